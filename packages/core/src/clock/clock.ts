@@ -1,0 +1,48 @@
+/** An absolute instant: milliseconds since 1970-01-01T00:00:00Z. `Infinity` means never. */
+export type EpochMs = number
+
+/** Cancels a scheduled callback; calling it again, or after the callback ran, does nothing. */
+export type CancelTimer = () => void
+
+/**
+ * The only source of time in Thermocline. Everything that waits, expires or measures asks the clock, so a test with a
+ * fake clock controls all of it.
+ */
+export interface Clock {
+  /** The current instant in epoch milliseconds. */
+  now(): EpochMs
+  /** Milliseconds, with fractions, from an arbitrary beginning, never going back: for measuring how long something took. */
+  monotonic(): number
+  /**
+   * Calls `callback` once after `ms` milliseconds. A `background` timer does not keep the process alive.
+   * Waits beyond 2^31 - 1 ms are the clock's business; callers may pass any finite number.
+   */
+  schedule(ms: number, callback: () => void, options?: { readonly background?: boolean }): CancelTimer
+  /**
+   * Calls `callback` after two turns of the event loop. A busy loop delivers a timer before the socket data that had
+   * arrived earlier; granting two turns first keeps a healthy server from being blamed for a busy process (measured:
+   * 14 of 20 replies were blamed without, none with).
+   */
+  afterPendingIo(callback: () => void): void
+}
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** The real clock: `Date.now`, `performance.now`, `setTimeout`, `setImmediate`. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  schedule(ms, callback, options) {
+    let timer: NodeJS.Timeout
+    const arm = (left: number): void => {
+      const wait = Math.min(left, LONGEST_TIMER_MS)
+      timer = setTimeout(() => (left > wait ? arm(left - wait) : callback()), wait)
+      if (options?.background === true) timer.unref()
+    }
+    arm(Math.max(0, ms))
+    return () => clearTimeout(timer)
+  },
+  afterPendingIo(callback) {
+    setImmediate(() => setImmediate(callback))
+  },
+}

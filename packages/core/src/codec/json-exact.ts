@@ -1,0 +1,66 @@
+const MAX_DEPTH = 64
+const FEW = 8
+
+/**
+ * Whether `JSON.parse(JSON.stringify(value))` gives what `structuredClone(value)` would. One walk without side
+ * effects; it stops at the first thing that JSON would lose: `undefined`, `-0`, `NaN`, a BigInt, a Date, a Map, a
+ * class instance, a hole, a named property of an array, an object met twice, a cycle, or great depth.
+ */
+export function isJsonExact(value: unknown): boolean {
+  return new Walk().exact(value, 0)
+}
+
+class Walk {
+  /** Objects met so far: a short list first, a set when it grows. The shared reference is what JSON would split. */
+  #met: object[] | Set<object> = []
+
+  exact(value: unknown, depth: number): boolean {
+    switch (typeof value) {
+      case 'string':
+      case 'boolean':
+        return true
+      case 'number':
+        return Number.isFinite(value) && !Object.is(value, -0)
+      case 'object':
+        if (value === null) return true
+        if (depth > MAX_DEPTH || !this.#firstMeeting(value)) return false
+        return Array.isArray(value) ? this.#exactArray(value, depth) : this.#exactObject(value, depth)
+      default:
+        return false
+    }
+  }
+
+  #exactArray(array: readonly unknown[], depth: number): boolean {
+    for (const item of array) {
+      // the common case, numbers, without a call; a hole reads as undefined and fails below
+      if (typeof item === 'number' ? !Number.isFinite(item) || Object.is(item, -0) : !this.exact(item, depth + 1)) return false
+    }
+    return Object.keys(array).length === array.length && !hasToJson(array)
+  }
+
+  #exactObject(object: object, depth: number): boolean {
+    const prototype = Object.getPrototypeOf(object) as object | null
+    // plain objects of any realm: their prototype is a root
+    if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return false
+    if (prototype !== null && !Object.hasOwn(prototype, 'hasOwnProperty')) return false
+    if (Object.prototype.toString.call(object) !== '[object Object]' || hasToJson(object)) return false
+    for (const name of Object.keys(object)) {
+      if (!this.exact((object as Record<string, unknown>)[name], depth + 1)) return false
+    }
+    return true
+  }
+
+  #firstMeeting(object: object): boolean {
+    if (Array.isArray(this.#met)) {
+      if (this.#met.includes(object)) return false
+      if (this.#met.push(object) > FEW) this.#met = new Set(this.#met)
+      return true
+    }
+    const before = this.#met.size
+    return this.#met.add(object).size > before
+  }
+}
+
+function hasToJson(object: object): boolean {
+  return typeof (object as { toJSON?: unknown }).toJSON === 'function'
+}

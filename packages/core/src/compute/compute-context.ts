@@ -1,0 +1,62 @@
+import { ttlMs, type Ttl } from '../time/duration.js'
+
+/** What a compute function receives. */
+export interface ComputeContext {
+  readonly key: string
+  readonly tenant: string
+  /** Fires when the last caller has left, or the cache closes past its deadline. */
+  readonly signal: AbortSignal
+  /** Sets the time to live of the result, over call and policy; `0`: do not store. */
+  setTtl(ttl: Ttl): void
+  /** Adds tags to the result. */
+  addTags(...tags: string[]): void
+  /** The result is handed to the callers and not stored. */
+  doNotCache(): void
+}
+
+/** A function that makes a value that was not found. */
+export type Compute<T> = (context: ComputeContext) => T | Promise<T>
+
+/** What the compute function asked for. */
+export class ComputeWishes implements ComputeContext {
+  readonly key: string
+  readonly tenant: string
+  readonly signal: AbortSignal
+  ttlMs: number | undefined
+  tags: string[] | undefined
+  uncached = false
+
+  constructor(key: string, tenant: string, signal: AbortSignal) {
+    this.key = key
+    this.tenant = tenant
+    this.signal = signal
+    // callers may take the methods off the object: ({ setTtl }) => ...
+    this.setTtl = this.setTtl.bind(this)
+    this.addTags = this.addTags.bind(this)
+    this.doNotCache = this.doNotCache.bind(this)
+  }
+
+  setTtl(ttl: Ttl): void {
+    if (ttl === undefined) throw new TypeError('setTtl needs a time to live')
+    this.ttlMs = ttlMs(ttl, 'setTtl(ttl)')
+  }
+
+  addTags(...tags: string[]): void {
+    this.tags = [...(this.tags ?? []), ...validateTags(tags, 'addTags(...tags)')]
+  }
+
+  doNotCache(): void {
+    this.uncached = true
+  }
+}
+
+/** @throws TypeError unless every tag is a non-empty well-formed string of at most 256 characters */
+export function validateTags(tags: readonly unknown[], option: string): readonly string[] {
+  if (!Array.isArray(tags)) throw new TypeError(`${option} must be an array of strings`)
+  for (const tag of tags) {
+    if (typeof tag !== 'string' || tag === '' || tag.length > 256 || !tag.isWellFormed()) {
+      throw new TypeError(`${option} must be non-empty well-formed strings of at most 256 characters`)
+    }
+  }
+  return tags as readonly string[]
+}

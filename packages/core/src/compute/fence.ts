@@ -1,0 +1,48 @@
+/**
+ * A fence stands between an invalidation and whatever began before it. An operation that reads, computes or waits opens
+ * one on its key; a set, delete or clear breaks it; the operation's write checks it at the moment of applying and is
+ * dropped when it is broken. (The idea: layered-loader's write fences; the check at the moment of applying is ours.)
+ */
+export class Fence {
+  readonly key: string
+  broken = false
+  /** @internal operations that hold it */
+  holders = 0
+
+  constructor(key: string) {
+    this.key = key
+  }
+}
+
+/** The fences of one tenant. Holds only keys on which something is going on. */
+export class FenceTable {
+  readonly #open = new Map<string, Fence>()
+
+  /** A fence that every invalidation of `key` from now on breaks. To be closed. */
+  open(key: string): Fence {
+    let fence = this.#open.get(key)
+    if (fence === undefined) {
+      fence = new Fence(key)
+      this.#open.set(key, fence)
+    }
+    fence.holders++
+    return fence
+  }
+
+  close(fence: Fence): void {
+    if (--fence.holders === 0 && !fence.broken) this.#open.delete(fence.key)
+  }
+
+  /** Breaks what is open on one key. */
+  breakKey(key: string): void {
+    const fence = this.#open.get(key)
+    if (fence === undefined) return
+    fence.broken = true
+    this.#open.delete(key)
+  }
+
+  /** Breaks what is open on every key with the prefix. */
+  breakPrefix(prefix: string): void {
+    for (const key of this.#open.keys()) if (key.startsWith(prefix)) this.breakKey(key)
+  }
+}

@@ -1,0 +1,91 @@
+import type { EpochMs } from '../clock/clock.js'
+
+/** A payload as bytes, with the codec that made them. */
+export interface EncodedPayload {
+  /** The id of the codec: how to turn the bytes back into a value. */
+  readonly codec: string
+  readonly bytes: Uint8Array
+}
+
+/** User metadata: small facts kept beside the payload. */
+export type Metadata = Readonly<Record<string, string>>
+
+/** What few entries have. Kept in one object so that the many without it pay one field. */
+export interface EntryDetails {
+  /**
+   * From when on the tier that holds the entry may not serve it, where that is before `expiresAt` (a tier's `maxTtl`).
+   * It belongs to the stored copy: promotion and demotion pass the entry on without it.
+   */
+  readonly keepUntil?: EpochMs | undefined
+  /** From when on the entry is stale; absent: from `expiresAt`. */
+  readonly staleAt?: EpochMs | undefined
+  readonly tags?: readonly string[] | undefined
+  readonly metadata?: Metadata | undefined
+  /** The fencing token of the write, once locks across processes exist. */
+  readonly fence?: number | undefined
+}
+
+export interface EntryFields {
+  readonly createdAt: EpochMs
+  readonly expiresAt: EpochMs
+  readonly computeMicros?: number | undefined
+  readonly details?: EntryDetails | undefined
+}
+
+/** Stands for "the live value has not been made"; `undefined` is a value like any other. */
+export const NO_VALUE: unique symbol = Symbol('thermocline.no-value')
+
+/**
+ * One cached thing: a payload, its instants, tags and metadata. The payload is seen as a live value or as encoded
+ * bytes; each view is made once, when first asked for, by the manager, which knows the codecs. A backend gets the view
+ * it keeps (`capabilities.keeps`) and never has to encode or decode.
+ *
+ * The record is flat on purpose: a memory tier stores one such object per entry, and every field costs 8 bytes a
+ * million times.
+ */
+export class CacheEntry {
+  /** The live value, or {@link NO_VALUE}. */
+  value: unknown
+  /** The encoded payload, or `undefined`. */
+  encoded: EncodedPayload | undefined
+  /** When the value was computed or set. */
+  readonly createdAt: EpochMs
+  /** When its life ends, in whatever tier: never changed by promotion. `Infinity`: never. */
+  readonly expiresAt: EpochMs
+  /** How long computing it took, in microseconds; `0` when it was set. What a hit on it saves. */
+  readonly computeMicros: number
+  readonly details: EntryDetails | undefined
+  /** @internal the promise that hits on a live value hand out, made on the first of them */
+  settled: Promise<unknown> | undefined
+
+  constructor(value: unknown, encoded: EncodedPayload | undefined, fields: EntryFields) {
+    this.value = value
+    this.encoded = encoded
+    this.createdAt = fields.createdAt
+    this.expiresAt = fields.expiresAt
+    this.computeMicros = fields.computeMicros ?? 0
+    this.details = fields.details
+    this.settled = undefined
+  }
+
+  /** An entry known by its live value. */
+  static ofValue(value: unknown, fields: EntryFields): CacheEntry {
+    return new CacheEntry(value, undefined, fields)
+  }
+
+  /** An entry known by its bytes, as an adapter reads it. */
+  static ofBytes(encoded: EncodedPayload, fields: EntryFields): CacheEntry {
+    return new CacheEntry(NO_VALUE, encoded, fields)
+  }
+
+  /** An entry whose payload was not read (`want: 'head'`). */
+  static head(fields: EntryFields): CacheEntry {
+    return new CacheEntry(NO_VALUE, undefined, fields)
+  }
+
+  /** From when on the tier it was read from may not serve it. */
+  get keepUntil(): EpochMs {
+    const keepUntil = this.details?.keepUntil
+    return keepUntil === undefined || keepUntil > this.expiresAt ? this.expiresAt : keepUntil
+  }
+}

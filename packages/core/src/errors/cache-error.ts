@@ -1,0 +1,87 @@
+/**
+ * What went wrong, stable across versions:
+ *
+ * - `timeout`: the backend made no progress within its budget
+ * - `unavailable`: the backend cannot be reached (refused, reset, not ready)
+ * - `circuit-open`: not asked, because the tier's circuit breaker is open
+ * - `in-doubt`: not applied, because an earlier operation on the same key has outlived its budget and may still land
+ * - `storage-full`: no space or memory is left for writes; reads and deletes go on
+ * - `read-only`: the store refuses every change
+ * - `corrupt`: stored data under our own mark failed its checksum
+ * - `foreign`: stored data is not ours, or of a version or codec this release does not know
+ * - `not-encodable`: the codec cannot represent the value
+ * - `not-recorded`: an invalidation could neither be applied nor recorded for later
+ * - `closed`: the cache has been closed
+ * - `failed`: anything else the backend reported
+ */
+export type CacheErrorCode =
+  | 'timeout'
+  | 'unavailable'
+  | 'circuit-open'
+  | 'in-doubt'
+  | 'storage-full'
+  | 'read-only'
+  | 'corrupt'
+  | 'foreign'
+  | 'not-encodable'
+  | 'not-recorded'
+  | 'closed'
+  | 'failed'
+
+export interface CacheErrorOptions {
+  /** What was attempted: `get`, `put`, `delete`, `clear`, `list`, `stats`, `encode`, ... */
+  readonly operation: string
+  /** The name of the backend, where one was involved. */
+  readonly backend?: string | undefined
+  readonly tenant?: string | undefined
+  readonly key?: string | undefined
+  /** Whether the same operation may succeed when tried again at once. Only an adapter says `true`. */
+  readonly retryable?: boolean | undefined
+  readonly cause?: unknown
+  /** Settles when the operation behind a `timeout` has really ended; see {@link CacheError.settled}. */
+  readonly settled?: Promise<unknown> | undefined
+}
+
+/** A failing store or an operation that could not be carried out. Mistakes in arguments are `TypeError`s instead. */
+export class CacheError extends Error {
+  readonly code: CacheErrorCode
+  readonly operation: string
+  readonly backend: string | undefined
+  readonly tenant: string | undefined
+  readonly key: string | undefined
+  readonly retryable: boolean
+  /**
+   * For `timeout`: settles when the abandoned operation has ended in the backend. Until then a write may still land,
+   * which is why the manager keeps its key in doubt.
+   */
+  readonly settled: Promise<unknown> | undefined
+
+  constructor(code: CacheErrorCode, message: string, options: CacheErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'CacheError'
+    this.code = code
+    this.operation = options.operation
+    this.backend = options.backend
+    this.tenant = options.tenant
+    this.key = options.key
+    this.retryable = options.retryable ?? false
+    this.settled = options.settled
+  }
+}
+
+/** True for a `CacheError`, also one made by another copy of this package. */
+export function isCacheError(error: unknown): error is CacheError {
+  return (
+    typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'CacheError' && 'code' in error
+  )
+}
+
+/** Wraps whatever a backend threw into a `CacheError`; one that already is passes unchanged. */
+export function asCacheError(error: unknown, options: CacheErrorOptions): CacheError {
+  if (isCacheError(error)) return error
+  const reason = error instanceof Error || (typeof error === 'object' && error !== null && 'message' in error)
+    ? String((error as Error).message)
+    : String(error)
+  const where = options.backend === undefined ? '' : ` on ${options.backend}`
+  return new CacheError('failed', `${options.operation}${where} failed: ${reason}`, { ...options, cause: error })
+}

@@ -1,0 +1,20 @@
+/** Names the kind of a value for an error message, without ever printing a string's content in full. */
+export function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'an array'
+  switch (typeof value) {
+    case 'string':
+      return value.length <= 40 ? `the string ${JSON.stringify(value)}` : `a string of ${value.length} characters`
+    case 'number':
+    case 'boolean':
+      return `the ${typeof value} ${String(value)}`
+    case 'bigint':
+      return `the bigint ${String(value)}n`
+    case 'undefined':
+      return 'undefined'
+    case 'object':
+      return 'an object'
+    default:
+      return `a ${typeof value}`
+  }
+}

@@ -1,0 +1,253 @@
+import type { EpochMs } from '../clock/clock.js'
+import { CacheEntry, type EntryDetails, type Metadata } from '../contract/entry.js'
+import type { ValidKey } from '../keys/key.js'
+import { crc32 } from './crc32.js'
+
+/*
+ * The frame: how an entry lies in Redis and in files. Object stores keep objects plain and have no frame.
+ *
+ *   offset  size  what
+ *   0       4     magic 89 54 43 46 ("\x89TCF"; the high byte keeps text tools from taking it for text)
+ *   4       1     version, 1
+ *   5       3     zero
+ *   8       4     length of the fields, little-endian
+ *   12      4     CRC-32 of the fields
+ *   16      n     fields: id (1 byte, high bit set: critical), length (LEB128), bytes
+ *   16 + n  m     payload, as long and with the CRC-32 that the fields say
+ *
+ * A reader ignores a field it does not know unless it is critical; then the frame is foreign to it. Anything of another
+ * version, without the magic, or naming another tenant or key is foreign: a miss, left in place, because a newer
+ * release may have written it. A frame with our magic and version whose lengths or checksums do not hold is corrupt.
+ */
+
+export const FRAME_MAGIC: Readonly<Uint8Array> = Uint8Array.of(0x89, 0x54, 0x43, 0x46)
+const VERSION = 1
+/** Bytes before the fields. */
+export const FRAME_PREAMBLE_BYTES = 16
+/** Fields longer than this are corrupt: keys, tags and metadata are far smaller. */
+const MAX_FIELDS_BYTES = 1 << 20
+const CRITICAL = 0x80
+
+const Field = {
+  tenant: 1,
+  key: 2,
+  codec: 3,
+  createdAt: 4,
+  expiresAt: 5,
+  payloadBytes: 6,
+  payloadCrc: 7,
+  keepUntil: 8,
+  staleAt: 9,
+  tag: 10,
+  metadata: 11,
+  fence: 12,
+  computeMicros: 13,
+} as const
+
+/** What stands before the payload. */
+export interface FrameHeader {
+  readonly tenant: string
+  readonly key: string
+  readonly codec: string
+  readonly createdAt: EpochMs
+  readonly expiresAt: EpochMs
+  readonly keepUntil: EpochMs
+  readonly computeMicros: number
+  readonly details: EntryDetails | undefined
+  readonly payloadBytes: number
+  readonly payloadCrc: number
+  /** Where the payload begins. */
+  readonly payloadOffset: number
+}
+
+/** What reading a frame can find; `short` says how many bytes are needed to say more. */
+export type FrameReading<T> =
+  | { readonly status: 'ok'; readonly value: T }
+  | { readonly status: 'short'; readonly needed: number }
+  | { readonly status: 'foreign' | 'corrupt'; readonly reason: string }
+
+/** Builds everything before the payload. The entry is guaranteed to have its encoded view. */
+export function encodeFrameHeader(tenant: string, key: ValidKey, entry: CacheEntry, keepUntil: EpochMs): Buffer {
+  const encoded = entry.encoded
+  if (encoded === undefined) throw new TypeError('a frame is made of an entry that has its bytes')
+  const fields = new FieldWriter()
+  fields.text(Field.tenant, tenant)
+  fields.text(Field.key, key)
+  fields.text(Field.codec, encoded.codec)
+  fields.number(Field.createdAt, entry.createdAt)
+  fields.number(Field.expiresAt, entry.expiresAt)
+  fields.number(Field.payloadBytes, encoded.bytes.byteLength)
+  fields.number(Field.payloadCrc, crc32(encoded.bytes))
+  if (keepUntil < entry.expiresAt) fields.number(Field.keepUntil, keepUntil)
+  if (entry.computeMicros > 0) fields.number(Field.computeMicros, entry.computeMicros)
+  const details = entry.details
+  if (details !== undefined) {
+    if (details.staleAt !== undefined) fields.number(Field.staleAt, details.staleAt)
+    for (const tag of details.tags ?? []) fields.text(Field.tag, tag)
+    if (details.metadata !== undefined) fields.text(Field.metadata, JSON.stringify(details.metadata))
+    if (details.fence !== undefined) fields.number(Field.fence, details.fence)
+  }
+  return fields.finish()
+}
+
+/** Reads the header at the start of `bytes`. */
+export function decodeFrameHeader(bytes: Buffer): FrameReading<FrameHeader> {
+  const start = Math.min(bytes.length, FRAME_MAGIC.length)
+  for (let i = 0; i < start; i++) if (bytes[i] !== FRAME_MAGIC[i]) return { status: 'foreign', reason: 'it does not begin with the magic of a frame' }
+  if (bytes.length < FRAME_PREAMBLE_BYTES) return { status: 'short', needed: FRAME_PREAMBLE_BYTES }
+  if (bytes[4] !== VERSION) return { status: 'foreign', reason: `frame version ${bytes[4]} is not known here` }
+  const fieldsBytes = bytes.readUInt32LE(8)
+  if (fieldsBytes > MAX_FIELDS_BYTES) return { status: 'corrupt', reason: `its header claims ${fieldsBytes} bytes` }
+  const payloadOffset = FRAME_PREAMBLE_BYTES + fieldsBytes
+  if (bytes.length < payloadOffset) return { status: 'short', needed: payloadOffset }
+  const fields = bytes.subarray(FRAME_PREAMBLE_BYTES, payloadOffset)
+  if (crc32(fields) !== bytes.readUInt32LE(12)) return { status: 'corrupt', reason: 'the checksum of its header does not match' }
+  return readFields(fields, payloadOffset)
+}
+
+/** Checks the payload against its header. */
+export function payloadProblem(header: FrameHeader, payload: Uint8Array): string | undefined {
+  if (payload.byteLength !== header.payloadBytes) return `it has ${payload.byteLength} payload bytes instead of ${header.payloadBytes}`
+  return crc32(payload) === header.payloadCrc ? undefined : 'the checksum of its payload does not match'
+}
+
+/** The entry a header describes, with its payload or without (a head). */
+export function entryOfFrame(header: FrameHeader, payload: Uint8Array | undefined): CacheEntry {
+  return payload === undefined ? CacheEntry.head(header) : CacheEntry.ofBytes({ codec: header.codec, bytes: payload }, header)
+}
+
+function readFields(fields: Buffer, payloadOffset: number): FrameReading<FrameHeader> {
+  let tenant: string | undefined
+  let key: string | undefined
+  let codec: string | undefined
+  let createdAt: number | undefined
+  let expiresAt: number | undefined
+  let payloadBytes: number | undefined
+  let payloadCrc: number | undefined
+  let computeMicros = 0
+  let details: { -readonly [name in keyof EntryDetails]: EntryDetails[name] } | undefined
+  let tags: string[] | undefined
+  const reader = new FieldReader(fields)
+  while (reader.next()) {
+    switch (reader.id) {
+      case Field.tenant: tenant = reader.text(); break
+      case Field.key: key = reader.text(); break
+      case Field.codec: codec = reader.text(); break
+      case Field.createdAt: createdAt = reader.number(); break
+      case Field.expiresAt: expiresAt = reader.number(); break
+      case Field.payloadBytes: payloadBytes = reader.number(); break
+      case Field.payloadCrc: payloadCrc = reader.number(); break
+      case Field.computeMicros: computeMicros = reader.number(); break
+      case Field.keepUntil: (details ??= {}).keepUntil = reader.number(); break
+      case Field.staleAt: (details ??= {}).staleAt = reader.number(); break
+      case Field.fence: (details ??= {}).fence = reader.number(); break
+      case Field.tag: (details ??= {}).tags = tags ??= []; tags.push(reader.text()); break
+      case Field.metadata: (details ??= {}).metadata = parseMetadata(reader.text()); break
+      default:
+        if (reader.critical) return { status: 'foreign', reason: `it needs field ${reader.id}, which is not known here` }
+    }
+  }
+  if (
+    reader.broken || tenant === undefined || key === undefined || codec === undefined || createdAt === undefined ||
+    expiresAt === undefined || payloadBytes === undefined || payloadCrc === undefined
+  ) {
+    return { status: 'corrupt', reason: 'its header is incomplete' }
+  }
+  const keepUntil = details?.keepUntil ?? expiresAt
+  return { status: 'ok', value: { tenant, key, codec, createdAt, expiresAt, keepUntil, computeMicros, details, payloadBytes, payloadCrc, payloadOffset } }
+}
+
+function parseMetadata(text: string): Metadata {
+  return JSON.parse(text) as Metadata // under a checksum of ours
+}
+
+class FieldWriter {
+  #buffer = Buffer.allocUnsafe(512)
+  #length = FRAME_PREAMBLE_BYTES
+
+  text(id: number, text: string): void {
+    // 3 bytes a UTF-16 unit at most; then the exact length is known and written in front
+    this.#reserve(6 + text.length * 3)
+    const bytes = Buffer.byteLength(text)
+    this.#head(id, bytes)
+    this.#length += this.#buffer.write(text, this.#length, 'utf8')
+  }
+
+  number(id: number, value: number): void {
+    this.#reserve(16)
+    this.#head(id, 8)
+    this.#length = this.#buffer.writeDoubleLE(value, this.#length)
+  }
+
+  finish(): Buffer {
+    const buffer = this.#buffer
+    buffer.fill(0, 0, FRAME_PREAMBLE_BYTES)
+    buffer.set(FRAME_MAGIC, 0)
+    buffer[4] = VERSION
+    buffer.writeUInt32LE(this.#length - FRAME_PREAMBLE_BYTES, 8)
+    buffer.writeUInt32LE(crc32(buffer.subarray(FRAME_PREAMBLE_BYTES, this.#length)), 12)
+    return buffer.subarray(0, this.#length)
+  }
+
+  #head(id: number, bytes: number): void {
+    this.#buffer[this.#length++] = id
+    let left = bytes
+    while (left >= 0x80) {
+      this.#buffer[this.#length++] = (left & 0x7f) | 0x80
+      left >>>= 7
+    }
+    this.#buffer[this.#length++] = left
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#length + bytes <= this.#buffer.length) return
+    const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + bytes))
+    grown.set(this.#buffer.subarray(0, this.#length))
+    this.#buffer = grown
+  }
+}
+
+class FieldReader {
+  id = 0
+  critical = false
+  broken = false
+  readonly #bytes: Buffer
+  #at = 0
+  #end = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  next(): boolean {
+    this.#at = this.#end
+    if (this.#at >= this.#bytes.length) return false
+    const id = this.#bytes[this.#at++] as number
+    this.critical = (id & CRITICAL) !== 0
+    this.id = id & ~CRITICAL
+    let length = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = this.#bytes[this.#at++]
+      if (byte === undefined || shift > 21) return this.#break()
+      length |= (byte & 0x7f) << shift
+      if (byte < 0x80) break
+    }
+    this.#end = this.#at + length
+    return this.#end <= this.#bytes.length || this.#break()
+  }
+
+  text(): string {
+    return this.#bytes.toString('utf8', this.#at, this.#end)
+  }
+
+  number(): number {
+    if (this.#end - this.#at === 8) return this.#bytes.readDoubleLE(this.#at)
+    this.broken = true
+    return 0
+  }
+
+  #break(): false {
+    this.broken = true
+    return false
+  }
+}

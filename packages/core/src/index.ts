@@ -1,0 +1,69 @@
+export { TieredCacheManager, type ForTenant } from './manager/manager.js'
+export { TenantCache } from './manager/tenant-cache.js'
+export type {
+  CloseOptions,
+  GetOptions,
+  GetOrComputeOptions,
+  KeyOptions,
+  ListedEntry,
+  ListVerbOptions,
+  Logger,
+  Lookup,
+  LookupOptions,
+  SetOptions,
+  TieredCacheManagerOptions,
+} from './manager/options.js'
+export type { CacheEventName, CacheEvents, KeyEvent } from './manager/events.js'
+export type { CacheStats, PolicyStats, TenantStats, TierStats } from './manager/stats.js'
+export type { PolicyOptions, TierUse, WriteMode } from './policies/policy.js'
+export type { TierOptions } from './tiers/tier.js'
+export type { Compute, ComputeContext } from './compute/compute-context.js'
+export type { TelemetryOptions } from './telemetry/telemetry.js'
+
+export { CacheError, isCacheError, type CacheErrorCode, type CacheErrorOptions } from './errors/cache-error.js'
+export { durationMs, positiveDurationMs, ttlMs, type Duration, type Ttl } from './time/duration.js'
+export { systemClock, type CancelTimer, type Clock, type EpochMs } from './clock/clock.js'
+
+export type {
+  Awaitable,
+  BackendCapabilities,
+  BackendHost,
+  BackendStats,
+  CacheBackend,
+  Detach,
+  EvictionReason,
+  Isolation,
+  Layer,
+  ListOptions,
+  OperationOptions,
+  PutOptions,
+  ReadOptions,
+  StoredEntryInfo,
+} from './contract/backend.js'
+export { isPromise } from './contract/awaitable.js'
+export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
+export { ScopeSlot, TenantScope } from './contract/scope.js'
+export { isRecordKeeper, type InvalidationRecord, type RecordKeeper, type RecordLog } from './contract/records.js'
+
+export { MAX_KEY_BYTES, MAX_TENANT_BYTES, validateKey, validatePrefix, validateTenant, type TenantId, type ValidKey } from './keys/key.js'
+export { decodeEscaped, encodeCaseExact, encodeCaseFolded, fitOrHash, isHashedName } from './keys/encode.js'
+
+export type { Codec } from './codec/codec.js'
+export { CodecTable, type CodecName } from './codec/standard.js'
+export { estimateBytes } from './codec/value-size.js'
+
+export {
+  decodeFrameHeader,
+  encodeFrameHeader,
+  entryOfFrame,
+  FRAME_MAGIC,
+  FRAME_PREAMBLE_BYTES,
+  payloadProblem,
+  type FrameHeader,
+  type FrameReading,
+} from './frame/frame.js'
+
+export { CircuitBreaker, PROBE_TENANT, type Circuit, type CircuitBreakerOptions } from './layers/circuit-breaker.js'
+export { retry, type RetryOptions } from './layers/retry.js'
+export { timeout, type TimeoutOptions } from './layers/timeout.js'
+export { WrappedBackend } from './layers/wrapped-backend.js'

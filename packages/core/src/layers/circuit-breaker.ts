@@ -1,0 +1,242 @@
+import type { CancelTimer, Clock } from '../clock/clock.js'
+import { isPromise } from '../contract/awaitable.js'
+import type { Awaitable, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
+import { CacheEntry } from '../contract/entry.js'
+import { TenantScope } from '../contract/scope.js'
+import { CacheError, isCacheError } from '../errors/cache-error.js'
+import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
+import { WrappedBackend } from './wrapped-backend.js'
+
+/*
+ * The circuit breaker of one tier.
+ *
+ * Problem: a store that hangs costs every caller its whole budget. After the first one everybody should know.
+ *
+ * Two circuits, because a full disk still reads: `read` and `write`. A timeout or a refused connection opens at once; a
+ * store that is out of space or read-only opens `write` only; other failures open after `failureThreshold` in a row. A
+ * read that timed out opens `write` too, so that one outage is paid for once. Deletes pass an open `write` circuit
+ * when the reason is a full store: they free space.
+ *
+ * Rejected: the usual half-open state that lets a caller through to try. That caller pays the budget, and again at
+ * each try while the outage lasts. Here the breaker probes by itself in the background, with a small read, or a small
+ * put and delete, in a tenant of its own; the wait between probes doubles from 250 ms to 2 s and a probe gets at most 2 s,
+ * so a recovered store is in use again within 5 s.
+ */
+
+const FIRST_PROBE_MS = 250
+const LONGEST_PROBE_INTERVAL_MS = 2000
+const PROBE_BUDGET_MS = 2000
+const LARGEST_PROBE_BYTES = 1 << 20
+const PROBE_LIFE_MS = 60_000
+
+/** The tenant under which probes are written and removed at once. */
+export const PROBE_TENANT = '~thermocline'
+
+export type Circuit = 'read' | 'write'
+
+export interface CircuitBreakerOptions {
+  readonly clock: Clock
+  /** Failures in a row that open a circuit, where one alone does not. */
+  readonly failureThreshold: number
+  /** Told when the first circuit opens and when the last one closes. */
+  readonly onChange?: ((state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined) => void) | undefined
+}
+
+/** The state of the breaker around one backend, and the layer that feeds and obeys it. */
+export class CircuitBreaker {
+  readonly layer: Layer = (inner) => {
+    this.#probed = inner
+    return new GuardedBackend(inner, this)
+  }
+
+  readonly #options: CircuitBreakerOptions
+  readonly #circuits: Readonly<Record<Circuit, CircuitState>> = { read: new CircuitState(), write: new CircuitState() }
+  readonly #probeScope = new TenantScope(validateTenant(PROBE_TENANT))
+  readonly #probeKey = validateKey('probe')
+  #probed: CacheBackend | undefined
+  #failedBytes = 1
+  #disposed = false
+
+  constructor(options: CircuitBreakerOptions) {
+    this.#options = options
+  }
+
+  isOpen(circuit: Circuit): boolean {
+    return this.#circuits[circuit].openedBy !== undefined
+  }
+
+  /** Whether deletes are let through: always, unless the store cannot be reached or changed. */
+  get deletesPass(): boolean {
+    const reason = this.#circuits.write.openedBy
+    return reason === undefined || reason.code === 'storage-full'
+  }
+
+  /** Ends the probes. The circuits stay as they are. */
+  dispose(): void {
+    this.#disposed = true
+    this.#circuits.read.cancelProbe()
+    this.#circuits.write.cancelProbe()
+  }
+
+  succeeded(circuit: Circuit): void {
+    this.#circuits[circuit].failures = 0
+  }
+
+  failed(circuit: Circuit, thrown: unknown, bytes: number): void {
+    const error = isCacheError(thrown) ? thrown : undefined
+    if (circuit === 'write') this.#failedBytes = Math.max(1, Math.min(bytes, LARGEST_PROBE_BYTES))
+    switch (error?.code) {
+      case 'storage-full':
+      case 'read-only':
+        return this.#open('write', error)
+      case 'timeout':
+        this.#open(circuit, error)
+        if (circuit === 'read') this.#open('write', error)
+        return
+      case 'unavailable':
+        this.#open('read', error)
+        return this.#open('write', error)
+      case 'in-doubt':
+      case 'corrupt':
+      case 'foreign':
+      case 'not-encodable':
+      case 'closed':
+        return
+      default:
+        if (++this.#circuits[circuit].failures >= this.#options.failureThreshold) {
+          this.#open(circuit, error ?? new CacheError('failed', `${circuit}s failed ${this.#options.failureThreshold} times in a row`, { operation: circuit, cause: thrown }))
+        }
+    }
+  }
+
+  /** What a caller gets instead of an operation. One object per outage: no stack trace is made per call. */
+  refusal(circuit: Circuit): CacheError {
+    const state = this.#circuits[circuit]
+    state.refusal ??= new CacheError('circuit-open', `not asked: the ${circuit} circuit is open since ${String(state.openedBy?.message)}`, {
+      operation: circuit,
+      backend: this.#probed?.name,
+      cause: state.openedBy,
+    })
+    return state.refusal
+  }
+
+  #open(circuit: Circuit, error: CacheError): void {
+    const state = this.#circuits[circuit]
+    if (state.openedBy !== undefined || this.#disposed) return
+    const wasClosed = !this.isOpen('read') && !this.isOpen('write')
+    state.open(error)
+    this.#scheduleProbe(circuit, FIRST_PROBE_MS)
+    if (wasClosed) this.#options.onChange?.('open', circuit, error)
+  }
+
+  #scheduleProbe(circuit: Circuit, waitMs: number): void {
+    this.#circuits[circuit].cancelProbe = this.#options.clock.schedule(waitMs, () => void this.#probe(circuit, waitMs), { background: true })
+  }
+
+  async #probe(circuit: Circuit, waitedMs: number): Promise<void> {
+    try {
+      await (circuit === 'read' ? this.#probeRead() : this.#probeWrite())
+    } catch {
+      if (!this.#disposed) this.#scheduleProbe(circuit, Math.min(waitedMs * 2, LONGEST_PROBE_INTERVAL_MS))
+      return
+    }
+    if (this.#disposed) return
+    this.#circuits[circuit].close()
+    if (!this.isOpen('read') && !this.isOpen('write')) this.#options.onChange?.('closed', circuit, undefined)
+  }
+
+  async #probeRead(): Promise<void> {
+    await this.#probed?.get(this.#probeScope, this.#probeKey, { want: 'head', touch: false, budgetMs: PROBE_BUDGET_MS })
+  }
+
+  async #probeWrite(): Promise<void> {
+    const now = this.#options.clock.now()
+    const bytes = Buffer.alloc(this.#failedBytes)
+    const keepUntil = now + PROBE_LIFE_MS
+    const entry = new CacheEntry(bytes, { codec: 'buffer', bytes }, { createdAt: now, expiresAt: keepUntil })
+    await this.#probed?.put(this.#probeScope, this.#probeKey, entry, { onlyIfAbsent: false, keepUntil, budgetMs: PROBE_BUDGET_MS })
+    await this.#probed?.delete(this.#probeScope, [this.#probeKey], { budgetMs: PROBE_BUDGET_MS })
+  }
+}
+
+class CircuitState {
+  openedBy: CacheError | undefined
+  failures = 0
+  refusal: CacheError | undefined
+  cancelProbe: CancelTimer = () => undefined
+
+  open(error: CacheError): void {
+    this.openedBy = error
+    this.refusal = undefined
+  }
+
+  close(): void {
+    this.openedBy = undefined
+    this.failures = 0
+  }
+}
+
+/** Refuses what the breaker refuses and tells it how the rest went. */
+class GuardedBackend extends WrappedBackend {
+  readonly #breaker: CircuitBreaker
+
+  constructor(inner: CacheBackend, breaker: CircuitBreaker) {
+    super(inner)
+    this.#breaker = breaker
+  }
+
+  override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {
+    if (this.#breaker.isOpen('read')) throw this.#breaker.refusal('read')
+    return this.#observe('read', () => this.inner.get(scope, key, options))
+  }
+
+  override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
+    if (this.#breaker.isOpen('write')) throw this.#breaker.refusal('write')
+    return this.#observe('write', () => this.inner.put(scope, key, entry, options), entry.encoded?.bytes.byteLength)
+  }
+
+  override delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Awaitable<number | undefined> {
+    if (!this.#breaker.deletesPass) throw this.#breaker.refusal('write')
+    return this.#observe('write', () => this.inner.delete(scope, keys, options))
+  }
+
+  override clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined> {
+    if (!this.#breaker.deletesPass) throw this.#breaker.refusal('write')
+    return this.#observe('write', () => this.inner.clear(scope, prefix, options))
+  }
+
+  override async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    if (this.#breaker.isOpen('read')) throw this.#breaker.refusal('read')
+    try {
+      yield* this.inner.list(scope, prefix, options)
+    } catch (error) {
+      this.#breaker.failed('read', error, 0)
+      throw error
+    }
+    this.#breaker.succeeded('read')
+  }
+
+  #observe<T>(circuit: Circuit, operation: () => Awaitable<T>, bytes = 0): Awaitable<T> {
+    let result: Awaitable<T>
+    try {
+      result = operation()
+    } catch (error) {
+      this.#breaker.failed(circuit, error, bytes)
+      throw error
+    }
+    if (!isPromise(result)) {
+      this.#breaker.succeeded(circuit)
+      return result
+    }
+    return result.then(
+      (value) => {
+        this.#breaker.succeeded(circuit)
+        return value
+      },
+      (error: unknown) => {
+        this.#breaker.failed(circuit, error, bytes)
+        throw error
+      },
+    )
+  }
+}

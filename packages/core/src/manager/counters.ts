@@ -1,0 +1,54 @@
+/**
+ * What is counted for one tenant, in plain arrays by cell: `policy.index * tiers + tier.index` for what happens in a
+ * tier, `policy.index` for what happens to a verb. A hit is two additions; totals, stats and metrics are read from here.
+ */
+export class Counters {
+  readonly hits: number[]
+  /** Times a tier was asked and had nothing fresh. */
+  readonly tierMisses: number[]
+  /** Microseconds of compute that hits made unnecessary. */
+  readonly savedMicros: number[]
+  readonly promotions: number[]
+  readonly evictions: number[]
+  readonly errors: number[]
+  /** Verbs that found nothing in any tier. */
+  readonly misses: number[]
+  readonly computes: number[]
+  readonly computeMicros: number[]
+  /** Callers that shared another caller's flight. */
+  readonly coalesced: number[]
+
+  constructor(policies: number, tiers: number) {
+    const cells = policies * tiers
+    this.hits = zeros(cells)
+    this.tierMisses = zeros(cells)
+    this.savedMicros = zeros(cells)
+    this.promotions = zeros(cells)
+    this.evictions = zeros(tiers)
+    this.errors = zeros(tiers + 1)
+    this.misses = zeros(policies)
+    this.computes = zeros(policies)
+    this.computeMicros = zeros(policies)
+    this.coalesced = zeros(policies)
+  }
+
+  /** Adds another tenant's counts to these. */
+  add(other: Counters): void {
+    for (const name of COUNTED) {
+      const own = this[name]
+      const others = other[name]
+      for (let i = 0; i < own.length; i++) own[i] = (own[i] ?? 0) + (others[i] ?? 0)
+    }
+  }
+}
+
+const COUNTED = ['hits', 'tierMisses', 'savedMicros', 'promotions', 'evictions', 'errors', 'misses', 'computes', 'computeMicros', 'coalesced'] as const
+
+function zeros(length: number): number[] {
+  return Array.from({ length }, () => 0)
+}
+
+/** Adds to one cell. */
+export function count(cells: number[], index: number, by = 1): void {
+  cells[index] = (cells[index] ?? 0) + by
+}

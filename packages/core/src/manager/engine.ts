@@ -1,0 +1,195 @@
+import type { Attributes } from '@opentelemetry/api'
+import { systemClock, type Clock } from '../clock/clock.js'
+import { CodecTable } from '../codec/standard.js'
+import type { BackendHost, EvictionReason, Isolation } from '../contract/backend.js'
+import type { RecordLog } from '../contract/records.js'
+import { asCacheError, CacheError } from '../errors/cache-error.js'
+import { kindOf } from '../errors/describe.js'
+import { validateTenant } from '../keys/key.js'
+import type { Circuit } from '../layers/circuit-breaker.js'
+import { PolicyTable } from '../policies/policy-table.js'
+import { Telemetry, type Reading } from '../telemetry/telemetry.js'
+import { openRecordLog, Tier, type TierHost, type TierOptions } from '../tiers/tier.js'
+import { ttlMs } from '../time/duration.js'
+import { Background } from './background.js'
+import { count, Counters } from './counters.js'
+import { Events } from './events.js'
+import type { Logger, TieredCacheManagerOptions } from './options.js'
+import { TenantRegistry, type TenantState } from './tenant-state.js'
+
+const DEFAULT_TTL = '1h'
+const MAX_BACKGROUND = 1000
+
+/** Names that mean something else beside tiers in a policy or in configuration. */
+const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set(['tiers', 'ttl', 'codec', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal'])
+
+/** What a failure is about, as far as it is known. */
+export interface Failure {
+  readonly operation: string
+  readonly tier?: Tier | undefined
+  readonly state?: TenantState | undefined
+  readonly key?: string | undefined
+}
+
+/** What all verbs of one manager share: its parts, put together once. */
+export class Engine {
+  readonly clock: Clock
+  readonly enabled: boolean
+  readonly tiers: readonly Tier[]
+  readonly policies: PolicyTable
+  readonly codecs: CodecTable
+  readonly tenants: TenantRegistry
+  readonly events: Events
+  readonly telemetry: Telemetry
+  readonly background: Background
+  readonly logger: Logger
+  /** The strictest isolation any memory tier asks for: it holds for every value handed out. */
+  readonly isolation: Isolation
+  readonly recordLog: RecordLog | undefined
+  /** Whether a synchronous hit may take the short way. */
+  shortWay: boolean
+  closed = false
+  /** Counts of failures and evictions that belong to no tenant in use. */
+  readonly #unowned: Counters
+
+  constructor(options: TieredCacheManagerOptions) {
+    if (typeof options !== 'object' || options === null) throw new TypeError(`new TieredCacheManager(options) needs { tiers }, not ${kindOf(options)}`)
+    this.clock = options.clock ?? systemClock
+    this.enabled = options.enabled ?? true
+    this.logger = options.logger === false ? { info: () => undefined, warn: () => undefined } : (options.logger ?? console)
+    this.events = new Events((error, event) => this.logger.warn(`thermocline: a listener for "${event}" threw: ${String(error)}`))
+    this.codecs = new CodecTable(options.codecs)
+    const names = tierNames(options.tiers)
+    this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
+    this.tiers = names.map((name, index) => new Tier(name, index, options.tiers[name] as TierOptions, this.#tierHost(options.tiers, names, index)))
+    const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? (ttlMs(DEFAULT_TTL, 'defaultTtl') as number)
+    this.policies = new PolicyTable(options.policies, this.tiers, defaultTtlMs, this.codecs)
+    this.tenants = new TenantRegistry(this.policies.all.length, this.tiers.length)
+    this.#unowned = new Counters(this.policies.all.length, this.tiers.length)
+    this.isolation = strictest(this.tiers)
+    this.shortWay = this.enabled && this.isolation === 'share'
+    this.background = new Background(MAX_BACKGROUND, (error) => this.report(error, { operation: 'background' }))
+    this.telemetry = new Telemetry(options.telemetry ?? {}, this.#metricSources(options.telemetry?.tenantAttribute === true))
+  }
+
+  /** @throws CacheError `closed` after close */
+  assertOpen(operation: string): void {
+    if (this.closed) throw new CacheError('closed', `${operation} was called after the cache was closed`, { operation })
+  }
+
+  /** Makes a failure visible that no caller is told of: counted, measured, sent to listeners. */
+  report(thrown: unknown, about: Failure): void {
+    const { operation, tier, state, key } = about
+    const error = asCacheError(thrown, { operation, backend: tier?.backend.name, tenant: state?.tenant, key })
+    if (error.code === 'circuit-open') return // the outage itself was reported when the circuit opened
+    const counters = (state ?? this.tenants.peek(error.tenant ?? ''))?.counters ?? this.#unowned
+    count(counters.errors, tier?.index ?? this.tiers.length)
+    this.telemetry.recordError({ ...(tier === undefined ? {} : tierAttributes(tier)), operation, reason: error.code })
+    if (this.events.wants('error')) this.events.emit('error', { error, operation, tier: tier?.name, tenant: state?.tenant ?? error.tenant, key: key ?? error.key })
+  }
+
+  /** All counts of the manager. */
+  totals(): Counters {
+    const totals = this.tenants.totals()
+    totals.add(this.#unowned)
+    return totals
+  }
+
+  #tierHost(tiers: TieredCacheManagerOptions['tiers'], names: readonly string[], index: number): TierHost {
+    return {
+      clock: this.clock,
+      recordLog: this.recordLog,
+      aboveShared: names.slice(index + 1).some((name) => tiers[name]?.backend?.capabilities?.shared === true),
+      backendHost: (tier) => this.#backendHost(tier),
+      report: (tier, error) => this.report(error, { operation: error.operation, tier }),
+      stateChanged: (tier, state, circuit, error) => this.#stateChanged(tier, state, circuit, error),
+    }
+  }
+
+  #backendHost(tier: Tier): BackendHost {
+    return {
+      clock: this.clock,
+      report: (error) => this.report(error, { operation: error.operation, tier, key: error.key }),
+      evicted: (scope, key, _entry, reason: EvictionReason) => {
+        if (reason !== 'expired') count((this.tenants.peek(scope.tenant)?.counters ?? this.#unowned).evictions, tier.index)
+        if (this.events.wants('evict')) this.events.emit('evict', { tenant: scope.tenant, key, tier: tier.name, reason })
+      },
+    }
+  }
+
+  #stateChanged(tier: Tier, state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined): void {
+    if (state === 'open') {
+      this.logger.warn(`thermocline: tier ${tier.name} (${tier.backend.name}) is degraded, ${circuit}s are left out until it recovers: ${String(error?.message)}`)
+      this.events.emit('degraded', { tier: tier.name, circuit, error })
+    } else {
+      this.logger.info(`thermocline: tier ${tier.name} (${tier.backend.name}) has recovered`)
+      this.events.emit('recovered', { tier: tier.name })
+    }
+  }
+
+  #metricSources(byTenant: boolean): ConstructorParameters<typeof Telemetry>[1] {
+    const perCell = (name: 'hits' | 'tierMisses' | 'promotions') => (): Iterable<Reading> =>
+      this.#readings(byTenant, (counters) =>
+        this.policies.all.flatMap((policy) =>
+          this.tiers.map((tier): Reading => [counters[name][policy.index * this.tiers.length + tier.index] ?? 0, { ...tierAttributes(tier), policy: policy.name }]),
+        ),
+      )
+    const gauge = (name: 'entries' | 'bytes') => (): Promise<readonly Reading[]> => this.#gauges(name, byTenant)
+    return {
+      counters: {
+        'cache.hits': perCell('hits'),
+        'cache.misses': perCell('tierMisses'),
+        'cache.promotions': perCell('promotions'),
+        'cache.evictions': () => this.#readings(byTenant, (counters) => this.tiers.map((tier): Reading => [counters.evictions[tier.index] ?? 0, tierAttributes(tier)])),
+      },
+      gauges: { 'cache.entries': gauge('entries'), 'cache.size': gauge('bytes') },
+    }
+  }
+
+  /** What has never happened is left out: a series appears with its first count. */
+  *#readings(byTenant: boolean, read: (counters: Counters) => readonly Reading[]): Iterable<Reading> {
+    if (!byTenant) {
+      for (const reading of read(this.totals())) if (reading[0] > 0) yield reading
+      return
+    }
+    for (const [tenant, counters] of this.tenants.each()) {
+      for (const [value, attributes] of read(counters)) if (value > 0) yield [value, { ...attributes, tenant }]
+    }
+  }
+
+  async #gauges(name: 'entries' | 'bytes', byTenant: boolean): Promise<readonly Reading[]> {
+    const readings: Reading[] = []
+    for (const tier of this.tiers) {
+      if (!tier.readable) continue
+      const scopes = byTenant ? [...this.tenants.each()].map(([tenant]) => this.tenants.of(validateTenant(tenant)).scope) : [undefined]
+      for (const scope of scopes) {
+        const value = (await Promise.resolve(tier.backend.stats(scope)).catch(() => undefined))?.[name]
+        if (value !== undefined) readings.push([value, { ...tierAttributes(tier), ...(scope === undefined ? {} : { tenant: scope.tenant }) }])
+      }
+    }
+    return readings
+  }
+}
+
+export function tierAttributes(tier: Tier): Attributes {
+  return { tier: tier.name, backend: tier.backend.name }
+}
+
+function tierNames(tiers: unknown): string[] {
+  if (typeof tiers !== 'object' || tiers === null || Object.keys(tiers).length === 0) {
+    throw new TypeError(`tiers must be an object with at least one tier, such as { hot: { backend: new MemoryBackend() } }, not ${kindOf(tiers)}`)
+  }
+  const names = Object.keys(tiers)
+  for (const name of names) {
+    if (name === '' || RESERVED_TIER_NAMES.has(name)) throw new TypeError(`a tier may not be named ${JSON.stringify(name)}: that is the name of an option`)
+    if (/^\d+$/.test(name)) throw new TypeError(`a tier may not be named ${JSON.stringify(name)}: objects put number-like keys first, so the order of the tiers would be lost`)
+    const tier = (tiers as Record<string, unknown>)[name]
+    if (typeof tier !== 'object' || tier === null) throw new TypeError(`tiers.${name} must be { backend, ... }, not ${kindOf(tier)}`)
+  }
+  return names
+}
+
+function strictest(tiers: readonly Tier[]): Isolation {
+  const asked = new Set(tiers.map((tier) => tier.capabilities.isolation))
+  return asked.has('clone') ? 'clone' : asked.has('freeze') ? 'freeze' : 'share'
+}

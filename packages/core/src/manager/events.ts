@@ -1,0 +1,76 @@
+import type { EvictionReason } from '../contract/backend.js'
+import type { CacheError } from '../errors/cache-error.js'
+
+/** Whom and what an event is about. */
+export interface KeyEvent {
+  readonly tenant: string
+  readonly key: string
+}
+
+/** What `cache.on` can be told of. */
+export interface CacheEvents {
+  /** A verb found the key fresh in a tier. */
+  hit: KeyEvent & { readonly tier: string; readonly policy: string }
+  /** A verb found the key in no tier. */
+  miss: KeyEvent & { readonly policy: string }
+  /** A value was computed; `ms` is how long it took. */
+  compute: KeyEvent & { readonly policy: string; readonly ms: number }
+  /** A hit in a slower tier was copied to a faster one. */
+  promote: KeyEvent & { readonly from: string; readonly to: string; readonly policy: string }
+  set: KeyEvent & { readonly policy: string }
+  delete: KeyEvent
+  clear: { readonly tenant: string; readonly prefix: string }
+  /** A backend removed an entry by itself. */
+  evict: KeyEvent & { readonly tier: string; readonly reason: EvictionReason }
+  /** A failure that no caller was told of. `tier` is absent when no tier was involved. */
+  error: { readonly error: CacheError; readonly operation: string; readonly tier?: string | undefined; readonly tenant?: string | undefined; readonly key?: string | undefined }
+  /** A tier's circuit breaker opened: the tier is left out of reads, writes or both. */
+  degraded: { readonly tier: string; readonly circuit: 'read' | 'write'; readonly error: CacheError | undefined }
+  /** A degraded tier is back in use. */
+  recovered: { readonly tier: string }
+}
+
+export type CacheEventName = keyof CacheEvents
+
+/** Listeners of all events in one table: each is only ever called with its own event. */
+type Listener = (event: unknown) => void
+
+/** Listeners by event. A listener that throws is reported, never the cache's caller's problem. */
+export class Events {
+  readonly #listeners: { [name in CacheEventName]?: Listener[] } = {}
+  readonly #onThrow: (error: unknown, event: CacheEventName) => void
+
+  constructor(onThrow: (error: unknown, event: CacheEventName) => void) {
+    this.#onThrow = onThrow
+  }
+
+  on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void): () => void {
+    if (typeof listener !== 'function') throw new TypeError(`the listener for ${JSON.stringify(name)} must be a function`)
+    const own = listener as Listener
+    this.#listeners[name] = [...(this.#listeners[name] ?? []), own]
+    let subscribed = true
+    return () => {
+      if (!subscribed) return
+      subscribed = false
+      const others: Listener[] = [...(this.#listeners[name] ?? [])]
+      others.splice(others.indexOf(own), 1)
+      if (others.length > 0) this.#listeners[name] = others
+      else delete this.#listeners[name]
+    }
+  }
+
+  /** Whether anybody listens: asked before an event object is made. */
+  wants(name: CacheEventName): boolean {
+    return this.#listeners[name] !== undefined
+  }
+
+  emit<N extends CacheEventName>(name: N, event: CacheEvents[N]): void {
+    for (const listener of this.#listeners[name] ?? []) {
+      try {
+        listener(event)
+      } catch (error) {
+        this.#onThrow(error, name)
+      }
+    }
+  }
+}

@@ -1,0 +1,130 @@
+import type { Span } from '@opentelemetry/api'
+import { handOut } from '../codec/isolate.js'
+import { ComputeWishes, type Compute } from '../compute/compute-context.js'
+import type { Fence } from '../compute/fence.js'
+import { Flight } from '../compute/flight.js'
+import type { ValidKey } from '../keys/key.js'
+import type { Plan, Slot } from '../policies/policy.js'
+import type { Metadata } from '../contract/entry.js'
+import { count } from './counters.js'
+import type { Engine } from './engine.js'
+import { promote, walk } from './read.js'
+import type { TenantState } from './tenant-state.js'
+import { fillEverywhere, Taken } from './write.js'
+
+/** What the first caller of a flight asked for. */
+export interface FlightRequest {
+  readonly key: ValidKey
+  readonly plan: Plan
+  readonly compute: Compute<unknown>
+  readonly ttlMs: number | undefined
+  readonly tags: readonly string[] | undefined
+  readonly metadata: Metadata | undefined
+}
+
+/** What a flight brought: the value, and the slot it was found in unless it was computed. */
+interface Landing {
+  readonly value: unknown
+  readonly foundIn: Slot | undefined
+}
+
+/** The long way of getOrCompute: joins the key's flight or starts it. Each caller counts one hit or one miss. */
+export async function getOrComputeInFlight(engine: Engine, state: TenantState, request: FlightRequest, signal: AbortSignal | undefined): Promise<unknown> {
+  const { key, plan } = request
+  const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
+  let hit: string | undefined
+  let failure: { error: unknown } | undefined
+  try {
+    let flight = state.flights.get(key)
+    if (flight === undefined) flight = start(engine, state, request, span)
+    else count(state.counters.coalesced, plan.policy.index)
+    const landing = (await flight.join(signal)) as Landing
+    hit = landing.foundIn?.tier.name
+    countOutcome(engine, state, request, landing)
+    return handOut(landing.value, engine.isolation)
+  } catch (error) {
+    failure = { error }
+    throw error
+  } finally {
+    engine.telemetry.endGet(span, hit, failure)
+  }
+}
+
+/** Only computes: for a cache that is closed or switched off. */
+export async function justCompute(state: TenantState, key: ValidKey, compute: Compute<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
+  signal?.throwIfAborted()
+  return compute(new ComputeWishes(key, state.tenant, signal ?? new AbortController().signal))
+}
+
+function start(engine: Engine, state: TenantState, request: FlightRequest, span: Span): Flight {
+  const { key } = request
+  const fence = state.fences.open(key)
+  const run = async (signal: AbortSignal): Promise<Landing> => {
+    await Promise.resolve() // the flight is on the map before anything of the caller's runs
+    try {
+      return await land(engine, state, request, fence, span, signal)
+    } finally {
+      state.fences.close(fence)
+      if (state.flights.get(key) === flight) state.flights.delete(key)
+    }
+  }
+  const flight: Flight = new Flight(run, () => {
+    if (state.flights.get(key) === flight) state.invalidate(key)
+  })
+  state.flights.set(key, flight)
+  return flight
+}
+
+async function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, signal: AbortSignal): Promise<Landing> {
+  const { key, plan } = request
+  const found = await walk(engine, state, key, plan, { want: 'value', use: true })
+  if (found !== undefined) {
+    promote(engine, state, key, plan, found, fence)
+    return { value: found.entry.value, foundIn: found.slot }
+  }
+  signal.throwIfAborted()
+  const wishes = new ComputeWishes(key, state.tenant, signal)
+  const startedAt = engine.clock.monotonic()
+  const value = await engine.telemetry.compute(span, () => request.compute(wishes))
+  const ms = engine.clock.monotonic() - startedAt
+  countCompute(engine, state, request, ms)
+  if (!wishes.uncached && !fence.broken && !engine.closed) await store(engine, state, request, wishes, value, ms, fence)
+  return { value, foundIn: undefined }
+}
+
+/** Stores what was computed. A value the codec refuses is still the callers'; the failure is reported. */
+async function store(engine: Engine, state: TenantState, request: FlightRequest, wishes: ComputeWishes, value: unknown, ms: number, fence: Fence): Promise<void> {
+  const { key, plan } = request
+  let taken: Taken
+  try {
+    taken = new Taken(engine, plan, {
+      value,
+      ttlMs: wishes.ttlMs ?? request.ttlMs,
+      computeMicros: Math.round(ms * 1000),
+      tags: wishes.tags === undefined ? request.tags : [...(request.tags ?? []), ...wishes.tags],
+      metadata: request.metadata,
+    })
+  } catch (error) {
+    engine.report(error, { operation: 'encode', state, key })
+    return
+  }
+  await fillEverywhere(engine, state, key, plan, taken, fence)
+}
+
+function countOutcome(engine: Engine, state: TenantState, { key, plan }: FlightRequest, { foundIn }: Landing): void {
+  const policy = plan.policy.name
+  if (foundIn === undefined) {
+    count(state.counters.misses, plan.policy.index)
+    if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy })
+  } else {
+    count(state.counters.hits, foundIn.cell)
+    if (engine.events.wants('hit')) engine.events.emit('hit', { tenant: state.tenant, key, tier: foundIn.tier.name, policy })
+  }
+}
+
+function countCompute(engine: Engine, state: TenantState, { key, plan }: FlightRequest, ms: number): void {
+  count(state.counters.computes, plan.policy.index)
+  count(state.counters.computeMicros, plan.policy.index, Math.round(ms * 1000))
+  engine.telemetry.recordCompute({ policy: plan.policy.name }, ms)
+  if (engine.events.wants('compute')) engine.events.emit('compute', { tenant: state.tenant, key, policy: plan.policy.name, ms })
+}

@@ -1,0 +1,26 @@
+import type { Engine } from './engine.js'
+import type { ListedEntry, ListVerbOptions } from './options.js'
+import type { TenantState } from './tenant-state.js'
+import type { ValidKey } from '../keys/key.js'
+
+/** Lists one tier after the other. A tier that fails is reported and passed over; keys that it may not serve are left out. */
+export async function* listTiers(engine: Engine, state: TenantState, prefix: string, options: ListVerbOptions): AsyncIterableIterator<ListedEntry> {
+  if (!engine.enabled) return
+  for (const tier of engine.tiers) {
+    if (!tier.readable) continue
+    const seen = new Set<string>()
+    try {
+      const stored = tier.backend.list(state.scope, prefix, { detail: options.detail === true ? 'info' : 'keys', signal: options.signal })
+      for await (const { key, size, expiresAt } of stored) {
+        options.signal?.throwIfAborted()
+        if (seen.has(key) || !tier.lanes.mayAsk(state.scope, key as ValidKey)) continue
+        if (expiresAt !== undefined && expiresAt <= engine.clock.now()) continue
+        seen.add(key)
+        yield { key, tier: tier.name, ...(size === undefined ? {} : { size }), ...(expiresAt === undefined ? {} : { expiresAt: Number.isFinite(expiresAt) ? expiresAt : null }) }
+      }
+    } catch (error) {
+      if (options.signal?.aborted === true) throw error
+      engine.report(error, { operation: 'list', tier, state })
+    }
+  }
+}

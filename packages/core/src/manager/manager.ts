@@ -1,0 +1,187 @@
+import type { Compute } from '../compute/compute-context.js'
+import { kindOf } from '../errors/describe.js'
+import { validateTenant } from '../keys/key.js'
+import { positiveDurationMs } from '../time/duration.js'
+import { Engine } from './engine.js'
+import type { CacheEventName, CacheEvents } from './events.js'
+import type { CloseOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions } from './options.js'
+import { composeStats, tenantSummary, type CacheStats } from './stats.js'
+import { backendStats, TenantCache } from './tenant-cache.js'
+
+/** The tenant that a verb on the manager is for. */
+export interface ForTenant {
+  readonly tenant: string
+}
+
+const DEFAULT_DEADLINE = '2s'
+
+/**
+ * A cache over any number of tiers, for any number of tenants.
+ *
+ * ```ts
+ * const cache = new TieredCacheManager({
+ *   tiers: { hot: { backend: new MemoryBackend() }, warm: { backend: new FileSystemBackend({ basePath: '/var/cache/app' }) } },
+ *   policies: { embeddings: { tiers: { hot: false }, ttl: null } },
+ * })
+ * const vector = await cache.tenant('acme').getOrCompute('embeddings/doc-1', () => embed(text))
+ * ```
+ *
+ * Every verb of {@link TenantCache} also exists here with the tenant in its options.
+ *
+ * The constructor throws a `TypeError` for invalid options; it never waits for a server.
+ */
+export class TieredCacheManager implements AsyncDisposable {
+  readonly #engine: Engine
+  #closing: Promise<void> | undefined
+
+  constructor(options: TieredCacheManagerOptions) {
+    this.#engine = new Engine(options)
+  }
+
+  /**
+   * One tenant's cache.
+   *
+   * @throws TypeError when the id breaks a rule: a non-empty well-formed string of at most 128 UTF-8 bytes, without NUL
+   */
+  tenant(id: string): TenantCache {
+    return new TenantCache(this.#engine, this.#engine.tenants.of(validateTenant(id)))
+  }
+
+  /** See {@link TenantCache.getOrCompute}. */
+  getOrCompute<T>(key: string, compute: Compute<T>, options: GetOrComputeOptions & ForTenant): Promise<T> {
+    return this.#later(options, (cache) => cache.getOrCompute(key, compute, options))
+  }
+
+  /** See {@link TenantCache.get}. */
+  get<T = unknown>(key: string, options: GetOptions & ForTenant): Promise<T | undefined> {
+    return this.#later(options, (cache) => cache.get<T>(key, options))
+  }
+
+  /** See {@link TenantCache.peek}. */
+  peek<T = unknown>(key: string, options: KeyOptions & ForTenant): T | undefined {
+    return this.#of(options).peek<T>(key, options)
+  }
+
+  /** See {@link TenantCache.lookup}. */
+  lookup<T = unknown>(key: string, options: LookupOptions & ForTenant): Promise<Lookup<T>> {
+    return this.#later(options, (cache) => cache.lookup<T>(key, options))
+  }
+
+  /** See {@link TenantCache.has}. */
+  has(key: string, options: GetOptions & ForTenant): Promise<boolean> {
+    return this.#later(options, (cache) => cache.has(key, options))
+  }
+
+  /** See {@link TenantCache.set}. */
+  set(key: string, value: unknown, options: SetOptions & ForTenant): Promise<void> {
+    return this.#later(options, (cache) => cache.set(key, value, options))
+  }
+
+  /** See {@link TenantCache.delete}. */
+  delete(key: string, options: GetOptions & ForTenant): Promise<boolean | undefined> {
+    return this.#later(options, (cache) => cache.delete(key, options))
+  }
+
+  /** See {@link TenantCache.clear}. */
+  clear(prefix: string | undefined, options: ForTenant): Promise<number | undefined> {
+    return this.#later(options, (cache) => cache.clear(prefix))
+  }
+
+  /** See {@link TenantCache.getMany}. */
+  getMany<T = unknown>(keys: Iterable<string>, options: GetOptions & ForTenant): Promise<Map<string, T>> {
+    return this.#later(options, (cache) => cache.getMany<T>(keys, options))
+  }
+
+  /** See {@link TenantCache.setMany}. */
+  setMany(entries: Iterable<readonly [string, unknown]>, options: SetOptions & ForTenant): Promise<void> {
+    return this.#later(options, (cache) => cache.setMany(entries, options))
+  }
+
+  /** See {@link TenantCache.deleteMany}. */
+  deleteMany(keys: Iterable<string>, options: GetOptions & ForTenant): Promise<number | undefined> {
+    return this.#later(options, (cache) => cache.deleteMany(keys, options))
+  }
+
+  /** See {@link TenantCache.list}. */
+  list(prefix: string | undefined, options: ListVerbOptions & ForTenant): AsyncIterableIterator<ListedEntry> {
+    return this.#of(options).list(prefix, options)
+  }
+
+  /** The numbers of all tenants together, and a summary of each tenant remembered. */
+  async stats(): Promise<CacheStats> {
+    const engine = this.#engine
+    engine.assertOpen('stats')
+    const stats = composeStats({
+      counters: engine.totals(),
+      policies: engine.policies.all,
+      tiers: engine.tiers,
+      backends: await backendStats(engine, undefined),
+      pendingWrites: engine.background.size,
+    })
+    return { ...stats, tenants: Object.fromEntries([...engine.tenants.each()].map(([tenant, counters]) => [tenant, tenantSummary(counters)])) }
+  }
+
+  /**
+   * Calls the listener for every event of that name; returns a function that ends it. A listener that throws is logged.
+   *
+   * @throws TypeError unless the listener is a function
+   */
+  on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void): () => void {
+    return this.#engine.events.on(name, listener)
+  }
+
+  /**
+   * Finishes background writes, closes the backends that no other manager uses, and lets the process exit. What is not
+   * done by the deadline (default `'2s'`) is left and logged. Afterwards verbs reject with code `closed`, and getOrCompute
+   * just computes. Closing again waits for the same end.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_DEADLINE, 'deadline')
+    this.#closing ??= this.#close(deadlineMs)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    const engine = this.#engine
+    engine.closed = true
+    engine.shortWay = false
+    engine.telemetry.close()
+    const finish = async (): Promise<void> => {
+      await engine.background.drained()
+      await Promise.all(engine.tiers.map((tier) => tier.lanes.drained()))
+      const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
+      closed.forEach((result, at) => {
+        if (result.status === 'rejected') engine.report(result.reason, { operation: 'close', tier: engine.tiers[at] })
+      })
+      await engine.recordLog?.close()
+    }
+    let cancel = (): void => undefined
+    const late = new Promise<'late'>((resolve) => {
+      cancel = engine.clock.schedule(deadlineMs, () => resolve('late'))
+    })
+    const outcome = await Promise.race([finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), late])
+    cancel()
+    if (outcome !== 'late') return
+    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close`)
+    for (const tier of engine.tiers) {
+      tier.breaker.dispose()
+      tier.lanes.close()
+    }
+  }
+
+  #of(options: ForTenant): TenantCache {
+    if (typeof options !== 'object' || options === null || options.tenant === undefined) {
+      throw new TypeError(`a verb on the manager needs { tenant } in its options, not ${kindOf(options)}; or use cache.tenant(id)`)
+    }
+    return this.tenant(options.tenant)
+  }
+
+  /** What is wrong with the options rejects, like everything else a verb has to say. */
+  async #later<T>(options: ForTenant, run: (cache: TenantCache) => Promise<T>): Promise<T> {
+    return run(this.#of(options))
+  }
+}

@@ -1,0 +1,100 @@
+import type { Clock } from '../clock/clock.js'
+import type { CodecName } from '../codec/standard.js'
+import type { Codec } from '../codec/codec.js'
+import type { Metadata } from '../contract/entry.js'
+import type { PolicyOptions, TierUse } from '../policies/policy.js'
+import type { TelemetryOptions } from '../telemetry/telemetry.js'
+import type { TierOptions } from '../tiers/tier.js'
+import type { Duration, Ttl } from '../time/duration.js'
+
+/** Where the few lines go that a person should see. `console` is one. */
+export interface Logger {
+  info(message: string): void
+  warn(message: string): void
+}
+
+export interface TieredCacheManagerOptions {
+  /** Fastest first: the order of the keys is the order of the tiers. */
+  readonly tiers: Readonly<Record<string, TierOptions>>
+  /** By name; see {@link PolicyOptions}. A policy `default` exists in any case and uses every tier. */
+  readonly policies?: Readonly<Record<string, PolicyOptions>> | undefined
+  /** Time to live where neither call, policy nor tier gives one. Default `'1h'`. */
+  readonly defaultTtl?: Ttl | undefined
+  /** Codecs that readers should know besides the built-in ones and those that policies name. */
+  readonly codecs?: readonly Codec[] | undefined
+  /** `false`: nothing is read or stored, every getOrCompute computes. Default true. */
+  readonly enabled?: boolean | undefined
+  /** Default: the system's. */
+  readonly clock?: Clock | undefined
+  /** Told when a tier degrades or recovers, and what a close could not finish. Default `console`; `false`: silent. */
+  readonly logger?: Logger | false | undefined
+  readonly telemetry?: TelemetryOptions | undefined
+}
+
+/** Options of every verb that concerns a key. */
+export interface KeyOptions {
+  /** The policy's name. Default: the one named like the key's first path segment, else `default`. */
+  readonly policy?: string | undefined
+  /** Overrides by tier name, for this call. */
+  readonly tiers?: Readonly<Record<string, TierUse | undefined>> | undefined
+}
+
+export interface GetOptions extends KeyOptions {
+  /** Rejects this call, with the signal's own reason, when it fires. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface SetOptions extends KeyOptions {
+  /** Time to live; see {@link Ttl}. */
+  readonly ttl?: Ttl | undefined
+  readonly tags?: readonly string[] | undefined
+  /** Kept beside the entry and shown by `lookup`. */
+  readonly metadata?: Metadata | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export type GetOrComputeOptions = SetOptions
+
+export interface LookupOptions extends GetOptions {
+  /** `false`: the payload is not read and `value` is absent. Default true. */
+  readonly value?: boolean | undefined
+}
+
+export interface ListVerbOptions {
+  /** Sizes and instants also where the store has to look them up. Default false. */
+  readonly detail?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface CloseOptions {
+  /** How long to wait for background writes and connections. Default `'2s'`. */
+  readonly deadline?: Duration | undefined
+}
+
+/** What `lookup` tells about a key. */
+export type Lookup<T> =
+  | { readonly status: 'miss' }
+  | {
+      readonly status: 'fresh' | 'stale'
+      /** Present unless it was not asked for. */
+      readonly value?: T
+      readonly tier: string
+      /** Epoch milliseconds. */
+      readonly createdAt: number
+      /** Epoch milliseconds; `null`: never. */
+      readonly expiresAt: number | null
+      readonly metadata?: Metadata | undefined
+      readonly tags?: readonly string[] | undefined
+    }
+
+/** One entry in one tier, as `list` shows it. */
+export interface ListedEntry {
+  readonly key: string
+  readonly tier: string
+  /** Bytes it occupies in that tier. */
+  readonly size?: number | undefined
+  /** Epoch milliseconds; `null`: never. */
+  readonly expiresAt?: number | null | undefined
+}
+
+export type { Codec, CodecName }

@@ -1,0 +1,113 @@
+import { takeIn } from '../codec/isolate.js'
+import { isPromise } from '../contract/awaitable.js'
+import { CacheEntry, NO_VALUE, type EntryDetails } from '../contract/entry.js'
+import type { Fence } from '../compute/fence.js'
+import type { ValidKey } from '../keys/key.js'
+import type { Plan, Slot } from '../policies/policy.js'
+import type { Tier } from '../tiers/tier.js'
+import { count } from './counters.js'
+import { tierAttributes, type Engine } from './engine.js'
+import type { TenantState } from './tenant-state.js'
+import { NotApplied } from '../tiers/outcome.js'
+
+/** A fresh entry and where it was found. */
+export interface Found {
+  readonly entry: CacheEntry
+  readonly slot: Slot
+  /** The slot's place in the plan. */
+  readonly position: number
+}
+
+export interface WalkOptions {
+  /** `value`: the payload is decoded; `head`: it is not read. */
+  readonly want: 'value' | 'head'
+  /** Whether the read counts as a use: for recency and in the counts of each tier. */
+  readonly use: boolean
+}
+
+/** Asks the tiers of a plan, fastest first, for a fresh entry. A tier that fails is reported and passed over. */
+export async function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions): Promise<Found | undefined> {
+  for (let position = 0; position < plan.slots.length; position++) {
+    const slot = plan.slots[position] as Slot
+    const { tier } = slot
+    if (!tier.readable || !tier.lanes.mayAsk(state.scope, key)) continue
+    const entry = await ask(engine, state, key, tier, options)
+    if (entry !== undefined) return { entry, slot, position }
+    if (options.use) count(state.counters.tierMisses, slot.cell)
+  }
+  return undefined
+}
+
+/**
+ * Copies a found entry into the faster tiers of the plan, with its instants as they are. Synchronous tiers have it when
+ * this returns; the others are filled in the background. Nothing is written once the fence is broken, or where an
+ * entry has appeared meanwhile.
+ */
+export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence): void {
+  for (let position = found.position - 1; position >= 0; position--) {
+    const slot = plan.slots[position] as Slot
+    if (!slot.promote || slot.tier.breaker.isOpen('write')) continue
+    try {
+      fillFrom(engine, state, key, plan, found, slot, fence)
+    } catch (error) {
+      engine.report(error, { operation: 'promote', tier: slot.tier, state, key })
+    }
+  }
+}
+
+function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence): void {
+  const { tier } = slot
+  const entry = copyFor(engine, plan, found.entry, tier)
+  if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
+  const now = engine.clock.now()
+  const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
+  const keepUntil = Math.min(tier.keepUntil(entry, now), now + slotTtlMs)
+  const done = (outcome: boolean | NotApplied): void => {
+    if (outcome === true) {
+      count(state.counters.promotions, slot.cell)
+      if (engine.events.wants('promote')) {
+        engine.events.emit('promote', { tenant: state.tenant, key, from: found.slot.tier.name, to: tier.name, policy: plan.policy.name })
+      }
+    } else if (outcome instanceof NotApplied && outcome.error !== undefined) {
+      engine.report(outcome.error, { operation: 'promote', tier, state, key })
+    }
+  }
+  if (tier.direct === undefined && !engine.background.hasRoom) return
+  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil }, fence)
+  if (!isPromise(filled)) return done(filled)
+  fence.holders++ // the caller's hold may end before the write begins
+  engine.background.run(filled.then(done).finally(() => state.fences.close(fence)))
+}
+
+/** The entry with the view the tier keeps, and without what belongs to the copy it was read from. */
+function copyFor(engine: Engine, plan: Plan, entry: CacheEntry, tier: Tier): CacheEntry {
+  const fields = { createdAt: entry.createdAt, expiresAt: entry.expiresAt, computeMicros: entry.computeMicros, details: travelling(entry.details) }
+  if (tier.capabilities.keeps === 'value') {
+    if (entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
+    return new CacheEntry(takeIn(entry.value, engine.isolation), entry.encoded, fields)
+  }
+  entry.encoded ??= engine.codecs.encode(entry.value, plan.policy.codec)
+  return new CacheEntry(NO_VALUE, entry.encoded, fields)
+}
+
+function travelling(details: EntryDetails | undefined): EntryDetails | undefined {
+  if (details?.keepUntil === undefined) return details
+  const { keepUntil: _stays, ...travels } = details
+  return Object.keys(travels).length === 0 ? undefined : travels
+}
+
+async function ask(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, options: WalkOptions): Promise<CacheEntry | undefined> {
+  const { clock, telemetry } = engine
+  const startedAt = telemetry.bound ? clock.monotonic() : 0
+  try {
+    const answer = tier.backend.get(state.scope, key, { want: options.want === 'head' ? 'head' : 'payload', touch: options.use })
+    const entry = isPromise(answer) ? await answer : answer
+    if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(tier), operation: 'get' }, clock.monotonic() - startedAt)
+    if (entry === undefined || clock.now() >= entry.keepUntil) return undefined
+    if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
+    return entry
+  } catch (error) {
+    engine.report(error, { operation: 'get', tier, state, key })
+    return undefined
+  }
+}

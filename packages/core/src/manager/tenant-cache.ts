@@ -1,0 +1,383 @@
+import { handOut } from '../codec/isolate.js'
+import { onAbort } from '../compute/abort.js'
+import { validateTags, type Compute } from '../compute/compute-context.js'
+import type { CacheEntry, Metadata } from '../contract/entry.js'
+import type { BackendStats } from '../contract/backend.js'
+import { kindOf } from '../errors/describe.js'
+import { validateKey, validatePrefix, type ValidKey } from '../keys/key.js'
+import type { Plan, Policy } from '../policies/policy.js'
+import { ttlMs } from '../time/duration.js'
+import { count } from './counters.js'
+import { tierAttributes, type Engine } from './engine.js'
+import { getOrComputeInFlight, justCompute } from './get-or-compute.js'
+import { listTiers } from './list.js'
+import type { GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
+import { promote, walk, type Found } from './read.js'
+import { composeStats, type CacheStats } from './stats.js'
+import type { TenantState } from './tenant-state.js'
+import { clearEverywhere, deleteEverywhere, setEverywhere } from './write.js'
+
+/** How many keys of a many-verb are on their way at once. */
+const WINDOW = 256
+/** One synchronous hit of so many is timed: timing costs as much as the hit. The first always is. */
+const HOT_SAMPLE = 64
+
+const READ_HOT = Object.freeze({ want: 'payload', touch: true } as const)
+const PEEK = Object.freeze({ want: 'payload', touch: false } as const)
+
+/**
+ * One tenant's cache: every verb, without another mention of the tenant. Cheap to make and to keep; made by
+ * `cache.tenant(id)`.
+ *
+ * The order of this class is the order of a read: the short way, which never waits and allocates nothing, then the long
+ * way through the tiers.
+ */
+export class TenantCache {
+  readonly #engine: Engine
+  readonly #state: TenantState
+
+  /** @internal */
+  constructor(engine: Engine, state: TenantState) {
+    this.#engine = engine
+    this.#state = state
+  }
+
+  /** The tenant's id. */
+  get tenant(): string {
+    return this.#state.tenant
+  }
+
+  /**
+   * The cached value, or what `compute` makes. Concurrent callers of one key share one compute. What is found is copied
+   * into faster tiers; what is computed is stored in every tier of the policy before this resolves.
+   *
+   * Rejects with the compute's own error, with `signal.reason`, or with a `TypeError` for invalid arguments; never
+   * because a tier is down.
+   */
+  getOrCompute<T>(key: string, compute: Compute<T>, options?: GetOrComputeOptions): Promise<T> {
+    if (options === undefined) {
+      const entry = this.#hotEntry(key)
+      if (entry !== undefined) return (entry.settled ??= Promise.resolve(entry.value)) as Promise<T>
+    }
+    return this.#getOrCompute(key, compute as Compute<unknown>, options ?? {}) as Promise<T>
+  }
+
+  /** The cached value, or `undefined`. See {@link lookup} to tell a stored `undefined` from a miss. */
+  get<T = unknown>(key: string, options?: GetOptions): Promise<T | undefined> {
+    if (options === undefined) {
+      const entry = this.#hotEntry(key)
+      if (entry !== undefined) return (entry.settled ??= Promise.resolve(entry.value)) as Promise<T>
+    }
+    return this.#get(key, options ?? {}) as Promise<T | undefined>
+  }
+
+  /** The value if a synchronous tier holds it fresh, else `undefined`. Counts nothing, promotes nothing. */
+  peek<T = unknown>(key: string, options?: KeyOptions): T | undefined {
+    const engine = this.#engine
+    if (!engine.shortWay || options !== undefined) return this.#peek(key, options) as T | undefined
+    if (typeof key !== 'string') return this.#peek(key, options) as T | undefined
+    const slot = engine.policies.forKey(key).hot
+    if (slot === undefined || slot.tier.lanes.anySuspect) return this.#peek(key, options) as T | undefined
+    const entry = slot.tier.direct.get(this.#state.scope, key as ValidKey, PEEK) as CacheEntry | undefined
+    if (entry === undefined || !isFresh(entry, engine)) return this.#peek(key, options) as T | undefined
+    return entry.value as T
+  }
+
+  /** Whether the key is cached, and what is known about it. Counts nothing, promotes nothing. */
+  async lookup<T = unknown>(key: string, options: LookupOptions = {}): Promise<Lookup<T>> {
+    const wantsValue = options.value !== false
+    const found = await this.#find('lookup', key, options, wantsValue ? 'value' : 'head')
+    if (found === undefined) return { status: 'miss' }
+    const { entry, slot } = found
+    return {
+      status: 'fresh',
+      ...(wantsValue ? { value: handOut(entry.value, this.#engine.isolation) as T } : {}),
+      tier: slot.tier.name,
+      createdAt: entry.createdAt,
+      expiresAt: entry.expiresAt === Number.POSITIVE_INFINITY ? null : entry.expiresAt,
+      ...(entry.details?.metadata === undefined ? {} : { metadata: entry.details.metadata }),
+      ...(entry.details?.tags === undefined ? {} : { tags: entry.details.tags }),
+    }
+  }
+
+  /** Whether the key is cached fresh. Reads no payload, counts nothing, promotes nothing. */
+  async has(key: string, options: GetOptions = {}): Promise<boolean> {
+    return (await this.#find('has', key, options, 'head')) !== undefined
+  }
+
+  /**
+   * Stores a value in every tier of the policy. A tier that cannot take it loses the key instead, at once or as soon as
+   * it can be reached. `ttl: 0` removes the key.
+   *
+   * Rejects with a `TypeError` for invalid arguments, with `CacheError` `not-encodable` when a tier needs bytes and the
+   * codec refuses the value (nothing is changed then), and with `not-recorded` when a tier can neither store nor forget.
+   */
+  async set(key: string, value: unknown, options: SetOptions = {}): Promise<void> {
+    const engine = this.#engine
+    engine.assertOpen('set')
+    const validKey = validateKey(key)
+    const plan = this.#plan(validKey, options)
+    const item = { value, ...writeOptions(options) }
+    options.signal?.throwIfAborted()
+    if (!engine.enabled) return
+    await abortable(setEverywhere(engine, this.#state, validKey, plan, item), options.signal)
+    if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+  }
+
+  /** Removes the key: `true` if a tier had it, `false` if none had, `undefined` if none can tell. */
+  async delete(key: string, options: GetOptions = {}): Promise<boolean | undefined> {
+    const engine = this.#engine
+    engine.assertOpen('delete')
+    const validKey = validateKey(key)
+    const plan = this.#plan(validKey, options)
+    options.signal?.throwIfAborted()
+    if (!engine.enabled) return undefined
+    const deleted = await abortable(deleteEverywhere(engine, this.#state, validKey, plan), options.signal)
+    if (engine.events.wants('delete')) engine.events.emit('delete', { tenant: this.tenant, key })
+    return deleted
+  }
+
+  /**
+   * Removes every key of the tenant that starts with `prefix` (a plain string prefix; none: all), in every tier. The
+   * number of entries that the tier with the most of them removed, or `undefined` when no tier can tell.
+   */
+  async clear(prefix?: string): Promise<number | undefined> {
+    const engine = this.#engine
+    engine.assertOpen('clear')
+    const validPrefix = validatePrefix(prefix)
+    if (!engine.enabled) return undefined
+    const removed = await clearEverywhere(engine, this.#state, validPrefix)
+    if (engine.events.wants('clear')) engine.events.emit('clear', { tenant: this.tenant, prefix: validPrefix })
+    return removed
+  }
+
+  /** The cached values of those keys that are hits, in the order of the keys. */
+  async getMany<T = unknown>(keys: Iterable<string>, options: GetOptions = {}): Promise<Map<string, T>> {
+    this.#engine.assertOpen('getMany')
+    const wanted = [...new Set(iterable(keys, 'keys'))].map(validateKey)
+    const found = await inWindows(wanted, (key) => this.#read('getMany', key, options))
+    const hits = new Map<string, T>()
+    wanted.forEach((key, at) => {
+      const hit = found[at]
+      if (hit !== undefined) hits.set(key, handOut(hit.entry.value, this.#engine.isolation) as T)
+    })
+    return hits
+  }
+
+  /** Stores several entries with the same options. Invalid keys are refused before anything is stored. */
+  async setMany(entries: Iterable<readonly [string, unknown]>, options: SetOptions = {}): Promise<void> {
+    this.#engine.assertOpen('setMany')
+    const pairs = [...iterable(entries, 'entries')].map((pair) => {
+      if (!Array.isArray(pair)) throw new TypeError(`setMany(entries) takes pairs [key, value], not ${kindOf(pair)}`)
+      return [validateKey(pair[0]), pair[1] as unknown] as const
+    })
+    const failures: unknown[] = []
+    await inWindows(pairs, ([key, value]) => this.set(key, value, options).catch((error: unknown) => failures.push(error)))
+    if (failures.length === 1) throw failures[0] as Error
+    if (failures.length > 1) throw new AggregateError(failures, `${failures.length} of ${pairs.length} entries were not stored`)
+  }
+
+  /** Removes several keys; how many of them a tier had, or `undefined` when that cannot be told. */
+  async deleteMany(keys: Iterable<string>, options: GetOptions = {}): Promise<number | undefined> {
+    this.#engine.assertOpen('deleteMany')
+    const wanted = [...new Set(iterable(keys, 'keys'))].map(validateKey)
+    const deleted = await inWindows(wanted, (key) => this.delete(key, options))
+    return deleted.includes(undefined) ? undefined : deleted.filter((one) => one === true).length
+  }
+
+  /** Lists the tenant's entries under a plain string prefix: each (key, tier) once, fastest tier first. Loads no payload. */
+  list(prefix?: string, options: ListVerbOptions = {}): AsyncIterableIterator<ListedEntry> {
+    this.#engine.assertOpen('list')
+    return listTiers(this.#engine, this.#state, validatePrefix(prefix), options)
+  }
+
+  /** The tenant's numbers since the manager was made. */
+  async stats(): Promise<CacheStats> {
+    const engine = this.#engine
+    engine.assertOpen('stats')
+    return composeStats({
+      counters: this.#state.counters,
+      policies: engine.policies.all,
+      tiers: engine.tiers,
+      backends: await backendStats(engine, this.#state),
+      pendingWrites: engine.background.size,
+    })
+  }
+
+  /** The short way: the entry, counted, if the first tier is synchronous and holds it fresh and nobody needs to know. */
+  #hotEntry(key: string): CacheEntry | undefined {
+    const engine = this.#engine
+    if (!engine.shortWay || typeof key !== 'string') return undefined
+    const slot = engine.policies.forKey(key).hot
+    if (slot === undefined || slot.tier.lanes.anySuspect || engine.telemetry.hotSpanWanted || engine.events.wants('hit')) return undefined
+    const entry = slot.tier.direct.get(this.#state.scope, key as ValidKey, READ_HOT) as CacheEntry | undefined
+    if (entry === undefined || !isFresh(entry, engine)) return undefined
+    const { counters } = this.#state
+    const hits = (counters.hits[slot.cell] = (counters.hits[slot.cell] as number) + 1)
+    if (entry.computeMicros !== 0) counters.savedMicros[slot.cell] = (counters.savedMicros[slot.cell] as number) + entry.computeMicros
+    if (!engine.telemetry.bound || hits % HOT_SAMPLE === 1) this.#sampleHot(slot, key as ValidKey, hits)
+    return entry
+  }
+
+  #sampleHot(slot: NonNullable<Policy['hot']>, key: ValidKey, hits: number): void {
+    const { telemetry, clock } = this.#engine
+    telemetry.bind()
+    if (!telemetry.bound || hits % HOT_SAMPLE !== 1) return
+    const startedAt = clock.monotonic()
+    void slot.tier.direct.get(this.#state.scope, key, PEEK)
+    telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
+  }
+
+  async #getOrCompute(key: string, compute: Compute<unknown>, options: GetOrComputeOptions): Promise<unknown> {
+    const engine = this.#engine
+    const validKey = validateKey(key)
+    if (typeof compute !== 'function') throw new TypeError(`getOrCompute(key, compute) needs a function to compute with, not ${kindOf(compute)}`)
+    const plan = this.#plan(validKey, options)
+    const wishes = writeOptions(options)
+    options.signal?.throwIfAborted()
+    if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
+    return getOrComputeInFlight(engine, this.#state, { key: validKey, plan, compute, ttlMs: wishes.ttlMs, tags: wishes.tags, metadata: wishes.metadata }, options.signal)
+  }
+
+  async #get(key: string, options: GetOptions): Promise<unknown> {
+    const found = await this.#read('get', key, options)
+    return found === undefined ? undefined : handOut(found.entry.value, this.#engine.isolation)
+  }
+
+  /** The long way of get: walks the tiers, promotes, counts. */
+  async #read(verb: string, key: string, options: GetOptions): Promise<Found | undefined> {
+    const engine = this.#engine
+    const state = this.#state
+    engine.assertOpen(verb)
+    const validKey = validateKey(key)
+    const plan = this.#plan(validKey, options)
+    options.signal?.throwIfAborted()
+    if (!engine.enabled) return undefined
+    if (!engine.telemetry.bound) engine.telemetry.bind()
+    const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
+    const fence = state.fences.open(validKey)
+    let hit: string | undefined
+    let failure: { error: unknown } | undefined
+    try {
+      const found = await abortable(walk(engine, state, validKey, plan, { want: 'value', use: true }), options.signal)
+      hit = found?.slot.tier.name
+      if (found === undefined) {
+        count(state.counters.misses, plan.policy.index)
+        if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
+        return undefined
+      }
+      promote(engine, state, validKey, plan, found, fence)
+      countHit(state, found)
+      if (engine.events.wants('hit')) engine.events.emit('hit', { tenant: state.tenant, key, tier: found.slot.tier.name, policy: plan.policy.name })
+      return found
+    } catch (error) {
+      failure = { error }
+      throw error
+    } finally {
+      state.fences.close(fence)
+      engine.telemetry.endGet(span, hit, failure)
+    }
+  }
+
+  /** The walk of has and lookup: without a trace in counts or recency. */
+  async #find(verb: string, key: string, options: GetOptions, want: 'value' | 'head'): Promise<Found | undefined> {
+    const engine = this.#engine
+    engine.assertOpen(verb)
+    const validKey = validateKey(key)
+    const plan = this.#plan(validKey, options)
+    options.signal?.throwIfAborted()
+    if (!engine.enabled) return undefined
+    return abortable(walk(engine, this.#state, validKey, plan, { want, use: false }), options.signal)
+  }
+
+  #peek(key: string, options: KeyOptions | undefined): unknown {
+    const engine = this.#engine
+    engine.assertOpen('peek')
+    const validKey = validateKey(key)
+    const plan = this.#plan(validKey, options ?? {})
+    if (!engine.enabled) return undefined
+    for (const { tier } of plan.slots) {
+      if (tier.direct === undefined || !tier.readable || !tier.lanes.mayAsk(this.#state.scope, validKey)) continue
+      const entry = tier.direct.get(this.#state.scope, validKey, PEEK) as CacheEntry | undefined
+      if (entry !== undefined && isFresh(entry, engine)) return handOut(entry.value, engine.isolation)
+    }
+    return undefined
+  }
+
+  #plan(key: ValidKey, options: KeyOptions): Plan {
+    if (typeof options !== 'object' || options === null) throw new TypeError(`options must be an object, not ${kindOf(options)}`)
+    const { policies } = this.#engine
+    const policy = options.policy === undefined ? policies.forKey(key) : policies.byName(options.policy)
+    return policy.plan(options.tiers)
+  }
+}
+
+/** What every tier's backend says of itself; nothing for one that cannot be asked now. */
+export async function backendStats(engine: Engine, state: TenantState | undefined): Promise<BackendStats[]> {
+  return Promise.all(
+    engine.tiers.map(async (tier) => {
+      if (!tier.readable) return {}
+      try {
+        return await tier.backend.stats(state?.scope)
+      } catch (error) {
+        engine.report(error, { operation: 'stats', tier, state })
+        return {}
+      }
+    }),
+  )
+}
+
+function isFresh(entry: CacheEntry, engine: Engine): boolean {
+  if (entry.expiresAt === Number.POSITIVE_INFINITY && entry.details === undefined) return true
+  return engine.clock.now() < (entry.details === undefined ? entry.expiresAt : entry.keepUntil)
+}
+
+function countHit(state: TenantState, { slot, entry }: Found): void {
+  count(state.counters.hits, slot.cell)
+  count(state.counters.savedMicros, slot.cell, entry.computeMicros)
+}
+
+function writeOptions(options: SetOptions): { ttlMs?: number; tags?: readonly string[]; metadata?: Metadata } {
+  const ttl = ttlMs(options.ttl, 'ttl')
+  return {
+    ...(ttl === undefined ? {} : { ttlMs: ttl }),
+    ...(options.tags === undefined ? {} : { tags: validateTags(options.tags, 'tags') }),
+    ...(options.metadata === undefined ? {} : { metadata: checkMetadata(options.metadata) }),
+  }
+}
+
+const MAX_METADATA_BYTES = 64 * 1024
+
+function checkMetadata(metadata: Metadata): Metadata {
+  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) throw new TypeError(`metadata must be an object of strings, not ${kindOf(metadata)}`)
+  let bytes = 0
+  for (const [name, value] of Object.entries(metadata)) {
+    if (typeof value !== 'string') throw new TypeError(`metadata.${name} must be a string, not ${kindOf(value)}`)
+    if (!name.isWellFormed() || !value.isWellFormed()) throw new TypeError(`metadata.${name} must be well-formed Unicode`)
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(value)
+  }
+  if (bytes > MAX_METADATA_BYTES) throw new TypeError(`metadata must be at most ${MAX_METADATA_BYTES} bytes, this is ${bytes}`)
+  return metadata
+}
+
+function iterable<T>(value: Iterable<T>, option: string): Iterable<T> {
+  if (typeof value === 'object' && value !== null && Symbol.iterator in value) return value
+  throw new TypeError(`${option} must be an array or another iterable, not ${kindOf(value)}`)
+}
+
+/** Runs over the items, a window at a time: thousands of simultaneous operations would wait for each other past their budgets. */
+async function inWindows<I, O>(items: readonly I[], run: (item: I) => Promise<O>): Promise<O[]> {
+  const results: O[] = []
+  for (let at = 0; at < items.length; at += WINDOW) results.push(...(await Promise.all(items.slice(at, at + WINDOW).map(run))))
+  return results
+}
+
+/** The work's outcome, or the signal's reason if it fires first. The work goes on: it is not the caller's to stop. */
+function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise((resolve, reject) => {
+    const stop = onAbort(signal, () => reject(signal.reason as Error))
+    work.then(resolve, reject).finally(stop)
+  })
+}
+

@@ -1,0 +1,104 @@
+import { FenceTable } from '../compute/fence.js'
+import type { Flight } from '../compute/flight.js'
+import { TenantScope } from '../contract/scope.js'
+import type { TenantId } from '../keys/key.js'
+import { Counters } from './counters.js'
+
+/** What a manager keeps in the process about one tenant: nothing that grows with its entries. */
+export class TenantState {
+  readonly tenant: TenantId
+  readonly scope: TenantScope
+  readonly fences = new FenceTable()
+  readonly flights = new Map<string, Flight>()
+  readonly counters: Counters
+
+  constructor(tenant: TenantId, counters: Counters) {
+    this.tenant = tenant
+    this.scope = new TenantScope(tenant)
+    this.counters = counters
+  }
+
+  /** Whatever began on the key stores nothing from now on; the next caller starts a new flight. */
+  invalidate(key: string): void {
+    this.fences.breakKey(key)
+    this.flights.delete(key)
+  }
+
+  invalidatePrefix(prefix: string): void {
+    this.fences.breakPrefix(prefix)
+    for (const key of this.flights.keys()) if (key.startsWith(prefix)) this.flights.delete(key)
+  }
+}
+
+/** How many tenants nobody holds a handle of are remembered, with their counts. */
+const REMEMBERED = 1000
+
+/**
+ * The tenants of a manager: one state per tenant for as long as anybody uses it. Two states for one tenant at the same
+ * time would break single flight and fences, so the state lives while a handle or a running operation holds it; beyond
+ * that, the last 1,000 are remembered. The counts of the others go into the totals.
+ */
+export class TenantRegistry {
+  readonly #live = new Map<string, { readonly state: WeakRef<TenantState>; readonly counters: Counters }>()
+  readonly #recent = new Map<string, TenantState>()
+  readonly #retired: Counters
+  readonly #policies: number
+  readonly #tiers: number
+  readonly #collected = new FinalizationRegistry<string>((tenant) => this.#retire(tenant))
+
+  constructor(policies: number, tiers: number) {
+    this.#policies = policies
+    this.#tiers = tiers
+    this.#retired = new Counters(policies, tiers)
+  }
+
+  of(tenant: TenantId): TenantState {
+    const state = this.#live.get(tenant)?.state.deref() ?? this.#create(tenant)
+    this.#remember(state)
+    return state
+  }
+
+  peek(tenant: string): TenantState | undefined {
+    return this.#live.get(tenant)?.state.deref()
+  }
+
+  /** The sum over all tenants there ever were. */
+  totals(): Counters {
+    const totals = new Counters(this.#policies, this.#tiers)
+    totals.add(this.#retired)
+    for (const { counters } of this.#live.values()) totals.add(counters)
+    return totals
+  }
+
+  /** The tenants remembered, with their counts. */
+  *each(): Iterable<readonly [tenant: string, counters: Counters]> {
+    for (const [tenant, { counters }] of this.#live) yield [tenant, counters]
+  }
+
+  #create(tenant: TenantId): TenantState {
+    this.#retire(tenant)
+    const counters = new Counters(this.#policies, this.#tiers)
+    const state = new TenantState(tenant, counters)
+    this.#live.set(tenant, { state: new WeakRef(state), counters })
+    this.#collected.register(state, tenant)
+    return state
+  }
+
+  #remember(state: TenantState): void {
+    this.#recent.delete(state.tenant)
+    this.#recent.set(state.tenant, state)
+    if (this.#recent.size > REMEMBERED) {
+      for (const oldest of this.#recent.keys()) {
+        this.#recent.delete(oldest)
+        break
+      }
+    }
+  }
+
+  #retire(tenant: string): void {
+    const gone = this.#live.get(tenant)
+    if (gone === undefined || gone.state.deref() !== undefined) return
+    this.#retired.add(gone.counters)
+    this.#live.delete(tenant)
+  }
+}

@@ -1,0 +1,146 @@
+import type { Codec } from '../codec/codec.js'
+import type { CodecName, CodecTable } from '../codec/standard.js'
+import { kindOf } from '../errors/describe.js'
+import type { Tier } from '../tiers/tier.js'
+import { ttlMs, type Ttl } from '../time/duration.js'
+
+/**
+ * How a tier is written:
+ *
+ * - `through`: awaited before `set`, or the caller that computed, resumes
+ * - `around`: filled by promotion only; a set deletes the key there
+ * - `back`: queued behind a durable tier (from the release that brings object stores)
+ * - `demote`: filled by what the tier above evicts (from the same release)
+ */
+export type WriteMode = 'through' | 'back' | 'around' | 'demote'
+
+/** A tier in a policy or a call: `false` unused, `true` the same as `{ write: 'through' }`. */
+export type TierUse =
+  | boolean
+  | {
+      readonly write?: WriteMode | undefined
+      /** Time to live in this tier, instead of the policy's. */
+      readonly ttl?: Ttl | undefined
+      /** Whether a hit in a slower tier is copied here. Default true. */
+      readonly promote?: boolean | undefined
+    }
+
+/** How one data type is cached. */
+export interface PolicyOptions {
+  /** By tier name. A tier that is not mentioned is `true`. */
+  readonly tiers?: Readonly<Record<string, TierUse | undefined>> | undefined
+  /** Time to live. Default: the tier's `defaultTtl`, then the manager's. */
+  readonly ttl?: Ttl | undefined
+  /** Default `auto`: bytes raw, strings UTF-8, JSON where exact, else a structured binary form. */
+  readonly codec?: CodecName | Codec | undefined
+}
+
+/** One tier as a policy, or a call that overrides it, uses it. */
+export interface Slot {
+  readonly tier: Tier
+  readonly write: 'through' | 'around'
+  readonly promote: boolean
+  /** What the policy says about the time to live in this tier, in milliseconds. */
+  readonly policyTtlMs: number | undefined
+  /** What holds when neither call nor policy says anything. */
+  readonly defaultTtlMs: number
+  /** Where the counters of this (policy, tier) pair are. */
+  readonly cell: number
+}
+
+/** What a verb works with: a policy as it stands, or as a call overrides it. */
+export interface Plan {
+  readonly policy: Policy
+  /** The tiers in use, fastest first. */
+  readonly slots: readonly Slot[]
+  /** Tiers that the policy reads and the call leaves out. */
+  readonly leftOut: readonly Tier[]
+}
+
+/** A compiled policy; also the plan of every call that overrides nothing. */
+export class Policy implements Plan {
+  readonly name: string
+  readonly index: number
+  readonly codec: Codec | undefined
+  readonly slots: readonly Slot[]
+  readonly leftOut: readonly Tier[] = []
+  /** The first slot, if its tier is synchronous: the one a hot hit needs. */
+  readonly hot: (Slot & { readonly tier: Tier & { readonly direct: NonNullable<Tier['direct']> } }) | undefined
+  readonly policy = this
+  readonly #ttlMs: number | undefined
+  readonly #managerTtlMs: number
+  readonly #tiers: readonly Tier[]
+
+  constructor(name: string, index: number, options: PolicyOptions, tiers: readonly Tier[], managerTtlMs: number, codecs: CodecTable) {
+    const where = `policies.${name}`
+    if (typeof options !== 'object' || options === null) throw new TypeError(`${where} must be an object of policy options, not ${kindOf(options)}`)
+    this.name = name
+    this.index = index
+    this.codec = codecs.resolve(options.codec, `${where}.codec`)
+    this.#ttlMs = ttlMs(options.ttl, `${where}.ttl`)
+    this.#managerTtlMs = managerTtlMs
+    this.#tiers = tiers
+    checkTierNames(options.tiers, tiers, `${where}.tiers`)
+    this.slots = tiers.flatMap((tier) => this.#slot(tier, options.tiers?.[tier.name] ?? true, `${where}.tiers.${tier.name}`))
+    if (this.slots.length === 0) throw new TypeError(`${where} uses no tier: set at least one of ${tiers.map((tier) => tier.name).join(', ')} to true`)
+    const first = this.slots[0] as Slot
+    this.hot = first.tier.direct === undefined ? undefined : (first as Policy['hot'])
+  }
+
+  /**
+   * The plan of a call that overrides tiers.
+   *
+   * @throws TypeError for an unknown tier or a use that is none
+   */
+  plan(overrides: Readonly<Record<string, TierUse | undefined>> | undefined): Plan {
+    if (overrides === undefined) return this
+    checkTierNames(overrides, this.#tiers, 'tiers')
+    const slots: Slot[] = []
+    const leftOut: Tier[] = []
+    for (const tier of this.#tiers) {
+      const own = this.slots.find((slot) => slot.tier === tier)
+      const use = overrides[tier.name]
+      if (use === undefined) {
+        if (own !== undefined) slots.push(own)
+      } else {
+        const made = this.#slot(tier, use, `tiers.${tier.name}`)
+        slots.push(...made)
+        if (made.length === 0 && own !== undefined) leftOut.push(tier)
+      }
+    }
+    return { policy: this, slots, leftOut }
+  }
+
+  #slot(tier: Tier, use: TierUse, where: string): Slot[] {
+    if (use === false) return []
+    const options = use === true ? {} : use
+    if (typeof options !== 'object' || options === null) throw new TypeError(`${where} must be true, false or { write, ttl, promote }, not ${kindOf(use)}`)
+    return [
+      {
+        tier,
+        write: writeMode(options.write, where),
+        promote: options.promote ?? true,
+        policyTtlMs: ttlMs(options.ttl, `${where}.ttl`) ?? this.#ttlMs,
+        defaultTtlMs: tier.defaultTtlMs ?? this.#managerTtlMs,
+        cell: this.index * this.#tiers.length + tier.index,
+      },
+    ]
+  }
+}
+
+function writeMode(mode: WriteMode | undefined, where: string): 'through' | 'around' {
+  if (mode === undefined || mode === 'through') return 'through'
+  if (mode === 'around') return mode
+  if (mode === 'back' || mode === 'demote') throw new TypeError(`${where}.write: '${mode}' is not available in this version; use 'through' or 'around'`)
+  throw new TypeError(`${where}.write must be 'through', 'back', 'around' or 'demote', not ${kindOf(mode)}`)
+}
+
+function checkTierNames(uses: unknown, tiers: readonly Tier[], where: string): void {
+  if (uses === undefined) return
+  if (typeof uses !== 'object' || uses === null) throw new TypeError(`${where} must be an object by tier name, not ${kindOf(uses)}`)
+  for (const name of Object.keys(uses)) {
+    if (!tiers.some((tier) => tier.name === name)) {
+      throw new TypeError(`${where} names the tier ${JSON.stringify(name)}, which does not exist; the tiers are ${tiers.map((tier) => tier.name).join(', ')}`)
+    }
+  }
+}

@@ -1,0 +1,177 @@
+import {
+  context,
+  createNoopMeter,
+  metrics,
+  SpanStatusCode,
+  trace,
+  type Attributes,
+  type Counter,
+  type Histogram,
+  type Meter,
+  type MeterProvider,
+  type ObservableResult,
+  type Span,
+  type Tracer,
+  type TracerProvider,
+} from '@opentelemetry/api'
+import { VERSION } from '../version.js'
+
+const SCOPE = '@thermocline/core'
+
+/** How the cache shows itself through OpenTelemetry. */
+export interface TelemetryOptions {
+  /** Default: the globally registered one, looked up again until there is one. */
+  readonly meterProvider?: MeterProvider | undefined
+  /** Default: the globally registered one. */
+  readonly tracerProvider?: TracerProvider | undefined
+  /** Adds `tenant` to the metrics' attributes. Default false: one time series per tenant is a cost to choose. */
+  readonly tenantAttribute?: boolean | undefined
+  /** `parented` (default): a synchronous hit makes a span only under a recording parent. `all`: always. */
+  readonly spans?: 'parented' | 'all' | undefined
+}
+
+/** One line of a counter: a value and what it is about. */
+export type Reading = readonly [value: number, attributes: Attributes]
+
+/** Where the metrics are read from when somebody collects them. Counting itself calls nothing of OpenTelemetry. */
+export interface MetricSources {
+  readonly counters: Readonly<Record<'cache.hits' | 'cache.misses' | 'cache.promotions' | 'cache.evictions', () => Iterable<Reading>>>
+  readonly gauges: Readonly<Record<'cache.entries' | 'cache.size', () => Promise<readonly Reading[]>>>
+}
+
+const DESCRIPTIONS = {
+  'cache.hits': 'Reads answered by a tier',
+  'cache.misses': 'Reads a tier was asked for and could not answer',
+  'cache.promotions': 'Entries copied from a slower tier to a faster one',
+  'cache.evictions': 'Entries a backend removed by itself',
+  'cache.entries': 'Entries stored',
+  'cache.size': 'Bytes stored',
+} as const
+
+/** Seconds; from a memory hit to an object store in trouble. */
+const LATENCY_BUCKETS = [1e-6, 1e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5]
+const COMPUTE_BUCKETS = [1e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+
+interface Instruments {
+  readonly latency: Histogram
+  readonly compute: Histogram
+  readonly errors: Counter
+}
+
+/**
+ * Spans and metrics, through the API only: without an SDK it costs nearly nothing. The API binds tracers late but not
+ * meters, so the meter provider is looked up again until a real one is registered.
+ */
+export class Telemetry {
+  readonly #tracer: Tracer
+  readonly #sources: MetricSources
+  readonly #given: MeterProvider | undefined
+  readonly #allSpans: boolean
+  #lookedAt: MeterProvider | undefined
+  #instruments: Instruments | undefined
+  #unbind: () => void = () => undefined
+  /** False until a real meter provider is known, which is to be asked for with {@link bind}. */
+  bound = false
+
+  constructor(options: TelemetryOptions, sources: MetricSources) {
+    this.#tracer = (options.tracerProvider ?? trace).getTracer(SCOPE, VERSION)
+    this.#sources = sources
+    this.#given = options.meterProvider
+    this.#allSpans = options.spans === 'all'
+    this.bind()
+  }
+
+  /** Looks for a meter provider; cheap when nothing has changed. */
+  bind(): void {
+    const provider = this.#given ?? metrics.getMeterProvider()
+    if (this.bound || provider === this.#lookedAt) return
+    this.#lookedAt = provider
+    const meter = provider.getMeter(SCOPE, VERSION)
+    if (meter === createNoopMeter()) return
+    this.#instrument(meter)
+    this.bound = true
+  }
+
+  /** Whether a synchronous hit is to be a span. */
+  get hotSpanWanted(): boolean {
+    return this.#allSpans || trace.getActiveSpan()?.isRecording() === true
+  }
+
+  /** Begins the span of a read. To be ended with {@link endGet}. */
+  startGet(key: string, tenant: string, policy: string): Span {
+    return this.#tracer.startSpan('cache.get', { attributes: { 'cache.key': key, 'cache.tenant': tenant, 'cache.policy': policy } })
+  }
+
+  endGet(span: Span, hit: string | undefined, failure?: { readonly error: unknown }): void {
+    if (span.isRecording()) {
+      span.setAttribute('cache.hit', hit ?? 'miss')
+      if (failure !== undefined) fail(span, failure.error)
+    }
+    span.end()
+  }
+
+  /** Runs a compute inside a span `cache.compute` below the read's span, so that spans made by it hang there too. */
+  async compute<T>(parent: Span | undefined, run: () => T | Promise<T>): Promise<T> {
+    const around = parent === undefined ? context.active() : trace.setSpan(context.active(), parent)
+    const span = this.#tracer.startSpan('cache.compute', {}, around)
+    try {
+      return await context.with(trace.setSpan(around, span), run)
+    } catch (error) {
+      fail(span, error)
+      throw error
+    } finally {
+      span.end()
+    }
+  }
+
+  recordLatency(attributes: Attributes, ms: number): void {
+    this.#instruments?.latency.record(ms / 1000, attributes)
+  }
+
+  recordCompute(attributes: Attributes, ms: number): void {
+    this.#instruments?.compute.record(ms / 1000, attributes)
+  }
+
+  recordError(attributes: Attributes): void {
+    if (!this.bound) this.bind()
+    this.#instruments?.errors.add(1, attributes)
+  }
+
+  /** Stops being read by meters. */
+  close(): void {
+    this.#unbind()
+  }
+
+  #instrument(meter: Meter): void {
+    this.#instruments = {
+      latency: meter.createHistogram('cache.latency', { description: 'Duration of tier operations', unit: 's', advice: { explicitBucketBoundaries: LATENCY_BUCKETS } }),
+      compute: meter.createHistogram('cache.compute.duration', { description: 'Duration of computes', unit: 's', advice: { explicitBucketBoundaries: COMPUTE_BUCKETS } }),
+      errors: meter.createCounter('cache.errors', { description: 'Failures by tier, operation and reason' }),
+    }
+    const undo: (() => void)[] = []
+    for (const [name, read] of Object.entries(this.#sources.counters)) {
+      const counter = meter.createObservableCounter(name, { description: DESCRIPTIONS[name as keyof typeof DESCRIPTIONS] })
+      const observe = (result: ObservableResult): void => {
+        for (const [value, attributes] of read()) result.observe(value, attributes)
+      }
+      counter.addCallback(observe)
+      undo.push(() => counter.removeCallback(observe))
+    }
+    for (const [name, read] of Object.entries(this.#sources.gauges)) {
+      const gauge = meter.createObservableGauge(name, { description: DESCRIPTIONS[name as keyof typeof DESCRIPTIONS], ...(name === 'cache.size' ? { unit: 'By' } : {}) })
+      const observe = async (result: ObservableResult): Promise<void> => {
+        for (const [value, attributes] of await read()) result.observe(value, attributes)
+      }
+      gauge.addCallback(observe)
+      undo.push(() => gauge.removeCallback(observe))
+    }
+    this.#unbind = () => {
+      for (const step of undo) step()
+    }
+  }
+}
+
+function fail(span: Span, error: unknown): void {
+  span.recordException(error instanceof Error ? error : String(error))
+  span.setStatus({ code: SpanStatusCode.ERROR })
+}

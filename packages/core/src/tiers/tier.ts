@@ -1,0 +1,159 @@
+import type { Clock, EpochMs } from '../clock/clock.js'
+import type { BackendCapabilities, BackendHost, CacheBackend, Layer } from '../contract/backend.js'
+import type { CacheEntry } from '../contract/entry.js'
+import { isRecordKeeper, type RecordLog } from '../contract/records.js'
+import type { CacheError } from '../errors/cache-error.js'
+import { kindOf } from '../errors/describe.js'
+import { CircuitBreaker, type Circuit } from '../layers/circuit-breaker.js'
+import { retry } from '../layers/retry.js'
+import { timeout } from '../layers/timeout.js'
+import { instantAfter, positiveDurationMs, ttlMs, type Duration, type Ttl } from '../time/duration.js'
+import { Lanes } from './lanes.js'
+
+/** One tier of a manager: a backend at a place in the order, with its own limits. */
+export interface TierOptions {
+  readonly backend: CacheBackend
+  /** The longest this tier serves an entry after taking it in. Default: as long as the entry lives; `'1m'` for a memory tier above a shared one. */
+  readonly maxTtl?: Ttl | undefined
+  /** The time to live where neither call nor policy gives one. Default: the manager's. */
+  readonly defaultTtl?: Ttl | undefined
+  /** How long an operation may go without progress. Default: 250 ms for memory and redis, 1 s for fs, 5 s for object stores and others. */
+  readonly budget?: Duration | undefined
+  /** Larger payloads are not stored in this tier. Default: the backend's own limit. */
+  readonly maxPayloadBytes?: number | undefined
+  /** Attempts for what the backend calls retryable, the first included, all within the budget. Default 2. */
+  readonly attempts?: number | undefined
+  /** The most invalidations recorded for later while the tier cannot take them. Default 100,000. */
+  readonly maxRecords?: number | undefined
+  /** Layers of your own, innermost first; the built-in ones go around them. */
+  readonly layers?: readonly Layer[] | undefined
+}
+
+export interface TierHost {
+  readonly clock: Clock
+  readonly backendHost: (tier: Tier) => BackendHost
+  readonly recordLog: RecordLog | undefined
+  /** A memory tier above a shared one: what another process invalidates must leave memory by itself. */
+  readonly aboveShared: boolean
+  report(tier: Tier, error: CacheError): void
+  stateChanged(tier: Tier, state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined): void
+}
+
+const DEFAULT_BUDGET_MS: Readonly<Record<string, number>> = { memory: 250, redis: 250, fs: 1000 }
+const OTHER_BUDGET_MS = 5000
+const MAX_TTL_ABOVE_SHARED_MS = 60_000
+const FAILURE_THRESHOLD = 5
+const RETRY_BASE_MS = 20
+const DEFAULT_ATTEMPTS = 2
+const DEFAULT_MAX_RECORDS = 100_000
+
+/**
+ * A tier at work: its backend inside the built-in layers, the lanes that order its writes, and its limits.
+ *
+ * Order of layers, outermost first: circuit breaker, timeout, retry, the user's own. The breaker must see timeouts, so
+ * it is outside of them; the timeout bounds all attempts together, so retry is inside.
+ */
+export class Tier {
+  readonly name: string
+  readonly index: number
+  /** Guarded by all layers. */
+  readonly backend: CacheBackend
+  readonly capabilities: BackendCapabilities
+  readonly budgetMs: number
+  readonly maxTtlMs: number
+  readonly defaultTtlMs: number | undefined
+  readonly maxPayloadBytes: number
+  readonly lanes: Lanes
+  readonly breaker: CircuitBreaker
+  /** For a synchronous tier: the backend inside the user's layers only, for the hot path. */
+  readonly direct: CacheBackend | undefined
+  readonly #detach: () => void
+  readonly #raw: CacheBackend
+
+  constructor(name: string, index: number, options: TierOptions, host: TierHost) {
+    checkOptions(name, options)
+    this.name = name
+    this.index = index
+    this.#raw = options.backend
+    const bare = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
+    this.capabilities = bare.capabilities
+    this.budgetMs = options.budget === undefined ? (DEFAULT_BUDGET_MS[bare.name] ?? OTHER_BUDGET_MS) : positiveDurationMs(options.budget, `tiers.${name}.budget`)
+    const ownLimit = host.aboveShared && bare.name === 'memory' ? MAX_TTL_ABOVE_SHARED_MS : Number.POSITIVE_INFINITY
+    this.maxTtlMs = ttlMs(options.maxTtl, `tiers.${name}.maxTtl`) ?? ownLimit
+    this.defaultTtlMs = ttlMs(options.defaultTtl, `tiers.${name}.defaultTtl`)
+    this.maxPayloadBytes = Math.min(options.maxPayloadBytes ?? Number.POSITIVE_INFINITY, bare.capabilities.maxPayloadBytes ?? Number.POSITIVE_INFINITY)
+    this.direct = bare.capabilities.synchronous ? bare : undefined
+    const { clock } = host
+    this.breaker = new CircuitBreaker({
+      clock,
+      failureThreshold: FAILURE_THRESHOLD,
+      onChange: (state, circuit, error) => {
+        host.stateChanged(this, state, circuit, error)
+        if (state === 'closed') this.lanes.payNow()
+      },
+    })
+    const layers = [
+      retry({ clock, attempts: options.attempts ?? DEFAULT_ATTEMPTS, baseDelayMs: RETRY_BASE_MS }),
+      timeout({ clock, budgetMs: this.budgetMs }),
+      this.breaker.layer,
+    ]
+    this.backend = layers.reduce((inner, layer) => layer(inner), bare)
+    this.#detach = bare.attach(host.backendHost(this))
+    this.lanes = new Lanes({
+      tier: name,
+      backend: this.backend,
+      clock,
+      budgetMs: this.budgetMs,
+      maxDebts: options.maxRecords ?? DEFAULT_MAX_RECORDS,
+      log: host.recordLog,
+      report: (error) => host.report(this, error),
+    })
+  }
+
+  /** Whether the tier takes a payload of that size. */
+  takes(bytes: number): boolean {
+    return bytes <= this.maxPayloadBytes
+  }
+
+  /** Until when this tier may serve an entry that it takes in now. */
+  keepUntil(entry: CacheEntry, now: EpochMs): EpochMs {
+    return Math.min(entry.expiresAt, instantAfter(now, this.maxTtlMs))
+  }
+
+  /** Whether reading the tier makes sense: reachable, and nothing on the key in doubt or owed. */
+  get readable(): boolean {
+    return !this.breaker.isOpen('read')
+  }
+
+  async close(): Promise<void> {
+    this.breaker.dispose()
+    this.lanes.close()
+    this.#detach()
+    await this.#raw[Symbol.asyncDispose]()
+  }
+}
+
+/** The record log of the first tier that keeps one: records of all tiers live beside its data. */
+export function openRecordLog(tiers: Iterable<TierOptions>): RecordLog | undefined {
+  for (const { backend } of tiers) if (isRecordKeeper(backend)) return backend.openRecordLog()
+  return undefined
+}
+
+function checkOptions(name: string, options: TierOptions): void {
+  const backend = options.backend as Partial<CacheBackend> | undefined
+  if (typeof backend?.get !== 'function' || typeof backend.put !== 'function' || backend.capabilities === undefined) {
+    throw new TypeError(`tiers.${name}.backend must be a cache backend such as new MemoryBackend(), not ${kindOf(backend)}`)
+  }
+  positiveInteger(options.maxPayloadBytes, `tiers.${name}.maxPayloadBytes`)
+  positiveInteger(options.attempts, `tiers.${name}.attempts`)
+  positiveInteger(options.maxRecords, `tiers.${name}.maxRecords`)
+  if (options.layers !== undefined && !(Array.isArray(options.layers) && options.layers.every((layer) => typeof layer === 'function'))) {
+    throw new TypeError(`tiers.${name}.layers must be an array of layers, not ${kindOf(options.layers)}`)
+  }
+}
+
+function positiveInteger(value: number | undefined, option: string): void {
+  if (value !== undefined && !(Number.isInteger(value) && value > 0)) {
+    throw new TypeError(`${option} must be a positive whole number, not ${kindOf(value)}`)
+  }
+}

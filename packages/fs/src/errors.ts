@@ -1,0 +1,47 @@
+import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/core'
+
+/** Operating system errors that say the whole directory cannot be written now. */
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
+const READ_ONLY: ReadonlySet<string> = new Set(['EROFS'])
+/** Denied: the directory's matter when a new file is refused, one file's matter otherwise. */
+const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM'])
+/** Over soon: worth one more attempt. */
+const PASSING: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'EBUSY', 'EINTR'])
+
+export function codeOf(error: unknown): string | undefined {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : undefined
+}
+
+export function isMissing(error: unknown): boolean {
+  return codeOf(error) === 'ENOENT'
+}
+
+/**
+ * What a file system error means for the cache.
+ *
+ * @param wholeDirectory whether being denied concerns every write, not one file
+ */
+export function asFsError(error: unknown, operation: string, key: string | undefined, wholeDirectory = false): CacheError {
+  if (isCacheError(error)) return error
+  const code = codeOf(error) ?? 'unknown error'
+  return new CacheError(meaning(code, wholeDirectory), `${operation} on the cache directory failed: ${code}${advice(code)}`, {
+    operation,
+    backend: 'fs',
+    key,
+    retryable: PASSING.has(code),
+    cause: error,
+  })
+}
+
+function meaning(code: string, wholeDirectory: boolean): CacheErrorCode {
+  if (FULL.has(code)) return 'storage-full'
+  if (READ_ONLY.has(code) || (wholeDirectory && DENIED.has(code))) return 'read-only'
+  return 'failed'
+}
+
+function advice(code: string): string {
+  if (FULL.has(code)) return ' (no space left: free some, or give the fs tier a smaller maxBytes)'
+  if (READ_ONLY.has(code)) return ' (the file system is mounted read-only)'
+  if (DENIED.has(code)) return ' (check the owner and mode of the directory)'
+  return ''
+}

@@ -1,0 +1,149 @@
+import fs from 'node:fs'
+import type { OperationOptions } from '@thermocline/core'
+
+/*
+ * Whole-file reads and writes on the callback API: 1.1 to 1.4 times the promise API here, because one promise is made
+ * for a file instead of one for each step.
+ */
+
+/** Reads this much first: most entries and every header fit, so they take one read and no stat. */
+const FIRST_READ = 16 * 1024
+/** Larger files are read and written in such pieces, and each renews the time budget. */
+const PIECE = 8 * 1024 * 1024
+
+/** Keeps the access time for us: it is the entry's last use, and not every read is a use. */
+const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NOATIME ?? 0)
+
+type Done<T> = (error: NodeJS.ErrnoException | null, result?: T) => void
+
+/** The file's bytes, or its first ones (`head`: at most 16 KiB). Rejects with the file system's error. */
+export function readFile(path: string, want: 'head' | 'payload', options: OperationOptions): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    openForReading(path, (error, fd) => {
+      if (error !== null) return reject(error)
+      readOpen(fd as number, want, options, (failure, bytes) => {
+        fs.close(fd as number, ignore)
+        if (failure !== null) reject(failure)
+        else resolve(bytes as Buffer)
+      })
+    })
+  })
+}
+
+export interface NewFile {
+  readonly path: string
+  readonly parts: readonly Uint8Array[]
+  /** Seconds since the epoch. */
+  readonly accessedAt: number
+  readonly modifiedAt: number
+  readonly fsync: boolean
+}
+
+/**
+ * Creates a file that must not exist, whole, with its times set; resolves with its descriptor, still open, so that it
+ * can be given its name while it is closed. After a failure nothing is open; the file may be there in part.
+ */
+export function writeNewFile(file: NewFile, options: OperationOptions): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(file.path, 'wx', 0o600, (error, fd) => {
+      if (error !== null) return reject(error)
+      const end: Done<void> = (failure) => {
+        if (failure === null) return resolve(fd)
+        fs.close(fd, ignore)
+        reject(failure)
+      }
+      writeParts(fd, file.parts, options, (failure) => {
+        if (failure !== null) return end(failure)
+        fs.futimes(fd, file.accessedAt, file.modifiedAt, (timesFailure) => {
+          if (timesFailure !== null || !file.fsync) return end(timesFailure)
+          fs.fsync(fd, end)
+        })
+      })
+    })
+  })
+}
+
+export function closeFile(fd: number): void {
+  fs.close(fd, ignore)
+}
+
+/** Makes a rename in the directory survive power loss. */
+export async function fsyncDirectory(path: string): Promise<void> {
+  const directory = await fs.promises.open(path, 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}
+
+function openForReading(path: string, done: Done<number>): void {
+  fs.open(path, READ_FLAGS, (error, fd) => {
+    // somebody else's file may be read, but not without touching its access time
+    if (error?.code === 'EPERM') fs.open(path, 'r', done)
+    else done(error, fd)
+  })
+}
+
+function readOpen(fd: number, want: 'head' | 'payload', options: OperationOptions, done: Done<Buffer>): void {
+  const first = Buffer.allocUnsafe(FIRST_READ)
+  fs.read(fd, first, 0, FIRST_READ, 0, (error, count) => {
+    if (error !== null) return done(error)
+    if (count < FIRST_READ || want === 'head') return done(null, first.subarray(0, count))
+    fs.fstat(fd, (statError, stats) => {
+      if (statError !== null) return done(statError)
+      const whole = Buffer.allocUnsafeSlow(Math.max(stats.size, count))
+      first.copy(whole)
+      readRest(fd, whole, count, options, done)
+    })
+  })
+}
+
+function readRest(fd: number, whole: Buffer, from: number, options: OperationOptions, done: Done<Buffer>): void {
+  if (from >= whole.length) return done(null, whole)
+  fs.read(fd, whole, from, Math.min(PIECE, whole.length - from), from, (error, count) => {
+    if (error !== null) return done(error)
+    if (count === 0) return done(null, whole.subarray(0, from))
+    options.progress?.()
+    readRest(fd, whole, from + count, options, done)
+  })
+}
+
+function writeParts(fd: number, parts: readonly Uint8Array[], options: OperationOptions, done: Done<void>): void {
+  const total = parts.reduce((sum, part) => sum + part.byteLength, 0)
+  if (total > PIECE) return writePieces(fd, parts.flatMap(pieces), 0, options, done)
+  fs.writev(fd, parts, 0, (error, written) => {
+    if (error !== null) return done(error)
+    if (written === total) return done(null)
+    writePieces(fd, rest(parts, written), written, options, done) // a short write: a signal, or the disk is nearly full
+  })
+}
+
+function writePieces(fd: number, left: readonly Uint8Array[], at: number, options: OperationOptions, done: Done<void>): void {
+  const [piece, ...others] = left
+  if (piece === undefined) return done(null)
+  fs.write(fd, piece, 0, piece.byteLength, at, (error, written) => {
+    if (error !== null) return done(error)
+    options.progress?.()
+    writePieces(fd, written === piece.byteLength ? others : [piece.subarray(written), ...others], at + written, options, done)
+  })
+}
+
+function pieces(part: Uint8Array): Uint8Array[] {
+  const cut: Uint8Array[] = []
+  for (let at = 0; at < part.byteLength; at += PIECE) cut.push(part.subarray(at, at + PIECE))
+  return cut
+}
+
+function rest(parts: readonly Uint8Array[], written: number): Uint8Array[] {
+  let skip = written
+  return parts.flatMap((part) => {
+    const cut = part.subarray(Math.min(skip, part.byteLength))
+    skip -= part.byteLength - cut.byteLength
+    return cut.byteLength === 0 ? [] : [cut]
+  })
+}
+
+function ignore(): void {
+  // a descriptor that cannot be closed is closed
+}

@@ -1,0 +1,2 @@
+export { FileSystemBackend } from './fs-backend.js'
+export type { FileSystemBackendOptions } from './options.js'

@@ -1,0 +1,55 @@
+import path from 'node:path'
+import { decodeEscaped, encodeCaseFolded, fitOrHash, isHashedName, type TenantScope } from '@thermocline/core'
+
+/*
+ * The directory:
+ *
+ *   <basePath>/thermocline/
+ *     THERMOCLINE            the marker: whose directory this is
+ *     tenants/<tenant>/      one directory per tenant
+ *       <key>.tc             one frame per entry; access time: last use, modification time: when its life ends (0: never)
+ *     tmp/                   files being written
+ *     usage/                 one small file per process: what it added and removed (see usage.ts)
+ *     records/               invalidations that tiers still owe (see record-log.ts)
+ *
+ * Tenants and keys are encoded so that names stay distinct where case is folded. A name that would pass 255 bytes is
+ * hashed; the frame's header holds the real one.
+ */
+
+const SUFFIX = '.tc'
+const LONGEST_NAME = 255
+
+export interface Layout {
+  readonly basePath: string
+  readonly root: string
+  readonly marker: string
+  readonly tenants: string
+  readonly tmp: string
+  readonly usage: string
+  readonly records: string
+}
+
+export function layoutOf(basePath: string): Layout {
+  const root = path.join(basePath, 'thermocline')
+  const inRoot = (name: string): string => path.join(root, name)
+  return { basePath, root, marker: inRoot('THERMOCLINE'), tenants: inRoot('tenants'), tmp: inRoot('tmp'), usage: inRoot('usage'), records: inRoot('records') }
+}
+
+export function tenantDirectory(layout: Layout, scope: TenantScope): string {
+  return path.join(layout.tenants, fitOrHash(scope.tenant, encodeCaseFolded(scope.tenant), LONGEST_NAME))
+}
+
+export function fileName(key: string): string {
+  return fitOrHash(key, encodeCaseFolded(key), LONGEST_NAME - SUFFIX.length) + SUFFIX
+}
+
+/** Whether a file in a tenant's directory has a name of ours. */
+export function isEntryName(name: string): boolean {
+  return name.endsWith(SUFFIX) && name.length > SUFFIX.length
+}
+
+/** The key of a file name; `undefined` when only the file's header knows it. */
+export function keyOfName(name: string): string | undefined {
+  const encoded = name.slice(0, -SUFFIX.length)
+  return isHashedName(encoded) ? undefined : decodeEscaped(encoded)
+}

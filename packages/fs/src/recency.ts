@@ -1,0 +1,91 @@
+import fs from 'node:fs'
+import type { Clock, EpochMs } from '@thermocline/core'
+import { fileTimeOf } from './entry-file.js'
+
+const FLUSH_INTERVAL_MS = 2000
+/** A file used again within this time is not written again: its access time is recent enough for after a restart. */
+const REWRITE_AFTER_MS = 60_000
+const MAX_REMEMBERED = 10_000
+const WRITES_AT_ONCE = 8
+
+interface Use {
+  usedAt: EpochMs
+  keepUntil: EpochMs
+  /** When the file's access time was last written; 0: not by us. */
+  writtenAt: EpochMs
+  dirty: boolean
+}
+
+/**
+ * When files were last used. Kept in memory for this process's own evictions and written to the files' access times in the
+ * background, so that the order survives a restart and other processes see it. A `kill -9` loses the last seconds.
+ */
+export class Recency {
+  readonly #uses = new Map<string, Use>()
+  readonly #clock: () => Clock
+  #last: EpochMs = 0
+  #cancel: (() => void) | undefined
+
+  constructor(clock: () => Clock) {
+    this.#clock = clock
+  }
+
+  /** An instant for "used now", later than any given before, so that uses within a millisecond keep their order. */
+  stamp(): EpochMs {
+    this.#last = Math.max(this.#clock().now(), this.#last + 0.001)
+    return this.#last
+  }
+
+  used(path: string, keepUntil: EpochMs): void {
+    const usedAt = this.stamp()
+    const use = this.#uses.get(path)
+    this.#uses.delete(path) // the map's order is the order of use
+    this.#uses.set(path, { usedAt, keepUntil, writtenAt: use?.writtenAt ?? 0, dirty: true })
+    if (this.#uses.size > MAX_REMEMBERED) this.#forgetOldest()
+    this.#cancel ??= this.#clock().schedule(FLUSH_INTERVAL_MS, () => void this.#flushDue(), { background: true })
+  }
+
+  /** The file was replaced or removed. */
+  forget(path: string): void {
+    this.#uses.delete(path)
+  }
+
+  /** The last use known here, if any. */
+  usedAt(path: string): EpochMs | undefined {
+    return this.#uses.get(path)?.usedAt
+  }
+
+  /** Writes what is not yet on the disk. */
+  async flush(): Promise<void> {
+    this.#cancel?.()
+    this.#cancel = undefined
+    await this.#write([...this.#uses].filter(([, use]) => use.dirty))
+  }
+
+  async #flushDue(): Promise<void> {
+    this.#cancel = undefined
+    const now = this.#clock().now()
+    await this.#write([...this.#uses].filter(([, use]) => use.dirty && now - use.writtenAt >= REWRITE_AFTER_MS))
+  }
+
+  async #write(uses: [string, Use][]): Promise<void> {
+    while (uses.length > 0) {
+      await Promise.all(
+        uses.splice(0, WRITES_AT_ONCE).map(async ([path, use]) => {
+          use.dirty = false
+          use.writtenAt = use.usedAt
+          // gone, or not ours to touch: recency is a hint
+          await fs.promises.utimes(path, use.usedAt / 1000, fileTimeOf(use.keepUntil)).catch(() => undefined)
+        }),
+      )
+    }
+  }
+
+  #forgetOldest(): void {
+    for (const [path, use] of this.#uses) {
+      this.#uses.delete(path)
+      if (use.dirty && use.writtenAt === 0) void this.#write([[path, use]])
+      return
+    }
+  }
+}

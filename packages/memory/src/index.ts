@@ -1,0 +1,3 @@
+export { MemoryBackend } from './memory-backend.js'
+export type { MemoryBackendOptions } from './options.js'
+export type { Quota } from './tenant-store.js'

@@ -1,0 +1,250 @@
+import { types } from 'node:util'
+import {
+  estimateBytes,
+  NO_VALUE,
+  ScopeSlot,
+  systemClock,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type Clock,
+  type Detach,
+  type EvictionReason,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/core'
+import { MemoryEntry } from './memory-entry.js'
+import { OldestFirst } from './oldest-first.js'
+import { checkOptions, type MemoryBackendOptions } from './options.js'
+import { TenantStore, type Quota } from './tenant-store.js'
+
+const SWEEP_INTERVAL_MS = 60_000
+/** Entries looked at per tenant and sweep: a sweep must not hold the event loop. */
+const SWEEP_ENTRIES = 2000
+
+/**
+ * The hot tier in this process: live values, least recently used out first. `get` and `put` answer at once, without a
+ * promise.
+ *
+ * Each tenant has its own LRU, so a tenant's reads touch no other tenant's order and a quota is one tenant's matter; the
+ * global limits evict the oldest entry of all tenants.
+ */
+export class MemoryBackend implements CacheBackend {
+  readonly name = 'memory'
+  readonly capabilities: BackendCapabilities
+  readonly #maxEntries: number
+  readonly #maxBytes: number
+  readonly #quota: Quota
+  readonly #slot = new ScopeSlot<TenantStore>()
+  readonly #stores = new Map<string, TenantStore>()
+  readonly #oldestFirst = new OldestFirst()
+  readonly #hosts = new Set<BackendHost>()
+  #clock: Clock = systemClock
+  #cancelSweep: (() => void) | undefined
+  #entries = 0
+  #bytes = 0
+  #tick = 0
+  #evictionReason: EvictionReason = 'quota'
+
+  /** @throws TypeError for a limit that is not a positive whole number or an unknown isolation */
+  constructor(options: MemoryBackendOptions = {}) {
+    const checked = checkOptions(options)
+    this.#maxEntries = checked.maxEntries
+    this.#maxBytes = checked.maxBytes
+    this.#quota = checked.quota
+    this.capabilities = {
+      synchronous: true,
+      shared: false,
+      durable: false,
+      streams: false,
+      nativeExpiry: false,
+      keeps: 'value',
+      isolation: checked.isolation,
+      ...(Number.isFinite(checked.maxBytes) ? { maxPayloadBytes: checked.maxBytes } : {}),
+    }
+  }
+
+  attach(host: BackendHost): Detach {
+    if (this.#hosts.size === 0) this.#clock = host.clock
+    this.#hosts.add(host)
+    this.#scheduleSweep()
+    return () => {
+      this.#hosts.delete(host)
+    }
+  }
+
+  get(scope: TenantScope, key: ValidKey, options: ReadOptions): CacheEntry | undefined {
+    const store = this.#storeOf(scope)
+    if (store === undefined) return undefined
+    if (!options.touch) return store.lru.peek(key)
+    const entry = store.lru.get(key)
+    if (entry !== undefined) entry.usedAt = ++this.#tick
+    return entry
+  }
+
+  put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): boolean {
+    const store = this.#storeOf(scope) ?? this.#createStore(scope)
+    if (options.onlyIfAbsent) {
+      const present = store.lru.peek(key)
+      if (present !== undefined && this.#clock.now() < present.keepUntil) return false
+    }
+    const value = ownBytes(entry.value)
+    const bytes = Math.max(1, entry.encoded?.bytes.byteLength ?? estimateBytes(value))
+    if (bytes > this.#maxBytes || bytes > (this.#quota.maxBytes ?? Number.POSITIVE_INFINITY)) {
+      this.#remove(store, key)
+      return false
+    }
+    this.#evictionReason = 'quota' // what the store itself drops now, it drops for its quota
+    const usedAt = ++this.#tick
+    store.lru.set(key, new MemoryEntry(value, entry, options.keepUntil, bytes, usedAt))
+    this.#entries++
+    this.#bytes += bytes
+    this.#evictionReason = 'space'
+    while (this.#entries > this.#maxEntries || this.#bytes > this.#maxBytes) {
+      const losing = this.#oldestFirst.oldest()
+      if (losing?.lru.pop() === undefined) break
+      this.#dropIfEmpty(losing)
+    }
+    return true
+  }
+
+  delete(scope: TenantScope, keys: readonly ValidKey[]): number {
+    const store = this.#storeOf(scope)
+    if (store === undefined) return 0
+    let deleted = 0
+    for (const key of keys) if (this.#remove(store, key)) deleted++
+    return deleted
+  }
+
+  clear(scope: TenantScope, prefix: string): number {
+    const store = this.#storeOf(scope)
+    if (store === undefined) return 0
+    let removed = 0
+    for (const key of [...store.lru.keys()]) if (key.startsWith(prefix) && this.#remove(store, key)) removed++
+    return removed
+  }
+
+  async *list(scope: TenantScope, prefix: string): AsyncIterable<StoredEntryInfo> {
+    const store = this.#storeOf(scope)
+    if (store === undefined) return
+    for (const key of [...store.lru.keys()]) {
+      const entry = key.startsWith(prefix) ? store.lru.peek(key) : undefined
+      if (entry !== undefined) yield { key, size: entry.bytes, expiresAt: entry.keepUntil }
+    }
+  }
+
+  stats(scope?: TenantScope): BackendStats {
+    if (scope === undefined) {
+      return {
+        entries: this.#entries,
+        bytes: this.#bytes,
+        maxEntries: finite(this.#maxEntries),
+        maxBytes: finite(this.#maxBytes),
+      }
+    }
+    const store = this.#storeOf(scope)
+    return { entries: store?.lru.size ?? 0, bytes: store?.lru.calculatedSize ?? 0, maxEntries: this.#quota.maxEntries, maxBytes: this.#quota.maxBytes }
+  }
+
+  /** Forgets everything, once no manager uses it any more. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#hosts.size === 0) {
+      this.#cancelSweep?.()
+      this.#cancelSweep = undefined
+      for (const store of this.#stores.values()) {
+        store.lru.clear()
+        this.#dropIfEmpty(store)
+      }
+    }
+    return Promise.resolve()
+  }
+
+  #storeOf(scope: TenantScope): TenantStore | undefined {
+    const store = this.#slot.get(scope)
+    if (store !== undefined && !store.dropped) return store
+    const known = this.#stores.get(scope.tenant)
+    return known === undefined ? undefined : this.#slot.set(scope, known)
+  }
+
+  #createStore(scope: TenantScope): TenantStore {
+    const store = new TenantStore(scope, this.#quota, (from, key, entry, byLimit) => this.#gone(from, key, entry, byLimit))
+    store.floor = this.#tick
+    this.#stores.set(scope.tenant, store)
+    this.#oldestFirst.add(store)
+    return this.#slot.set(scope, store)
+  }
+
+  /** Removes a key; true if it was there and its life was not over. */
+  #remove(store: TenantStore, key: ValidKey): boolean {
+    const entry = store.lru.peek(key)
+    if (entry === undefined) {
+      this.#dropIfEmpty(store)
+      return false
+    }
+    store.lru.delete(key)
+    this.#dropIfEmpty(store)
+    return this.#clock.now() < entry.keepUntil
+  }
+
+  #gone(store: TenantStore, key: ValidKey, entry: MemoryEntry, byLimit: boolean): void {
+    this.#entries--
+    this.#bytes -= entry.bytes
+    if (!byLimit) return
+    for (const host of this.#hosts) host.evicted(store.scope, key, entry, this.#evictionReason)
+  }
+
+  /** A tenant without entries leaves nothing behind. */
+  #dropIfEmpty(store: TenantStore): void {
+    if (store.lru.size > 0 || store.dropped) return
+    store.dropped = true
+    this.#stores.delete(store.scope.tenant)
+    this.#oldestFirst.remove(store)
+  }
+
+  #scheduleSweep(): void {
+    this.#cancelSweep ??= this.#clock.schedule(SWEEP_INTERVAL_MS, () => this.#sweep(), { background: true })
+  }
+
+  /** Removes what is over among the entries longest unused; the rest leaves when it is read or evicted. */
+  #sweep(): void {
+    const now = this.#clock.now()
+    for (const store of [...this.#stores.values()]) {
+      const over: ValidKey[] = []
+      let looked = 0
+      for (const key of store.lru.rkeys()) {
+        if (now >= (store.lru.peek(key)?.keepUntil ?? now)) over.push(key)
+        if (++looked >= SWEEP_ENTRIES) break
+      }
+      for (const key of over) {
+        const entry = store.lru.peek(key)
+        store.lru.delete(key)
+        for (const host of this.#hosts) host.evicted(store.scope, key, entry, 'expired')
+      }
+      this.#dropIfEmpty(store)
+    }
+    this.#cancelSweep = undefined
+    if (this.#hosts.size > 0) this.#scheduleSweep()
+  }
+}
+
+/** A small view must not keep the large buffer behind it alive. */
+function ownBytes(value: unknown): unknown {
+  if (value === NO_VALUE) throw new TypeError('the memory backend needs an entry with its live value')
+  if (!types.isUint8Array(value) || value.byteLength === value.buffer.byteLength) return value
+  if (Buffer.isBuffer(value)) {
+    const own = Buffer.allocUnsafeSlow(value.byteLength)
+    own.set(value)
+    return own
+  }
+  return new Uint8Array(value)
+}
+
+function finite(limit: number): number | undefined {
+  return Number.isFinite(limit) ? limit : undefined
+}
+

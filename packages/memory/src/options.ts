@@ -1,0 +1,55 @@
+import type { Isolation } from '@thermocline/core'
+import type { Quota } from './tenant-store.js'
+
+export interface MemoryBackendOptions {
+  /** The most entries of all tenants. Default: no limit. */
+  readonly maxEntries?: number | undefined
+  /**
+   * The most bytes of all tenants. A value counts its encoded size where it has been encoded for another tier, else an
+   * estimate (2 bytes a character, 8 a number, 32 an object and 8 a property). Keys and bookkeeping, some 200 bytes an
+   * entry, are not counted. Default 256 MiB, or no limit when `maxEntries` is given.
+   */
+  readonly maxBytes?: number | undefined
+  /** How values are protected from whoever receives them; see {@link Isolation}. Default `share`. */
+  readonly isolation?: Isolation | undefined
+  /** The most of one tenant. A number limits bytes, or entries when `maxEntries` is the only global limit given. Default: none. */
+  readonly tenantQuota?: number | Quota | undefined
+}
+
+export interface CheckedOptions {
+  readonly maxEntries: number
+  readonly maxBytes: number
+  readonly isolation: Isolation
+  readonly quota: Quota
+}
+
+const DEFAULT_MAX_BYTES = 256 * 1024 ** 2
+const ISOLATIONS: readonly unknown[] = ['share', 'freeze', 'clone']
+
+/** @throws TypeError that names the option, the value and the rule */
+export function checkOptions(options: MemoryBackendOptions): CheckedOptions {
+  const { maxEntries, maxBytes, isolation = 'share' } = options
+  if (!ISOLATIONS.includes(isolation)) throw new TypeError(`isolation must be 'share', 'freeze' or 'clone', not ${String(isolation)}`)
+  return {
+    maxEntries: limit(maxEntries, 'maxEntries') ?? Number.POSITIVE_INFINITY,
+    maxBytes: limit(maxBytes, 'maxBytes') ?? (maxEntries === undefined ? DEFAULT_MAX_BYTES : Number.POSITIVE_INFINITY),
+    isolation,
+    quota: checkQuota(options),
+  }
+}
+
+function checkQuota({ tenantQuota, maxEntries, maxBytes }: MemoryBackendOptions): Quota {
+  if (tenantQuota === undefined) return {}
+  if (typeof tenantQuota === 'number') {
+    const checked = limit(tenantQuota, 'tenantQuota')
+    return maxEntries !== undefined && maxBytes === undefined ? { maxEntries: checked } : { maxBytes: checked }
+  }
+  if (typeof tenantQuota !== 'object' || tenantQuota === null) throw new TypeError(`tenantQuota must be a number or { maxEntries, maxBytes }, not ${typeof tenantQuota}`)
+  return { maxEntries: limit(tenantQuota.maxEntries, 'tenantQuota.maxEntries'), maxBytes: limit(tenantQuota.maxBytes, 'tenantQuota.maxBytes') }
+}
+
+function limit(value: number | undefined, option: string): number | undefined {
+  if (value === undefined || value === Number.POSITIVE_INFINITY) return undefined
+  if (typeof value === 'number' && Number.isInteger(value) && value > 0) return value
+  throw new TypeError(`${option} must be a positive whole number, not ${typeof value === 'number' ? value : typeof value}`)
+}
