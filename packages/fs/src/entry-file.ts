@@ -71,7 +71,7 @@ export function fileTimeOf(keepUntil: EpochMs): number {
 
 /** The end of an entry's life by its file's modification time. */
 export function keepUntilOf(mtimeMs: number): EpochMs {
-  return mtimeMs <= 0 || mtimeMs >= LATEST_FILE_TIME * 1000 ? Number.POSITIVE_INFINITY : mtimeMs
+  return mtimeMs <= 0 || mtimeMs >= LATEST_FILE_TIME * 1000 ? Number.POSITIVE_INFINITY : Math.round(mtimeMs)
 }
 
 /** A payload that is a small part of the read buffer gets memory of its own. */

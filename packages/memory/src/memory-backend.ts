@@ -101,14 +101,15 @@ export class MemoryBackend implements CacheBackend {
     }
     this.#evictionReason = 'quota' // what the store itself drops now, it drops for its quota
     const usedAt = ++this.#tick
-    store.lru.set(key, new MemoryEntry(value, entry, options.keepUntil, bytes, usedAt))
+    const before = store.lru.calculatedSize
+    store.lru.set(key, new MemoryEntry(value, entry, options.keepUntil, usedAt), { size: bytes })
     this.#entries++
-    this.#bytes += bytes
+    this.#bytes += store.lru.calculatedSize - before
     this.#evictionReason = 'space'
     while (this.#entries > this.#maxEntries || this.#bytes > this.#maxBytes) {
       const losing = this.#oldestFirst.oldest()
-      if (losing?.lru.pop() === undefined) break
-      this.#dropIfEmpty(losing)
+      if (losing === undefined) break
+      this.#shrink(losing, () => losing.lru.pop())
     }
     return true
   }
@@ -133,8 +134,8 @@ export class MemoryBackend implements CacheBackend {
     const store = this.#storeOf(scope)
     if (store === undefined) return
     for (const key of [...store.lru.keys()]) {
-      const entry = key.startsWith(prefix) ? store.lru.peek(key) : undefined
-      if (entry !== undefined) yield { key, size: entry.bytes, expiresAt: entry.keepUntil }
+      const found = key.startsWith(prefix) ? store.lru.info(key) : undefined
+      if (found !== undefined) yield { key, size: found.size, expiresAt: found.value.keepUntil }
     }
   }
 
@@ -157,8 +158,7 @@ export class MemoryBackend implements CacheBackend {
       this.#cancelSweep?.()
       this.#cancelSweep = undefined
       for (const store of this.#stores.values()) {
-        store.lru.clear()
-        this.#dropIfEmpty(store)
+        this.#shrink(store, () => store.lru.clear())
       }
     }
     return Promise.resolve()
@@ -186,16 +186,22 @@ export class MemoryBackend implements CacheBackend {
       this.#dropIfEmpty(store)
       return false
     }
-    store.lru.delete(key)
-    this.#dropIfEmpty(store)
+    this.#shrink(store, () => store.lru.delete(key))
     return this.#clock.now() < entry.keepUntil
   }
 
   #gone(store: TenantStore, key: ValidKey, entry: MemoryEntry, byLimit: boolean): void {
     this.#entries--
-    this.#bytes -= entry.bytes
     if (!byLimit) return
     for (const host of this.#hosts) host.evicted(store.scope, key, entry, this.#evictionReason)
+  }
+
+  /** Removes entries of a store and keeps the count of bytes, which only the store's own total knows. */
+  #shrink(store: TenantStore, remove: () => unknown): void {
+    const before = store.lru.calculatedSize
+    remove()
+    this.#bytes += store.lru.calculatedSize - before
+    this.#dropIfEmpty(store)
   }
 
   /** A tenant without entries leaves nothing behind. */
@@ -222,10 +228,9 @@ export class MemoryBackend implements CacheBackend {
       }
       for (const key of over) {
         const entry = store.lru.peek(key)
-        store.lru.delete(key)
+        this.#shrink(store, () => store.lru.delete(key))
         for (const host of this.#hosts) host.evicted(store.scope, key, entry, 'expired')
       }
-      this.#dropIfEmpty(store)
     }
     this.#cancelSweep = undefined
     if (this.#hosts.size > 0) this.#scheduleSweep()

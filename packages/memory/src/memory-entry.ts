@@ -2,19 +2,16 @@ import { CacheEntry, type EpochMs } from '@thermocline/core'
 
 /** An entry as memory keeps it: the live value, and what eviction needs to know. */
 export class MemoryEntry extends CacheEntry {
-  /** What it counts against the byte limits. */
-  readonly bytes: number
   /** The backend's tick at its last use: compares recency across tenants. */
   usedAt: number
 
-  constructor(value: unknown, entry: CacheEntry, keepUntil: EpochMs, bytes: number, usedAt: number) {
+  constructor(value: unknown, entry: CacheEntry, keepUntil: EpochMs, usedAt: number) {
     super(value, undefined, {
       createdAt: entry.createdAt,
       expiresAt: entry.expiresAt,
       computeMicros: entry.computeMicros,
       details: keepUntil < entry.expiresAt ? { ...entry.details, keepUntil } : entry.details,
     })
-    this.bytes = bytes
     this.usedAt = usedAt
   }
 }

@@ -26,7 +26,6 @@ export class TenantStore {
       // without any limit lru-cache refuses to be made; this one is never reached
       maxSize: quota.maxBytes ?? Number.MAX_SAFE_INTEGER,
       ...(quota.maxEntries === undefined ? {} : { max: quota.maxEntries }),
-      sizeCalculation: (entry) => entry.bytes,
       dispose: (entry, key, reason) => onGone(this, key, entry, reason === 'evict'),
     })
   }

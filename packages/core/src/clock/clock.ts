@@ -1,3 +1,5 @@
+import { oncePerTurn } from './once-per-turn.js'
+
 /** An absolute instant: milliseconds since 1970-01-01T00:00:00Z. `Infinity` means never. */
 export type EpochMs = number
 
@@ -11,6 +13,11 @@ export type CancelTimer = () => void
 export interface Clock {
   /** The current instant in epoch milliseconds. */
   now(): EpochMs
+  /**
+   * The current instant, possibly as it was read earlier in this turn of the event loop. For the hot path: reading the
+   * real clock costs as much as the whole hit.
+   */
+  recent(): EpochMs
   /** Milliseconds, with fractions, from an arbitrary beginning, never going back: for measuring how long something took. */
   monotonic(): number
   /**
@@ -26,11 +33,13 @@ export interface Clock {
   afterPendingIo(callback: () => void): void
 }
 
+const dateNow = Date.now
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /** The real clock: `Date.now`, `performance.now`, `setTimeout`, `setImmediate`. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  recent: oncePerTurn(() => Date.now(), () => Date.now === dateNow),
   monotonic: () => performance.now(),
   schedule(ms, callback, options) {
     let timer: NodeJS.Timeout
@@ -45,4 +54,17 @@ export const systemClock: Clock = {
   afterPendingIo(callback) {
     setImmediate(() => setImmediate(callback))
   },
+}
+
+/** A whole clock from one that may only tell the time; what it leaves out follows from `now` or is the system's. */
+export function completeClock(given: Pick<Clock, 'now'> & Partial<Clock>): Clock {
+  if (typeof given.now !== 'function') throw new TypeError('clock must have a function now() that returns epoch milliseconds')
+  const now = (): EpochMs => given.now()
+  return {
+    now,
+    recent: given.recent === undefined ? now : () => (given as Clock).recent(),
+    monotonic: given.monotonic === undefined ? now : () => (given as Clock).monotonic(),
+    schedule: (ms, callback, options) => (given.schedule === undefined ? systemClock : (given as Clock)).schedule(ms, callback, options),
+    afterPendingIo: (callback) => (given.afterPendingIo === undefined ? systemClock : (given as Clock)).afterPendingIo(callback),
+  }
 }

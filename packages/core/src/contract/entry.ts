@@ -36,6 +36,13 @@ export interface EntryFields {
 export const NO_VALUE: unique symbol = Symbol('thermocline.no-value')
 
 /**
+ * Instants are kept as distances from this one: V8 keeps whole numbers below 2^31 (24 days in milliseconds) inside the
+ * object, while an epoch instant would be a separate 16 bytes. Greater distances work too, they only take that space.
+ */
+const BASE: EpochMs = Date.now()
+const FOR_EVER = -1
+
+/**
  * One cached thing: a payload, its instants, tags and metadata. The payload is seen as a live value or as encoded
  * bytes; each view is made once, when first asked for, by the manager, which knows the codecs. A backend gets the view
  * it keeps (`capabilities.keeps`) and never has to encode or decode.
@@ -48,24 +55,23 @@ export class CacheEntry {
   value: unknown
   /** The encoded payload, or `undefined`. */
   encoded: EncodedPayload | undefined
-  /** When the value was computed or set. */
-  readonly createdAt: EpochMs
-  /** When its life ends, in whatever tier: never changed by promotion. `Infinity`: never. */
-  readonly expiresAt: EpochMs
+  /** `createdAt` from {@link BASE}, and the life from there (`FOR_EVER`: no end). */
+  readonly #bornMs: number
+  readonly #lifeMs: number
   /** How long computing it took, in microseconds; `0` when it was set. What a hit on it saves. */
   readonly computeMicros: number
   readonly details: EntryDetails | undefined
-  /** @internal the promise that hits on a live value hand out, made on the first of them */
-  settled: Promise<unknown> | undefined
+  /** @internal what the manager noted at the first hit, to make the next ones cheap */
+  hitNote: object | undefined
 
   constructor(value: unknown, encoded: EncodedPayload | undefined, fields: EntryFields) {
     this.value = value
     this.encoded = encoded
-    this.createdAt = fields.createdAt
-    this.expiresAt = fields.expiresAt
+    this.#bornMs = fields.createdAt - BASE
+    this.#lifeMs = fields.expiresAt === Number.POSITIVE_INFINITY ? FOR_EVER : Math.max(0, fields.expiresAt - fields.createdAt)
     this.computeMicros = fields.computeMicros ?? 0
     this.details = fields.details
-    this.settled = undefined
+    this.hitNote = undefined
   }
 
   /** An entry known by its live value. */
@@ -81,6 +87,16 @@ export class CacheEntry {
   /** An entry whose payload was not read (`want: 'head'`). */
   static head(fields: EntryFields): CacheEntry {
     return new CacheEntry(NO_VALUE, undefined, fields)
+  }
+
+  /** When the value was computed or set. */
+  get createdAt(): EpochMs {
+    return BASE + this.#bornMs
+  }
+
+  /** When its life ends, in whatever tier: never changed by promotion. `Infinity`: never. */
+  get expiresAt(): EpochMs {
+    return this.#lifeMs === FOR_EVER ? Number.POSITIVE_INFINITY : BASE + this.#bornMs + this.#lifeMs
   }
 
   /** From when on the tier it was read from may not serve it. */

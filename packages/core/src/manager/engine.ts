@@ -1,7 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
-import { systemClock, type Clock } from '../clock/clock.js'
+import { completeClock, systemClock, type Clock } from '../clock/clock.js'
 import { CodecTable } from '../codec/standard.js'
-import type { BackendHost, EvictionReason, Isolation } from '../contract/backend.js'
+import type { BackendHost, CacheBackend, EvictionReason, Isolation } from '../contract/backend.js'
 import type { RecordLog } from '../contract/records.js'
 import { asCacheError, CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
@@ -36,6 +36,8 @@ export class Engine {
   readonly clock: Clock
   readonly enabled: boolean
   readonly tiers: readonly Tier[]
+  /** The fastest tier: the only one the short way asks. */
+  readonly firstTier: Tier
   readonly policies: PolicyTable
   readonly codecs: CodecTable
   readonly tenants: TenantRegistry
@@ -46,30 +48,45 @@ export class Engine {
   /** The strictest isolation any memory tier asks for: it holds for every value handed out. */
   readonly isolation: Isolation
   readonly recordLog: RecordLog | undefined
-  /** Whether a synchronous hit may take the short way. */
-  shortWay: boolean
+  /**
+   * The fastest tier's backend while a hit may take the short way: it answers without a promise, nothing in it is in doubt,
+   * values are handed out as they are, and nobody listens to hits. One field, because the hot path reads it each time.
+   */
+  hot: CacheBackend | undefined
   closed = false
   /** Counts of failures and evictions that belong to no tenant in use. */
   readonly #unowned: Counters
+  readonly #everySpan: boolean
 
   constructor(options: TieredCacheManagerOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`new TieredCacheManager(options) needs { tiers }, not ${kindOf(options)}`)
-    this.clock = options.clock ?? systemClock
+    this.clock = options.clock === undefined || options.clock === systemClock ? systemClock : completeClock(options.clock)
     this.enabled = options.enabled ?? true
     this.logger = options.logger === false ? { info: () => undefined, warn: () => undefined } : (options.logger ?? console)
-    this.events = new Events((error, event) => this.logger.warn(`thermocline: a listener for "${event}" threw: ${String(error)}`))
+    this.events = new Events({
+      onThrow: (error, event) => this.logger.warn(`thermocline: a listener for "${event}" threw: ${String(error)}`),
+      onChange: () => this.#updateShortWay(),
+    })
     this.codecs = new CodecTable(options.codecs)
     const names = tierNames(options.tiers)
     this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
     this.tiers = names.map((name, index) => new Tier(name, index, options.tiers[name] as TierOptions, this.#tierHost(options.tiers, names, index)))
+    this.firstTier = this.tiers[0] as Tier
     const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? (ttlMs(DEFAULT_TTL, 'defaultTtl') as number)
     this.policies = new PolicyTable(options.policies, this.tiers, defaultTtlMs, this.codecs)
     this.tenants = new TenantRegistry(this.policies.all.length, this.tiers.length)
     this.#unowned = new Counters(this.policies.all.length, this.tiers.length)
     this.isolation = strictest(this.tiers)
-    this.shortWay = this.enabled && this.isolation === 'share'
+    this.#everySpan = options.telemetry?.spans === 'all'
     this.background = new Background(MAX_BACKGROUND, (error) => this.report(error, { operation: 'background' }))
     this.telemetry = new Telemetry(options.telemetry ?? {}, this.#metricSources(options.telemetry?.tenantAttribute === true))
+    this.#updateShortWay()
+  }
+
+  close(): void {
+    this.closed = true
+    this.telemetry.close()
+    this.#updateShortWay()
   }
 
   /** @throws CacheError `closed` after close */
@@ -95,6 +112,11 @@ export class Engine {
     return totals
   }
 
+  #updateShortWay(): void {
+    const plain = this.enabled && !this.closed && this.isolation === 'share' && !this.#everySpan && !this.events.wants('hit')
+    this.hot = plain && !this.firstTier.lanes.anySuspect ? this.firstTier.direct : undefined
+  }
+
   #tierHost(tiers: TieredCacheManagerOptions['tiers'], names: readonly string[], index: number): TierHost {
     return {
       clock: this.clock,
@@ -102,6 +124,9 @@ export class Engine {
       aboveShared: names.slice(index + 1).some((name) => tiers[name]?.backend?.capabilities?.shared === true),
       backendHost: (tier) => this.#backendHost(tier),
       report: (tier, error) => this.report(error, { operation: error.operation, tier }),
+      suspectsChanged: (tier) => {
+        if (tier === this.firstTier) this.#updateShortWay()
+      },
       stateChanged: (tier, state, circuit, error) => this.#stateChanged(tier, state, circuit, error),
     }
   }

@@ -35,19 +35,26 @@ export type CacheEventName = keyof CacheEvents
 /** Listeners of all events in one table: each is only ever called with its own event. */
 type Listener = (event: unknown) => void
 
+export interface EventsHost {
+  onThrow(error: unknown, event: CacheEventName): void
+  /** A listener was added or removed. */
+  onChange(): void
+}
+
 /** Listeners by event. A listener that throws is reported, never the cache's caller's problem. */
 export class Events {
   readonly #listeners: { [name in CacheEventName]?: Listener[] } = {}
-  readonly #onThrow: (error: unknown, event: CacheEventName) => void
+  readonly #host: EventsHost
 
-  constructor(onThrow: (error: unknown, event: CacheEventName) => void) {
-    this.#onThrow = onThrow
+  constructor(host: EventsHost) {
+    this.#host = host
   }
 
   on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void): () => void {
     if (typeof listener !== 'function') throw new TypeError(`the listener for ${JSON.stringify(name)} must be a function`)
     const own = listener as Listener
     this.#listeners[name] = [...(this.#listeners[name] ?? []), own]
+    this.#host.onChange()
     let subscribed = true
     return () => {
       if (!subscribed) return
@@ -56,6 +63,7 @@ export class Events {
       others.splice(others.indexOf(own), 1)
       if (others.length > 0) this.#listeners[name] = others
       else delete this.#listeners[name]
+      this.#host.onChange()
     }
   }
 
@@ -69,7 +77,7 @@ export class Events {
       try {
         listener(event)
       } catch (error) {
-        this.#onThrow(error, name)
+        this.#host.onThrow(error, name)
       }
     }
   }

@@ -147,9 +147,7 @@ export class TieredCacheManager implements AsyncDisposable {
 
   async #close(deadlineMs: number): Promise<void> {
     const engine = this.#engine
-    engine.closed = true
-    engine.shortWay = false
-    engine.telemetry.close()
+    engine.close()
     const finish = async (): Promise<void> => {
       await engine.background.drained()
       await Promise.all(engine.tiers.map((tier) => tier.lanes.drained()))

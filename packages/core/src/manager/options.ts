@@ -24,8 +24,8 @@ export interface TieredCacheManagerOptions {
   readonly codecs?: readonly Codec[] | undefined
   /** `false`: nothing is read or stored, every getOrCompute computes. Default true. */
   readonly enabled?: boolean | undefined
-  /** Default: the system's. */
-  readonly clock?: Clock | undefined
+  /** Where time comes from; at least `{ now() }`. Default: the system's. */
+  readonly clock?: (Pick<Clock, 'now'> & Partial<Clock>) | undefined
   /** Told when a tier degrades or recovers, and what a close could not finish. Default `console`; `false`: silent. */
   readonly logger?: Logger | false | undefined
   readonly telemetry?: TelemetryOptions | undefined

@@ -1,11 +1,12 @@
 import { handOut } from '../codec/isolate.js'
+import type { Clock } from '../clock/clock.js'
 import { onAbort } from '../compute/abort.js'
 import { validateTags, type Compute } from '../compute/compute-context.js'
 import type { CacheEntry, Metadata } from '../contract/entry.js'
 import type { BackendStats } from '../contract/backend.js'
 import { kindOf } from '../errors/describe.js'
 import { validateKey, validatePrefix, type ValidKey } from '../keys/key.js'
-import type { Plan, Policy } from '../policies/policy.js'
+import type { Plan } from '../policies/policy.js'
 import { ttlMs } from '../time/duration.js'
 import { count } from './counters.js'
 import { tierAttributes, type Engine } from './engine.js'
@@ -13,6 +14,7 @@ import { getOrComputeInFlight, justCompute } from './get-or-compute.js'
 import { listTiers } from './list.js'
 import type { GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
 import { promote, walk, type Found } from './read.js'
+import { isOpenTelemetryPresent } from '../telemetry/telemetry.js'
 import { composeStats, type CacheStats } from './stats.js'
 import type { TenantState } from './tenant-state.js'
 import { clearEverywhere, deleteEverywhere, setEverywhere } from './write.js'
@@ -20,7 +22,7 @@ import { clearEverywhere, deleteEverywhere, setEverywhere } from './write.js'
 /** How many keys of a many-verb are on their way at once. */
 const WINDOW = 256
 /** One synchronous hit of so many is timed: timing costs as much as the hit. The first always is. */
-const HOT_SAMPLE = 64
+const HOT_SAMPLE_MASK = 63
 
 const READ_HOT = Object.freeze({ want: 'payload', touch: true } as const)
 const PEEK = Object.freeze({ want: 'payload', touch: false } as const)
@@ -56,8 +58,8 @@ export class TenantCache {
    */
   getOrCompute<T>(key: string, compute: Compute<T>, options?: GetOrComputeOptions): Promise<T> {
     if (options === undefined) {
-      const entry = this.#hotEntry(key)
-      if (entry !== undefined) return (entry.settled ??= Promise.resolve(entry.value)) as Promise<T>
+      const hit = this.#hotHit(key)
+      if (hit !== undefined) return hit as Promise<T>
     }
     return this.#getOrCompute(key, compute as Compute<unknown>, options ?? {}) as Promise<T>
   }
@@ -65,22 +67,20 @@ export class TenantCache {
   /** The cached value, or `undefined`. See {@link lookup} to tell a stored `undefined` from a miss. */
   get<T = unknown>(key: string, options?: GetOptions): Promise<T | undefined> {
     if (options === undefined) {
-      const entry = this.#hotEntry(key)
-      if (entry !== undefined) return (entry.settled ??= Promise.resolve(entry.value)) as Promise<T>
+      const hit = this.#hotHit(key)
+      if (hit !== undefined) return hit as Promise<T>
     }
     return this.#get(key, options ?? {}) as Promise<T | undefined>
   }
 
   /** The value if a synchronous tier holds it fresh, else `undefined`. Counts nothing, promotes nothing. */
   peek<T = unknown>(key: string, options?: KeyOptions): T | undefined {
-    const engine = this.#engine
-    if (!engine.shortWay || options !== undefined) return this.#peek(key, options) as T | undefined
-    if (typeof key !== 'string') return this.#peek(key, options) as T | undefined
-    const slot = engine.policies.forKey(key).hot
-    if (slot === undefined || slot.tier.lanes.anySuspect) return this.#peek(key, options) as T | undefined
-    const entry = slot.tier.direct.get(this.#state.scope, key as ValidKey, PEEK) as CacheEntry | undefined
-    if (entry === undefined || !isFresh(entry, engine)) return this.#peek(key, options) as T | undefined
-    return entry.value as T
+    if (options === undefined) {
+      const engine = this.#engine
+      const entry = engine.hot?.get(this.#state.scope, key as ValidKey, PEEK) as CacheEntry | undefined
+      if (entry !== undefined && isFresh(entry, engine.clock) && noteOf(entry, key, engine) !== undefined) return entry.value as T
+    }
+    return this.#peek(key, options) as T | undefined
   }
 
   /** Whether the key is cached, and what is known about it. Counts nothing, promotes nothing. */
@@ -204,28 +204,29 @@ export class TenantCache {
     })
   }
 
-  /** The short way: the entry, counted, if the first tier is synchronous and holds it fresh and nobody needs to know. */
-  #hotEntry(key: string): CacheEntry | undefined {
+  /** The short way: a kept promise of the value, if the fastest tier answers at once and holds it fresh. */
+  #hotHit(key: string): Promise<unknown> | undefined {
     const engine = this.#engine
-    if (!engine.shortWay || typeof key !== 'string') return undefined
-    const slot = engine.policies.forKey(key).hot
-    if (slot === undefined || slot.tier.lanes.anySuspect || engine.telemetry.hotSpanWanted || engine.events.wants('hit')) return undefined
-    const entry = slot.tier.direct.get(this.#state.scope, key as ValidKey, READ_HOT) as CacheEntry | undefined
-    if (entry === undefined || !isFresh(entry, engine)) return undefined
-    const { counters } = this.#state
-    const hits = (counters.hits[slot.cell] = (counters.hits[slot.cell] as number) + 1)
-    if (entry.computeMicros !== 0) counters.savedMicros[slot.cell] = (counters.savedMicros[slot.cell] as number) + entry.computeMicros
-    if (!engine.telemetry.bound || hits % HOT_SAMPLE === 1) this.#sampleHot(slot, key as ValidKey, hits)
-    return entry
+    const { hot } = engine
+    if (hot === undefined || (isOpenTelemetryPresent() && engine.telemetry.wantsHotHit())) return undefined
+    const state = this.#state
+    const entry = hot.get(state.scope, key as ValidKey, READ_HOT) as CacheEntry | undefined
+    if (entry === undefined || !isFresh(entry, engine.clock)) return undefined
+    const note = noteOf(entry, key, engine)
+    if (note === undefined) return undefined
+    const { cell } = note
+    const { hits } = state.counters
+    const count = (hits[cell] = (hits[cell] as number) + 1)
+    if (entry.computeMicros !== 0) addSaved(state, cell, entry.computeMicros)
+    if ((count & HOT_SAMPLE_MASK) === 1 && engine.telemetry.bound) this.#sampleHot(key as ValidKey)
+    return (note.promise ??= Promise.resolve(entry.value))
   }
 
-  #sampleHot(slot: NonNullable<Policy['hot']>, key: ValidKey, hits: number): void {
-    const { telemetry, clock } = this.#engine
-    telemetry.bind()
-    if (!telemetry.bound || hits % HOT_SAMPLE !== 1) return
+  #sampleHot(key: ValidKey): void {
+    const { telemetry, clock, firstTier } = this.#engine
     const startedAt = clock.monotonic()
-    void slot.tier.direct.get(this.#state.scope, key, PEEK)
-    telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
+    void firstTier.direct?.get(this.#state.scope, key, PEEK)
+    telemetry.recordLatency({ ...tierAttributes(firstTier), operation: 'get' }, clock.monotonic() - startedAt)
   }
 
   async #getOrCompute(key: string, compute: Compute<unknown>, options: GetOrComputeOptions): Promise<unknown> {
@@ -299,7 +300,7 @@ export class TenantCache {
     for (const { tier } of plan.slots) {
       if (tier.direct === undefined || !tier.readable || !tier.lanes.mayAsk(this.#state.scope, validKey)) continue
       const entry = tier.direct.get(this.#state.scope, validKey, PEEK) as CacheEntry | undefined
-      if (entry !== undefined && isFresh(entry, engine)) return handOut(entry.value, engine.isolation)
+      if (entry !== undefined && isFresh(entry, engine.clock)) return handOut(entry.value, engine.isolation)
     }
     return undefined
   }
@@ -327,9 +328,43 @@ export async function backendStats(engine: Engine, state: TenantState | undefine
   )
 }
 
-function isFresh(entry: CacheEntry, engine: Engine): boolean {
-  if (entry.expiresAt === Number.POSITIVE_INFINITY && entry.details === undefined) return true
-  return engine.clock.now() < (entry.details === undefined ? entry.expiresAt : entry.keepUntil)
+function isFresh(entry: CacheEntry, clock: Clock): boolean {
+  return clock.recent() < (entry.details === undefined ? entry.expiresAt : entry.keepUntil)
+}
+
+/**
+ * What a manager notes on an entry of its first tier at the first hit: that the key's policy reads that tier first, where to
+ * count, and the promise to hand out. Finding the policy again would cost half as much as the rest of the hit.
+ */
+class HitNote {
+  readonly engine: Engine
+  readonly cell: number
+  promise: Promise<unknown> | undefined
+
+  constructor(engine: Engine, cell: number) {
+    this.engine = engine
+    this.cell = cell
+    this.promise = undefined
+  }
+}
+
+/** The entry's note, if the key's policy reads the first tier. */
+function noteOf(entry: CacheEntry, key: string, engine: Engine): HitNote | undefined {
+  const note = entry.hitNote as HitNote | undefined // nobody else writes it
+  return note !== undefined && note.engine === engine ? note : makeNote(entry, key, engine)
+}
+
+function makeNote(entry: CacheEntry, key: string, engine: Engine): HitNote | undefined {
+  const slot = engine.policies.forKey(key).hot
+  if (slot === undefined || slot.tier !== engine.firstTier) return undefined
+  const note = new HitNote(engine, slot.cell)
+  entry.hitNote = note
+  return note
+}
+
+function addSaved(state: TenantState, cell: number, micros: number): void {
+  const { savedMicros } = state.counters
+  savedMicros[cell] = (savedMicros[cell] as number) + micros
 }
 
 function countHit(state: TenantState, { slot, entry }: Found): void {

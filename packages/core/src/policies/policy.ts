@@ -1,5 +1,6 @@
 import type { Codec } from '../codec/codec.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
+import type { CacheBackend } from '../contract/backend.js'
 import { kindOf } from '../errors/describe.js'
 import type { Tier } from '../tiers/tier.js'
 import { ttlMs, type Ttl } from '../time/duration.js'
@@ -48,6 +49,9 @@ export interface Slot {
   readonly cell: number
 }
 
+/** A slot whose tier answers without a promise. */
+export type SynchronousSlot = Slot & { readonly tier: Tier & { readonly direct: CacheBackend } }
+
 /** What a verb works with: a policy as it stands, or as a call overrides it. */
 export interface Plan {
   readonly policy: Policy
@@ -65,7 +69,7 @@ export class Policy implements Plan {
   readonly slots: readonly Slot[]
   readonly leftOut: readonly Tier[] = []
   /** The first slot, if its tier is synchronous: the one a hot hit needs. */
-  readonly hot: (Slot & { readonly tier: Tier & { readonly direct: NonNullable<Tier['direct']> } }) | undefined
+  readonly hot: SynchronousSlot | undefined
   readonly policy = this
   readonly #ttlMs: number | undefined
   readonly #managerTtlMs: number
@@ -84,7 +88,7 @@ export class Policy implements Plan {
     this.slots = tiers.flatMap((tier) => this.#slot(tier, options.tiers?.[tier.name] ?? true, `${where}.tiers.${tier.name}`))
     if (this.slots.length === 0) throw new TypeError(`${where} uses no tier: set at least one of ${tiers.map((tier) => tier.name).join(', ')} to true`)
     const first = this.slots[0] as Slot
-    this.hot = first.tier.direct === undefined ? undefined : (first as Policy['hot'])
+    this.hot = first.tier.direct === undefined ? undefined : (first as SynchronousSlot)
   }
 
   /**

@@ -17,9 +17,12 @@ export class Debts {
   readonly #max: number
   readonly #log: RecordLog | undefined
   readonly #byTenant = new Map<string, TenantDebts>()
+  readonly #onChange: () => void
   #size = 0
 
-  constructor(tier: string, max: number, log: RecordLog | undefined) {
+  /** @param onChange called when there is a first debt, or none any more */
+  constructor(tier: string, max: number, log: RecordLog | undefined, onChange: () => void) {
+    this.#onChange = onChange
     this.#tier = tier
     this.#max = max
     this.#log = log
@@ -50,7 +53,7 @@ export class Debts {
     if (this.owesKey(scope, key)) return true
     if (this.#size >= this.#max) return false
     this.#of(scope).keys.add(key)
-    this.#size++
+    this.#grow()
     await this.#log?.add({ tier: this.#tier, tenant: scope.tenant, key })
     return true
   }
@@ -60,7 +63,7 @@ export class Debts {
     if (this.#byTenant.get(scope.tenant)?.prefixes.has(prefix) === true) return true
     if (this.#size >= this.#max) return false
     this.#of(scope).prefixes.add(prefix)
-    this.#size++
+    this.#grow()
     await this.#log?.add({ tier: this.#tier, tenant: scope.tenant, prefix })
     return true
   }
@@ -98,8 +101,12 @@ export class Debts {
     return debts
   }
 
+  #grow(): void {
+    if (++this.#size === 1) this.#onChange()
+  }
+
   #paid(debts: TenantDebts, record: InvalidationRecord): void {
-    this.#size--
+    if (--this.#size === 0) this.#onChange()
     if (debts.keys.size === 0 && debts.prefixes.size === 0) this.#byTenant.delete(record.tenant)
     this.#log?.remove(record)
   }

@@ -38,6 +38,8 @@ export interface LanesOptions {
   readonly log: RecordLog | undefined
   /** Told of failures in work nobody waits for. */
   readonly report: (error: CacheError) => void
+  /** Told when {@link Lanes.anySuspect} changes. */
+  readonly suspectsChanged: () => void
 }
 
 export interface StoreOptions {
@@ -96,11 +98,11 @@ export class Lanes {
   constructor(options: LanesOptions) {
     this.#options = options
     this.#backend = options.backend
-    this.#debts = new Debts(options.tier, options.maxDebts, options.log)
+    this.#debts = new Debts(options.tier, options.maxDebts, options.log, options.suspectsChanged)
     if (this.#debts.size > 0) this.#schedulePayment()
   }
 
-  /** Whether any key of the tier may not be asked for: the one check of the hot path. */
+  /** Whether any key of the tier may not be asked for. */
   get anySuspect(): boolean {
     return this.#doubts > 0 || this.#debts.size > 0
   }
@@ -263,11 +265,13 @@ export class Lanes {
   #doubt(lane: Lane, settled: Promise<unknown>): void {
     lane.inDoubt = true
     this.#doubts++
+    this.#options.suspectsChanged()
     const queued = lane.queue.splice(0)
     for (const ticket of queued) void this.#refuse(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
     void settled.then(() => {
       lane.inDoubt = false
       this.#doubts--
+      this.#options.suspectsChanged()
       this.#next(lane)
       if (this.#debts.owesKey(lane.scope, lane.key)) this.#pay(lane.scope, lane.key)
     })

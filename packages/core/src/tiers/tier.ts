@@ -36,6 +36,8 @@ export interface TierHost {
   /** A memory tier above a shared one: what another process invalidates must leave memory by itself. */
   readonly aboveShared: boolean
   report(tier: Tier, error: CacheError): void
+  /** The tier's first key has become suspect, or its last one has ceased to be. */
+  suspectsChanged(tier: Tier): void
   stateChanged(tier: Tier, state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined): void
 }
 
@@ -107,6 +109,7 @@ export class Tier {
       maxDebts: options.maxRecords ?? DEFAULT_MAX_RECORDS,
       log: host.recordLog,
       report: (error) => host.report(this, error),
+      suspectsChanged: () => host.suspectsChanged(this),
     })
   }
 
