@@ -1,4 +1,4 @@
-/** Tests run on the TypeScript sources; the packed packages have their own suite in test/packaging. */
+/** Tests run on the TypeScript sources; the packed packages are checked by scripts/check-packages.mjs. */
 export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/packages', '<rootDir>/test', '<rootDir>/examples'],
@@ -10,8 +10,9 @@ export default {
     '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true } }, sourceMaps: 'inline' }],
   },
   moduleNameMapper: {
-    '^@thermocline/([a-z]+)$': '<rootDir>/packages/$1/src/index.ts',
+    '^@thermocline/([a-z0-9-]+)$': '<rootDir>/packages/$1/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
+  cacheDirectory: '<rootDir>/.cache/jest',
   maxWorkers: 2,
 }

@@ -17,9 +17,14 @@ export class Fence {
 /** The fences of one tenant. Holds only keys on which something is going on. */
 export class FenceTable {
   readonly #open = new Map<string, Fence>()
+  readonly #invalidating: { readonly covers: (key: string) => boolean }[] = []
 
-  /** A fence that every invalidation of `key` from now on breaks. To be closed. */
+  /**
+   * A fence that every invalidation of `key` from now on breaks. To be closed. While an invalidation of the key is under
+   * way it is broken from the beginning: some tiers may still show the old value, and nothing read there may be written.
+   */
   open(key: string): Fence {
+    if (this.#invalidating.some(({ covers }) => covers(key))) return brokenFence(key)
     let fence = this.#open.get(key)
     if (fence === undefined) {
       fence = new Fence(key)
@@ -45,4 +50,18 @@ export class FenceTable {
   breakPrefix(prefix: string): void {
     for (const key of this.#open.keys()) if (key.startsWith(prefix)) this.breakKey(key)
   }
+
+  /** Fences on the covered keys are broken from the beginning until the returned function is called. */
+  whileInvalidating(covers: (key: string) => boolean): () => void {
+    const invalidation = { covers }
+    this.#invalidating.push(invalidation)
+    return () => this.#invalidating.splice(this.#invalidating.indexOf(invalidation), 1)
+  }
+}
+
+function brokenFence(key: string): Fence {
+  const fence = new Fence(key)
+  fence.broken = true
+  fence.holders = 1
+  return fence
 }

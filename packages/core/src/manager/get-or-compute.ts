@@ -69,7 +69,7 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
     }
   }
   const flight: Flight = new Flight(run, () => {
-    if (state.flights.get(key) === flight) state.invalidate(key)
+    if (state.flights.get(key) === flight) state.detach(key)
   })
   state.flights.set(key, flight)
   return flight

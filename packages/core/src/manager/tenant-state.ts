@@ -18,15 +18,38 @@ export class TenantState {
     this.counters = counters
   }
 
-  /** Whatever began on the key stores nothing from now on; the next caller starts a new flight. */
-  invalidate(key: string): void {
-    this.fences.breakKey(key)
-    this.flights.delete(key)
+  /**
+   * Begins to invalidate one key: whatever began on it stores nothing from now on, and the next caller starts a new flight.
+   * So it stays until the returned function is called, at the end: what begins meanwhile may still read the old value in
+   * some tier, so it stores nothing either, and its flight is left then.
+   */
+  invalidating(key: string): () => void {
+    this.detach(key)
+    const end = this.fences.whileInvalidating((other) => other === key)
+    return () => {
+      end()
+      this.detach(key)
+    }
   }
 
-  invalidatePrefix(prefix: string): void {
-    this.fences.breakPrefix(prefix)
-    for (const key of this.flights.keys()) if (key.startsWith(prefix)) this.flights.delete(key)
+  /** The same for every key with the prefix. */
+  invalidatingPrefix(prefix: string): () => void {
+    const detach = (): void => {
+      this.fences.breakPrefix(prefix)
+      for (const key of this.flights.keys()) if (key.startsWith(prefix)) this.flights.delete(key)
+    }
+    detach()
+    const end = this.fences.whileInvalidating((key) => key.startsWith(prefix))
+    return () => {
+      end()
+      detach()
+    }
+  }
+
+  /** Whatever began on the key stores nothing from now on; the next caller starts a new flight. */
+  detach(key: string): void {
+    this.fences.breakKey(key)
+    this.flights.delete(key)
   }
 }
 

@@ -79,7 +79,7 @@ export class Taken {
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. */
 export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, item: Storable): Promise<void> {
   const taken = new Taken(engine, plan, item) // before anything is touched: a value that is refused changes nothing
-  state.invalidate(key)
+  const end = state.invalidating(key)
   const steps: { tier: Tier; outcome: Awaitable<unknown> }[] = []
   for (const slot of plan.slots) {
     const { lanes } = slot.tier
@@ -91,7 +91,16 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     steps.push({ tier: slot.tier, outcome })
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
-  await settle(engine, state, key, 'set', steps)
+  const lost: CacheError[] = []
+  try {
+    for (const { tier, outcome } of steps) {
+      const settled = isPromise(outcome) ? await timed(engine, tier, outcome) : outcome
+      if (settled instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, settled, lost)
+    }
+  } finally {
+    end()
+  }
+  if (lost.length > 0) throw notRecorded('set', state, key, lost)
 }
 
 /**
@@ -99,31 +108,37 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
  * fast one has just lost and promotes it. True when a tier had it, `undefined` when none can tell.
  */
 export async function deleteEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan): Promise<boolean | undefined> {
-  state.invalidate(key)
+  const end = state.invalidating(key)
   let deleted: boolean | undefined = false
   const lost: CacheError[] = []
-  for (const tier of concerned(plan)) {
-    const answer = tier.lanes.delete(state.scope, key)
-    const outcome = isPromise(answer) ? await answer : answer
-    if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'delete', tier, outcome, lost)
-    if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
-    else if (deleted === false) deleted = undefined
+  try {
+    for (const tier of concerned(plan)) {
+      const answer = tier.lanes.delete(state.scope, key)
+      const outcome = isPromise(answer) ? await answer : answer
+      if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'delete', tier, outcome, lost)
+      if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
+      else if (deleted === false) deleted = undefined
+    }
+  } finally {
+    end()
   }
-  state.invalidate(key) // what began while it ran may have read the old value in a tier that still had it
   if (lost.length > 0) throw notRecorded('delete', state, key, lost)
   return deleted
 }
 
 /** Clears the prefix in every tier, slowest first. The most that any tier removed; `undefined` when none can tell. */
 export async function clearEverywhere(engine: Engine, state: TenantState, prefix: string): Promise<number | undefined> {
-  state.invalidatePrefix(prefix)
+  const end = state.invalidatingPrefix(prefix)
   let removed: number | undefined
   const lost: CacheError[] = []
-  for (const tier of [...engine.tiers].reverse()) {
-    const outcome = await tier.lanes.clear(state.scope, prefix)
-    state.invalidatePrefix(prefix)
-    if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
-    else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
+  try {
+    for (const tier of [...engine.tiers].reverse()) {
+      const outcome = await tier.lanes.clear(state.scope, prefix)
+      if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
+      else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
+    }
+  } finally {
+    end()
   }
   if (lost.length > 0) throw notRecorded('clear', state, undefined, lost)
   return removed
@@ -151,18 +166,6 @@ export async function fillEverywhere(engine: Engine, state: TenantState, key: Va
   // a tier that the call left out was not asked; what it may hold is older than what was just computed
   for (const tier of plan.leftOut) step(tier, tier.lanes.delete(state.scope, key, fence))
   await Promise.all(waits)
-}
-
-async function settle(engine: Engine, state: TenantState, key: ValidKey, operation: string, steps: readonly { tier: Tier; outcome: Awaitable<unknown> }[]): Promise<void> {
-  const lost: CacheError[] = []
-  let waited = false
-  for (const { tier, outcome } of steps) {
-    if (isPromise(outcome)) waited = true
-    const settled = isPromise(outcome) ? await timed(engine, tier, outcome) : outcome
-    if (settled instanceof NotApplied) noteFailure(engine, state, key, operation, tier, settled, lost)
-  }
-  if (waited) state.invalidate(key) // what began while it ran may have read the old value in a tier that still had it
-  if (lost.length > 0) throw notRecorded(operation, state, key, lost)
 }
 
 async function timed<T>(engine: Engine, tier: Tier, outcome: Promise<T>): Promise<T> {

@@ -1,0 +1,98 @@
+/*
+ * Heap of a million small entries: keys of 26 characters as flat strings, made for each entry and held by the cache alone;
+ * the value is a small number. `outside` is what lies in buffers outside the heap. `afterHits`: when every entry was read once.
+ */
+const ENTRIES = 1_000_000
+const TTL_MS = 3_600_000
+
+/** A flat string: one piece, not a rope of parts. */
+function keyOf(n) {
+  return Buffer.from(`embeddings/clip/${String(n).padStart(10, '0')}`, 'latin1').toString('latin1')
+}
+
+async function settled() {
+  for (let n = 0; n < 3; n++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    globalThis.gc()
+  }
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return { heapUsed, arrayBuffers }
+}
+
+/** Measures around `set` for each key and then `get` for each key. Either may return a promise. */
+function measured(quick, { set, get }) {
+  const entries = quick ? ENTRIES / 10 : ENTRIES
+  return {
+    async sample() {
+      const warm = keyOf(0)
+      await set(warm, 1)
+      await get(warm)
+      const empty = await settled()
+      for (let n = 0; n < entries; n++) {
+        const done = set(keyOf(n), n & 1023)
+        if (done instanceof Promise) await done
+      }
+      const full = await settled()
+      for (let n = 0; n < entries; n++) {
+        const value = get(keyOf(n))
+        if ((value instanceof Promise ? await value : value) !== (n & 1023)) throw new Error(`entry ${n} was lost`)
+      }
+      const read = await settled()
+      return {
+        bytes: (full.heapUsed - empty.heapUsed) / entries,
+        outside: (full.arrayBuffers - empty.arrayBuffers) / entries,
+        afterHits: (read.heapUsed - empty.heapUsed) / entries,
+      }
+    },
+  }
+}
+
+async function thermocline(quick, policies) {
+  const { TieredCacheManager } = await import('@thermocline/core')
+  const { MemoryBackend } = await import('@thermocline/memory')
+  const cache = new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, ...policies })
+  const acme = cache.tenant('acme')
+  return { ...measured(quick, { set: (key, value) => acme.set(key, value), get: (key) => acme.get(key) }), close: () => cache.close() }
+}
+
+export const heapCases = [
+  {
+    name: 'heap',
+    title: 'heap per small entry, 1,000,000 entries, keys included',
+    kind: 'sample',
+    fresh: true,
+    rounds: 3,
+    execArgv: ['--expose-gc', '--max-old-space-size=6144'],
+    once: ['keyv', 'bentocache'],
+    contenders: {
+      Map: ({ quick }) => {
+        const map = new Map()
+        return measured(quick, { set: (key, value) => void map.set(key, value), get: (key) => map.get(key) })
+      },
+      'lru-cache with ttl': async ({ quick }) => {
+        const { LRUCache } = await import('lru-cache')
+        const cache = new LRUCache({ max: ENTRIES + 10, ttl: TTL_MS })
+        return measured(quick, { set: (key, value) => void cache.set(key, value), get: (key) => cache.get(key) })
+      },
+      thermocline: ({ quick }) => thermocline(quick, { policies: { embeddings: { ttl: '7d' }, search_results: { ttl: '10m' } } }),
+      'layered-loader': async ({ quick }) => {
+        const { ManualCache } = await import('layered-loader')
+        const cache = new ManualCache({ inMemoryCache: { cacheType: 'lru-object', ttlInMsecs: TTL_MS, maxItems: ENTRIES + 10 } })
+        return measured(quick, { set: (key, value) => cache.set(key, value), get: (key) => cache.getInMemoryOnly(key) })
+      },
+      bentocache: async ({ quick }) => {
+        const { BentoCache, bentostore } = await import('bentocache')
+        const { memoryDriver } = await import('bentocache/drivers/memory')
+        const bento = new BentoCache({ default: 'hot', stores: { hot: bentostore().useL1Layer(memoryDriver({ maxItems: ENTRIES + 10 })) } })
+        return measured(quick, { set: (key, value) => bento.set({ key, value, ttl: '1h' }), get: (key) => bento.get({ key }) })
+      },
+      keyv: async ({ quick }) => {
+        const { default: Keyv } = await import('keyv')
+        const keyv = new Keyv({ ttl: TTL_MS })
+        return measured(quick, { set: (key, value) => keyv.set(key, value), get: (key) => keyv.get(key) })
+      },
+    },
+    columns: { bytes: 'heap bytes per entry', outside: 'bytes outside the heap', afterHits: 'heap bytes after one hit each' },
+    bars: [{ what: 'heap bytes per small entry, 1 M entries', of: 'thermocline', number: 'bytes', atMost: 230, stretch: 150, peer: 'layered-loader' }],
+  },
+]

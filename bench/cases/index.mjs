@@ -1,0 +1,16 @@
+import { diskCases } from './disk.mjs'
+import { coldCases } from './cold-key.mjs'
+import { heapCases } from './heap.mjs'
+import { hotCases } from './hot.mjs'
+import { importCases } from './import.mjs'
+import { limitCases } from './disk-limit.mjs'
+import { openCases } from './open.mjs'
+
+/** In the order of the page. */
+export const cases = [...hotCases, ...coldCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases]
+
+export function findCase(name) {
+  const found = cases.find((one) => one.name === name)
+  if (found === undefined) throw new Error(`there is no case ${name}; the cases are ${cases.map((one) => one.name).join(', ')}`)
+  return found
+}

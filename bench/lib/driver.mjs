@@ -1,0 +1,184 @@
+/*
+ * Runs one case. Two kinds:
+ *
+ *   rate    one process per contender, asked in turn for a slice of work, there and back (A B C C B A is one round): a slow
+ *           drift of the machine hits all alike. A round gives one ratio for each contender: its throughput over the
+ *           baseline's.
+ *   sample  each round every contender gives one set of named numbers: from its one process, or (`fresh`) from a new
+ *           process each time.
+ */
+import { execFile, fork } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { rounded, spread } from './stats.mjs'
+
+const CHILD = new URL('./child.mjs', import.meta.url)
+
+class Contender {
+  #process
+  #waiting
+  #gone
+
+  constructor({ spec, name, dir, quick, execArgv }) {
+    this.name = name
+    this.dir = dir
+    this.#process = fork(CHILD, [JSON.stringify({ caseName: spec.name, contender: name, dir, quick })], {
+      execArgv: [...(spec.execArgv ?? []), ...execArgv],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
+    this.#process.on('message', (message) => {
+      const { resolve } = this.#waiting
+      this.#waiting = undefined
+      resolve(message)
+    })
+    this.#gone = new Promise((resolve) => {
+      this.#process.on('exit', (code) => {
+        this.#waiting?.reject(new Error(`${spec.name}: ${name} ended with code ${code}`))
+        resolve()
+      })
+    })
+    this.ready = this.#answer()
+  }
+
+  ask(message) {
+    const answer = this.#answer()
+    this.#process.send(message)
+    return answer
+  }
+
+  async close() {
+    if (this.#process.connected) this.#process.send({ ask: 'close' })
+    await this.#gone
+  }
+
+  #answer() {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+    })
+  }
+}
+
+/** @returns the case's result: per contender the raw slices or samples and what follows from them */
+export async function runCase(spec, { rounds, quick, root, execArgv = [], progress }) {
+  const names = Object.keys(spec.contenders)
+  const directoryOf = (name) => path.join(root, spec.name, name.replaceAll(/[^a-z0-9]+/gi, '-'))
+  for (const name of names) fs.mkdirSync(directoryOf(name), { recursive: true })
+  const settings = { spec, quick, execArgv, directoryOf, names, progress, rounds: quick ? Math.min(3, rounds ?? 3) : (rounds ?? spec.rounds ?? 15) }
+  try {
+    if (spec.kind === 'rate') return await runRates(settings)
+    return await runSamples(settings)
+  } finally {
+    fs.rmSync(path.join(root, spec.name), { recursive: true, force: true })
+  }
+}
+
+async function start({ spec, quick, execArgv, directoryOf }, name) {
+  const contender = new Contender({ spec, name, dir: directoryOf(name), quick, execArgv })
+  await contender.ready
+  return contender
+}
+
+async function runRates(settings) {
+  const { spec, names, rounds, quick, progress } = settings
+  const contenders = []
+  for (const name of names) contenders.push(await start(settings, name))
+  const slices = Object.fromEntries(names.map((name) => [name, []]))
+  const mostBytes = {}
+  const take = async (contender) => {
+    const request = { ask: 'slice', sliceMs: quick ? Math.min(60, spec.sliceMs ?? 200) : (spec.sliceMs ?? 200), ops: spec.sliceOps }
+    const answer = contender.ask(request)
+    if (spec.watchDisk) mostBytes[contender.name] = Math.max(mostBytes[contender.name] ?? 0, await largestWhile(answer, contender.dir))
+    return (await answer).slice
+  }
+  try {
+    for (const contender of contenders) for (let warm = 0; warm < (spec.warmUpSlices ?? 2); warm++) await take(contender)
+    for (let round = 0; round < rounds; round++) {
+      progress(`round ${round + 1} of ${rounds}`)
+      for (const contender of [...contenders, ...contenders.toReversed()]) slices[contender.name].push(await take(contender))
+    }
+  } finally {
+    for (const contender of contenders) await contender.close()
+  }
+  return { rounds, contenders: Object.fromEntries(names.map((name) => [name, rated(slices[name], slices[spec.baseline], mostBytes[name])])) }
+}
+
+/** A contender's rate per round over the baseline's. A round is two slices, there and back. */
+function rated(own, baseline, mostBytes) {
+  const perRound = (slices, unit) => {
+    const rates = []
+    for (let at = 0; at + 1 < slices.length; at += 2) {
+      const [there, back] = slices.slice(at, at + 2)
+      rates.push((there.ops + back.ops) / (there[unit] + back[unit]))
+    }
+    return rates
+  }
+  const over = (unit) => {
+    const base = perRound(baseline, unit)
+    return spread(perRound(own, unit).map((rate, round) => rate / base[round]))
+  }
+  return {
+    ratio: over('ms'),
+    cpuRatio: over('cpuMs'),
+    opsPerSecond: rounded(spread(perRound(own, 'ms')).median * 1000),
+    ...(mostBytes === undefined ? {} : { mostBytes }),
+    slices: own.map(({ ops, ms, cpuMs }) => [ops, rounded(ms), rounded(cpuMs)]),
+  }
+}
+
+async function runSamples(settings) {
+  const { spec, names, rounds, progress } = settings
+  for (const name of names) {
+    if (spec.prepare?.[name] === undefined) continue
+    progress(`preparing ${name}`)
+    await spec.prepare[name]({ dir: settings.directoryOf(name), quick: settings.quick })
+  }
+  const samples = Object.fromEntries(names.map((name) => [name, []]))
+  const lasting = new Map()
+  try {
+    if (!spec.fresh) for (const name of names) lasting.set(name, await start(settings, name))
+    for (let round = 0; round < rounds; round++) {
+      progress(`round ${round + 1} of ${rounds}`)
+      for (const name of round % 2 === 0 ? names : names.toReversed()) {
+        if (spec.once?.includes(name) && round > 0) continue
+        const contender = lasting.get(name) ?? (await start(settings, name))
+        const { sample } = await contender.ask({ ask: 'sample' })
+        samples[name].push(sample)
+        if (spec.fresh) await contender.close()
+      }
+    }
+  } finally {
+    for (const contender of lasting.values()) await contender.close()
+  }
+  return { rounds, contenders: Object.fromEntries(names.map((name) => [name, sampled(samples[name], spec.warmUpSamples ?? 0)])) }
+}
+
+function sampled(samples, warmUp) {
+  const counted = samples.length > warmUp ? samples.slice(warmUp) : samples
+  const numbers = Object.keys(counted[0])
+  return {
+    values: Object.fromEntries(numbers.map((number) => [number, spread(counted.map((sample) => sample[number]))])),
+    samples: samples.map((sample) => numbers.map((number) => rounded(sample[number]))),
+  }
+}
+
+/** The most that `du -sb` says of a directory while something runs. */
+async function largestWhile(work, dir) {
+  let working = true
+  const done = work.finally(() => {
+    working = false
+  })
+  let largest = 0
+  while (working) {
+    largest = Math.max(largest, await bytesIn(dir))
+    await Promise.race([done, sleep(40)])
+  }
+  return Math.max(largest, await bytesIn(dir))
+}
+
+function bytesIn(dir) {
+  return new Promise((resolve) => {
+    // a file that goes while du looks at it makes du fail, with the sum all the same
+    execFile('du', ['-sb', dir], (_error, out) => resolve(Number.parseInt(out, 10) || 0))
+  })
+}

@@ -1,0 +1,89 @@
+/*
+ * What people read: a table per case on the terminal, and the tables of docs/performance.md. Everything here is made from a
+ * results file, so a page can be made again from kept results.
+ */
+const digits = (value) => {
+  if (value === null || value === undefined) return '-'
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
+  return value.toFixed(Math.abs(value) >= 10 ? 1 : 2)
+}
+const withSpread = (numbers) => (numbers === undefined ? '-' : `${digits(numbers.median)} [${digits(numbers.p10)} to ${digits(numbers.p90)}]`)
+
+/** The rows of a case: first the headings. */
+export function rowsOf({ kind, baseline, columns, contenders }) {
+  if (kind === 'rate') {
+    const watched = Object.values(contenders).some((result) => result.mostBytes !== undefined)
+    return [
+      ['contender', `times ${baseline}`, 'by CPU time', 'operations/s', ...(watched ? ['most bytes seen'] : [])],
+      ...Object.entries(contenders).map(([name, result]) => [
+        name,
+        withSpread(result.ratio),
+        digits(result.cpuRatio.median),
+        digits(result.opsPerSecond),
+        ...(watched ? [digits(result.mostBytes)] : []),
+      ]),
+    ]
+  }
+  return [
+    ['contender', ...Object.values(columns)],
+    ...Object.entries(contenders).map(([name, { values }]) => [name, ...Object.keys(columns).map((number) => withSpread(values[number]))]),
+  ]
+}
+
+/** The bars of a case with what was measured against them. */
+export function barsOf({ bars, contenders, against, baseline }) {
+  return bars.map((bar) => {
+    const read = (name) => {
+      const result = contenders[name]
+      if (result === undefined) return undefined
+      if (bar.number === 'mostBytes') return { median: result.mostBytes, p10: result.mostBytes, p90: result.mostBytes }
+      return result.values?.[bar.number] ?? result[bar.number]
+    }
+    const measured = read(bar.of)
+    const met = bar.atLeast === undefined ? measured.median <= bar.atMost : measured.median >= bar.atLeast
+    const stretched = bar.stretch === undefined ? undefined : bar.atLeast === undefined ? measured.median <= bar.stretch : measured.median >= bar.stretch
+    return { ...bar, against: bar.number === 'ratio' ? (against ?? baseline) : undefined, measured, met, stretched, peerMeasured: read(bar.peer) }
+  })
+}
+
+const SUMMARY = ['what', 'bar', 'stretch', 'measured', 'met', 'best peer here']
+
+function summaryRow(bar) {
+  const sign = bar.atLeast === undefined ? '<=' : '>='
+  const measured = bar.measured.p10 === bar.measured.p90 ? digits(bar.measured.median) : withSpread(bar.measured)
+  return [
+    bar.against === undefined ? bar.what : `${bar.what}, times ${bar.against}`,
+    `${sign} ${digits(bar.atLeast ?? bar.atMost)}`,
+    bar.stretch === undefined ? '' : digits(bar.stretch),
+    measured,
+    bar.met ? (bar.stretched ? 'yes, and the stretch' : 'yes') : '**no**',
+    bar.peerMeasured === undefined ? '' : `${bar.peer} ${digits(bar.peerMeasured.median)}`,
+  ]
+}
+
+export function summaryRows(results) {
+  return [SUMMARY, ...results.cases.flatMap(barsOf).map(summaryRow)]
+}
+
+export function asText(rows) {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
+  return rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column])).join('  ')}`.trimEnd()).join('\n')
+}
+
+export function asMarkdown([head, ...rows]) {
+  const line = (cells) => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+/** The part of docs/performance.md that a run makes. */
+export function pageOf(results, file) {
+  const { meta } = results
+  const parts = [
+    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}. Raw results: \`bench/results/${file}\`.`,
+    asMarkdown(summaryRows(results)),
+    '### Every contender',
+    ...results.cases.map((one) => `**${one.title}** (\`${one.name}\`, ${one.rounds} rounds)\n\n${asMarkdown(rowsOf(one))}`),
+    `Versions: ${Object.entries(meta.versions).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
+  ]
+  return parts.join('\n\n')
+}

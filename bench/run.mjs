@@ -1,0 +1,180 @@
+/*
+ * pnpm bench [options]
+ *
+ *   --case <name>    only this case (again for more; a beginning such as `hot` takes all that begin so)
+ *   --rounds <n>     rounds per case instead of the case's own number
+ *   --quick          short slices, three rounds, small directories: to see that everything runs. Its figures mean nothing
+ *   --dir <path>     where the disk cases work (a new directory in it, removed at the end). Default: the system's temporary one
+ *   --docs           writes the tables of docs/performance.md from this run
+ *   --from <file>    with --docs: from kept results instead of a run
+ *   --profile <path> every process leaves a CPU profile there
+ *   --list           the names of the cases
+ */
+import { createHash } from 'node:crypto'
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { cases } from './cases/index.mjs'
+import { runCase } from './lib/driver.mjs'
+import { asText, barsOf, pageOf, rowsOf, summaryRows } from './lib/report.mjs'
+
+const HERE = path.dirname(fileURLToPath(import.meta.url))
+const ROOT = path.dirname(HERE)
+const PACKAGES = ['core', 'memory', 'fs']
+const PAGE = path.join(ROOT, 'docs', 'performance.md')
+const BEGIN = '<!-- measured: made by `pnpm bench --docs` -->'
+const END = '<!-- end of measured -->'
+
+const { values: options } = parseArgs({
+  options: {
+    case: { type: 'string', multiple: true },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    dir: { type: 'string' },
+    docs: { type: 'boolean', default: false },
+    from: { type: 'string' },
+    profile: { type: 'string' },
+    list: { type: 'boolean', default: false },
+  },
+})
+
+if (options.list) console.log(cases.map((one) => one.name).join('\n'))
+else if (options.from !== undefined) writePage(JSON.parse(fs.readFileSync(options.from, 'utf8')), path.basename(options.from))
+else await main()
+
+async function main() {
+  const rounds = options.rounds === undefined ? undefined : Number(options.rounds)
+  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new TypeError(`--rounds must be a positive whole number, not ${options.rounds}`)
+  const chosen = choose(options.case)
+  checkBuild()
+  const root = fs.mkdtempSync(path.join(options.dir ?? os.tmpdir(), 'thermocline-bench-'))
+  const clean = () => fs.rmSync(root, { recursive: true, force: true })
+  process.once('SIGINT', () => {
+    clean()
+    process.exit(130)
+  })
+  const meta = describeMachine(root)
+  const execArgv = options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(options.profile)}`]
+  const results = { meta, cases: [] }
+  try {
+    for (const spec of chosen) {
+      const result = await runCase(spec, { rounds, quick: options.quick, root, execArgv, progress: showProgress(spec) })
+      const { name, title, kind, baseline, against, columns, bars } = spec
+      const one = { name, title, kind, baseline, against, columns, bars, ...result }
+      results.cases.push(one)
+      console.log(`\n${title} (${name}, ${one.rounds} rounds)\n${asText(rowsOf(one))}`)
+    }
+  } finally {
+    clean()
+  }
+  meta.seconds = Math.round((Date.now() - Date.parse(meta.startedAt)) / 1000)
+  if (digestOfBuild() !== meta.build) {
+    meta.buildChanged = true
+    console.warn('\nThe packages were built anew during the run: the figures mix two builds.')
+  }
+  const rows = summaryRows(results)
+  if (rows.length > 1) console.log(`\nBars${options.quick ? ' (a quick run: figures mean nothing)' : ''}\n${asText(rows)}`)
+  if (options.quick) return
+  const file = keep(results)
+  if (options.docs) writePage(results, file)
+  const missed = results.cases.flatMap(barsOf).filter((bar) => !bar.met)
+  console.log(`\n${missed.length === 0 ? 'Every bar was met.' : `${missed.length} missed: ${missed.map((bar) => bar.what).join('; ')}`}\nRaw results: bench/results/${file}`)
+}
+
+function choose(names) {
+  if (names === undefined) return cases
+  return names.flatMap((name) => {
+    const exact = cases.filter((one) => one.name === name)
+    const found = exact.length > 0 ? exact : cases.filter((one) => one.name.startsWith(name))
+    if (found.length === 0) throw new TypeError(`--case ${name}: there is none; the cases are ${cases.map((one) => one.name).join(', ')}`)
+    return found
+  })
+}
+
+function checkBuild() {
+  for (const name of PACKAGES) {
+    const dist = path.join(ROOT, 'packages', name, 'dist', 'index.js')
+    if (!fs.existsSync(dist)) throw new Error(`packages/${name} is not built: run \`npx tsc -b packages/memory packages/fs\` first`)
+    const newest = (dir, end) => Math.max(0, ...filesIn(dir, end).map((file) => fs.statSync(file).mtimeMs))
+    if (newest(path.join(ROOT, 'packages', name, 'src'), '.ts') > newest(path.dirname(dist), '') + 1000) {
+      console.warn(`packages/${name}/src is newer than its build: \`npx tsc -b packages/memory packages/fs\` builds it`)
+    }
+  }
+}
+
+function filesIn(dir, end) {
+  return fs
+    .readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(end))
+    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
+    .sort()
+}
+
+function digestOfBuild() {
+  const hash = createHash('sha256')
+  for (const name of PACKAGES) for (const file of filesIn(path.join(ROOT, 'packages', name, 'dist'), '.js')) hash.update(fs.readFileSync(file))
+  return hash.digest('hex').slice(0, 12)
+}
+
+function describeMachine(root) {
+  return {
+    startedAt: new Date().toISOString(),
+    node: process.versions.node,
+    cores: os.cpus().length,
+    platform: `${process.platform} ${process.arch}`,
+    fileSystem: nameOfFileSystem(fs.statfsSync(root).type),
+    commit: commit(),
+    build: digestOfBuild(),
+    versions: versions(),
+  }
+}
+
+function nameOfFileSystem(type) {
+  return { 0xef53: 'ext4', 0x58465342: 'xfs', 0x9123683e: 'btrfs', 0x01021994: 'tmpfs', 0x794c7630: 'overlayfs' }[type] ?? `type 0x${type.toString(16)}`
+}
+
+function commit() {
+  try {
+    const git = (...args) => execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', 'packages').length > 0 ? ', changed' : '')
+  } catch {
+    return 'unknown'
+  }
+}
+
+function versions() {
+  const { devDependencies } = JSON.parse(fs.readFileSync(path.join(HERE, 'package.json'), 'utf8'))
+  const versionOf = (name) => JSON.parse(fs.readFileSync(path.join(HERE, 'node_modules', name, 'package.json'), 'utf8')).version
+  return Object.fromEntries(Object.keys(devDependencies).map((name) => [name, versionOf(name)]))
+}
+
+function showProgress(spec) {
+  if (!process.stderr.isTTY) return () => undefined
+  return (text) => process.stderr.write(`\r\u001b[K${spec.name}: ${text}\r`)
+}
+
+/** One line per contender: small enough to commit, and a diff shows what changed. */
+function keep(results) {
+  const file = `${results.meta.startedAt.slice(0, 19).replaceAll(':', '').replace('T', '-')}.json`
+  fs.mkdirSync(path.join(HERE, 'results'), { recursive: true })
+  const contendersOf = (one) =>
+    Object.entries(one.contenders)
+      .map(([name, result]) => `      ${JSON.stringify(name)}: ${JSON.stringify(result)}`)
+      .join(',\n')
+  const caseText = ({ contenders, ...rest }) => `    { "about": ${JSON.stringify(rest)},\n      "contenders": {\n${contendersOf({ contenders })}\n      } }`
+  const text = `{\n  "meta": ${JSON.stringify(results.meta)},\n  "cases": [\n${results.cases.map(caseText).join(',\n')}\n  ]\n}\n`
+  fs.writeFileSync(path.join(HERE, 'results', file), text)
+  return file
+}
+
+function writePage(results, file) {
+  const read = { ...results, cases: results.cases.map((one) => (one.about === undefined ? one : { ...one.about, contenders: one.contenders })) }
+  const page = fs.readFileSync(PAGE, 'utf8')
+  const begin = page.indexOf(BEGIN)
+  const end = page.indexOf(END)
+  if (begin < 0 || end < begin) throw new Error(`docs/performance.md must have the lines ${BEGIN} and ${END}`)
+  fs.writeFileSync(PAGE, `${page.slice(0, begin)}${BEGIN}\n\n${pageOf(read, file)}\n\n${page.slice(end)}`)
+}

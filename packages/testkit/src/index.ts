@@ -1,0 +1,5 @@
+export { describeBackend, type ConformanceOptions, type Subject, type TestRunner } from './conformance.js'
+export { FakeClock } from './fake-clock.js'
+export { Faults, type Fault, type FaultyOperation } from './faults.js'
+export { ILLEGAL_KEYS, WEIRD_KEYS, WEIRD_TENANTS } from './key-corpus.js'
+export { EXACT_VALUES, sameValue } from './values.js'

@@ -1,0 +1,208 @@
+// Packs every public package and checks what a user would get: the tarball's content, publint, are-the-types-wrong, that
+// the package builds alone, and that a clean npm install of it brings nothing unexpected and works.
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { bootstrap } from './bootstrap.mjs'
+import { build } from './build.mjs'
+import { cacheDirectory, isMain, ROOT, runQuietly, seconds } from './run.mjs'
+
+/** What someone installs, the third-party packages that may arrive with it, and a script that must then run. */
+const INSTALLATIONS = [
+  {
+    packages: ['core', 'memory'],
+    thirdParty: ['@opentelemetry/api', 'lru-cache'],
+    backend: `import { MemoryBackend } from '@thermocline/memory'
+const backend = new MemoryBackend({ maxEntries: 10 })`,
+  },
+  {
+    packages: ['core', 'fs'],
+    thirdParty: ['@opentelemetry/api'],
+    backend: `import { FileSystemBackend } from '@thermocline/fs'
+const backend = new FileSystemBackend({ basePath: './cache' })`,
+  },
+]
+
+/** Computes once, hits once, closes; plain JavaScript that is TypeScript too. */
+const consumer = ({ backend }) => `import { TieredCacheManager } from '@thermocline/core'
+${backend}
+const cache = new TieredCacheManager({ tiers: { only: { backend } } })
+let computed = 0
+const read = () => cache.tenant('acme').getOrCompute('greeting', async () => { computed += 1; return 'hello' })
+const values = [await read(), await read()]
+await cache.close()
+if (values.join() !== 'hello,hello' || computed !== 1) throw new Error('got ' + values.join() + ' after ' + String(computed) + ' computes')
+`
+
+const TSC = path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
+
+export async function checkPackages() {
+  const startedAt = performance.now()
+  const work = mkdtempSync(path.join(os.tmpdir(), 'thermocline-packages-'))
+  const tally = { passed: 0, failed: 0 }
+  const check = async (name, run) => {
+    try {
+      await run()
+      tally.passed += 1
+      console.log(`  ok    ${name}`)
+    } catch (error) {
+      tally.failed += 1
+      console.log(`  FAIL  ${name}\n${indent(error.message)}`)
+    }
+  }
+  try {
+    const packages = publicPackages()
+    const tarballs = new Map()
+    await twoAtATime(packages, async (one) => {
+      await check(`${one.folder}: packs`, async () => tarballs.set(one.folder, await pack(one, work)))
+      const tarball = tarballs.get(one.folder)
+      if (tarball === undefined) return
+      await check(`${one.folder}: tarball holds what it should and nothing else`, () => checkContent(one, tarball))
+      await check(`${one.folder}: publint`, () => checkWithPublint(one, tarball))
+      await check(`${one.folder}: are the types wrong`, () => expectSuccess(process.execPath, [attw(), tarball, '--profile', 'esm-only', '--no-definitely-typed', '--no-color', '--no-emoji']))
+      await check(`${one.folder}: builds on its own`, () => buildAlone(one, packages, path.join(work, 'alone', one.folder)))
+    })
+    await twoAtATime(INSTALLATIONS, async (installation) => {
+      const label = `npm install ${installation.packages.join(' + ')}`
+      const directory = path.join(work, 'install', installation.packages.join('-'))
+      let installed = false
+      await check(`${label}: brings ${installation.thirdParty.join(', ')} and nothing else`, async () => {
+        await install(installation, tarballs, directory)
+        installed = true
+        checkThirdParty(installation, directory)
+      })
+      if (!installed) return
+      await check(`${label}: runs`, () => expectSuccess(process.execPath, ['consumer.mjs'], directory))
+      await check(`${label}: its types compile in a strict project, libraries checked too`, () => expectSuccess(process.execPath, [TSC, '-p', '.'], directory))
+    })
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+  writeFileSync(path.join(cacheDirectory('results'), 'packages.json'), JSON.stringify(tally))
+  console.log(`packages: ${tally.passed} passed, ${tally.failed} failed, ${seconds(performance.now() - startedAt)}`)
+  return tally
+}
+
+function publicPackages() {
+  const folders = readdirSync(path.join(ROOT, 'packages')).filter((folder) => existsSync(path.join(ROOT, 'packages', folder, 'package.json')))
+  return folders
+    .map((folder) => ({ folder, directory: path.join(ROOT, 'packages', folder), manifest: readManifest(path.join(ROOT, 'packages', folder)) }))
+    .filter(({ manifest }) => manifest.private !== true)
+}
+
+/** pnpm, not npm, because only pnpm rewrites `workspace:^`. */
+async function pack({ folder, directory }, work) {
+  const destination = path.join(work, 'tarballs', folder)
+  mkdirSync(destination, { recursive: true })
+  await expectSuccess('pnpm', ['pack', '--pack-destination', destination], directory)
+  return path.join(destination, readdirSync(destination)[0])
+}
+
+async function checkContent({ directory }, tarball) {
+  const { stdout } = await expectSuccess('tar', ['-tzf', tarball])
+  const files = stdout.trim().split(/\r?\n/).map((file) => file.replace(/^package\//, ''))
+  const problems = []
+  for (const wanted of ['package.json', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts']) if (!files.includes(wanted)) problems.push(`missing: ${wanted}`)
+  if (existsSync(path.join(directory, 'README.md')) && !files.includes('README.md')) problems.push('missing: README.md')
+  for (const file of files) {
+    if (/(^|\/)(test|tests|__tests__|node_modules)\/|\.(test|spec)\.|\.tsbuildinfo$|(^|\/)\.|\.tgz$/.test(file)) problems.push(`should not be there: ${file}`)
+  }
+  for (const file of files) {
+    const source = /^dist\/(.+)\.js$/.exec(file)?.[1]
+    if (source !== undefined && !existsSync(path.join(directory, 'src', `${source}.ts`))) problems.push(`left over from an earlier build: ${file}`)
+  }
+  const manifest = await manifestIn(tarball)
+  for (const [name, range] of Object.entries({ ...manifest.dependencies, ...manifest.peerDependencies })) if (range.startsWith('workspace:')) problems.push(`not rewritten: ${name} ${range}`)
+  if (problems.length > 0) throw new Error(problems.join('\n'))
+}
+
+async function checkWithPublint({ manifest }, tarball) {
+  const [{ publint }, { formatMessage }] = await Promise.all([import('publint'), import('publint/utils')])
+  const bytes = readFileSync(tarball)
+  const { messages } = await publint({ pack: { tarball: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) }, strict: true })
+  if (messages.length > 0) throw new Error(messages.map((message) => `${message.type}: ${formatMessage(message, manifest, { color: false })}`).join('\n'))
+}
+
+/** Copies the package and the workspace packages it depends on, sources only, to an empty tree and runs `tsc -b` there. */
+async function buildAlone(one, packages, tree) {
+  mkdirSync(path.join(tree, 'packages'), { recursive: true })
+  cpSync(path.join(ROOT, 'tsconfig.base.json'), path.join(tree, 'tsconfig.base.json'))
+  symlinkSync(path.join(ROOT, 'node_modules'), path.join(tree, 'node_modules'), 'junction')
+  const copied = new Set()
+  const copy = ({ folder, directory, manifest }) => {
+    if (copied.has(folder)) return
+    copied.add(folder)
+    const target = path.join(tree, 'packages', folder)
+    mkdirSync(target)
+    for (const name of readdirSync(directory)) {
+      if (name === 'dist' || name === 'test') continue
+      cpSync(path.join(directory, name), path.join(target, name), { recursive: true, verbatimSymlinks: true })
+    }
+    for (const name of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) {
+      const other = packages.find((candidate) => candidate.manifest.name === name)
+      if (other !== undefined) copy(other)
+    }
+  }
+  copy(one)
+  const target = path.join(tree, 'packages', one.folder)
+  await expectSuccess(process.execPath, [TSC, '-b'], target)
+  if (!existsSync(path.join(target, 'dist', 'index.js'))) throw new Error('tsc -b left no dist/index.js')
+}
+
+async function install({ packages, backend }, tarballs, directory) {
+  mkdirSync(directory, { recursive: true })
+  const files = packages.map((folder) => tarballs.get(folder))
+  if (files.includes(undefined)) throw new Error('a package could not be packed')
+  writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+  // One command, so that the adapter's dependency on core is met by the other tarball, not by the registry.
+  await expectSuccess('npm', ['install', ...files, '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], directory)
+  writeFileSync(path.join(directory, 'consumer.mjs'), consumer({ backend }))
+  writeFileSync(path.join(directory, 'consumer.ts'), consumer({ backend }))
+  const compilerOptions = {
+    ...{ target: 'es2022', lib: ['es2022', 'esnext.disposable'], module: 'nodenext', strict: true, exactOptionalPropertyTypes: true, noEmit: true },
+    ...{ skipLibCheck: false, types: ['node'], typeRoots: [path.join(ROOT, 'node_modules', '@types')] },
+  }
+  writeFileSync(path.join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }))
+}
+
+function checkThirdParty({ thirdParty }, directory) {
+  const { packages } = JSON.parse(readFileSync(path.join(directory, 'node_modules', '.package-lock.json'), 'utf8'))
+  const names = Object.keys(packages).map((location) => location.replace(/^.*node_modules\//, ''))
+  const found = names.filter((name) => !name.startsWith('@thermocline/')).sort()
+  if (found.join() !== [...thirdParty].sort().join()) throw new Error(`installed: ${found.join(', ')}`)
+}
+
+async function manifestIn(tarball) {
+  const { stdout } = await expectSuccess('tar', ['-xzOf', tarball, 'package/package.json'])
+  return JSON.parse(stdout)
+}
+
+async function expectSuccess(command, args, cwd = ROOT) {
+  const done = await runQuietly(command, args, { cwd })
+  if (done.code !== 0) throw new Error(done.output.trim() || `${command} exited with ${done.code}`)
+  return done
+}
+
+const readManifest = (directory) => JSON.parse(readFileSync(path.join(directory, 'package.json'), 'utf8'))
+
+const attw = () => {
+  const directory = path.join(ROOT, 'node_modules', '@arethetypeswrong', 'cli')
+  return path.join(directory, readManifest(directory).bin.attw)
+}
+
+const indent = (text) => text.replace(/^/gm, '          ')
+
+async function twoAtATime(items, work) {
+  const waiting = [...items]
+  const worker = async () => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await work(item)
+  }
+  await Promise.all([worker(), worker()])
+}
+
+if (isMain(import.meta.url)) {
+  await bootstrap()
+  await build()
+  const { failed } = await checkPackages()
+  process.exit(failed === 0 ? 0 : 1)
+}
