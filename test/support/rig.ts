@@ -96,7 +96,7 @@ export async function withRig(stack: Stack, options: RigOptions, body: (rig: Rig
     }
     const closing = rig.cache.close()
     await rig.pass(closing)
-    await rm(basePath, { recursive: true, force: true })
+    await rm(basePath, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 }) // late writes may still land
   }
 }
 

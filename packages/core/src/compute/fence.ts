@@ -17,14 +17,16 @@ export class Fence {
 /** The fences of one tenant. Holds only keys on which something is going on. */
 export class FenceTable {
   readonly #open = new Map<string, Fence>()
-  readonly #invalidating: { readonly covers: (key: string) => boolean }[] = []
+  /** How many invalidations of each key are under way. */
+  readonly #keys = new Map<string, number>()
+  readonly #prefixes: string[] = []
 
   /**
    * A fence that every invalidation of `key` from now on breaks. To be closed. While an invalidation of the key is under
    * way it is broken from the beginning: some tiers may still show the old value, and nothing read there may be written.
    */
   open(key: string): Fence {
-    if (this.#invalidating.some(({ covers }) => covers(key))) return brokenFence(key)
+    if (this.#isInvalidating(key)) return brokenFence(key)
     let fence = this.#open.get(key)
     if (fence === undefined) {
       fence = new Fence(key)
@@ -51,11 +53,24 @@ export class FenceTable {
     for (const key of this.#open.keys()) if (key.startsWith(prefix)) this.breakKey(key)
   }
 
-  /** Fences on the covered keys are broken from the beginning until the returned function is called. */
-  whileInvalidating(covers: (key: string) => boolean): () => void {
-    const invalidation = { covers }
-    this.#invalidating.push(invalidation)
-    return () => this.#invalidating.splice(this.#invalidating.indexOf(invalidation), 1)
+  /** Fences on the key are broken from the beginning until the returned function is called. */
+  whileInvalidating(key: string): () => void {
+    this.#keys.set(key, (this.#keys.get(key) ?? 0) + 1)
+    return () => {
+      const left = (this.#keys.get(key) ?? 1) - 1
+      if (left === 0) this.#keys.delete(key)
+      else this.#keys.set(key, left)
+    }
+  }
+
+  /** The same for every key with the prefix. */
+  whileInvalidatingPrefix(prefix: string): () => void {
+    this.#prefixes.push(prefix)
+    return () => this.#prefixes.splice(this.#prefixes.indexOf(prefix), 1)
+  }
+
+  #isInvalidating(key: string): boolean {
+    return this.#keys.has(key) || this.#prefixes.some((prefix) => key.startsWith(prefix))
   }
 }
 

@@ -25,7 +25,7 @@ export class TenantState {
    */
   invalidating(key: string): () => void {
     this.detach(key)
-    const end = this.fences.whileInvalidating((other) => other === key)
+    const end = this.fences.whileInvalidating(key)
     return () => {
       end()
       this.detach(key)
@@ -39,7 +39,7 @@ export class TenantState {
       for (const key of this.flights.keys()) if (key.startsWith(prefix)) this.flights.delete(key)
     }
     detach()
-    const end = this.fences.whileInvalidating((key) => key.startsWith(prefix))
+    const end = this.fences.whileInvalidatingPrefix(prefix)
     return () => {
       end()
       detach()
