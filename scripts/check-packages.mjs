@@ -109,7 +109,7 @@ async function checkContent({ directory }, tarball) {
   }
   for (const file of files) {
     const source = /^dist\/(.+)\.js$/.exec(file)?.[1]
-    if (source !== undefined && !existsSync(path.join(directory, 'src', `${source}.ts`))) problems.push(`left over from an earlier build: ${file}`)
+    if (source !== undefined && !existsSync(path.join(directory, 'src', `${source}.ts`))) problems.push(`left over from an earlier build (remove dist and build again): ${file}`)
   }
   const manifest = await manifestIn(tarball)
   for (const [name, range] of Object.entries({ ...manifest.dependencies, ...manifest.peerDependencies })) if (range.startsWith('workspace:')) problems.push(`not rewritten: ${name} ${range}`)

@@ -51,8 +51,8 @@ export const coldCases = [
     name: 'cold-key',
     title: `${CALLERS.toLocaleString('en')} callers of one cold key, ${COMPUTE_MS} ms compute`,
     kind: 'sample',
-    rounds: 25,
-    warmUpSamples: 3,
+    rounds: 50,
+    warmUpSamples: 10,
     contenders: {
       thermocline: ({ dir }) => thermocline(dir),
       'thermocline, memory only': () => thermocline(),

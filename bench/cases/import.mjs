@@ -48,7 +48,7 @@ export const importCases = [
     name: 'import',
     title: 'import in a fresh process',
     kind: 'sample',
-    rounds: 31,
+    rounds: 25,
     warmUpSamples: 1,
     contenders: {
       'thermocline: core and memory': imported('@thermocline/core', '@thermocline/memory'),

@@ -64,7 +64,7 @@ export async function runCase(spec, { rounds, quick, root, execArgv = [], progre
   const names = Object.keys(spec.contenders)
   const directoryOf = (name) => path.join(root, spec.name, name.replaceAll(/[^a-z0-9]+/gi, '-'))
   for (const name of names) fs.mkdirSync(directoryOf(name), { recursive: true })
-  const settings = { spec, quick, execArgv, directoryOf, names, progress, rounds: quick ? Math.min(3, rounds ?? 3) : (rounds ?? spec.rounds ?? 15) }
+  const settings = { spec, quick, execArgv, directoryOf, names, progress, rounds: quick ? Math.min(3, rounds ?? 3) : (rounds ?? spec.rounds ?? 11) }
   try {
     if (spec.kind === 'rate') return await runRates(settings)
     return await runSamples(settings)
@@ -88,7 +88,12 @@ async function runRates(settings) {
   const take = async (contender) => {
     const request = { ask: 'slice', sliceMs: quick ? Math.min(60, spec.sliceMs ?? 200) : (spec.sliceMs ?? 200), ops: spec.sliceOps }
     const answer = contender.ask(request)
-    if (spec.watchDisk) mostBytes[contender.name] = Math.max(mostBytes[contender.name] ?? 0, await largestWhile(answer, contender.dir))
+    if (spec.watchDisk) {
+      const most = (mostBytes[contender.name] ??= { atRest: 0, moving: 0 })
+      most.moving = Math.max(most.moving, await largestWhile(answer, contender.dir))
+      await answer
+      most.atRest = Math.max(most.atRest, await bytesIn(contender.dir))
+    }
     return (await answer).slice
   }
   try {
@@ -121,7 +126,7 @@ function rated(own, baseline, mostBytes) {
     ratio: over('ms'),
     cpuRatio: over('cpuMs'),
     opsPerSecond: rounded(spread(perRound(own, 'ms')).median * 1000),
-    ...(mostBytes === undefined ? {} : { mostBytes }),
+    ...(mostBytes === undefined ? {} : { mostBytes: mostBytes.atRest, mostBytesMoving: mostBytes.moving }),
     slices: own.map(({ ops, ms, cpuMs }) => [ops, rounded(ms), rounded(cpuMs)]),
   }
 }
@@ -162,7 +167,10 @@ function sampled(samples, warmUp) {
   }
 }
 
-/** The most that `du -sb` says of a directory while something runs. */
+/**
+ * The most that `du -sb` says of a directory while something runs. It may count a file twice that is renamed while du walks;
+ * what it says between two slices is exact.
+ */
 async function largestWhile(work, dir) {
   let working = true
   const done = work.finally(() => {
@@ -173,7 +181,7 @@ async function largestWhile(work, dir) {
     largest = Math.max(largest, await bytesIn(dir))
     await Promise.race([done, sleep(40)])
   }
-  return Math.max(largest, await bytesIn(dir))
+  return largest
 }
 
 function bytesIn(dir) {

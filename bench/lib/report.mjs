@@ -4,23 +4,28 @@
  */
 const digits = (value) => {
   if (value === null || value === undefined) return '-'
+  if (Number.isInteger(value) && Math.abs(value) < 100) return String(value)
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
+  if (Math.abs(value) < 0.1) return String(Number(value.toPrecision(2)))
   return value.toFixed(Math.abs(value) >= 10 ? 1 : 2)
 }
-const withSpread = (numbers) => (numbers === undefined ? '-' : `${digits(numbers.median)} [${digits(numbers.p10)} to ${digits(numbers.p90)}]`)
+const withSpread = (numbers) => {
+  if (numbers === undefined) return '-'
+  return numbers.p10 === numbers.p90 ? digits(numbers.median) : `${digits(numbers.median)} [${digits(numbers.p10)} to ${digits(numbers.p90)}]`
+}
 
 /** The rows of a case: first the headings. */
 export function rowsOf({ kind, baseline, columns, contenders }) {
   if (kind === 'rate') {
     const watched = Object.values(contenders).some((result) => result.mostBytes !== undefined)
     return [
-      ['contender', `times ${baseline}`, 'by CPU time', 'operations/s', ...(watched ? ['most bytes seen'] : [])],
+      ['contender', `times ${baseline}`, 'by CPU time', 'operations/s', ...(watched ? ['most bytes between slices', 'most bytes at any time'] : [])],
       ...Object.entries(contenders).map(([name, result]) => [
         name,
         withSpread(result.ratio),
         digits(result.cpuRatio.median),
         digits(result.opsPerSecond),
-        ...(watched ? [digits(result.mostBytes)] : []),
+        ...(watched ? [digits(result.mostBytes), digits(result.mostBytesMoving)] : []),
       ]),
     ]
   }
@@ -46,16 +51,15 @@ export function barsOf({ bars, contenders, against, baseline }) {
   })
 }
 
-const SUMMARY = ['what', 'bar', 'stretch', 'measured', 'met', 'best peer here']
+const SUMMARY = ['what', 'bar', 'stretch', 'measured', 'met', 'peer']
 
 function summaryRow(bar) {
   const sign = bar.atLeast === undefined ? '<=' : '>='
-  const measured = bar.measured.p10 === bar.measured.p90 ? digits(bar.measured.median) : withSpread(bar.measured)
   return [
     bar.against === undefined ? bar.what : `${bar.what}, times ${bar.against}`,
     `${sign} ${digits(bar.atLeast ?? bar.atMost)}`,
     bar.stretch === undefined ? '' : digits(bar.stretch),
-    measured,
+    withSpread(bar.measured),
     bar.met ? (bar.stretched ? 'yes, and the stretch' : 'yes') : '**no**',
     bar.peerMeasured === undefined ? '' : `${bar.peer} ${digits(bar.peerMeasured.median)}`,
   ]

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
-import { decodeFrameHeader, payloadProblem, type EpochMs, type FrameHeader, type OperationOptions } from '@thermocline/core'
-import { isMissing } from './errors.js'
-import { readFile } from './file-io.js'
+import { decodeFrameHeader, FRAME_MAGIC, payloadProblem, type EpochMs, type FrameHeader, type OperationOptions } from '@thermocline/core'
+import { isMissing, isNotAFile } from './errors.js'
+import { FIRST_READ, readFile } from './file-io.js'
 
 /** What a path holds. */
 export type FileReading =
@@ -18,17 +18,22 @@ export async function readEntryFile(path: string, want: 'head' | 'payload', opti
     bytes = await readFile(path, want, options)
   } catch (error) {
     if (isMissing(error)) return { status: 'missing' }
+    if (isNotAFile(error)) return { status: 'foreign', reason: 'no file is in its place' }
     throw error
   }
   const reading = decodeFrameHeader(bytes)
   if (reading.status === 'short') {
     // a header longer than a head read is rare; a file that is too short for its own header is cut off
-    if (want === 'head' && bytes.length >= 16 * 1024) return readEntryFile(path, 'payload', options)
+    if (want === 'head' && bytes.length >= FIRST_READ) return readEntryFile(path, 'payload', options)
     return bytes.length < 4 ? { status: 'foreign', reason: 'it is too short to be a frame' } : { status: 'corrupt', reason: 'it ends inside its header' }
   }
   if (reading.status !== 'ok') return reading
   const header = reading.value
-  if (want === 'head') return { status: 'ok', header, payload: undefined, bytes: header.payloadOffset + header.payloadBytes }
+  if (want === 'head') {
+    const claimed = header.payloadOffset + header.payloadBytes
+    if (bytes.length < FIRST_READ && bytes.length !== claimed) return { status: 'corrupt', reason: `it has ${bytes.length} bytes instead of ${claimed}` }
+    return { status: 'ok', header, payload: undefined, bytes: claimed }
+  }
   const payload = bytes.subarray(header.payloadOffset)
   const problem = payloadProblem(header, payload)
   if (problem !== undefined) return { status: 'corrupt', reason: problem }
@@ -52,12 +57,30 @@ export async function removeEntryFile(path: string, onlyIf?: (header: FrameHeade
   const header = reading.status === 'ok' ? reading.header : undefined
   if (onlyIf !== undefined && !onlyIf(header)) return undefined
   try {
-    const bytes = header === undefined ? (await fs.promises.stat(path)).size : header.payloadOffset + header.payloadBytes
+    // the real size: a file may be shorter than its header says
+    const bytes = reading.status === 'ok' && reading.bytes < FIRST_READ ? reading.bytes : (await fs.promises.stat(path)).size
     await fs.promises.unlink(path)
     return { bytes, header }
   } catch (error) {
     if (isMissing(error)) return undefined
     throw error
+  }
+}
+
+/**
+ * Unlinks a file that a crashed write left, if it was not changed since `before` and is one of ours as far as it goes: a
+ * write that broke off at once leaves nothing but the name. Returns the bytes that are gone.
+ */
+export async function removeLeftover(path: string, before: EpochMs): Promise<number> {
+  try {
+    const { ctimeMs, size } = await fs.promises.lstat(path)
+    if (ctimeMs >= before) return 0
+    const start = (await readFile(path, 'head', NO_OPTIONS)).subarray(0, FRAME_MAGIC.length)
+    if (!start.equals(FRAME_MAGIC.subarray(0, start.length))) return 0
+    await fs.promises.unlink(path)
+    return size
+  } catch {
+    return 0 // gone meanwhile, or not to be removed: the next sweep tries again
   }
 }
 

@@ -5,6 +5,8 @@ const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 const READ_ONLY: ReadonlySet<string> = new Set(['EROFS'])
 /** Denied: the directory's matter when a new file is refused, one file's matter otherwise. */
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM'])
+/** Something that is not a file stands where an entry's file or a tenant's directory belongs. */
+const NOT_A_FILE: ReadonlySet<string> = new Set(['EISDIR', 'ENOTDIR', 'ESPIPE', 'ENXIO', 'ELOOP'])
 /** Over soon: worth one more attempt. */
 const PASSING: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'EBUSY', 'EINTR'])
 
@@ -14,6 +16,15 @@ export function codeOf(error: unknown): string | undefined {
 
 export function isMissing(error: unknown): boolean {
   return codeOf(error) === 'ENOENT'
+}
+
+/** Whether nothing at all can be changed now: trying the next file is of no use. */
+export function isWholeStore(error: unknown): boolean {
+  return READ_ONLY.has(codeOf(error) ?? '')
+}
+
+export function isNotAFile(error: unknown): boolean {
+  return NOT_A_FILE.has(codeOf(error) ?? '')
 }
 
 /**
@@ -36,7 +47,7 @@ export function asFsError(error: unknown, operation: string, key: string | undef
 function meaning(code: string, wholeDirectory: boolean): CacheErrorCode {
   if (FULL.has(code)) return 'storage-full'
   if (READ_ONLY.has(code) || (wholeDirectory && DENIED.has(code))) return 'read-only'
-  return 'failed'
+  return NOT_A_FILE.has(code) ? 'foreign' : 'failed'
 }
 
 function advice(code: string): string {

@@ -7,12 +7,14 @@ import type { OperationOptions } from '@thermocline/core'
  */
 
 /** Reads this much first: most entries and every header fit, so they take one read and no stat. */
-const FIRST_READ = 16 * 1024
+export const FIRST_READ = 16 * 1024
 /** Larger files are read and written in such pieces, and each renews the time budget. */
 const PIECE = 8 * 1024 * 1024
 
+/** Waits for nobody: somebody else's pipe in an entry's place must not hold a thread. */
+const PLAIN_READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0)
 /** Keeps the access time for us: it is the entry's last use, and not every read is a use. */
-const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NOATIME ?? 0)
+const READ_FLAGS = PLAIN_READ_FLAGS | (fs.constants.O_NOATIME ?? 0)
 
 type Done<T> = (error: NodeJS.ErrnoException | null, result?: T) => void
 
@@ -67,6 +69,20 @@ export function closeFile(fd: number): void {
   fs.close(fd, ignore)
 }
 
+/**
+ * Moves the file's access time forward. Through a descriptor, because the name may be given to a newer file at any
+ * moment, whose modification time is its own.
+ */
+export async function touchFile(path: string, usedAtMs: number): Promise<void> {
+  const file = await fs.promises.open(path, READ_FLAGS)
+  try {
+    const { atimeMs, mtimeMs } = await file.stat()
+    if (atimeMs < usedAtMs) await file.utimes(usedAtMs / 1000, Math.round(mtimeMs) / 1000)
+  } finally {
+    await file.close()
+  }
+}
+
 /** Makes a rename in the directory survive power loss. */
 export async function fsyncDirectory(path: string): Promise<void> {
   const directory = await fs.promises.open(path, 'r')
@@ -80,7 +96,7 @@ export async function fsyncDirectory(path: string): Promise<void> {
 function openForReading(path: string, done: Done<number>): void {
   fs.open(path, READ_FLAGS, (error, fd) => {
     // somebody else's file may be read, but not without touching its access time
-    if (error?.code === 'EPERM') fs.open(path, 'r', done)
+    if (error?.code === 'EPERM') fs.open(path, PLAIN_READ_FLAGS, done)
     else done(error, fd)
   })
 }

@@ -28,10 +28,10 @@ import {
   type StoredEntryInfo,
   type ValidKey,
 } from '@thermocline/core'
-import { fileTimeOf, keepUntilOf, readEntryFile, removeEntryFile, type FileReading } from './entry-file.js'
+import { fileTimeOf, keepUntilOf, readEntryFile, removeEntryFile, removeLeftover, type FileReading } from './entry-file.js'
 import { asFsError, codeOf, isMissing } from './errors.js'
 import { closeFile, fsyncDirectory, writeNewFile } from './file-io.js'
-import { fileName, isEntryName, keyOfName, layoutOf, tenantDirectory, type Layout } from './layout.js'
+import { fileName, isEntryName, isTemporaryName, keyOfName, layoutOf, temporaryName, tenantDirectory, type Layout } from './layout.js'
 import { checkOptions, type CheckedOptions, type FileSystemBackendOptions } from './options.js'
 import { Recency } from './recency.js'
 import { FileRecordLog } from './record-log.js'
@@ -62,7 +62,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
   readonly #hosts = new Set<BackendHost>()
   readonly #recency: Recency
   readonly #space: Space | undefined
-  readonly #temporaryPrefix = randomBytes(6).toString('hex')
+  readonly #process = randomBytes(6)
   #clock: Clock = systemClock
   #cancelSweep: (() => void) | undefined
   #sweeping: Promise<void> = Promise.resolve()
@@ -121,7 +121,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     if (header.tenant !== scope.tenant || header.key !== key) {
       return this.#treatAsMiss(file, scope, key, { status: 'foreign', reason: 'it belongs to another tenant or key' })
     }
-    if (options.touch && this.#space !== undefined) this.#recency.used(file, header.keepUntil)
+    if (options.touch && this.#space !== undefined) this.#recency.used(file)
     return entryOfFrame(header, payload)
   }
 
@@ -133,37 +133,31 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     const file = this.#pathOf(scope, key)
     if (options.onlyIfAbsent && (await this.#isPresent(file))) return false
     await this.#prepare()
-    await this.#reserve(bytes, options)
+    if (!(await this.#reserve(bytes, options))) return false
     const stamp = this.#recency.stamp()
-    const temporary = path.join(this.#layout.tmp, `${this.#temporaryPrefix}-${(++temporaryFiles).toString(36)}`)
-    let replaced: number | undefined
+    const temporary = path.join(this.#layout.tmp, temporaryName(this.#process, ++temporaryFiles))
+    let stored: boolean
     try {
-      const oldBytes = this.#space === undefined ? undefined : fs.promises.stat(file).then((stats) => stats.size, () => 0)
+      const oldBytes = this.#space === undefined ? 0 : fs.promises.stat(file).then((stats) => stats.size, () => 0)
       const fd = await this.#writeTemporary(temporary, [header, payload], stamp, options)
-      replaced = await oldBytes
-      const stored = await this.#name(temporary, file, fd, options)
-      if (!stored) {
-        this.#space?.release(bytes)
-        return false
-      }
+      const replaced = await oldBytes
+      stored = await this.#name(temporary, file, fd, options)
+      if (stored) this.#space?.landed(bytes, path.dirname(file), replaced)
+      else this.#space?.dropped(bytes)
     } catch (error) {
-      this.#space?.release(bytes)
       await fs.promises.unlink(temporary).catch(() => undefined)
+      this.#space?.dropped(bytes)
       throw asFsError(error, 'put', key)
     }
-    if (this.#space !== undefined) {
-      this.#recency.forget(file)
-      this.#space.filed(path.dirname(file))
-      if (replaced !== undefined && replaced > 0) this.#space.release(replaced)
-    }
-    return true
+    if (stored) await this.#filed(file, key)
+    return stored
   }
 
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
     let deleted = 0
     for (const key of keys) {
-      const removed = await this.#remove(this.#pathOf(scope, key), 'delete', key)
-      if (removed !== undefined && (removed.header?.keepUntil ?? 0) > this.#clock.now()) deleted++
+      const header = (await this.#remove(this.#pathOf(scope, key), 'delete', key))?.header
+      if (header?.key === key && header.tenant === scope.tenant && header.keepUntil > this.#clock.now()) deleted++
       options.progress?.()
     }
     return deleted
@@ -183,7 +177,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     }
     const names = (await this.#names(directory, 'clear')).filter(isEntryName)
     while (names.length > 0) await Promise.all(names.splice(0, REMOVALS_AT_ONCE).map(clearOne))
-    await fs.promises.rmdir(directory).catch(() => undefined) // goes only when it is empty
+    await this.#removeIfEmpty(directory)
     return cleared
   }
 
@@ -196,6 +190,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     try {
       for await (const file of statAll(directory, names)) {
         options.progress?.()
+        if (!file.isFile) continue
         const known = keyOfName(path.basename(file.path))
         if (known !== undefined) {
           yield { key: known, size: file.bytes, expiresAt: keepUntilOf(file.mtimeMs) }
@@ -214,7 +209,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
   stats(scope?: TenantScope): BackendStats {
     const { maxBytes } = this.#options
     if (scope !== undefined || this.#space === undefined) return {}
-    return { maxBytes, ...(this.#space.known ? { bytes: this.#space.occupied } : {}) }
+    return { maxBytes, bytes: this.#space.occupied }
   }
 
   /** Writes what is pending, once no manager uses the backend any more. */
@@ -252,9 +247,9 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     })
   }
 
-  async #reserve(bytes: number, options: OperationOptions): Promise<void> {
+  async #reserve(bytes: number, options: OperationOptions): Promise<boolean> {
     try {
-      await this.#space?.reserve(bytes, options)
+      return this.#space === undefined || (await this.#space.reserve(bytes, options))
     } catch (error) {
       throw asFsError(error, 'put', undefined, true)
     }
@@ -276,11 +271,20 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
   async #name(temporary: string, file: string, fd: number, options: PutOptions): Promise<boolean> {
     try {
       if (options.signal?.aborted === true) throw new CacheError('timeout', 'put was abandoned before the file got its name', { operation: 'put', backend: 'fs' })
-      const stored = options.onlyIfAbsent ? await this.#linkIfAbsent(temporary, file) : await this.#inDirectory(file, () => rename(temporary, file))
-      if (stored && this.#options.fsync) await fsyncDirectory(path.dirname(file))
-      return stored
+      return options.onlyIfAbsent ? await this.#linkIfAbsent(temporary, file) : await this.#inDirectory(file, () => rename(temporary, file))
     } finally {
       closeFile(fd)
+    }
+  }
+
+  /** A file has got its name. */
+  async #filed(file: string, key: ValidKey): Promise<void> {
+    this.#recency.forget(file)
+    if (!this.#options.fsync) return
+    try {
+      await fsyncDirectory(path.dirname(file))
+    } catch (error) {
+      throw asFsError(error, 'put', key)
     }
   }
 
@@ -292,7 +296,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       } catch (error) {
         if (codeOf(error) !== 'EEXIST') throw error
         if (await this.#isPresent(file)) return false
-        return rename(temporary, file) // what is there is over, or no frame
+        return rename(temporary, file) // what is there is over, or damaged
       }
     })
     await fs.promises.unlink(temporary).catch(() => undefined)
@@ -307,15 +311,19 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       } catch (error) {
         if (!isMissing(error) || attempt === 3) throw error
         const directory = path.dirname(file)
-        await fs.promises.mkdir(directory, { recursive: true })
-        await this.#space?.directoryMade(directory)
+        const made = await makeDirectory(directory).catch((denied: unknown) => {
+          throw asFsError(denied, 'put', undefined, true)
+        })
+        if (made) await this.#space?.directoryMade(directory)
       }
     }
   }
 
+  /** Whether something is there that only an explicit write may replace: also what a newer release may have written. */
   async #isPresent(file: string): Promise<boolean> {
     try {
       const reading = await readEntryFile(file, 'head')
+      if (reading.status === 'foreign') return true
       return reading.status === 'ok' && reading.header.keepUntil > this.#clock.now()
     } catch (error) {
       throw asFsError(error, 'put', undefined)
@@ -326,7 +334,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     try {
       const removed = await removeEntryFile(file, onlyIf)
       if (removed === undefined) return undefined
-      this.#space?.release(removed.bytes)
+      this.#space?.removed(removed.bytes)
       this.#recency.forget(file)
       return removed
     } catch (error) {
@@ -382,32 +390,41 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
   /** Removes expired entries and leftovers of crashed writes, and brings the count of bytes up to date. */
   async #sweep(): Promise<void> {
     await this.#removeLeftovers()
+    // closing waits for the sweep: it ends at the next step once nobody uses the backend
     for (const tenant of await namesIn(this.#layout.tenants)) await this.#removeExpired(path.join(this.#layout.tenants, tenant))
-    await this.#space?.sweep()
+    if (this.#hosts.size > 0) await this.#space?.sweep()
   }
 
   async #removeExpired(directory: string): Promise<void> {
     const now = this.#clock.now()
     for await (const file of statAll(directory, (await namesIn(directory).catch(() => [])).filter(isEntryName))) {
       if (this.#hosts.size === 0) return
-      if (keepUntilOf(file.mtimeMs) > now) continue
+      if (!file.isFile || keepUntilOf(file.mtimeMs) > now) continue
       // the instants in the entry decide: a file's time can be coarse, or changed by a tool
       const removed = await this.#remove(file.path, 'sweep', undefined, (header) => header !== undefined && header.keepUntil <= now).catch(() => undefined)
       if (removed?.header !== undefined) this.#evicted(removed.header, 'expired')
     }
-    await fs.promises.rmdir(directory).catch(() => undefined)
+    await this.#removeIfEmpty(directory)
+  }
+
+  async #removeIfEmpty(directory: string): Promise<void> {
+    if (this.#space !== undefined) return this.#space.removeDirectory(directory)
+    await fs.promises.rmdir(directory).catch(() => undefined) // goes only when it is empty
   }
 
   /** By age, never by process id: processes may run in different containers. */
   async #removeLeftovers(): Promise<void> {
-    for (const name of await namesIn(this.#layout.tmp)) {
-      const file = path.join(this.#layout.tmp, name)
-      const stats = await fs.promises.stat(file).catch(() => undefined)
-      if (stats !== undefined && this.#clock.now() - stats.ctimeMs > LEFTOVER_AFTER_MS) {
-        await fs.promises.unlink(file).then(() => this.#space?.release(stats.size), () => undefined)
-      }
+    const before = this.#clock.now() - LEFTOVER_AFTER_MS
+    for (const name of (await namesIn(this.#layout.tmp)).filter(isTemporaryName)) {
+      const bytes = await removeLeftover(path.join(this.#layout.tmp, name), before)
+      this.#space?.removed(bytes)
     }
   }
+}
+
+/** Whether it was this process that made it: of several at once only one is told so. */
+async function makeDirectory(directory: string): Promise<boolean> {
+  return (await fs.promises.mkdir(directory, { recursive: true })) !== undefined
 }
 
 async function rename(from: string, to: string): Promise<true> {

@@ -18,6 +18,8 @@ import { decodeEscaped, encodeCaseFolded, fitOrHash, isHashedName, type TenantSc
 
 const SUFFIX = '.tc'
 const LONGEST_NAME = 255
+const HASHED_NAME = /^~[0-9a-f]{64}$/
+const TEMPORARY_NAME = /^[0-9a-f]{12}-[0-9a-z]+$/
 
 export interface Layout {
   readonly basePath: string
@@ -43,9 +45,23 @@ export function fileName(key: string): string {
   return fitOrHash(key, encodeCaseFolded(key), LONGEST_NAME - SUFFIX.length) + SUFFIX
 }
 
-/** Whether a file in a tenant's directory has a name of ours. */
+/** Whether a file in a tenant's directory has a name of ours: one that some key is encoded to. */
 export function isEntryName(name: string): boolean {
-  return name.endsWith(SUFFIX) && name.length > SUFFIX.length
+  if (!name.endsWith(SUFFIX)) return false
+  const encoded = name.slice(0, -SUFFIX.length)
+  if (isHashedName(encoded)) return HASHED_NAME.test(encoded)
+  const key = decodeEscaped(encoded)
+  return key !== undefined && key !== '' && !key.includes('\0') && fileName(key) === name
+}
+
+/** A name for a file being written. */
+export function temporaryName(process: Buffer, count: number): string {
+  return `${process.toString('hex')}-${count.toString(36)}`
+}
+
+/** Whether a file in `tmp/` has a name of ours. */
+export function isTemporaryName(name: string): boolean {
+  return TEMPORARY_NAME.test(name)
 }
 
 /** The key of a file name; `undefined` when only the file's header knows it. */

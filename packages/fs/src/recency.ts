@@ -1,6 +1,5 @@
-import fs from 'node:fs'
 import type { Clock, EpochMs } from '@thermocline/core'
-import { fileTimeOf } from './entry-file.js'
+import { touchFile } from './file-io.js'
 
 const FLUSH_INTERVAL_MS = 2000
 /** A file used again within this time is not written again: its access time is recent enough for after a restart. */
@@ -10,7 +9,6 @@ const WRITES_AT_ONCE = 8
 
 interface Use {
   usedAt: EpochMs
-  keepUntil: EpochMs
   /** When the file's access time was last written; 0: not by us. */
   writtenAt: EpochMs
   dirty: boolean
@@ -36,11 +34,11 @@ export class Recency {
     return this.#last
   }
 
-  used(path: string, keepUntil: EpochMs): void {
+  used(path: string): void {
     const usedAt = this.stamp()
     const use = this.#uses.get(path)
     this.#uses.delete(path) // the map's order is the order of use
-    this.#uses.set(path, { usedAt, keepUntil, writtenAt: use?.writtenAt ?? 0, dirty: true })
+    this.#uses.set(path, { usedAt, writtenAt: use?.writtenAt ?? 0, dirty: true })
     if (this.#uses.size > MAX_REMEMBERED) this.#forgetOldest()
     this.#cancel ??= this.#clock().schedule(FLUSH_INTERVAL_MS, () => void this.#flushDue(), { background: true })
   }
@@ -75,7 +73,7 @@ export class Recency {
           use.dirty = false
           use.writtenAt = use.usedAt
           // gone, or not ours to touch: recency is a hint
-          await fs.promises.utimes(path, use.usedAt / 1000, fileTimeOf(use.keepUntil)).catch(() => undefined)
+          await touchFile(path, use.usedAt).catch(() => undefined)
         }),
       )
     }

@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import type { InvalidationRecord, RecordLog } from '@thermocline/core'
+import { isMissing } from './errors.js'
 
 /** Rewritten when it has this many lines more than twice the live ones. */
 const SLACK_LINES = 1000
 /** What nobody has paid for so long belongs to tiers that no longer exist. */
 const FORGOTTEN_AFTER_MS = 30 * 24 * 3_600_000
+const NAME = /^[\w-]{12}\.jsonl$/
 
 /**
  * Owed invalidations on disk: one file of JSON lines per process. A process that starts reads all files, also those that
@@ -19,6 +21,8 @@ export class FileRecordLog implements RecordLog {
   readonly #live = new Set<string>()
   readonly #inherited = new Map<string, { readonly mtimeMs: number; readonly open: Set<string> }>()
   #lines = 0
+  /** The file lacks lines, or ends in part of one, because a write failed. */
+  #behind = false
   #writing: Promise<void> = Promise.resolve()
 
   constructor(directory: string) {
@@ -35,7 +39,10 @@ export class FileRecordLog implements RecordLog {
         const lines = replay(fs.readFileSync(file, 'utf8'))
         if (lines.size > 0) this.#inherited.set(file, { mtimeMs, open: lines })
         if (Date.now() - mtimeMs > FORGOTTEN_AFTER_MS) fs.unlinkSync(file)
-        for (const line of lines) records.push(JSON.parse(line) as InvalidationRecord)
+        for (const line of lines) {
+          const record = parse(line)
+          if (record !== undefined) records.push(record)
+        }
       } catch {
         continue // gone meanwhile
       }
@@ -56,7 +63,7 @@ export class FileRecordLog implements RecordLog {
     for (const [file, { mtimeMs, open }] of this.#inherited) {
       if (open.delete(line) && open.size === 0) {
         this.#inherited.delete(file)
-        void this.#removeUnchanged(file, mtimeMs)
+        this.#writing = this.#writing.then(() => this.#removeUnchanged(file, mtimeMs))
       }
     }
   }
@@ -68,16 +75,23 @@ export class FileRecordLog implements RecordLog {
   #append(text: string): Promise<void> {
     this.#lines++
     const rewrite = this.#live.size === 0 || this.#lines > this.#live.size * 2 + SLACK_LINES
-    this.#writing = this.#writing
-      .then(() => (rewrite ? this.#rewrite() : this.#write(text)))
-      .catch(() => undefined) // the record still holds in this process; a disk that fails is reported by the tier itself
+    this.#writing = this.#writing.then(async () => {
+      try {
+        await (rewrite || this.#behind ? this.#rewrite() : this.#write(text))
+        this.#behind = false
+      } catch {
+        // the record still holds in this process, and the next write brings it along; a disk that fails is reported by the tier itself
+        this.#behind = true
+      }
+    })
     return this.#writing
   }
 
   async #write(text: string): Promise<void> {
     try {
       await fs.promises.appendFile(this.#path, text)
-    } catch {
+    } catch (error) {
+      if (!isMissing(error)) throw error
       await fs.promises.mkdir(this.#directory, { recursive: true })
       await fs.promises.appendFile(this.#path, text)
     }
@@ -85,7 +99,8 @@ export class FileRecordLog implements RecordLog {
 
   async #rewrite(): Promise<void> {
     this.#lines = this.#live.size
-    if (this.#live.size === 0) return fs.promises.unlink(this.#path)
+    if (this.#live.size === 0) return fs.promises.rm(this.#path, { force: true })
+    await fs.promises.mkdir(this.#directory, { recursive: true })
     const next = `${this.#path}.new`
     await fs.promises.writeFile(next, [...this.#live].map((line) => `+${line}\n`).join(''))
     await fs.promises.rename(next, this.#path)
@@ -99,7 +114,7 @@ export class FileRecordLog implements RecordLog {
 
 function readNames(directory: string): string[] {
   try {
-    return fs.readdirSync(directory).filter((name) => name.endsWith('.jsonl'))
+    return fs.readdirSync(directory).filter((name) => NAME.test(name))
   } catch {
     return []
   }
@@ -113,6 +128,15 @@ function replay(text: string): Set<string> {
     else live.delete(line.slice(1))
   }
   return live
+}
+
+/** The record of a line; `undefined` for one that a broken write mangled. */
+function parse(line: string): InvalidationRecord | undefined {
+  try {
+    return JSON.parse(line) as InvalidationRecord
+  } catch {
+    return undefined
+  }
 }
 
 /** One spelling per record, so that it can be found again. */

@@ -10,6 +10,16 @@ export interface ScannedFile {
   /** Last use, in epoch milliseconds. */
   readonly usedAt: number
   readonly mtimeMs: number
+  /** False for a directory, a link or anything else that is not ours. */
+  readonly isFile: boolean
+}
+
+/** Told of what a scan meets. */
+export interface ScanVisitor {
+  entry(file: ScannedFile, directory: string): void
+  /** A tenant's directory, after its entries; `empty`: nothing at all is in it. */
+  directory(directory: string, bytes: number, empty: boolean): void
+  progress(): void
 }
 
 const STATS_AT_ONCE = 64
@@ -28,16 +38,16 @@ export async function namesIn(directory: string): Promise<string[]> {
 export async function* statAll(directory: string, names: readonly string[]): AsyncIterable<ScannedFile> {
   for (let at = 0; at < names.length; at += STATS_AT_ONCE) {
     const paths = names.slice(at, at + STATS_AT_ONCE).map((name) => path.join(directory, name))
-    const stats = await Promise.all(paths.map((file) => statFile(file)))
+    const stats = await Promise.all(paths.map((file) => statFile(file, fs.promises.lstat)))
     for (const [place, file] of paths.entries()) {
       const stat = stats[place]
-      if (stat !== undefined) yield { path: file, bytes: stat.size, usedAt: stat.atimeMs, mtimeMs: stat.mtimeMs }
+      if (stat !== undefined) yield { path: file, bytes: stat.size, usedAt: stat.atimeMs, mtimeMs: stat.mtimeMs, isFile: stat.isFile() }
     }
   }
 }
 
 /** Visits every entry's file and returns what `du -sb basePath` would say of our part: files and directories. */
-export async function scan(layout: Layout, onEntry: (file: ScannedFile, directory: string) => void, onProgress: () => void): Promise<number> {
+export async function scan(layout: Layout, visitor: ScanVisitor): Promise<number> {
   let bytes = (await sizeOf(layout.basePath)) + (await sizeOf(layout.root)) + (await sizeOf(layout.tenants)) + (await sizeOf(layout.marker))
   for (const directory of [layout.tmp, layout.usage, layout.records]) {
     bytes += await sizeOf(directory)
@@ -45,13 +55,17 @@ export async function scan(layout: Layout, onEntry: (file: ScannedFile, director
   }
   for (const tenant of await namesIn(layout.tenants)) {
     const directory = path.join(layout.tenants, tenant)
-    bytes += await sizeOf(directory)
+    const names = await filesIn(directory)
     let looked = 0
-    for await (const file of statAll(directory, await filesIn(directory))) {
+    for await (const file of statAll(directory, names ?? [])) {
       bytes += file.bytes
-      if (isEntryName(path.basename(file.path))) onEntry(file, directory)
-      if (++looked % STATS_AT_ONCE === 0) onProgress()
+      if (file.isFile && isEntryName(path.basename(file.path))) visitor.entry(file, directory)
+      if (++looked % STATS_AT_ONCE === 0) visitor.progress()
     }
+    const own = await sizeOf(directory)
+    bytes += own
+    if (names !== undefined) visitor.directory(directory, own, names.length === 0)
+    visitor.progress()
   }
   return bytes
 }
@@ -61,17 +75,17 @@ export async function sizeOf(file: string): Promise<number> {
   return (await statFile(file))?.size ?? 0
 }
 
-async function filesIn(directory: string): Promise<string[]> {
+async function filesIn(directory: string): Promise<string[] | undefined> {
   try {
     return await namesIn(directory)
   } catch {
-    return [] // not a directory: somebody else's, left alone
+    return undefined // not a directory: somebody else's, left alone
   }
 }
 
-async function statFile(file: string): Promise<fs.Stats | undefined> {
+async function statFile(file: string, stat: (file: string) => Promise<fs.Stats> = fs.promises.stat): Promise<fs.Stats | undefined> {
   try {
-    return await fs.promises.stat(file)
+    return await stat(file)
   } catch (error) {
     if (isMissing(error)) return undefined
     throw error

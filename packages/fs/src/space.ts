@@ -1,7 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Clock, EvictionReason, FrameHeader, OperationOptions } from '@thermocline/core'
-import { keepUntilOf, removeEntryFile } from './entry-file.js'
+import { keepUntilOf, removeEntryFile, type Removed } from './entry-file.js'
+import { isWholeStore } from './errors.js'
 import type { Layout } from './layout.js'
 import type { Recency } from './recency.js'
 import { scan, sizeOf, type ScannedFile } from './scan.js'
@@ -22,6 +23,7 @@ import { Usage } from './usage.js'
 const LISTED_PART = 0.25
 const LEAST_LISTED = 64
 const MOST_LISTED = 50_000
+const NEW_DIRECTORY_BYTES = 4096
 
 export interface SpaceHost {
   readonly layout: Layout
@@ -34,114 +36,81 @@ export interface SpaceHost {
 export class Space {
   readonly #host: SpaceHost
   readonly #usage: Usage
-  readonly #directorySizes = new Map<string, number>()
+  /** Those that wait for room, to be told that it is being made. */
+  readonly #waiting = new Set<() => void>()
+  readonly #landings: (() => void)[] = []
+  /** Files in the place of entries that are not ours or cannot be removed; anew with each sweep. */
+  readonly #immovable = new Set<string>()
   readonly #grown = new Set<string>()
   #oldest: ScannedFile[] = []
   #entriesIn = new Map<string, number>()
+  #directorySizes = new Map<string, number>()
+  #known = false
   #firstScan: Promise<void> | undefined
-  #makingRoom: Promise<void> = Promise.resolve()
+  #turn: Promise<unknown> = Promise.resolve()
+  /** Turns that wait or run. */
+  #queued = 0
+  /** Reserved files that have neither landed nor been dropped. */
+  #writing = 0
 
   constructor(host: SpaceHost) {
     this.#host = host
     this.#usage = new Usage(host.layout.usage, host.maxBytes)
   }
 
-  /** Bytes occupied, once the first scan is done. */
-  get occupied(): number {
-    return this.#usage.occupied
-  }
-
-  /** Whether the occupied bytes are known. */
-  get known(): boolean {
-    return this.#firstScan !== undefined
+  /** Bytes occupied; `undefined` until the first scan is done. */
+  get occupied(): number | undefined {
+    return this.#known ? Math.max(0, this.#usage.occupied) : undefined
   }
 
   /**
-   * Makes room for a file of that size and counts it as there. `release` gives it back.
+   * Makes room for a file of that size and counts it as there; `landed` or `dropped` follows. False when there is no room to
+   * be had, because what is left is not ours to remove.
    *
-   * Resolves also when nothing is left to evict: then the file is larger than what the limit leaves for entries.
+   * A file that is larger than what the limit leaves for entries gets its room once nothing is left to evict.
    */
-  async reserve(bytes: number, options: OperationOptions): Promise<void> {
-    this.#firstScan ??= this.#rescan(options).catch((error: unknown) => {
-      this.#firstScan = undefined
-      throw error
-    })
-    await this.#firstScan
-    this.#usage.added(bytes)
-    if (!this.#usage.mustExchange && this.#usage.occupied <= this.#host.maxBytes) return
-    const turn = this.#makingRoom.then(() => this.#makeRoom(options))
-    this.#makingRoom = turn.catch(() => undefined)
+  async reserve(bytes: number, options: OperationOptions): Promise<boolean> {
+    const { progress } = options
+    if (progress !== undefined) this.#waiting.add(progress)
     try {
-      await turn
-    } catch (error) {
-      this.#usage.removed(bytes)
-      throw error
+      await this.#scanOnce()
+      if (this.#queued === 0 && this.#fits(bytes)) this.#usage.reserved(bytes)
+      else if (!(await this.#queue(() => this.#makeRoom(bytes)))) return false
+      this.#writing++
+      return true
+    } finally {
+      if (progress !== undefined) this.#waiting.delete(progress)
     }
   }
 
-  /** Bytes that are no longer there. */
-  release(bytes: number): void {
+  /** A reserved file got its name in the directory, over another of `replaced` bytes. */
+  landed(bytes: number, directory: string, replaced: number): void {
+    this.#usage.settled(bytes, true)
+    this.#usage.removed(replaced)
+    this.#grown.add(directory)
+    this.#landing()
+  }
+
+  /** A reserved file was not written. */
+  dropped(bytes: number): void {
+    this.#usage.settled(bytes, false)
+    this.#landing()
+  }
+
+  /** A file is no longer there. */
+  removed(bytes: number): void {
     this.#usage.removed(bytes)
   }
 
-  /** A file was put into a tenant's directory, which may have grown. */
-  filed(directory: string): void {
-    this.#grown.add(directory)
-  }
-
-  /** A tenant's directory was made. */
+  /** This process made a tenant's directory. */
   async directoryMade(directory: string): Promise<void> {
-    this.#count(directory, await sizeOf(directory))
+    const bytes = await sizeOf(directory)
+    this.#usage.added(bytes)
+    this.#directorySizes.set(directory, bytes)
   }
 
-  /** Scans anew, removes what is over, and forgets what stale processes told. */
-  async sweep(): Promise<void> {
-    await this.#rescan({})
-    this.#firstScan ??= Promise.resolve()
-    await this.#usage.dropStale(this.#host.clock().now())
-  }
-
-  async close(): Promise<void> {
-    if (this.#firstScan !== undefined) await this.#usage.close()
-  }
-
-  async #makeRoom(options: OperationOptions): Promise<void> {
-    if (this.#usage.mustExchange) {
-      await this.#measureGrowth()
-      await this.#usage.exchange()
-    }
-    while (this.#usage.occupied > this.#host.maxBytes) {
-      const victim = this.#oldest.shift() ?? (await this.#findOldest(options))
-      if (victim === undefined) return
-      await this.#evict(victim)
-      options.progress?.()
-    }
-  }
-
-  async #findOldest(options: OperationOptions): Promise<ScannedFile | undefined> {
-    await this.#rescan(options)
-    return this.#usage.occupied > this.#host.maxBytes ? this.#oldest.shift() : undefined
-  }
-
-  async #evict(victim: ScannedFile): Promise<void> {
-    const { recency } = this.#host
-    if ((recency.usedAt(victim.path) ?? 0) > victim.usedAt) return
-    const present = await fs.promises.stat(victim.path).catch(() => undefined)
-    if (present === undefined || present.atimeMs > victim.usedAt) return
-    const over = keepUntilOf(victim.mtimeMs) <= this.#host.clock().now()
-    const removed = await removeEntryFile(victim.path)
-    if (removed === undefined) return
-    this.#usage.removed(removed.bytes)
-    recency.forget(victim.path)
-    if (removed.header !== undefined) this.#host.evicted(removed.header, over ? 'expired' : 'space')
-    await this.#removeIfEmpty(path.dirname(victim.path))
-  }
-
-  /** Removes a tenant's directory after its last entry, so that tenants without entries leave nothing behind. */
-  async #removeIfEmpty(directory: string): Promise<void> {
-    const left = (this.#entriesIn.get(directory) ?? 0) - 1
-    this.#entriesIn.set(directory, left)
-    if (left > 0) return
+  /** Removes a tenant's directory if it is empty, so that tenants without entries leave nothing behind. */
+  async removeDirectory(directory: string): Promise<void> {
     try {
       await fs.promises.rmdir(directory)
     } catch {
@@ -152,36 +121,159 @@ export class Space {
     this.#entriesIn.delete(directory)
   }
 
+  /** Scans anew, and forgets what stale processes told. */
+  async sweep(): Promise<void> {
+    this.#immovable.clear()
+    await this.#rescan()
+    await this.#queue(() => this.#usage.exchange()) // says that this process lives
+    await this.#usage.dropStale(this.#host.clock().now())
+  }
+
+  async close(): Promise<void> {
+    if (this.#known) await this.#queue(() => this.#usage.close())
+  }
+
+  #fits(bytes: number): boolean {
+    return !this.#usage.mustExchange(bytes) && this.#usage.occupied + bytes <= this.#host.maxBytes
+  }
+
+  #scanOnce(): Promise<void> {
+    if (this.#known) return Promise.resolve()
+    this.#firstScan ??= this.#rescan().finally(() => {
+      this.#firstScan = undefined
+    })
+    return this.#firstScan
+  }
+
+  /** One at a time: two that evict at once would evict for each other too. */
+  #queue<T>(work: () => Promise<T>): Promise<T> {
+    this.#queued++
+    const turn = this.#turn.then(work).finally(() => this.#queued--)
+    this.#turn = turn.catch(() => undefined)
+    return turn
+  }
+
+  async #makeRoom(bytes: number): Promise<boolean> {
+    this.#usage.reserved(bytes)
+    try {
+      if (this.#usage.mustExchange(0)) {
+        await this.#measureGrowth()
+        await this.#usage.exchange()
+      }
+      while (this.#usage.occupied > this.#host.maxBytes) {
+        const victim = this.#oldest.shift() ?? (await this.#findOldest())
+        if (victim !== undefined) await this.#evict(victim)
+        else if (this.#writing > 0) await this.#nextLanding()
+        else if (this.#usage.occupied - bytes <= this.#host.maxBytes) return true
+        else {
+          this.#usage.settled(bytes, false)
+          return false
+        }
+        this.#progress()
+      }
+      return true
+    } catch (error) {
+      this.#usage.settled(bytes, false)
+      throw error
+    }
+  }
+
+  /** The budgets of all that wait are renewed by the one who works. */
+  #progress(): void {
+    for (const renew of this.#waiting) renew()
+  }
+
+  #nextLanding(): Promise<void> {
+    return new Promise((resolve) => this.#landings.push(resolve))
+  }
+
+  #landing(): void {
+    this.#writing--
+    for (const resume of this.#landings.splice(0)) resume()
+  }
+
+  async #findOldest(): Promise<ScannedFile | undefined> {
+    await this.#rescan()
+    return this.#usage.occupied > this.#host.maxBytes ? this.#oldest.shift() : undefined
+  }
+
+  async #evict(victim: ScannedFile): Promise<void> {
+    const { recency } = this.#host
+    if ((recency.usedAt(victim.path) ?? 0) > victim.usedAt) return
+    const present = await fs.promises.stat(victim.path).catch(() => undefined)
+    if (present === undefined || present.atimeMs > victim.usedAt) return
+    const over = keepUntilOf(victim.mtimeMs) <= this.#host.clock().now()
+    const removed = await this.#removeVictim(victim.path)
+    if (removed === undefined) return
+    this.#usage.removed(removed.bytes)
+    recency.forget(victim.path)
+    if (removed.header !== undefined) this.#host.evicted(removed.header, over ? 'expired' : 'space')
+    const directory = path.dirname(victim.path)
+    const left = (this.#entriesIn.get(directory) ?? 0) - 1
+    this.#entriesIn.set(directory, left)
+    if (left <= 0) await this.removeDirectory(directory)
+  }
+
+  /** What cannot be removed is remembered, or the next scan would list it again, for ever. */
+  async #removeVictim(file: string): Promise<Removed | undefined> {
+    try {
+      const removed = await removeEntryFile(file)
+      if (removed === undefined && (await exists(file))) this.#immovable.add(file) // not ours
+      return removed
+    } catch (error) {
+      if (isWholeStore(error)) throw error
+      this.#immovable.add(file)
+      return undefined
+    }
+  }
+
   async #measureGrowth(): Promise<void> {
-    const grown = [...this.#grown]
+    const { tmp, tenants } = this.#host.layout
+    const grown = [tmp, tenants, ...this.#grown]
     this.#grown.clear()
-    for (const directory of grown) this.#count(directory, await sizeOf(directory))
+    for (const directory of grown) {
+      const bytes = await sizeOf(directory)
+      // another process made it and has counted it as it was when it was new
+      this.#usage.added(Math.max(0, bytes - (this.#directorySizes.get(directory) ?? Math.min(bytes, NEW_DIRECTORY_BYTES))))
+      this.#directorySizes.set(directory, bytes)
+    }
   }
 
-  #count(directory: string, bytes: number): void {
-    this.#usage.added(Math.max(0, bytes - (this.#directorySizes.get(directory) ?? 0)))
-    this.#directorySizes.set(directory, bytes)
-  }
-
-  async #rescan(options: OperationOptions): Promise<void> {
+  async #rescan(): Promise<void> {
     const found: ScannedFile[] = []
     const entriesIn = new Map<string, number>()
+    const directorySizes = new Map<string, number>()
+    const empty: string[] = []
+    const { layout, recency } = this.#host
     const now = this.#host.clock().now()
-    await this.#usage.rebase(() =>
-      scan(
-        this.#host.layout,
-        (file, directory) => {
+    await this.#usage.rebase(now, () =>
+      scan(layout, {
+        entry: (file, directory) => {
           entriesIn.set(directory, (entriesIn.get(directory) ?? 0) + 1)
-          found.push({ ...file, usedAt: Math.max(file.usedAt, this.#host.recency.usedAt(file.path) ?? 0) })
+          if (!this.#immovable.has(file.path)) found.push({ ...file, usedAt: Math.max(file.usedAt, recency.usedAt(file.path) ?? 0) })
         },
-        () => options.progress?.(),
-      ),
+        directory: (directory, bytes, isEmpty) => {
+          directorySizes.set(directory, bytes)
+          if (isEmpty) empty.push(directory)
+        },
+        progress: () => this.#progress(),
+      }),
     )
+    for (const directory of [layout.tmp, layout.tenants]) directorySizes.set(directory, await sizeOf(directory))
+    this.#known = true
     this.#entriesIn = entriesIn
-    for (const directory of entriesIn.keys()) this.#directorySizes.set(directory, await sizeOf(directory))
+    this.#directorySizes = directorySizes
+    for (const directory of empty) await this.removeDirectory(directory)
     const rank = (file: ScannedFile): number => (keepUntilOf(file.mtimeMs) <= now ? 0 : file.usedAt)
     found.sort((a, b) => rank(a) - rank(b))
     const listed = Math.min(MOST_LISTED, Math.max(LEAST_LISTED, Math.ceil(found.length * LISTED_PART)))
     this.#oldest = found.slice(0, listed)
   }
+}
+
+function exists(file: string): Promise<boolean> {
+  return fs.promises.lstat(file).then(
+    () => true,
+    () => false,
+  )
 }

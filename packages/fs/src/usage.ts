@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
+import type { EpochMs } from '@thermocline/core'
 
 /*
  * How many bytes the directory occupies, known to every process that shares it.
@@ -14,6 +15,11 @@ import path from 'node:path'
  * of two that write at the same moment at least one sees the other; and it does so before it has added 2% of the
  * limit, shared out among the processes, without telling.
  *
+ * Two things would make the sum too low. Bytes are counted as added before they are written, so a scan may miss a file that
+ * was counted before it began: what is pending is told too, and does not count as added before. And what
+ * another process tells after the scan includes removals from before, which the scan has seen already: the first
+ * removals it tells are where counting begins.
+ *
  * Rejected: one shared file with a lock (a crashed holder stops everybody), an append-only log of all files (must be
  * compacted while others append), and a budget fixed per process (most of it unused).
  */
@@ -21,71 +27,104 @@ import path from 'node:path'
 /** The part of the limit that all processes together may have added without telling. */
 const UNTOLD_PART = 0.02
 const STALE_AFTER_MS = 24 * 3_600_000
+/** What was pending when a process last told anything, longer ago than this, has been written or never will be. */
+const PENDING_FOR_MS = 60_000
+const NAME = /^[\w-]{12}$/
+const TOLD = /^(\d+) (\d+) (\d+)\n$/
 
-interface Published {
-  added: number
-  removed: number
+interface Counts {
+  readonly added: number
+  /** The part of `added` that may not be on the disk yet. */
+  readonly pending: number
+  readonly removed: number
 }
 
-/** Counts as they were at some instant, by process. */
-type Mark = ReadonlyMap<string, Readonly<Published>>
+interface Told extends Counts {
+  readonly toldAt: EpochMs
+}
 
 export class Usage {
   readonly #directory: string
   readonly #maxBytes: number
   readonly #id = randomBytes(9).toString('base64url')
-  readonly #own: Published = { added: 0, removed: 0 }
-  #others: Map<string, Published> = new Map()
+  #added = 0
+  #pending = 0
+  #removed = 0
   #untold = 0
+  #others: ReadonlyMap<string, Told> = new Map()
   #scanned = 0
-  #addedBefore: Mark = new Map()
-  #removedBefore: Mark = new Map()
+  /** What this process and the others had added when the last scan began, and removed when it ended. */
+  #ownAddedBefore = 0
+  #ownRemovedBefore = 0
+  #addedBefore: ReadonlyMap<string, number> = new Map()
+  #toldAtScan: ReadonlyMap<string, Counts> = new Map()
+  /** By process: from which number on its removals came after the scan; absent until it tells something new. */
+  readonly #removedBefore = new Map<string, number>()
 
   constructor(directory: string, maxBytes: number) {
     this.#directory = directory
     this.#maxBytes = maxBytes
   }
 
+  /** Bytes that are about to be written; {@link settled} follows. */
+  reserved(bytes: number): void {
+    this.added(bytes)
+    this.#pending += bytes
+  }
+
+  /** Reserved bytes were written, or not. */
+  settled(bytes: number, written: boolean): void {
+    this.#pending -= bytes
+    if (!written) this.#added -= bytes
+  }
+
   added(bytes: number): void {
-    this.#own.added += bytes
+    this.#added += bytes
     this.#untold += bytes
   }
 
   removed(bytes: number): void {
-    this.#own.removed += bytes
+    this.#removed += bytes
   }
 
   /** Bytes occupied, as far as is known; never too low by more than what others have not told yet. */
   get occupied(): number {
-    let occupied = this.#scanned
-    for (const [id, { added, removed }] of this.#all()) {
-      occupied += added - (this.#addedBefore.get(id)?.added ?? 0) - (removed - (this.#removedBefore.get(id)?.removed ?? 0))
+    let occupied = this.#scanned + (this.#added - this.#ownAddedBefore) - (this.#removed - this.#ownRemovedBefore)
+    for (const [id, { added, removed }] of this.#others) {
+      occupied += added - (this.#addedBefore.get(id) ?? 0) - (removed - (this.#removedBefore.get(id) ?? removed))
     }
     return occupied
   }
 
-  /** Whether enough was added to tell the others, and to ask what they did. */
-  get mustExchange(): boolean {
-    return this.#untold > (this.#maxBytes * UNTOLD_PART) / (this.#others.size + 1)
+  /** Whether, with so many bytes more, enough is added to tell the others, and to ask what they did. */
+  mustExchange(more: number): boolean {
+    return this.#untold + more > (this.#maxBytes * UNTOLD_PART) / (this.#others.size + 1)
   }
 
   /** Publishes the own counts, then reads everybody else's. */
   async exchange(): Promise<void> {
     this.#untold = 0
     await fs.promises.mkdir(this.#directory, { recursive: true })
-    await fs.promises.writeFile(path.join(this.#directory, this.#id), `${this.#own.added} ${this.#own.removed}\n`)
-    await this.#readOthers()
+    const file = path.join(this.#directory, this.#id)
+    // renamed, so that nobody reads half of it
+    await fs.promises.writeFile(`${file}.new`, `${this.#added} ${this.#pending} ${this.#removed}\n`)
+    await fs.promises.rename(`${file}.new`, file)
+    this.#hear(await this.#readOthers())
   }
 
   /** Runs a scan and takes its result as the new beginning. */
-  async rebase(scan: () => Promise<number>): Promise<void> {
-    await this.#readOthers()
-    const before = this.#mark()
+  async rebase(now: EpochMs, scan: () => Promise<number>): Promise<void> {
+    const before = await this.#readOthers()
+    const ownAddedBefore = this.#added - this.#pending
     const scanned = await scan()
-    await this.#readOthers()
+    const after = await this.#readOthers()
     this.#scanned = scanned
-    this.#addedBefore = before
-    this.#removedBefore = this.#mark()
+    this.#ownAddedBefore = ownAddedBefore
+    this.#ownRemovedBefore = this.#removed
+    this.#addedBefore = new Map([...before].map(([id, { added, pending, toldAt }]) => [id, now - toldAt > PENDING_FOR_MS ? added : added - pending]))
+    this.#toldAtScan = after
+    this.#others = after
+    this.#removedBefore.clear()
   }
 
   /** Leaves the final counts for the others, or nothing when there are none. */
@@ -94,34 +133,44 @@ export class Usage {
     if (this.#others.size === 0) await fs.promises.unlink(path.join(this.#directory, this.#id))
   }
 
-  #mark(): Mark {
-    return new Map([...this.#all()].map(([id, counts]) => [id, { ...counts }]))
-  }
-
-  *#all(): Iterable<readonly [string, Readonly<Published>]> {
-    yield [this.#id, this.#own]
-    yield* this.#others
-  }
-
-  async #readOthers(): Promise<void> {
-    const names = await fs.promises.readdir(this.#directory).catch(() => [])
-    await Promise.all(names.filter((name) => name !== this.#id).map((name) => this.#readOther(name)))
-  }
-
-  async #readOther(name: string): Promise<void> {
-    const file = path.join(this.#directory, name)
-    const text = await fs.promises.readFile(file, 'utf8').catch(() => '')
-    const counts = /^(\d+) (\d+)\n$/.exec(text)
-    // half-written or gone: what is known of it still holds
-    if (counts !== null) this.#others.set(name, { added: Number(counts[1]), removed: Number(counts[2]) })
-  }
-
   /** Removes the counts of processes that have not told anything for a day: every scan since has them included. */
-  async dropStale(now: number): Promise<void> {
-    for (const name of this.#others.keys()) {
+  async dropStale(now: EpochMs): Promise<void> {
+    for (const name of await this.#names()) {
       const file = path.join(this.#directory, name)
       const stats = await fs.promises.stat(file).catch(() => undefined)
       if (stats !== undefined && now - stats.mtimeMs > STALE_AFTER_MS) await fs.promises.unlink(file).catch(() => undefined)
     }
+  }
+
+  #hear(told: ReadonlyMap<string, Told>): void {
+    // one whose file has gone still counts, until the next scan
+    this.#others = new Map([...this.#others, ...told])
+    for (const [id, { added, removed }] of told) {
+      if (this.#removedBefore.has(id)) continue
+      const then = this.#toldAtScan.get(id)
+      if (then?.added !== added || then.removed !== removed) this.#removedBefore.set(id, removed)
+    }
+  }
+
+  async #readOthers(): Promise<Map<string, Told>> {
+    const names = (await this.#names()).filter((name) => name !== this.#id)
+    const told = await Promise.all(names.map((name) => this.#readOther(name)))
+    return new Map(names.flatMap((name, at) => (told[at] === undefined ? [] : [[name, told[at]] as const])))
+  }
+
+  async #readOther(name: string): Promise<Told | undefined> {
+    const file = path.join(this.#directory, name)
+    try {
+      const [text, { mtimeMs }] = await Promise.all([fs.promises.readFile(file, 'utf8'), fs.promises.stat(file)])
+      const counts = TOLD.exec(text)
+      return counts === null ? undefined : { added: Number(counts[1]), pending: Number(counts[2]), removed: Number(counts[3]), toldAt: mtimeMs }
+    } catch {
+      return undefined // gone meanwhile
+    }
+  }
+
+  async #names(): Promise<string[]> {
+    const names = await fs.promises.readdir(this.#directory).catch(() => [])
+    return names.filter((name) => NAME.test(name))
   }
 }

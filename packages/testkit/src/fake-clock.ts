@@ -11,7 +11,7 @@ const TURNS = 6
 const MOST_TURNS = 100_000
 
 function isDiskBusy(): boolean {
-  return process.getActiveResourcesInfo().some((resource) => resource.startsWith('FSReq'))
+  return process.getActiveResourcesInfo().some((resource) => resource.startsWith('FSReq') || resource === 'CloseReq')
 }
 
 /**

@@ -4,8 +4,9 @@ import { validateTenant, type ValidKey } from '../keys/key.js'
 
 interface TenantDebts {
   readonly scope: TenantScope
-  readonly keys: Set<ValidKey>
-  readonly prefixes: Set<string>
+  /** When each was last owed, in the order of {@link Debts.now}. */
+  readonly keys: Map<ValidKey, number>
+  readonly prefixes: Map<string, number>
 }
 
 /**
@@ -19,6 +20,7 @@ export class Debts {
   readonly #byTenant = new Map<string, TenantDebts>()
   readonly #onChange: () => void
   #size = 0
+  #owings = 0
 
   /** @param onChange called when there is a first debt, or none any more */
   constructor(tier: string, max: number, log: RecordLog | undefined, onChange: () => void) {
@@ -33,6 +35,11 @@ export class Debts {
     return this.#size
   }
 
+  /** A moment in the order of debts: an operation pays only what was owed before it was called. */
+  get now(): number {
+    return this.#owings
+  }
+
   /** Whether the key is owed, or a prefix it is under. */
   covers(scope: TenantScope, key: ValidKey): boolean {
     return this.owesKey(scope, key) || this.coversByClear(scope, key)
@@ -44,15 +51,16 @@ export class Debts {
 
   coversByClear(scope: TenantScope, key: ValidKey): boolean {
     const prefixes = this.#byTenant.get(scope.tenant)?.prefixes
-    if (prefixes !== undefined) for (const prefix of prefixes) if (key.startsWith(prefix)) return true
+    if (prefixes !== undefined) for (const prefix of prefixes.keys()) if (key.startsWith(prefix)) return true
     return false
   }
 
   /** Records that the key is to be deleted; `false` when there is no room for one more. */
   async oweKey(scope: TenantScope, key: ValidKey): Promise<boolean> {
-    if (this.owesKey(scope, key)) return true
+    const known = this.#byTenant.get(scope.tenant)?.keys
+    if (known?.has(key) === true) return this.#again(known, key)
     if (this.#size >= this.#max) return false
-    this.#of(scope).keys.add(key)
+    this.#of(scope).keys.set(key, ++this.#owings)
     this.#grow()
     await this.#log?.add({ tier: this.#tier, tenant: scope.tenant, key })
     return true
@@ -60,45 +68,57 @@ export class Debts {
 
   /** Records that the prefix is to be cleared; `false` when there is no room for one more. */
   async oweClear(scope: TenantScope, prefix: string): Promise<boolean> {
-    if (this.#byTenant.get(scope.tenant)?.prefixes.has(prefix) === true) return true
+    const known = this.#byTenant.get(scope.tenant)?.prefixes
+    if (known?.has(prefix) === true) return this.#again(known, prefix)
     if (this.#size >= this.#max) return false
-    this.#of(scope).prefixes.add(prefix)
+    this.#of(scope).prefixes.set(prefix, ++this.#owings)
     this.#grow()
     await this.#log?.add({ tier: this.#tier, tenant: scope.tenant, prefix })
     return true
   }
 
-  payKey(scope: TenantScope, key: ValidKey): void {
+  /** The key was stored or deleted by an operation called at `calledAt`. */
+  payKey(scope: TenantScope, key: ValidKey, calledAt: number): void {
     if (this.#size === 0) return
     const debts = this.#byTenant.get(scope.tenant)
-    if (debts?.keys.delete(key) === true) this.#paid(debts, { tier: this.#tier, tenant: scope.tenant, key })
+    if (debts === undefined || (debts.keys.get(key) ?? Number.POSITIVE_INFINITY) > calledAt) return
+    debts.keys.delete(key)
+    this.#paid(debts, { tier: this.#tier, tenant: scope.tenant, key })
   }
 
-  /** A clear of `prefix` was carried out: every debt under it is paid, except keys that `mayPay` holds back. */
-  payPrefix(scope: TenantScope, prefix: string, mayPay: (key: ValidKey) => boolean): void {
+  /** A clear of `prefix`, called at `calledAt`, was carried out; keys that `mayPay` holds back are still owed. */
+  payPrefix(scope: TenantScope, prefix: string, calledAt: number, mayPay: (key: ValidKey) => boolean): void {
     const debts = this.#byTenant.get(scope.tenant)
     if (debts === undefined) return
-    for (const owed of [...debts.prefixes]) {
-      if (owed.startsWith(prefix) && debts.prefixes.delete(owed)) this.#paid(debts, { tier: this.#tier, tenant: scope.tenant, prefix: owed })
+    for (const [owed, owedAt] of [...debts.prefixes]) {
+      if (!owed.startsWith(prefix) || owedAt > calledAt) continue
+      debts.prefixes.delete(owed)
+      this.#paid(debts, { tier: this.#tier, tenant: scope.tenant, prefix: owed })
     }
-    for (const key of [...debts.keys]) if (key.startsWith(prefix) && mayPay(key)) this.payKey(scope, key)
+    for (const key of [...debts.keys.keys()]) if (key.startsWith(prefix) && mayPay(key)) this.payKey(scope, key, calledAt)
   }
 
   owedKeys(): { scope: TenantScope; key: ValidKey }[] {
-    return [...this.#byTenant.values()].flatMap(({ scope, keys }) => [...keys].map((key) => ({ scope, key })))
+    return [...this.#byTenant.values()].flatMap(({ scope, keys }) => [...keys.keys()].map((key) => ({ scope, key })))
   }
 
   owedClears(): { scope: TenantScope; prefix: string }[] {
-    return [...this.#byTenant.values()].flatMap(({ scope, prefixes }) => [...prefixes].map((prefix) => ({ scope, prefix })))
+    return [...this.#byTenant.values()].flatMap(({ scope, prefixes }) => [...prefixes.keys()].map((prefix) => ({ scope, prefix })))
   }
 
   #of(scope: TenantScope): TenantDebts {
     let debts = this.#byTenant.get(scope.tenant)
     if (debts === undefined) {
-      debts = { scope, keys: new Set(), prefixes: new Set() }
+      debts = { scope, keys: new Map(), prefixes: new Map() }
       this.#byTenant.set(scope.tenant, debts)
     }
     return debts
+  }
+
+  /** Owed already; what is under way now does not pay it any more. */
+  #again<K>(owed: Map<K, number>, what: K): true {
+    owed.set(what, ++this.#owings)
+    return true
   }
 
   #grow(): void {
@@ -114,8 +134,8 @@ export class Debts {
   #adopt(record: InvalidationRecord): void {
     const debts = this.#of(new TenantScope(validateTenant(record.tenant)))
     const before = debts.keys.size + debts.prefixes.size
-    if (record.key !== undefined) debts.keys.add(record.key as ValidKey)
-    if (record.prefix !== undefined) debts.prefixes.add(record.prefix)
+    if (record.key !== undefined) debts.keys.set(record.key as ValidKey, 0)
+    if (record.prefix !== undefined) debts.prefixes.set(record.prefix, 0)
     this.#size += debts.keys.size + debts.prefixes.size - before
   }
 }

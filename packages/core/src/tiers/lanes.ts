@@ -22,7 +22,8 @@ import { FENCED, NotApplied } from './outcome.js'
  * lane: the key is *in doubt*, nothing else is started on it and the tier is not asked for it, until the operation has
  * really ended in the backend. A set or delete that cannot be carried out becomes a *debt*: the key is to be deleted, and
  * until that is confirmed the tier is not asked for it. Debts are paid when the doubt ends, when the breaker closes, and
- * with backoff. A clear waits for the lanes under its prefix, holds new operations there back, and is one debt if it fails.
+ * with backoff. A clear waits for what was called before it under its prefix; what is called
+ * later waits for the clear; and it is one debt if it fails.
  *
  * Rejected: a version number per key kept for ever (memory grows with the keys ever touched), and re-sending the
  * latest value when the doubt ends (the process may not hold it any more; a delete is always right for a cache).
@@ -57,8 +58,14 @@ interface Work<T> {
 
 interface Ticket {
   readonly work: Work<unknown>
+  /** In the order of debts; see {@link Debts.now}. */
+  readonly calledAt: number
   readonly deadlineAt: number
+  /** Clears called before it that cover its key: they go first. */
+  readonly after: readonly Promise<unknown>[]
+  /** Tells the caller; `outcome` has then resolved. */
   readonly settle: (outcome: unknown) => void
+  readonly outcome: Promise<unknown>
   cancelTimer: () => void
 }
 
@@ -67,17 +74,15 @@ interface Lane {
   readonly scope: TenantScope
   readonly key: ValidKey
   readonly queue: Ticket[]
-  running: boolean
+  running: Ticket | undefined
   /** An operation has outlived its budget and may still land. */
   inDoubt: boolean
-  /** Called when the lane has nothing left to do. */
-  whenIdle: (() => void)[]
 }
 
 interface RunningClear {
   readonly scope: TenantScope
   readonly prefix: string
-  readonly held: (() => void)[]
+  readonly ended: Promise<void>
 }
 
 const FIRST_PAYMENT_MS = 1000
@@ -145,15 +150,18 @@ export class Lanes {
   /** Removes everything under the prefix, after what was called before and before what is called later. */
   async clear(scope: TenantScope, prefix: string): Promise<number | undefined | NotApplied> {
     const startedAt = this.#options.clock.now()
-    const clear: RunningClear = { scope, prefix, held: [] }
+    const calledAt = this.#debts.now
+    let end = (): void => undefined
+    const clear: RunningClear = { scope, prefix, ended: new Promise((resolve) => (end = resolve)) }
     const under = [...this.#lanes.values()].filter((lane) => isUnder(lane, clear))
     this.#clears.push(clear)
     try {
+      await Promise.all(under.flatMap(outcomesOf))
+      // what may still land after the clear is deleted when it has
       for (const lane of under) if (lane.inDoubt) await this.#owe(lane)
-      await Promise.all(under.filter((lane) => !lane.inDoubt).map((lane) => this.#idle(lane)))
       const budgetMs = Math.max(1, this.#options.budgetMs - (this.#options.clock.now() - startedAt))
       const removed = await this.#backend.clear(scope, prefix, { budgetMs })
-      this.#debts.payPrefix(scope, prefix, (key) => this.#lanes.get(laneId(scope, key))?.inDoubt !== true)
+      this.#debts.payPrefix(scope, prefix, calledAt, (key) => this.#lanes.get(laneId(scope, key))?.inDoubt !== true)
       return removed
     } catch (thrown) {
       const error = asCacheError(thrown, { operation: 'clear', backend: this.#backend.name, tenant: scope.tenant })
@@ -162,7 +170,7 @@ export class Lanes {
       return new NotApplied(recorded ? 'safe' : 'lost', error)
     } finally {
       this.#clears.splice(this.#clears.indexOf(clear), 1)
-      for (const release of clear.held) release()
+      end()
     }
   }
 
@@ -174,9 +182,9 @@ export class Lanes {
     void this.#payAll()
   }
 
-  /** Resolves when no lane has anything running that is not in doubt. */
+  /** Resolves when everything called so far has its outcome. */
   async drained(): Promise<void> {
-    await Promise.all([...this.#lanes.values()].filter((lane) => !lane.inDoubt).map((lane) => this.#idle(lane)))
+    await Promise.all([...this.#lanes.values()].flatMap(outcomesOf))
   }
 
   /** Ends payments; what is still owed stays in the record log, if there is one. */
@@ -202,23 +210,25 @@ export class Lanes {
   }
 
   #enqueue<T>(scope: TenantScope, key: ValidKey, work: Work<T>): Promise<T | NotApplied> {
-    return new Promise((resolve) => {
-      const ticket: Ticket = {
-        work,
-        deadlineAt: this.#options.clock.now() + this.#options.budgetMs,
-        settle: resolve as (outcome: unknown) => void,
-        cancelTimer: () => undefined,
-      }
-      const clear = this.#clears.find((running) => running.scope.tenant === scope.tenant && key.startsWith(running.prefix))
-      if (clear === undefined) this.#admit(this.#laneOf(scope, key), ticket)
-      else clear.held.push(() => this.#admit(this.#laneOf(scope, key), ticket))
-    })
+    let settle!: (outcome: T | NotApplied) => void // set by the constructor below
+    const outcome = new Promise<T | NotApplied>((resolve) => (settle = resolve))
+    const ticket: Ticket = {
+      work,
+      calledAt: this.#debts.now,
+      deadlineAt: this.#options.clock.now() + this.#options.budgetMs,
+      after: this.#clears.filter((clear) => clear.scope.tenant === scope.tenant && key.startsWith(clear.prefix)).map(({ ended }) => ended),
+      settle: settle as (outcome: unknown) => void,
+      outcome,
+      cancelTimer: () => undefined,
+    }
+    this.#admit(this.#laneOf(scope, key), ticket)
+    return outcome
   }
 
   #admit(lane: Lane, ticket: Ticket): void {
     if (lane.inDoubt) {
       void this.#refuse(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
-    } else if (!lane.running) {
+    } else if (lane.running === undefined) {
       void this.#run(lane, ticket)
     } else {
       lane.queue.push(ticket)
@@ -233,17 +243,18 @@ export class Lanes {
   }
 
   async #run(lane: Lane, ticket: Ticket): Promise<void> {
-    lane.running = true
+    lane.running = ticket
     const { work } = ticket
     try {
+      if (ticket.after.length > 0) await Promise.all(ticket.after)
       if (work.fence?.broken === true) ticket.settle(FENCED)
       else if (this.#debts.coversByClear(lane.scope, lane.key)) ticket.settle(work.operation === 'fill' ? FENCED : new NotApplied('safe'))
       else if (work.operation === 'fill' && this.#debts.owesKey(lane.scope, lane.key)) ticket.settle(FENCED)
       else {
         const left = Math.max(1, ticket.deadlineAt - this.#options.clock.now())
         const value = await work.run(left < this.#options.budgetMs ? left : undefined)
-        // whatever was owed on the key, a confirmed set or delete has done it
-        if (work.operation !== 'fill') this.#debts.payKey(lane.scope, lane.key)
+        // what was owed on the key before, a confirmed set or delete has done
+        if (work.operation !== 'fill') this.#debts.payKey(lane.scope, lane.key, ticket.calledAt)
         ticket.settle(value)
       }
     } catch (thrown) {
@@ -266,8 +277,7 @@ export class Lanes {
     lane.inDoubt = true
     this.#doubts++
     this.#options.suspectsChanged()
-    const queued = lane.queue.splice(0)
-    for (const ticket of queued) void this.#refuse(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
+    for (const ticket of lane.queue.splice(0)) void this.#refuse(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
     void settled.then(() => {
       lane.inDoubt = false
       this.#doubts--
@@ -284,14 +294,8 @@ export class Lanes {
       void this.#run(lane, ticket)
       return
     }
-    lane.running = false
+    lane.running = undefined
     this.#lanes.delete(lane.id)
-    for (const resume of lane.whenIdle.splice(0)) resume()
-  }
-
-  #idle(lane: Lane): Promise<void> {
-    if (!lane.running) return Promise.resolve()
-    return new Promise((resolve) => lane.whenIdle.push(resolve))
   }
 
   #putOrDelete(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
@@ -359,7 +363,7 @@ export class Lanes {
     const id = laneId(scope, key)
     let lane = this.#lanes.get(id)
     if (lane === undefined) {
-      lane = { id, scope, key, queue: [], running: false, inDoubt: false, whenIdle: [] }
+      lane = { id, scope, key, queue: [], running: undefined, inDoubt: false }
       this.#lanes.set(id, lane)
     }
     return lane
@@ -369,6 +373,11 @@ export class Lanes {
 /** NUL stands in no tenant and no key, so no two pairs share an id. */
 function laneId(scope: TenantScope, key: string): string {
   return `${scope.tenant}\0${key}`
+}
+
+/** The outcomes of everything that was called on the lane so far. */
+function outcomesOf(lane: Lane): Promise<unknown>[] {
+  return [...(lane.running === undefined ? [] : [lane.running]), ...lane.queue].map(({ outcome }) => outcome)
 }
 
 function isUnder(lane: Lane, clear: RunningClear): boolean {

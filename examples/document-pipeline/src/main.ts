@@ -1,0 +1,60 @@
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { loadCache } from '@thermocline/config'
+import { readDocuments } from './documents.js'
+import { buildIndex, search } from './pipeline.js'
+import { Progress } from './progress.js'
+import { describeStats, seconds } from './report.js'
+
+const HELP = `Splits, embeds, indexes and searches a directory of documents for two tenants, every expensive step cached.
+
+  npm run quickstart                          this repository's own documents
+  npm run quickstart -- --dir PATH            your documents (.md, .txt, .rst)
+  npm run quickstart -- --query "QUESTION"    ask something else (may be repeated)
+`
+const TENANTS = ['acme', 'globex']
+const QUESTIONS = ['what happens when redis or a disk is down', 'how are tenants kept apart', 'how long does an entry live', 'what does a promotion do', 'how do I write an adapter']
+/** How often each question is asked: people ask the same things. */
+const ROUNDS = 4
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { dir: { type: 'string' }, query: { type: 'string', multiple: true }, help: { type: 'boolean' } } })
+  if (values.help === true) return console.log(HELP)
+  const startedAt = performance.now()
+  const directory = path.resolve(values.dir ?? '.')
+  const documents = await readDocuments(directory)
+  if (documents.length === 0) throw new Error(`no .md, .txt or .rst files below ${directory}: name another directory with --dir`)
+  console.log(`${documents.length} documents in ${directory}\n`)
+
+  const cache = await loadCache(fileURLToPath(new URL('../cache.yaml', import.meta.url)))
+  try {
+    for (const tenant of TENANTS) {
+      const own = cache.tenant(tenant)
+      const progress = new Progress(`${tenant}: embedding`.padEnd(20))
+      const index = await buildIndex(own, documents, (done, of) => progress.show(done, of))
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const question of values.query ?? QUESTIONS) {
+          const answers = await search(own, index, question)
+          if (round > 0 || tenant !== TENANTS[0]) continue
+          console.log(`\n  ? ${question}`)
+          for (const { document, heading, score, excerpt } of answers) console.log(`    ${score.toFixed(2)}  ${document}${heading === '' ? '' : ` > ${heading}`}: ${excerpt}`)
+        }
+      }
+      if (tenant === TENANTS[0]) console.log()
+    }
+    const stats = await cache.stats()
+    const computed = Object.values(stats.policies).reduce((sum, policy) => sum + policy.computeSeconds, 0)
+    const saved = Object.values(stats.policies).reduce((sum, policy) => sum + policy.savedSeconds, 0)
+    console.log(`\n${describeStats(stats)}\n`)
+    console.log(`This run took ${seconds((performance.now() - startedAt) / 1000)}: ${seconds(computed)} of computing; the cache saved ${seconds(saved)} of it.`)
+    console.log(computed > saved ? 'Run it again: a new process finds the embeddings in the warm tier.' : 'The embeddings came from the warm tier, written by an earlier process.')
+  } finally {
+    await cache.close()
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+})

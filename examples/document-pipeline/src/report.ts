@@ -1,0 +1,34 @@
+import type { CacheStats } from '@thermocline/core'
+
+/** Aligns rows in columns: the first to the left, the others to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
+  const lines = rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('   '))
+  const rule = widths.map((width) => '-'.repeat(width)).join('   ')
+  return [lines[0], rule, ...lines.slice(1)].join('\n')
+}
+
+/** One line per policy and tier: what was found where, and what that saved. */
+export function describeStats(stats: CacheStats): string {
+  const rows = [['policy', 'tier', 'hits', 'misses', 'computed', 'computes avoided', 'time saved']]
+  for (const [policy, counts] of Object.entries(stats.policies)) {
+    const used = Object.entries(counts.tiers).filter(([, tier]) => tier.hits + tier.misses > 0)
+    used.forEach(([tier, { hits, misses }], i) => {
+      const last = i === used.length - 1
+      rows.push([
+        i === 0 ? policy : '',
+        tier,
+        String(hits),
+        String(misses),
+        last ? String(counts.computes) : '',
+        last ? String(counts.hits + counts.coalesced) : '',
+        last ? seconds(counts.savedSeconds) : '',
+      ])
+    })
+  }
+  return table(rows)
+}
+
+export function seconds(value: number): string {
+  return value < 1 ? `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms` : `${value.toFixed(2)} s`
+}

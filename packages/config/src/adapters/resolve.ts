@@ -1,0 +1,33 @@
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { packageEntry } from './package-entry.js'
+
+/** Whether a backend is a module of the user's own, named by its path. */
+export function isModulePath(backend: string): boolean {
+  return backend.startsWith('./') || backend.startsWith('../') || path.isAbsolute(backend)
+}
+
+/**
+ * The file of an adapter's module, looked for from each directory in turn and, for a package, last from this one.
+ *
+ * @returns `undefined` when it is not installed
+ */
+export function resolveModule(specifier: string, directories: readonly string[]): string | undefined {
+  if (isModulePath(specifier)) return directories.map((directory) => path.resolve(directory, specifier)).find(existsSync)
+  for (const directory of [...directories, path.dirname(fileURLToPath(import.meta.url))]) {
+    const file = quietly(() => packageEntry(specifier, directory)) ?? quietly(() => createRequire(path.join(directory, 'x.js')).resolve(specifier))
+    if (file !== undefined && path.isAbsolute(file)) return file
+  }
+  return undefined
+}
+
+/** A package that cannot be resolved from one directory may be from the next. */
+function quietly(resolve: () => string | undefined): string | undefined {
+  try {
+    return resolve()
+  } catch {
+    return undefined
+  }
+}

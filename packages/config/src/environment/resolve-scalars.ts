@@ -1,0 +1,45 @@
+import { ADAPTER_CONFIG } from '../schema/caching.js'
+import { isRecord, type JsonSchema } from '../schema/json-schema.js'
+import { formatPath, type Path } from '../problems/path.js'
+import type { ProblemList } from '../problems/problem-list.js'
+import { coerce } from './coerce.js'
+import { placeIn, placeOf, typesIn, type SchemaPlace } from './schema-walk.js'
+import { substitute, type Environment } from './substitute.js'
+
+/** Puts the environment's variables into the scalars of a document, and remembers where. */
+export class ScalarResolver {
+  readonly #env: Environment
+  readonly #problems: ProblemList
+  readonly #variables = new Map<string, readonly string[]>()
+
+  constructor(env: Environment, problems: ProblemList) {
+    this.#env = env
+    this.#problems = problems
+  }
+
+  /** The variables that were put into the scalar at `path`. */
+  readonly variablesIn = (path: Path): readonly string[] => this.#variables.get(formatPath(path)) ?? []
+
+  /** The same document with every variable replaced by text of the type that the schema has there. */
+  resolve(value: unknown, schema: JsonSchema, at: Path): unknown {
+    return this.#resolve(value, placeOf(schema, schema), schema, at)
+  }
+
+  #resolve(value: unknown, place: SchemaPlace, root: JsonSchema, path: Path): unknown {
+    if (place.includes(ADAPTER_CONFIG)) return value
+    if (typeof value === 'string') return this.#scalar(value, place, path)
+    if (Array.isArray(value)) return value.map((item: unknown, index) => this.#resolve(item, placeIn(place, index, root), root, [...path, index]))
+    if (isRecord(value)) return Object.fromEntries(Object.entries(value).map(([key, inside]) => [key, this.#resolve(inside, placeIn(place, key, root), root, [...path, key])]))
+    // JSON has no Infinity, and neither has a schema: where null means for ever, so does Infinity
+    return value === Number.POSITIVE_INFINITY && typesIn(place).has('null') ? null : value
+  }
+
+  #scalar(written: string, place: SchemaPlace, path: Path): unknown {
+    const { text, variables, problems } = substitute(written, this.#env)
+    const message = [...new Set(problems)].join('; ')
+    if (message !== '') this.#problems.add(path, message)
+    if (variables.length === 0) return text
+    this.#variables.set(formatPath(path), variables)
+    return coerce(text, typesIn(place))
+  }
+}

@@ -1,0 +1,8 @@
+export { loadCache, type LoadOptions } from './load-cache.js'
+export { parseConfig, type ParseOptions } from './parse-config.js'
+export { configFromEnv } from './environment/config-from-env.js'
+export { ConfigError, type Problem } from './config-error.js'
+export { presets, type PresetName } from './presets.js'
+export type { CacheAdapter } from './adapters/cache-adapter.js'
+export type { CacheConfiguration, ConfigurationInput, ReadingOptions, TierConfiguration, TierInput } from './configuration.js'
+export type { JsonSchema } from './schema/json-schema.js'

@@ -1,0 +1,92 @@
+import path from 'node:path'
+import { TieredCacheManager, type CacheBackend, type TelemetryOptions, type TieredCacheManagerOptions, type TierOptions } from '@thermocline/core'
+import { DisabledBackend } from './adapters/disabled-backend.js'
+import { loadAdapters, type LoadedAdapters } from './adapters/load.js'
+import type { CacheConfiguration, ConfigurationInput, ReadingOptions } from './configuration.js'
+import { draftOf, type Draft } from './draft.js'
+import { finish } from './finish.js'
+import { readText } from './reading/document.js'
+import { redacted } from './problems/redact.js'
+import { filePath, readConfigFile } from './reading/file.js'
+import { readObject } from './reading/object.js'
+
+export interface LoadOptions extends ReadingOptions {
+  /** Where adapters are looked for before the working directory. Default: the directory of the file; none for an object. */
+  readonly directory?: string | undefined
+  readonly clock?: TieredCacheManagerOptions['clock']
+  readonly logger?: TieredCacheManagerOptions['logger']
+  /** Providers, and settings that go before those of the file. */
+  readonly telemetry?: TelemetryOptions | undefined
+}
+
+/**
+ * Makes a cache from a YAML or JSON file, named by path or URL, or from the same as an object. Loads only the adapters
+ * that are named. Waits for no server: one that is down is a degraded tier until it answers.
+ *
+ * @throws ConfigError that lists every problem, tiers whose package is not installed among them
+ *
+ * @example
+ * ```ts
+ * const cache = await loadCache('cache.yaml')
+ * const inTests = await loadCache({ preset: 'test' })
+ * ```
+ */
+export async function loadCache(source: string | URL | ConfigurationInput | { readonly caching: ConfigurationInput }, options: LoadOptions = {}): Promise<TieredCacheManager> {
+  if (typeof source !== 'string' && (typeof source !== 'object' || source === null)) throw new TypeError('loadCache(source) needs the path of a file or an object')
+  const file = typeof source === 'string' || source instanceof URL ? filePath(source) : undefined
+  const read = file === undefined ? readObject(source as object) : readText(await readConfigFile(file), file)
+  const draft = draftOf(read, options)
+  const own = options.directory ?? (file === undefined ? undefined : path.dirname(path.resolve(file)))
+  const directories = [...new Set([...(own === undefined ? [] : [path.resolve(own)]), process.cwd()])]
+  // a cache that is switched off must not fail for what it would not use
+  const adapters: LoadedAdapters = draft.caching['enabled'] === false ? new Map() : await loadAdapters(draft.tiers, directories, draft.problems)
+  const foreign = new Map([...adapters].flatMap(([name, { foreignSchema }]) => (foreignSchema === undefined ? [] : [[name, foreignSchema] as const])))
+  return build(finish(draft, foreign), draft, adapters, options)
+}
+
+async function build(configuration: CacheConfiguration, draft: Draft, adapters: LoadedAdapters, options: LoadOptions): Promise<TieredCacheManager> {
+  const { problems } = draft
+  const backends = new Map<string, CacheBackend>()
+  for (const { name, at } of draft.tiers) {
+    const { backend, config } = configuration.tiers[name] as CacheConfiguration['tiers'][string]
+    try {
+      backends.set(name, configuration.enabled ? (adapters.get(backend)?.create(config) as CacheBackend) : new DisabledBackend())
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      const shown = redacted(reason, config)
+      problems.add([...at, 'config'], `${backend} refuses these settings: ${shown}`, shown === reason ? { cause } : {})
+    }
+  }
+  try {
+    problems.throwIfAny()
+    return manager(configuration, backends, draft, options)
+  } catch (error) {
+    const made: readonly Partial<CacheBackend>[] = [...backends.values()].filter((backend) => typeof backend === 'object')
+    await Promise.allSettled(made.map(async (backend) => backend[Symbol.asyncDispose]?.()))
+    throw error
+  }
+}
+
+function manager(configuration: CacheConfiguration, backends: ReadonlyMap<string, CacheBackend>, draft: Draft, options: LoadOptions): TieredCacheManager {
+  const { enabled, defaultTtl, policies, telemetry } = configuration
+  const tiers = Object.entries(configuration.tiers).map(([name, { backend: _, config: __, ...limits }]) => {
+    return [name, { ...limits, backend: backends.get(name) as CacheBackend }] as const satisfies readonly [string, TierOptions]
+  })
+  try {
+    return new TieredCacheManager({
+      enabled,
+      defaultTtl,
+      tiers: Object.fromEntries(tiers),
+      policies,
+      codecs: options.codecs,
+      clock: options.clock,
+      logger: options.logger,
+      telemetry: { ...telemetry, ...options.telemetry },
+    })
+  } catch (cause) {
+    // what core or a third party's backend refuses and the schema does not know
+    draft.problems.add(draft.at, cause instanceof Error ? cause.message : String(cause), { cause })
+    draft.problems.throwIfAny()
+    throw cause
+  }
+}

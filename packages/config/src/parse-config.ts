@@ -1,0 +1,29 @@
+import type { CacheConfiguration, ConfigurationInput, ReadingOptions } from './configuration.js'
+import { draftOf } from './draft.js'
+import { finish } from './finish.js'
+import { readText } from './reading/document.js'
+import { readObject } from './reading/object.js'
+
+export interface ParseOptions extends ReadingOptions {
+  /** How messages call the text. Nothing is read from there. */
+  readonly file?: string | undefined
+}
+
+/**
+ * Checks a configuration and fills in its variables and preset, without loading an adapter or touching the disk: no
+ * package needs to be installed, and the settings of third parties' adapters are left as they are. YAML or JSON text, or
+ * the same as an object.
+ *
+ * @throws ConfigError that lists every problem
+ * @throws TypeError when `given` is neither text nor an object
+ *
+ * @example
+ * ```ts
+ * const { tiers } = parseConfig('tiers: { hot: { backend: memory } }')
+ * ```
+ */
+export function parseConfig(given: string | ConfigurationInput | { readonly caching: ConfigurationInput }, options: ParseOptions = {}): CacheConfiguration {
+  if (typeof given !== 'string' && (typeof given !== 'object' || given === null)) throw new TypeError('parseConfig(given) needs YAML or JSON text, or an object')
+  const source = typeof given === 'string' ? readText(given, options.file) : readObject(given)
+  return finish(draftOf(source, options), new Map())
+}

@@ -1,0 +1,84 @@
+import { choice, flag, interval, map, size, text, ttl, wholeNumber } from './fields.js'
+import type { JsonSchema } from './json-schema.js'
+
+/** What core's manager takes as the name of an option, so that no tier may have it; and what objects take for themselves. */
+export const RESERVED_TIER_NAMES: readonly string[] = ['tiers', 'ttl', 'codec', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal', '__proto__']
+
+export const PRESET_NAMES = ['development', 'test', 'production'] as const
+
+/** The codecs of core that a policy can name. */
+export const CODEC_NAMES: readonly string[] = ['auto', 'bytes', 'buffer', 'utf8', 'json', 'v8']
+
+/**
+ * A tier's `config`: checked against its adapter's own schema, and left alone until that is known. Recognized by
+ * identity.
+ */
+export const ADAPTER_CONFIG: JsonSchema = { type: ['object', 'null'], description: "The adapter's own settings." }
+
+export const TIER_SCHEMA: JsonSchema = map(
+  'One tier: a backend at a place in the order, with its own limits.',
+  {
+    backend: text('`memory`, `local` (or `fs`), `redis`, `s3`, `gcs`, the name of a package, or the path of a module beginning with `./`.', {
+      examples: ['memory', 'local', 'redis', 's3', 'gcs'],
+    }),
+    config: ADAPTER_CONFIG,
+    max_ttl: ttl('The longest this tier serves an entry after taking it in. Default: as long as the entry lives; 1m for memory above a shared tier.'),
+    default_ttl: ttl('Time to live where neither call nor policy gives one. Default: the default_ttl of `caching`.'),
+    budget: interval('How long an operation may go without progress. Default: 250ms for memory and redis, 1s for local, 5s for others.'),
+    max_payload_bytes: size("Larger payloads are not stored in this tier. Default: the backend's own limit."),
+    attempts: wholeNumber('Attempts for what the backend calls retryable, the first included.', 1, { default: 2 }),
+    max_records: wholeNumber('The most invalidations recorded for later while the tier cannot take them.', 1, { default: 100_000 }),
+  },
+  { required: ['backend'] },
+)
+
+/** A tier in a policy. */
+export const TIER_USE_SCHEMA: JsonSchema = {
+  ...map('How the policy uses this tier: false not at all, true written and read, or in detail.', {
+    write: {
+      ...choice('`through`: awaited. `around`: filled by promotion only.', ['through', 'around'], 'through'),
+      expected: '`through` or `around` (`back` and `demote` are not available in this version)',
+    },
+    ttl: ttl("Time to live in this tier, instead of the policy's."),
+    promote: flag('Whether a hit in a slower tier is copied here.', true),
+  }),
+  type: ['boolean', 'object'],
+  expected: 'true, false or a map of write, ttl and promote',
+}
+
+const POLICY_OWN: Readonly<Record<string, JsonSchema>> = {
+  ttl: ttl("Time to live; null for ever. Default: the tier's default_ttl, then that of `caching`."),
+  codec: choice('How values become bytes.', CODEC_NAMES, 'auto'),
+}
+
+export interface CachingSchemaOptions {
+  /** The tiers that policies may name; `undefined`: any name. */
+  readonly tiers?: readonly string[] | undefined
+  /** Codecs besides core's own. */
+  readonly codecs?: readonly string[] | undefined
+}
+
+/** The schema of what stands below `caching`. */
+export function cachingSchema({ tiers, codecs = [] }: CachingSchemaOptions = {}): JsonSchema {
+  const own = codecs.length === 0 ? POLICY_OWN : { ...POLICY_OWN, codec: choice('How values become bytes.', [...CODEC_NAMES, ...codecs], 'auto') }
+  const policy =
+    tiers === undefined
+      ? map('How one data type is cached, by tier name.', own, { additionalProperties: TIER_USE_SCHEMA })
+      : map('How one data type is cached, by tier name.', { ...Object.fromEntries(tiers.map((tier) => [tier, TIER_USE_SCHEMA])), ...own })
+  return map(
+    'The cache: its tiers, fastest first, and how each data type uses them.',
+    {
+      $schema: text('Where this schema is, for editors.'),
+      preset: choice('Settings to begin with; own keys override them.', PRESET_NAMES),
+      enabled: flag('false: nothing is read or stored, every getOrCompute computes.', true),
+      default_ttl: ttl('Time to live where neither call, policy nor tier gives one.', { default: '1h' }),
+      tiers: { type: 'object', minProperties: 1, expected: 'a map of at least one tier', description: 'By name, fastest first.', additionalProperties: TIER_SCHEMA },
+      policies: { type: 'object', description: "By name. A key uses the policy named like its first path segment, else `default`.", additionalProperties: policy },
+      telemetry: map('How the cache shows itself through OpenTelemetry.', {
+        tenant_attribute: flag("Adds `tenant` to the metrics' attributes: one time series per tenant.", false),
+        spans: choice('`parented`: a synchronous hit makes a span only under a recording parent. `all`: always.', ['parented', 'all'], 'parented'),
+      }),
+    },
+    { required: ['tiers'], patternProperties: { '^x-': {} } },
+  )
+}

@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, expect, test } from '@jest/globals'
+import { parseConfig } from '@thermocline/config'
+import { BUILT_IN } from '../src/adapters/built-in.js'
+import { cachingSchema, TIER_SCHEMA } from '../src/schema/caching.js'
+import { propertyNames } from '../src/schema/keywords.js'
+
+const PAGE = readFileSync(path.resolve(import.meta.dirname, '../../../docs/configuration.md'), 'utf8')
+const EXAMPLES = [...PAGE.matchAll(/```(?:yaml|json)\n([^]*?)```/g)].map(([, text]) => text ?? '')
+
+describe('the documentation', () => {
+  test('has examples', () => {
+    expect(EXAMPLES.length).toBeGreaterThan(5)
+  })
+
+  test.each(EXAMPLES.map((text, index) => [index + 1, text] as const))('example %i is a valid configuration', (_, text) => {
+    expect(Object.keys(parseConfig(text, { env: { REDIS_PASSWORD: 'x' } }).tiers).length).toBeGreaterThan(0)
+  })
+
+  test('names every key', () => {
+    const schemas = [cachingSchema(), TIER_SCHEMA, ...[...BUILT_IN.values()].map(({ configSchema }) => configSchema)]
+    for (const name of new Set(schemas.flatMap(propertyNames))) expect(PAGE).toContain(`\`${name}\``)
+  })
+})

@@ -1,0 +1,212 @@
+import { execFileSync } from 'node:child_process'
+import { describe, expect, test } from '@jest/globals'
+import { TieredCacheManager } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
+import { startChild, type Child } from './support/processes.js'
+import { Shelf, temporaryDirectory } from './support/shelf.js'
+
+const PROCESSES = 3
+
+/** What `du` says; a file that goes while it looks is no matter. */
+function occupied(basePath: string): number {
+  try {
+    return parseInt(execFileSync('du', ['-sb', basePath], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }), 10)
+  } catch (error) {
+    return parseInt((error as { stdout: string }).stdout, 10)
+  }
+}
+
+async function mostOccupied(basePath: string, children: readonly Child[]): Promise<number> {
+  let most = 0
+  let running = children.length
+  for (const child of children) void child.ended.then(() => running--)
+  while (running > 0) {
+    most = Math.max(most, occupied(basePath))
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  return Math.max(most, occupied(basePath))
+}
+
+interface Load {
+  readonly maxBytes: number
+  readonly sizes: readonly number[]
+  readonly lanes?: number
+  readonly tenants?: number
+  /** All processes write the same keys. */
+  readonly sharedKeys?: boolean
+}
+
+const MIXED = [100, 700_000, 5_000, 30_000, 1_200_000, 900, 250_000]
+const LOADS: readonly (readonly [name: string, load: Load])[] = [
+  ['entries of mixed sizes', { maxBytes: 20e6, sizes: MIXED }],
+  ['many writes at once in each process', { maxBytes: 20e6, sizes: [200_000, 40_000], lanes: 24 }],
+  ['the same keys from all sides', { maxBytes: 20e6, sizes: MIXED, sharedKeys: true }],
+  ['tiny entries', { maxBytes: 4e6, sizes: [200], lanes: 8 }],
+  ['tiny entries of many tenants', { maxBytes: 4e6, sizes: [200, 3000], lanes: 8, tenants: 1500 }],
+  ['entries that nearly fill it', { maxBytes: 2e6, sizes: [1_500_000, 400_000] }],
+]
+
+describe('the limit holds for all processes together, at every moment', () => {
+  test.each(LOADS)(
+    '%s',
+    async (_name, { maxBytes, sizes, lanes = 2, tenants, sharedKeys = false }) => {
+      const basePath = temporaryDirectory()
+      const children = Array.from({ length: PROCESSES }, (_, i) =>
+        startChild('fill', basePath, { maxBytes, sizes, lanes, tenants, name: sharedKeys ? 'key' : `p${i}`, keys: sharedKeys ? 97 : 1e9, ms: 2500 }),
+      )
+      const most = await mostOccupied(basePath, children)
+      const allowed = Math.max(1.05 * maxBytes, maxBytes + PROCESSES * (Math.max(...sizes) + 200))
+      for (const child of children) expect(child.output()).toMatch(/^wrote \d+\n$/)
+      const written = children.reduce((sum, child) => sum + Number(/\d+/.exec(child.output())), 0) * (sizes.reduce((a, b) => a + b) / sizes.length)
+      expect(written).toBeGreaterThan(maxBytes)
+      expect(most).toBeLessThanOrEqual(allowed)
+      expect(most).toBeGreaterThan(0.6 * maxBytes)
+    },
+    30_000,
+  )
+
+  test('what others delete around a scan is not taken off twice', async () => {
+    const basePath = temporaryDirectory()
+    const maxBytes = 2_000_000
+    const first = new Shelf({ basePath, maxBytes })
+    for (let i = 0; i < 60; i++) await first.put(`old-${i}`, Buffer.alloc(30_000))
+    const other = new Shelf({ basePath, maxBytes })
+    await other.put('other', 'x')
+    expect(await other.clear('old-')).toBe(60)
+    const fresh = new Shelf({ basePath, maxBytes })
+    await fresh.put('fresh', 'x')
+    for (let i = 0; i < 3; i++) await other.put(`tell-${i}`, Buffer.alloc(30_000))
+    for (let i = 0; i < 150; i++) {
+      await fresh.put(`new-${i}`, Buffer.alloc(30_000))
+      expect(occupied(basePath)).toBeLessThanOrEqual(1.05 * maxBytes)
+    }
+  })
+
+  test('it holds while many writes are in flight, also across a scan', async () => {
+    const maxBytes = 2_000_000
+    const shelf = new Shelf({ maxBytes })
+    for (let round = 0; round < 6; round++) {
+      await Promise.all(Array.from({ length: 40 }, (_, i) => shelf.put(`${round}-${i}`, Buffer.alloc(120_000))))
+      expect(occupied(shelf.basePath)).toBeLessThanOrEqual(1.05 * maxBytes)
+      expect(shelf.backend.stats().bytes).toBeGreaterThanOrEqual(occupied(shelf.basePath))
+    }
+  })
+
+  test('tenants that come and go in several processes leave no uncounted directories', async () => {
+    const basePath = temporaryDirectory()
+    const maxBytes = 1_000_000
+    const shelves = [1, 2].map(() => new Shelf({ basePath, maxBytes }))
+    for (let i = 0; i < 1500; i++) {
+      const shelf = shelves[i % 2] as Shelf
+      await shelf.put(`k${i}`, 'tiny', { tenant: `t${(i * 7) % 300}` })
+      if (i % 3 === 0) await (shelves[(i + 1) % 2] as Shelf).clear('', `t${(i * 7) % 300}`)
+      if (i % 50 === 0) expect(occupied(basePath)).toBeLessThanOrEqual(1.05 * maxBytes)
+    }
+    expect(occupied(basePath)).toBeLessThanOrEqual(1.05 * maxBytes)
+  })
+})
+
+describe('the least recently used goes first', () => {
+  const names = Array.from({ length: 10 }, (_, i) => `k${i}`)
+  const maxBytes = 32 * 1024 + 10 * 20_500
+
+  async function fill(shelf: Shelf): Promise<void> {
+    for (const name of names) await shelf.put(name, Buffer.alloc(20_000))
+  }
+  async function left(shelf: Shelf): Promise<string[]> {
+    const held: string[] = []
+    for (const name of names) if (await shelf.holds(name)) held.push(name)
+    return held
+  }
+  /** The order in which entries go when new ones need their room. */
+  async function orderOut(shelf: Shelf): Promise<string[]> {
+    for (let i = 0; i < names.length + 1; i++) await shelf.put(`new-${i}`, Buffer.alloc(20_000))
+    return shelf.evictions.map(({ key }) => key).filter((key) => names.includes(key))
+  }
+
+  test('in the order of writing, when nothing was read', async () => {
+    const shelf = new Shelf({ maxBytes })
+    await fill(shelf)
+    expect(await orderOut(shelf)).toEqual(names)
+    expect(new Set(shelf.evictions.map(({ reason }) => reason))).toEqual(new Set(['space']))
+  })
+
+  test.each(['the same process', 'a process that starts later'])('a get refreshes and a look does not, in %s', async (where) => {
+    const shelf = new Shelf({ maxBytes })
+    await fill(shelf)
+    for (const name of ['k3', 'k0']) await shelf.get(name)
+    for (const name of ['k1', 'k2']) {
+      await shelf.get(name, { touch: false })
+      await shelf.holds(name)
+    }
+    await shelf.keys()
+    const later = where === 'the same process' ? shelf : new Shelf({ basePath: shelf.basePath, maxBytes })
+    if (later !== shelf) await shelf.close()
+    expect(await orderOut(later)).toEqual(['k1', 'k2', 'k4', 'k5', 'k6', 'k7', 'k8', 'k9', 'k3', 'k0'])
+  })
+
+  test('what is over goes before what is used', async () => {
+    const shelf = new Shelf({ maxBytes })
+    await fill(shelf)
+    await shelf.put('k5', Buffer.alloc(20_000), { lifeMs: 1 })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect((await orderOut(shelf))[0]).toBe('k5')
+    expect(shelf.evictions[0]?.reason).toBe('expired')
+  })
+
+  test('writing down a use leaves a newer entry’s own instants alone', async () => {
+    const shelf = new Shelf({ maxBytes })
+    await shelf.put('k', 'first', { lifeMs: 60_000 })
+    await shelf.get('k')
+    const other = new Shelf({ basePath: shelf.basePath, maxBytes })
+    await other.put('k', 'second', { lifeMs: 3_600_000 })
+    const listed = async (): Promise<unknown[]> => {
+      const infos: unknown[] = []
+      for await (const { expiresAt } of other.backend.list({ tenant: 'acme' } as never, '', {})) infos.push(expiresAt)
+      return infos
+    }
+    const before = await listed()
+    await shelf.close()
+    expect(await listed()).toEqual(before)
+  })
+
+  test('verbs of the manager: gets count as uses, has, lookup, peek and list do not', async () => {
+    const basePath = temporaryDirectory()
+    const cache = new TieredCacheManager({ tiers: { warm: { backend: new FileSystemBackend({ basePath, maxBytes }) } }, logger: false })
+    const acme = cache.tenant('acme')
+    for (const name of names) await acme.set(name, Buffer.alloc(20_000))
+    await acme.get('k0')
+    await acme.getMany(['k1'])
+    await acme.getOrCompute('k2', () => 'computed')
+    await acme.has('k3')
+    await acme.lookup('k4')
+    acme.peek('k5')
+    for await (const { key } of acme.list()) expect(names).toContain(key)
+    const evicted: string[] = []
+    cache.on('evict', ({ key }) => evicted.push(key))
+    for (let i = 0; i < 7; i++) await acme.set(`new-${i}`, Buffer.alloc(20_000))
+    await cache.close()
+    expect(evicted.slice(0, 6)).toEqual(names.slice(3, 9))
+    expect(await left(new Shelf({ basePath }))).toEqual(expect.arrayContaining(['k0', 'k1', 'k2']))
+  })
+})
+
+describe('an entry that is larger than the limit', () => {
+  test('is refused quietly, and what was there under its key is gone', async () => {
+    const maxBytes = 200_000
+    const cache = new TieredCacheManager({ tiers: { warm: { backend: new FileSystemBackend({ basePath: temporaryDirectory(), maxBytes }) } }, logger: false })
+    const events: unknown[] = []
+    for (const name of ['error', 'degraded', 'evict'] as const) cache.on(name, (event) => events.push([name, event]))
+    const acme = cache.tenant('acme')
+    await acme.set('k', 'small')
+    await acme.set('other', 'small')
+    for (const size of [maxBytes - 32 * 1024 - 10, maxBytes, 10 * maxBytes]) {
+      await acme.set('k', Buffer.alloc(size))
+      expect(await acme.get('k')).toBeUndefined()
+      await acme.set('k', 'small')
+    }
+    expect(await acme.get('other')).toBe('small')
+    expect(events).toEqual([])
+    await cache.close()
+  })
+})

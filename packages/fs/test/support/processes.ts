@@ -1,0 +1,40 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach } from '@jest/globals'
+
+const SCRIPT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'child.mjs')
+let running: ChildProcess[] = []
+
+afterEach(() => {
+  for (const child of running) child.kill('SIGKILL')
+  running = []
+})
+
+export interface Child {
+  readonly process: ChildProcess
+  /** What it has printed so far. */
+  readonly output: () => string
+  /** Resolves with its exit code or signal, once it has ended and said everything. */
+  readonly ended: Promise<number | NodeJS.Signals | null>
+}
+
+/** Starts a process that does the work in the directory; see child.mjs for the works there are. */
+export function startChild(work: string, basePath: string, plan: Readonly<Record<string, unknown>> = {}, identity: { uid?: number; gid?: number } = {}): Child {
+  const child = spawn(process.execPath, [SCRIPT, JSON.stringify({ work, basePath, ...plan })], { stdio: ['ignore', 'pipe', 'pipe'], ...identity })
+  running.push(child)
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const ended = once(child, 'close').then(([code, signal]: (number | NodeJS.Signals | null)[]) => code ?? signal ?? null)
+  return { process: child, output: () => output, ended }
+}
+
+/** Resolves when the child has printed the word. */
+export async function saying(child: Child, word: string): Promise<void> {
+  while (!child.output().includes(word)) {
+    if (child.process.exitCode !== null || child.process.signalCode !== null) throw new Error(`the child ended without ${word}: ${child.output()}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}

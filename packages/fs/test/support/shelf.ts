@@ -1,0 +1,99 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach } from '@jest/globals'
+import { CacheEntry, NO_VALUE, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type Clock, type EvictionReason } from '@thermocline/core'
+import { FileSystemBackend, type FileSystemBackendOptions } from '@thermocline/fs'
+
+const HOUR_MS = 3_600_000
+let directories: string[] = []
+let shelves: Shelf[] = []
+
+afterEach(async () => {
+  await Promise.all(shelves.map((shelf) => shelf.close()))
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
+  shelves = []
+  directories = []
+})
+
+/** A directory that goes with the test. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'thermocline-'))
+  directories.push(directory)
+  return directory
+}
+
+export interface ShelfOptions extends Partial<FileSystemBackendOptions> {
+  readonly clock?: Clock
+}
+
+/** A backend as one manager uses it, for bytes only. */
+export class Shelf {
+  readonly backend: FileSystemBackend
+  readonly basePath: string
+  readonly clock: Clock
+  readonly reports: CacheError[] = []
+  readonly evictions: { readonly key: string; readonly reason: EvictionReason }[] = []
+  readonly #detach: () => void
+
+  constructor({ clock = systemClock, basePath = temporaryDirectory(), ...options }: ShelfOptions = {}) {
+    this.basePath = basePath
+    this.clock = clock
+    this.backend = new FileSystemBackend({ basePath, ...options })
+    this.#detach = this.backend.attach({
+      clock,
+      report: (error) => this.reports.push(error),
+      evicted: (_scope, key, _entry, reason) => this.evictions.push({ key, reason }),
+    })
+    shelves.push(this)
+  }
+
+  get root(): string {
+    return path.join(this.basePath, 'thermocline')
+  }
+
+  /** Where the entry's file is, for a key that is its own file name. */
+  fileOf(key: string, tenant = 'acme'): string {
+    return path.join(this.root, 'tenants', tenant, `${key}.tc`)
+  }
+
+  async put(key: string, bytes: Uint8Array | string, { tenant = 'acme', lifeMs = HOUR_MS, onlyIfAbsent = false } = {}): Promise<boolean> {
+    const createdAt = this.clock.now()
+    const keepUntil = createdAt + lifeMs
+    const entry = new CacheEntry(NO_VALUE, { codec: 'buffer', bytes: Buffer.from(bytes) }, { createdAt, expiresAt: keepUntil })
+    return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil })
+  }
+
+  async get(key: string, { tenant = 'acme', touch = true, want = 'payload' as 'head' | 'payload' } = {}): Promise<Buffer | undefined> {
+    const entry = await this.backend.get(scopeOf(tenant), validateKey(key), { want, touch })
+    return entry?.encoded === undefined ? undefined : Buffer.from(entry.encoded.bytes)
+  }
+
+  /** Whether it is there, without using it. */
+  async holds(key: string, tenant = 'acme'): Promise<boolean> {
+    return (await this.backend.get(scopeOf(tenant), validateKey(key), { want: 'head', touch: false })) !== undefined
+  }
+
+  async delete(key: string, tenant = 'acme'): Promise<number> {
+    return this.backend.delete(scopeOf(tenant), [validateKey(key)], {})
+  }
+
+  async clear(prefix = '', tenant = 'acme'): Promise<number> {
+    return this.backend.clear(scopeOf(tenant), prefix, {})
+  }
+
+  async keys(tenant = 'acme'): Promise<string[]> {
+    const keys: string[] = []
+    for await (const { key } of this.backend.list(scopeOf(tenant), '', {})) keys.push(key)
+    return keys.sort()
+  }
+
+  async close(): Promise<void> {
+    this.#detach()
+    await this.backend[Symbol.asyncDispose]()
+  }
+}
+
+export function scopeOf(tenant: string): TenantScope {
+  return new TenantScope(validateTenant(tenant))
+}

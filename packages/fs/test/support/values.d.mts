@@ -1,0 +1,2 @@
+export function wholeValue(number: number): Buffer
+export function isWhole(value: unknown): boolean

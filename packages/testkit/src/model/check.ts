@@ -1,0 +1,203 @@
+import fc from 'fast-check'
+import { CacheError, type TenantCache, type TieredCacheManager } from '@thermocline/core'
+import type { FakeClock } from '../fake-clock.js'
+import type { Fault, Faults } from '../faults.js'
+import { KEYS, programs, TENANTS, type Step } from './program.js'
+import { Reference, type Reading } from './reference.js'
+
+/** A manager to check, with the faults of each of its tiers, fastest first. */
+export interface ModelSubject {
+  readonly cache: TieredCacheManager
+  readonly clock: FakeClock
+  readonly faults: readonly Faults[]
+  readonly cleanUp: () => Promise<void>
+}
+
+export interface ModelOptions {
+  readonly create: () => Promise<ModelSubject>
+  readonly tiers: number
+  /** Whether programs contain faults. Without them every read is predicted exactly. */
+  readonly faults: boolean
+  readonly runs?: number | undefined
+  readonly seed?: number | undefined
+}
+
+const FAULTS: Readonly<Record<(Step & { kind: 'fault' })['fault'], Fault>> = {
+  hang: 'hang',
+  'hang-after': 'hang-after',
+  refuse: { fail: 'unavailable' },
+  fail: { fail: 'failed' },
+  'lose-answer': { failAfter: 'failed' },
+}
+const POLICY_TTL_MS = 3_600_000
+
+/**
+ * Drives random programs of verbs, faults and clock jumps against a manager and judges every answer by {@link Reference}.
+ * A program that breaks a promise is shrunk to a short one and printed with its seed.
+ *
+ * @throws Error with the shrunk program
+ */
+export async function checkModel(options: ModelOptions): Promise<void> {
+  const property = fc.asyncProperty(programs(options.tiers, options.faults), async (program) => {
+    const subject = await options.create()
+    try {
+      await new Run(subject, options.faults).execute(program)
+    } finally {
+      await subject.cleanUp()
+    }
+  })
+  await fc.assert(property, { numRuns: options.runs ?? 100, ...(options.seed === undefined ? {} : { seed: options.seed }), endOnFailure: false })
+}
+
+class Run {
+  readonly #subject: ModelSubject
+  readonly #faulty: boolean
+  readonly #reference = new Reference()
+  readonly #pending = new Set<Promise<void>>()
+  #begun = 0
+
+  constructor(subject: ModelSubject, faulty: boolean) {
+    this.#subject = subject
+    this.#faulty = faulty
+    // without faults nothing may fail, not even unseen
+    if (!faulty) subject.cache.on('error', ({ error }) => this.#reference.problems.push(`failed without a fault: ${error.message}`))
+  }
+
+  async execute(program: readonly Step[]): Promise<void> {
+    for (const step of program) {
+      await this.#step(step)
+      this.#judge()
+    }
+    await this.#finish()
+    this.#judge()
+  }
+
+  async #step(step: Step): Promise<void> {
+    const { clock, faults } = this.#subject
+    switch (step.kind) {
+      case 'pass':
+        return clock.advance(step.ms)
+      case 'fault':
+        return void faults[step.tier]?.inject(FAULTS[step.fault], ...step.operations)
+      case 'heal':
+        return void faults[step.tier]?.heal()
+      case 'release':
+        faults[step.tier]?.release()
+        return clock.settle()
+      case 'drop':
+        faults[step.tier]?.drop()
+        return clock.settle()
+      default: {
+        this.#begun++
+        const work = this.#verb(step).catch((error: unknown) => this.#objectTo(step, error))
+        const tracked: Promise<void> = work.finally(() => this.#pending.delete(tracked))
+        this.#pending.add(tracked)
+        if (step.wait) await this.#pass(tracked)
+      }
+    }
+  }
+
+  async #verb(step: Exclude<Step, { kind: 'pass' | 'fault' | 'heal' | 'release' | 'drop' }>): Promise<void> {
+    const { clock, cache } = this.#subject
+    const tenant = cache.tenant(step.tenant)
+    const reference = this.#reference
+    if (step.kind === 'clear') {
+      const resolved = reference.beginInvalidation((id) => id.startsWith(`${step.tenant}:${step.prefix}`))
+      await tenant.clear(step.prefix)
+      return resolved()
+    }
+    const id = `${step.tenant}:${step.key}`
+    switch (step.kind) {
+      case 'set': {
+        const { value, resolved } = reference.beginSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : clock.now() + step.ttl * 1000)
+        await tenant.set(step.key, value, { ttl: step.ttl })
+        return resolved()
+      }
+      case 'delete': {
+        const resolved = reference.beginInvalidation((other) => other === id)
+        await tenant.delete(step.key)
+        return resolved()
+      }
+      case 'getOrCompute': {
+        const reading = reference.beginRead(id, clock.now())
+        reference.endRead(reading, await tenant.getOrCompute(step.key, () => this.#compute(reading, step.computeMs)), step.kind)
+        return
+      }
+      default: {
+        const reading = reference.beginRead(id, clock.now())
+        // with no fault ever, and nothing else running from beginning to end, the answer is not only judged but known
+        const alone = !this.#faulty && this.#pending.size === 0 ? this.#begun : undefined
+        const known = reference.expected(id, clock.now())
+        const value = await read(tenant, step.kind, step.key)
+        reference.endRead(reading, value, step.kind)
+        if (alone === this.#begun && known !== undefined && value !== known.value) reference.problems.push(`${step.kind} of ${id} returned ${String(value)} instead of ${String(known.value)}`)
+      }
+    }
+  }
+
+  async #compute(starter: Reading, ms: number): Promise<number> {
+    const { clock } = this.#subject
+    const { value, ended } = this.#reference.beginCompute(starter)
+    if (ms > 0) await new Promise<void>((resolve) => void clock.schedule(ms, resolve))
+    ended(clock.now() + POLICY_TTL_MS)
+    return value
+  }
+
+  #objectTo(step: Step, error: unknown): void {
+    const said = error instanceof CacheError ? `${error.code}: ${error.message}` : String(error)
+    this.#reference.problems.push(`${step.kind} rejected with ${said}`)
+  }
+
+  /** Heals everything, lets what hangs land, and expects order: nothing owed, nothing in doubt, and every key judged again. */
+  async #finish(): Promise<void> {
+    const { cache, clock, faults } = this.#subject
+    for (const fault of faults) {
+      fault.heal()
+      fault.release()
+    }
+    await this.#pass(Promise.all(this.#pending).then(() => undefined))
+    for (let i = 0; i < 40 && (await this.#unsettled()); i++) {
+      for (const fault of faults) fault.release()
+      await clock.advance(5000)
+    }
+    if (await this.#unsettled()) this.#reference.problems.push(`not settled after 200 s: ${JSON.stringify((await cache.stats()).tiers)}`)
+    for (const tenant of TENANTS) {
+      for (const key of KEYS) {
+        const id = `${tenant}:${key}`
+        const reading = this.#reference.beginRead(id, clock.now())
+        const value = await cache.tenant(tenant).get(key)
+        this.#reference.endRead(reading, value, 'the last get')
+      }
+    }
+  }
+
+  async #unsettled(): Promise<boolean> {
+    const { tiers } = await this.#subject.cache.stats()
+    return Object.values(tiers).some(({ pendingInvalidations, keysInDoubt, state }) => pendingInvalidations > 0 || keysInDoubt > 0 || state !== 'ok')
+  }
+
+  async #pass(work: Promise<void>): Promise<void> {
+    const { clock } = this.#subject
+    let done = false
+    void work.then(() => (done = true))
+    await clock.settle()
+    for (let i = 0; !done; i++) {
+      if (i > 2000) throw new Error('a verb did not end within 100 s of fake time')
+      await clock.advance(50)
+    }
+  }
+
+  #judge(): void {
+    const { problems } = this.#reference
+    if (problems.length > 0) throw new Error(problems.join('\n'))
+  }
+}
+
+/** What the verb shows of the key. `has` shows no value: the same lookup tells which one it spoke of. */
+async function read(tenant: TenantCache, verb: 'get' | 'lookup' | 'has' | 'getMany', key: string): Promise<unknown> {
+  if (verb === 'get') return tenant.get(key)
+  if (verb === 'getMany') return (await tenant.getMany([key])).get(key)
+  if (verb === 'has' && !(await tenant.has(key))) return undefined
+  const found = await tenant.lookup(key)
+  return found.status === 'miss' ? undefined : found.value
+}

@@ -1,0 +1,129 @@
+/** One set, or the compute of one flight: where a value comes from. Values are unique, so a read tells its origin. */
+interface Origin {
+  readonly id: string
+  readonly value: number
+  /** When it began, in the order of all beginnings and ends. */
+  readonly beganAt: number
+  /** Epoch milliseconds; `Infinity`: never. Known once stored. */
+  expiresAt: number
+  /** For a compute: when it ended; a caller who joined it may receive its value at any time before. */
+  endedAt: number
+  /** For a compute: when the call that started its flight began. */
+  readonly flightBeganAt: number | undefined
+}
+
+interface Invalidation {
+  readonly covers: (id: string) => boolean
+  /** The origin it stores itself, for a set. */
+  readonly own: Origin | undefined
+  readonly calledAt: number
+  resolvedAt: number
+}
+
+/** A read under way. */
+export interface Reading {
+  readonly id: string
+  readonly calledAt: number
+  readonly clockAt: number
+}
+
+/**
+ * A plain model of the promises: no tiers, no lanes, only which values a read may return. It keeps every origin and every
+ * invalidation with the order in which they began and ended, and objects to a value that an invalidation should have
+ * ended, that has expired, that belongs to somebody else, or that nobody ever made.
+ */
+export class Reference {
+  readonly #origins = new Map<number, Origin>()
+  readonly #invalidations: Invalidation[] = []
+  readonly #running = new Map<string, Origin>()
+  readonly problems: string[] = []
+  #order = 0
+  #values = 0
+
+  beginSet(id: string, expiresAt: number): { value: number; resolved: () => void } {
+    const origin = this.#origin(id, expiresAt)
+    const invalidation = this.#invalidate((other) => other === id, origin)
+    return { value: origin.value, resolved: () => this.#resolve(invalidation) }
+  }
+
+  beginInvalidation(covers: (id: string) => boolean): () => void {
+    const invalidation = this.#invalidate(covers, undefined)
+    return () => this.#resolve(invalidation)
+  }
+
+  /**
+   * A compute function was called by the flight that `starter` began; at most one may run for a key since its last
+   * invalidation.
+   */
+  beginCompute(starter: Reading): { value: number; ended: (expiresAt: number) => void } {
+    const { id } = starter
+    const other = this.#running.get(id)
+    if (other !== undefined && !this.#invalidations.some(({ covers, resolvedAt }) => covers(id) && resolvedAt > (other.flightBeganAt ?? 0))) {
+      this.problems.push(`two computes of ${id} ran at once, and nothing had invalidated the first`)
+    }
+    const origin = this.#origin(id, Number.POSITIVE_INFINITY, starter.calledAt)
+    origin.endedAt = Number.POSITIVE_INFINITY
+    this.#running.set(id, origin)
+    return {
+      value: origin.value,
+      ended: (expiresAt) => {
+        origin.expiresAt = expiresAt
+        origin.endedAt = ++this.#order
+        if (this.#running.get(id) === origin) this.#running.delete(id)
+      },
+    }
+  }
+
+  beginRead(id: string, clockAt: number): Reading {
+    return { id, calledAt: ++this.#order, clockAt }
+  }
+
+  /** Judges what a read returned; `undefined` is a miss, which is always allowed here. */
+  endRead(reading: Reading, value: unknown, verb: string): void {
+    if (value === undefined) return
+    const origin = typeof value === 'number' ? this.#origins.get(value) : undefined
+    const where = `${verb} of ${reading.id} returned ${String(value)}`
+    if (origin === undefined) return void this.problems.push(`${where}, which nobody made`)
+    if (origin.id !== reading.id) return void this.problems.push(`${where}, which belongs to ${origin.id}`)
+    const flewMeanwhile = origin.endedAt > reading.calledAt && origin.endedAt > 0
+    if (origin.expiresAt <= reading.clockAt && !flewMeanwhile) this.problems.push(`${where}, which had expired`)
+    const ended = this.#invalidations.find(
+      ({ covers, own, calledAt, resolvedAt }) => own !== origin && covers(origin.id) && origin.beganAt < calledAt && resolvedAt < reading.calledAt,
+    )
+    if (ended !== undefined) this.problems.push(`${where}, although an invalidation called after it began had resolved before the read was called`)
+  }
+
+  /**
+   * What a read must return when nothing is running and nothing ever failed; `undefined` when that depends on what the
+   * manager did first of two things that were called at once.
+   */
+  expected(id: string, now: number): { readonly value: number | undefined } | undefined {
+    const invalidations = this.#invalidations.filter(({ covers }) => covers(id))
+    const last = invalidations.at(-1) // in the order of the calls
+    let stored = last?.own
+    for (const origin of this.#origins.values()) {
+      const { flightBeganAt } = origin
+      if (origin.id !== id || flightBeganAt === undefined || (last !== undefined && last.calledAt > flightBeganAt)) continue
+      // an invalidation that was under way when the flight began may have ended inside before it told its caller
+      if (invalidations.some(({ resolvedAt }) => resolvedAt > flightBeganAt)) return undefined
+      stored = origin
+    }
+    return { value: stored === undefined || stored.expiresAt <= now ? undefined : stored.value }
+  }
+
+  #origin(id: string, expiresAt: number, flightBeganAt?: number): Origin {
+    const origin = { id, value: ++this.#values, beganAt: ++this.#order, expiresAt, endedAt: 0, flightBeganAt }
+    this.#origins.set(origin.value, origin)
+    return origin
+  }
+
+  #invalidate(covers: (id: string) => boolean, own: Origin | undefined): Invalidation {
+    const invalidation = { covers, own, calledAt: ++this.#order, resolvedAt: Number.POSITIVE_INFINITY }
+    this.#invalidations.push(invalidation)
+    return invalidation
+  }
+
+  #resolve(invalidation: Invalidation): void {
+    invalidation.resolvedAt = ++this.#order
+  }
+}

@@ -1,0 +1,73 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { describe, test } from '@jest/globals'
+import { TieredCacheManager, type TierOptions } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
+import { MemoryBackend } from '@thermocline/memory'
+import { checkModel, FakeClock, Faults, type ModelSubject } from '@thermocline/testkit'
+
+type Make = (basePath: string) => Record<string, TierOptions>
+
+/** The tiers as they are used: memory answers at once, the disk can fail. */
+const STACKS: Readonly<Record<string, { readonly make: Make; readonly faultyFrom: number }>> = {
+  memory: { make: () => ({ hot: { backend: new MemoryBackend() } }), faultyFrom: 1 },
+  'memory that can fail': { make: () => ({ hot: { backend: new MemoryBackend() } }), faultyFrom: 0 },
+  fs: { make: (basePath) => ({ warm: { backend: new FileSystemBackend({ basePath }) } }), faultyFrom: 0 },
+  'memory and fs': {
+    make: (basePath) => ({ hot: { backend: new MemoryBackend(), maxTtl: null }, warm: { backend: new FileSystemBackend({ basePath }) } }),
+    faultyFrom: 1,
+  },
+  'two memories and fs': {
+    make: (basePath) => ({
+      hot: { backend: new MemoryBackend(), maxTtl: null },
+      warm: { backend: new MemoryBackend(), maxTtl: null },
+      cold: { backend: new FileSystemBackend({ basePath }) },
+    }),
+    faultyFrom: 1,
+  },
+}
+
+/** More runs, or one again: MODEL_RUNS=1000 MODEL_SEED=42 */
+const runs = Number(process.env.MODEL_RUNS ?? 60)
+const seed = process.env.MODEL_SEED === undefined ? undefined : Number(process.env.MODEL_SEED)
+
+/** Without faults a disk that is slow in real time must not seem to have outlived its budget in fake time. */
+const PATIENT = { budget: '1d' }
+
+async function create({ make, faultyFrom }: (typeof STACKS)[string], withFaults: boolean): Promise<ModelSubject> {
+  const basePath = await mkdtemp(path.join(os.tmpdir(), 'thermocline-model-'))
+  const clock = new FakeClock(Date.now())
+  const faults: Faults[] = []
+  const tiers = Object.entries(make(basePath)).map(([name, options], index): [string, TierOptions] => {
+    const fault = new Faults()
+    faults.push(fault)
+    return [name, { ...options, ...(withFaults ? {} : PATIENT), layers: index < faultyFrom ? [] : [fault.layer] }]
+  })
+  const cache = new TieredCacheManager({ tiers: Object.fromEntries(tiers), clock, logger: false })
+  return {
+    cache,
+    clock,
+    faults,
+    cleanUp: async () => {
+      for (const fault of faults) {
+        fault.heal()
+        fault.release()
+      }
+      const closing = cache.close()
+      await clock.advance(5000)
+      await closing
+      await rm(basePath, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
+    },
+  }
+}
+
+describe('random programs keep the promises', () => {
+  for (const [name, stack] of Object.entries(STACKS)) {
+    const tiers = Object.keys(stack.make(os.tmpdir())).length
+    test(`on ${name}, without faults every read is as predicted`, () => checkModel({ create: () => create(stack, false), tiers, faults: false, runs, seed }), 120_000)
+    if (stack.faultyFrom < tiers) {
+      test(`on ${name}, with faults nothing old comes back`, () => checkModel({ create: () => create(stack, true), tiers, faults: true, runs, seed }), 240_000)
+    }
+  }
+})
