@@ -6,7 +6,7 @@
  *   --quick          short slices, three rounds, small directories: to see that everything runs. Its figures mean nothing
  *   --dir <path>     where the disk cases work (a new directory in it, removed at the end). Default: the system's temporary one
  *   --docs           writes the tables of docs/performance.md from this run
- *   --from <file>    with --docs: from kept results instead of a run
+ *   --from <file>    writes those tables from kept results instead of a run (again for more files: a later one's cases win)
  *   --profile <path> every process leaves a CPU profile there
  *   --list           the names of the cases
  */
@@ -35,14 +35,14 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     dir: { type: 'string' },
     docs: { type: 'boolean', default: false },
-    from: { type: 'string' },
+    from: { type: 'string', multiple: true },
     profile: { type: 'string' },
     list: { type: 'boolean', default: false },
   },
 })
 
 if (options.list) console.log(cases.map((one) => one.name).join('\n'))
-else if (options.from !== undefined) writePage(JSON.parse(fs.readFileSync(options.from, 'utf8')), path.basename(options.from))
+else if (options.from !== undefined) writePage(merged(options.from), options.from.map((file) => path.basename(file)))
 else await main()
 
 async function main() {
@@ -61,7 +61,11 @@ async function main() {
   const results = { meta, cases: [] }
   try {
     for (const spec of chosen) {
-      const result = await runCase(spec, { rounds, quick: options.quick, root, execArgv, progress: showProgress(spec) })
+      const result = await runCase(spec, { rounds, quick: options.quick, root, execArgv, progress: showProgress(spec) }).catch((error) => {
+        console.error(`\n${spec.name} was not measured: ${error.message}`)
+        process.exitCode = 1
+      })
+      if (result === undefined) continue
       const { name, title, kind, baseline, against, columns, bars } = spec
       const one = { name, title, kind, baseline, against, columns, bars, ...result }
       results.cases.push(one)
@@ -79,7 +83,7 @@ async function main() {
   if (rows.length > 1) console.log(`\nBars${options.quick ? ' (a quick run: figures mean nothing)' : ''}\n${asText(rows)}`)
   if (options.quick) return
   const file = keep(results)
-  if (options.docs) writePage(results, file)
+  if (options.docs) writePage(results, [file])
   const missed = results.cases.flatMap(barsOf).filter((bar) => !bar.met)
   console.log(`\n${missed.length === 0 ? 'Every bar was met.' : `${missed.length} missed: ${missed.map((bar) => bar.what).join('; ')}`}\nRaw results: bench/results/${file}`)
 }
@@ -170,11 +174,17 @@ function keep(results) {
   return file
 }
 
-function writePage(results, file) {
-  const read = { ...results, cases: results.cases.map((one) => (one.about === undefined ? one : { ...one.about, contenders: one.contenders })) }
+/** Kept results as one; a case that is in several comes from the last. */
+function merged(files) {
+  const read = files.map((file) => JSON.parse(fs.readFileSync(file, 'utf8')))
+  const latest = new Map(read.flatMap(({ cases: kept }) => kept.map(({ about, contenders }) => [about.name, { ...about, contenders }])))
+  return { meta: read.at(-1).meta, cases: cases.flatMap((spec) => latest.get(spec.name) ?? []) }
+}
+
+function writePage(results, files) {
   const page = fs.readFileSync(PAGE, 'utf8')
   const begin = page.indexOf(BEGIN)
   const end = page.indexOf(END)
   if (begin < 0 || end < begin) throw new Error(`docs/performance.md must have the lines ${BEGIN} and ${END}`)
-  fs.writeFileSync(PAGE, `${page.slice(0, begin)}${BEGIN}\n\n${pageOf(read, file)}\n\n${page.slice(end)}`)
+  fs.writeFileSync(PAGE, `${page.slice(0, begin)}${BEGIN}\n\n${pageOf(results, files)}\n\n${page.slice(end)}`)
 }

@@ -60,6 +60,7 @@ function limitCase(width, atLeast) {
     warmUpSlices: 5,
     rounds: 8,
     watchDisk: true,
+    restMs: 6000,
     against: 'fs.promises write, rename and unlink of the oldest',
     width,
     contenders: { 'fs.promises': plain, thermocline },

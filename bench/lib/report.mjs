@@ -80,10 +80,10 @@ export function asMarkdown([head, ...rows]) {
 }
 
 /** The part of docs/performance.md that a run makes. */
-export function pageOf(results, file) {
+export function pageOf(results, files) {
   const { meta } = results
   const parts = [
-    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}. Raw results: \`bench/results/${file}\`.`,
+    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}. Raw results: ${files.map((file) => `\`bench/results/${file}\``).join(', ')}.`,
     asMarkdown(summaryRows(results)),
     '### Every contender',
     ...results.cases.map((one) => `**${one.title}** (\`${one.name}\`, ${one.rounds} rounds)\n\n${asMarkdown(rowsOf(one))}`),

@@ -12,11 +12,16 @@ const SKIPPED = new Set(['node_modules', 'dist', '.git', '.turbo', '.cache', '.t
 
 /** All text documents below a directory, in the order of their names. */
 export async function readDocuments(directory: string): Promise<Document[]> {
-  const entries = await readdir(directory, { withFileTypes: true, recursive: true })
-  const names = entries
-    .filter((entry) => entry.isFile() && TEXT_FILE.test(entry.name))
-    .map((entry) => path.relative(directory, path.join(entry.parentPath ?? entry.path, entry.name)))
-    .filter((name) => !name.split(path.sep).some((part) => SKIPPED.has(part)))
-    .sort()
-  return Promise.all(names.map(async (name) => ({ name, text: await readFile(path.join(directory, name), 'utf8') })))
+  const names = (await namesBelow(directory)).sort()
+  return Promise.all(names.map(async (name) => ({ name: path.relative(directory, name), text: await readFile(name, 'utf8') })))
+}
+
+async function namesBelow(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { withFileTypes: true })
+  const nested = entries.map((entry) => {
+    const name = path.join(directory, entry.name)
+    if (entry.isDirectory()) return SKIPPED.has(entry.name) ? [] : namesBelow(name)
+    return entry.isFile() && TEXT_FILE.test(entry.name) ? [name] : []
+  })
+  return (await Promise.all(nested)).flat()
 }

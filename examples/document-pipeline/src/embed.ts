@@ -1,13 +1,14 @@
 /** Names the embedding in cache keys: change it with the algorithm, and nothing old is found. */
 export const EMBEDDING_MODEL = 'local-projection-v1'
 
-const DIMENSIONS = 512
+const DIMENSIONS = 1024
 const WORD = /[\p{L}\p{N}]+/gu
 
 /**
- * A deterministic embedding that needs no download: words, pairs of neighbouring words and letter trigrams are each given a
+ * A deterministic embedding that needs no download: words, pairs of neighbouring words and groups of 3 to 5 letters are each given a
  * pseudo-random direction (random indexing: Kanerva et al., 2000), and their sum is normalised. Texts that share words and
- * stems point in similar directions. It costs some milliseconds a chunk, as a small model would.
+ * stems point in similar directions. It costs some milliseconds a chunk, as a
+ * small model would.
  */
 export function embed(text: string): Float32Array {
   const vector = new Float32Array(DIMENSIONS)
@@ -16,7 +17,7 @@ export function embed(text: string): Float32Array {
     addDirection(vector, word, 1 / Math.sqrt(1 + commonness(word)))
     const next = words[i + 1]
     if (next !== undefined) addDirection(vector, `${word} ${next}`, 0.5)
-    for (let at = 0; at + 3 <= word.length; at++) addDirection(vector, `#${word.slice(at, at + 3)}`, 0.2)
+    for (const size of [3, 4, 5]) for (let at = 0; at + size <= word.length; at++) addDirection(vector, `#${word.slice(at, at + size)}`, 0.15)
   })
   return normalize(vector)
 }

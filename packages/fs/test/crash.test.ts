@@ -2,8 +2,9 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { FakeClock } from '@thermocline/testkit'
+import { temporaryDirectory } from './support/afterwards.js'
 import { saying, startChild } from './support/processes.js'
-import { Shelf, temporaryDirectory } from './support/shelf.js'
+import { Shelf } from './support/shelf.js'
 import { isWhole, wholeValue } from './support/values.mjs'
 
 const ROUNDS = 12

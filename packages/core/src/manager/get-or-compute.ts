@@ -22,10 +22,11 @@ export interface FlightRequest {
   readonly metadata: Metadata | undefined
 }
 
-/** What a flight brought: the value, and the slot it was found in unless it was computed. */
+/** What a flight brought: the value, and unless it was computed where it was found and what it had cost. */
 interface Landing {
   readonly value: unknown
   readonly foundIn: Slot | undefined
+  readonly savedMicros: number
 }
 
 /** The long way of getOrCompute: joins the key's flight or starts it. Each caller counts one hit or one miss. */
@@ -80,7 +81,7 @@ async function land(engine: Engine, state: TenantState, request: FlightRequest, 
   const found = await walk(engine, state, key, plan, { want: 'value', use: true })
   if (found !== undefined) {
     promote(engine, state, key, plan, found, fence)
-    return { value: found.entry.value, foundIn: found.slot }
+    return { value: found.entry.value, foundIn: found.slot, savedMicros: found.entry.computeMicros }
   }
   signal.throwIfAborted()
   const wishes = new ComputeWishes(key, state.tenant, signal)
@@ -89,7 +90,7 @@ async function land(engine: Engine, state: TenantState, request: FlightRequest, 
   const ms = engine.clock.monotonic() - startedAt
   countCompute(engine, state, request, ms)
   if (!wishes.uncached && !fence.broken && !engine.closed) await store(engine, state, request, wishes, value, ms, fence)
-  return { value, foundIn: undefined }
+  return { value, foundIn: undefined, savedMicros: 0 }
 }
 
 /** Stores what was computed. A value the codec refuses is still the callers'; the failure is reported. */
@@ -111,13 +112,14 @@ async function store(engine: Engine, state: TenantState, request: FlightRequest,
   await fillEverywhere(engine, state, key, plan, taken, fence)
 }
 
-function countOutcome(engine: Engine, state: TenantState, { key, plan }: FlightRequest, { foundIn }: Landing): void {
+function countOutcome(engine: Engine, state: TenantState, { key, plan }: FlightRequest, { foundIn, savedMicros }: Landing): void {
   const policy = plan.policy.name
   if (foundIn === undefined) {
     count(state.counters.misses, plan.policy.index)
     if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy })
   } else {
     count(state.counters.hits, foundIn.cell)
+    count(state.counters.savedMicros, foundIn.cell, savedMicros)
     if (engine.events.wants('hit')) engine.events.emit('hit', { tenant: state.tenant, key, tier: foundIn.tier.name, policy })
   }
 }

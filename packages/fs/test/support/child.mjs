@@ -7,6 +7,8 @@ import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { wholeValue } from './values.mjs'
 
+/** What a header takes, about. */
+const FRAME_BYTES = 120
 const { work, basePath, maxBytes, ...plan } = JSON.parse(process.argv[2])
 const cache = new TieredCacheManager({
   tiers: { warm: { backend: new FileSystemBackend({ basePath, maxBytes }), budget: '30s' } },
@@ -26,19 +28,20 @@ const works = {
     process.stdout.write('ready\n')
     for (let number = plan.first; ; number++) await acme.set(`key-${number % plan.keys}`, wholeValue(number))
   },
-  /** Writes entries of mixed sizes for a while. */
+  /** Writes entries of mixed sizes, so many bytes in all. */
   async fill() {
-    const until = Date.now() + plan.ms
     let number = 0
+    let left = plan.bytes
     await inParallel(plan.lanes, async () => {
-      while (Date.now() < until) {
+      while (left > 0) {
         const n = number++
         const size = plan.sizes[n % plan.sizes.length]
+        left -= size + FRAME_BYTES
         const tenant = plan.tenants === undefined ? 'acme' : `tenant-${(n * 31) % plan.tenants}`
         await cache.tenant(tenant).set(`${plan.name}-${n % plan.keys}`, Buffer.alloc(size, n % 251))
       }
     })
-    process.stdout.write(`wrote ${number}\n`)
+    process.stdout.write('all written\n')
     await cache.close()
   },
   /** Writes a number of small entries. */

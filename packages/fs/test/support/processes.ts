@@ -2,15 +2,9 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach } from '@jest/globals'
+import { afterwards } from './afterwards.js'
 
 const SCRIPT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'child.mjs')
-let running: ChildProcess[] = []
-
-afterEach(() => {
-  for (const child of running) child.kill('SIGKILL')
-  running = []
-})
 
 export interface Child {
   readonly process: ChildProcess
@@ -23,7 +17,7 @@ export interface Child {
 /** Starts a process that does the work in the directory; see child.mjs for the works there are. */
 export function startChild(work: string, basePath: string, plan: Readonly<Record<string, unknown>> = {}, identity: { uid?: number; gid?: number } = {}): Child {
   const child = spawn(process.execPath, [SCRIPT, JSON.stringify({ work, basePath, ...plan })], { stdio: ['ignore', 'pipe', 'pipe'], ...identity })
-  running.push(child)
+  afterwards(() => child.kill('SIGKILL'))
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))

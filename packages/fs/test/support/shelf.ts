@@ -1,30 +1,19 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
-import { afterEach } from '@jest/globals'
 import { CacheEntry, NO_VALUE, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type Clock, type EvictionReason } from '@thermocline/core'
 import { FileSystemBackend, type FileSystemBackendOptions } from '@thermocline/fs'
+import { afterwards, temporaryDirectory } from './afterwards.js'
 
 const HOUR_MS = 3_600_000
-let directories: string[] = []
-let shelves: Shelf[] = []
-
-afterEach(async () => {
-  await Promise.all(shelves.map((shelf) => shelf.close()))
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
-  shelves = []
-  directories = []
-})
-
-/** A directory that goes with the test. */
-export function temporaryDirectory(): string {
-  const directory = mkdtempSync(path.join(os.tmpdir(), 'thermocline-'))
-  directories.push(directory)
-  return directory
-}
 
 export interface ShelfOptions extends Partial<FileSystemBackendOptions> {
   readonly clock?: Clock
+}
+
+export interface PutWishes {
+  readonly tenant?: string
+  readonly lifeMs?: number
+  readonly onlyIfAbsent?: boolean
+  readonly progress?: () => void
 }
 
 /** A backend as one manager uses it, for bytes only. */
@@ -45,7 +34,7 @@ export class Shelf {
       report: (error) => this.reports.push(error),
       evicted: (_scope, key, _entry, reason) => this.evictions.push({ key, reason }),
     })
-    shelves.push(this)
+    afterwards(() => this.close())
   }
 
   get root(): string {
@@ -57,11 +46,12 @@ export class Shelf {
     return path.join(this.root, 'tenants', tenant, `${key}.tc`)
   }
 
-  async put(key: string, bytes: Uint8Array | string, { tenant = 'acme', lifeMs = HOUR_MS, onlyIfAbsent = false } = {}): Promise<boolean> {
+  async put(key: string, bytes: Uint8Array | string, wishes: PutWishes = {}): Promise<boolean> {
+    const { tenant = 'acme', lifeMs = HOUR_MS, onlyIfAbsent = false, progress } = wishes
     const createdAt = this.clock.now()
     const keepUntil = createdAt + lifeMs
     const entry = new CacheEntry(NO_VALUE, { codec: 'buffer', bytes: Buffer.from(bytes) }, { createdAt, expiresAt: keepUntil })
-    return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil })
+    return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil, progress })
   }
 
   async get(key: string, { tenant = 'acme', touch = true, want = 'payload' as 'head' | 'payload' } = {}): Promise<Buffer | undefined> {
