@@ -29,7 +29,7 @@ import {
   type ValidKey,
 } from '@thermocline/core'
 import { fileTimeOf, keepUntilOf, readEntryFile, removeEntryFile, removeLeftover, type FileReading } from './entry-file.js'
-import { asFsError, codeOf, isMissing } from './errors.js'
+import { asFsError, codeOf, isMissing, isNotAFile } from './errors.js'
 import { closeFile, fsyncDirectory, writeNewFile } from './file-io.js'
 import { fileName, isEntryName, isTemporaryName, keyOfName, layoutOf, temporaryName, tenantDirectory, type Layout } from './layout.js'
 import { checkOptions, type CheckedOptions, type FileSystemBackendOptions } from './options.js'
@@ -44,6 +44,9 @@ const REMOVALS_AT_ONCE = 16
 /** What a limit leaves for one entry: directories and bookkeeping take the rest. */
 const OVERHEAD_BYTES = 32 * 1024
 const MARKER_TEXT = 'This directory belongs to a Thermocline cache (https://www.npmjs.com/package/@thermocline/fs). Its contents may be deleted at any time.\nlayout 1\n'
+
+/** What `link` says on FAT and some network mounts. There, of two promotions at the same moment the later one stays. */
+const NO_HARD_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
 
 let temporaryFiles = 0
 
@@ -160,6 +163,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       if (header?.key === key && header.tenant === scope.tenant && header.keepUntil > this.#clock.now()) deleted++
       options.progress?.()
     }
+    await this.#settleRemovals(this.#directoryOf(scope), 'delete')
     return deleted
   }
 
@@ -177,6 +181,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     }
     const names = (await this.#names(directory, 'clear')).filter(isEntryName)
     while (names.length > 0) await Promise.all(names.splice(0, REMOVALS_AT_ONCE).map(clearOne))
+    await this.#settleRemovals(directory, 'clear')
     await this.#removeIfEmpty(directory)
     return cleared
   }
@@ -241,10 +246,18 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
 
   async #makeDirectories(): Promise<void> {
     const { tmp, tenants, marker } = this.#layout
-    await Promise.all([tmp, tenants].map((directory) => fs.promises.mkdir(directory, { recursive: true })))
+    for (const directory of [tmp, tenants]) await this.#makeDirectory(directory)
     await fs.promises.writeFile(marker, MARKER_TEXT, { flag: 'wx' }).catch((error: unknown) => {
       if (codeOf(error) !== 'EEXIST') throw error
     })
+  }
+
+  /** Whether it was this process that made it: of several at once only one is told so. */
+  async #makeDirectory(directory: string): Promise<boolean> {
+    const first = await fs.promises.mkdir(directory, { recursive: true })
+    if (first === undefined) return false
+    if (this.#options.fsync) for (let made = directory; made.length >= first.length; made = path.dirname(made)) await fsyncDirectory(path.dirname(made))
+    return true
   }
 
   async #reserve(bytes: number, options: OperationOptions): Promise<boolean> {
@@ -294,7 +307,8 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
         await fs.promises.link(temporary, file)
         return true
       } catch (error) {
-        if (codeOf(error) !== 'EEXIST') throw error
+        const code = codeOf(error) ?? ''
+        if (code !== 'EEXIST' && !NO_HARD_LINKS.has(code)) throw error
         if (await this.#isPresent(file)) return false
         return rename(temporary, file) // what is there is over, or damaged
       }
@@ -311,7 +325,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       } catch (error) {
         if (!isMissing(error) || attempt === 3) throw error
         const directory = path.dirname(file)
-        const made = await makeDirectory(directory).catch((denied: unknown) => {
+        const made = await this.#makeDirectory(directory).catch((denied: unknown) => {
           throw asFsError(denied, 'put', undefined, true)
         })
         if (made) await this.#space?.directoryMade(directory)
@@ -339,6 +353,16 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       return removed
     } catch (error) {
       throw asFsError(error, operation, key)
+    }
+  }
+
+  /** What was deleted must not be back after power loss either. */
+  async #settleRemovals(directory: string, operation: string): Promise<void> {
+    if (!this.#options.fsync) return
+    try {
+      await fsyncDirectory(directory)
+    } catch (error) {
+      if (!isMissing(error) && !isNotAFile(error)) throw asFsError(error, operation, undefined)
     }
   }
 
@@ -420,11 +444,6 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       this.#space?.removed(bytes)
     }
   }
-}
-
-/** Whether it was this process that made it: of several at once only one is told so. */
-async function makeDirectory(directory: string): Promise<boolean> {
-  return (await fs.promises.mkdir(directory, { recursive: true })) !== undefined
 }
 
 async function rename(from: string, to: string): Promise<true> {

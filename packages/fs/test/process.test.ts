@@ -4,7 +4,7 @@ import { temporaryDirectory } from './support/afterwards.js'
 import { startChild } from './support/processes.js'
 import { Shelf } from './support/shelf.js'
 
-const MANY = 20_000
+const MANY = 12_000
 
 describe('the process', () => {
   test.each([[true, undefined], [false, undefined], [true, 1e6], [false, 1e6]])('exits by itself when closed: %s, with maxBytes: %s', async (close, maxBytes) => {

@@ -1,5 +1,6 @@
 import type { EpochMs } from '../clock/clock.js'
 import { CacheEntry, type EntryDetails, type Metadata } from '../contract/entry.js'
+import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { crc32 } from './crc32.js'
 
@@ -66,7 +67,11 @@ export type FrameReading<T> =
   | { readonly status: 'short'; readonly needed: number }
   | { readonly status: 'foreign' | 'corrupt'; readonly reason: string }
 
-/** Builds everything before the payload. The entry is guaranteed to have its encoded view. */
+/**
+ * Builds everything before the payload. The entry is guaranteed to have its encoded view.
+ *
+ * @throws CacheError `not-encodable` when tags and metadata are so long that no reader would accept the header
+ */
 export function encodeFrameHeader(tenant: string, key: ValidKey, entry: CacheEntry, keepUntil: EpochMs): Buffer {
   const encoded = entry.encoded
   if (encoded === undefined) throw new TypeError('a frame is made of an entry that has its bytes')
@@ -86,6 +91,9 @@ export function encodeFrameHeader(tenant: string, key: ValidKey, entry: CacheEnt
     for (const tag of details.tags ?? []) fields.text(Field.tag, tag)
     if (details.metadata !== undefined) fields.text(Field.metadata, JSON.stringify(details.metadata))
     if (details.fence !== undefined) fields.number(Field.fence, details.fence)
+  }
+  if (fields.length > MAX_FIELDS_BYTES) {
+    throw new CacheError('not-encodable', `the entry's tags and metadata make a header of ${fields.length} bytes, at most ${MAX_FIELDS_BYTES} fit`, { operation: 'encode', tenant, key })
   }
   return fields.finish()
 }
@@ -142,7 +150,12 @@ function readFields(fields: Buffer, payloadOffset: number): FrameReading<FrameHe
       case Field.staleAt: (details ??= {}).staleAt = reader.number(); break
       case Field.fence: (details ??= {}).fence = reader.number(); break
       case Field.tag: (details ??= {}).tags = tags ??= []; tags.push(reader.text()); break
-      case Field.metadata: (details ??= {}).metadata = parseMetadata(reader.text()); break
+      case Field.metadata: {
+        const metadata = parseMetadata(reader.text())
+        if (metadata === undefined) reader.broken = true
+        else (details ??= {}).metadata = metadata
+        break
+      }
       default:
         if (reader.critical) return { status: 'foreign', reason: `it needs field ${reader.id}, which is not known here` }
     }
@@ -157,13 +170,23 @@ function readFields(fields: Buffer, payloadOffset: number): FrameReading<FrameHe
   return { status: 'ok', value: { tenant, key, codec, createdAt, expiresAt, keepUntil, computeMicros, details, payloadBytes, payloadCrc, payloadOffset } }
 }
 
-function parseMetadata(text: string): Metadata {
-  return JSON.parse(text) as Metadata // under a checksum of ours
+/** A checksum that holds does not make the text ours: what does not parse is no metadata. */
+function parseMetadata(text: string): Metadata | undefined {
+  try {
+    return JSON.parse(text) as Metadata
+  } catch {
+    return undefined
+  }
 }
 
 class FieldWriter {
   #buffer = Buffer.allocUnsafe(512)
   #length = FRAME_PREAMBLE_BYTES
+
+  /** Bytes of fields so far. */
+  get length(): number {
+    return this.#length - FRAME_PREAMBLE_BYTES
+  }
 
   text(id: number, text: string): void {
     // 3 bytes a UTF-16 unit at most; then the exact length is known and written in front
@@ -184,7 +207,7 @@ class FieldWriter {
     buffer.fill(0, 0, FRAME_PREAMBLE_BYTES)
     buffer.set(FRAME_MAGIC, 0)
     buffer[4] = VERSION
-    buffer.writeUInt32LE(this.#length - FRAME_PREAMBLE_BYTES, 8)
+    buffer.writeUInt32LE(this.length, 8)
     buffer.writeUInt32LE(crc32(buffer.subarray(FRAME_PREAMBLE_BYTES, this.#length)), 12)
     return buffer.subarray(0, this.#length)
   }

@@ -187,22 +187,22 @@ class GuardedBackend extends WrappedBackend {
 
   override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {
     if (this.#breaker.isOpen('read')) throw this.#breaker.refusal('read')
-    return this.#observe('read', () => this.inner.get(scope, key, options))
+    return this.#observe('read', () => this.inner.get(scope, key, options), options)
   }
 
   override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
     if (this.#breaker.isOpen('write')) throw this.#breaker.refusal('write')
-    return this.#observe('write', () => this.inner.put(scope, key, entry, options), entry.encoded?.bytes.byteLength)
+    return this.#observe('write', () => this.inner.put(scope, key, entry, options), options, entry.encoded?.bytes.byteLength)
   }
 
   override delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Awaitable<number | undefined> {
     if (!this.#breaker.deletesPass) throw this.#breaker.refusal('write')
-    return this.#observe('write', () => this.inner.delete(scope, keys, options))
+    return this.#observe('write', () => this.inner.delete(scope, keys, options), options)
   }
 
   override clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined> {
     if (!this.#breaker.deletesPass) throw this.#breaker.refusal('write')
-    return this.#observe('write', () => this.inner.clear(scope, prefix, options))
+    return this.#observe('write', () => this.inner.clear(scope, prefix, options), options)
   }
 
   override async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
@@ -216,7 +216,7 @@ class GuardedBackend extends WrappedBackend {
     this.#breaker.succeeded('read')
   }
 
-  #observe<T>(circuit: Circuit, operation: () => Awaitable<T>, bytes = 0): Awaitable<T> {
+  #observe<T>(circuit: Circuit, operation: () => Awaitable<T>, options: OperationOptions, bytes = 0): Awaitable<T> {
     let result: Awaitable<T>
     try {
       result = operation()
@@ -234,7 +234,9 @@ class GuardedBackend extends WrappedBackend {
         return value
       },
       (error: unknown) => {
-        this.#breaker.failed(circuit, error, bytes)
+        // with less than the whole budget a timeout says nothing about the store
+        const hurried = options.budgetMs !== undefined && isCacheError(error) && error.code === 'timeout'
+        if (!hurried) this.#breaker.failed(circuit, error, bytes)
         throw error
       },
     )

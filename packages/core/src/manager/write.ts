@@ -111,9 +111,15 @@ export async function deleteEverywhere(engine: Engine, state: TenantState, key: 
   const end = state.invalidating(key)
   let deleted: boolean | undefined = false
   const lost: CacheError[] = []
+  // its place in every tier is taken now, so what is called later comes later everywhere
+  let slower: Promise<unknown> | undefined
+  const steps = concerned(plan).map((tier) => {
+    const outcome = tier.lanes.delete(state.scope, key, slower)
+    if (isPromise(outcome)) slower = outcome
+    return { tier, outcome }
+  })
   try {
-    for (const tier of concerned(plan)) {
-      const answer = tier.lanes.delete(state.scope, key)
+    for (const { tier, outcome: answer } of steps) {
       const outcome = isPromise(answer) ? await answer : answer
       if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'delete', tier, outcome, lost)
       if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
@@ -131,9 +137,15 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
   const end = state.invalidatingPrefix(prefix)
   let removed: number | undefined
   const lost: CacheError[] = []
+  let slower: Promise<unknown> | undefined
+  const steps = [...engine.tiers].reverse().map((tier) => {
+    const answer = tier.lanes.clear(state.scope, prefix, slower)
+    slower = answer
+    return { tier, answer }
+  })
   try {
-    for (const tier of [...engine.tiers].reverse()) {
-      const outcome = await tier.lanes.clear(state.scope, prefix)
+    for (const { tier, answer } of steps) {
+      const outcome = await answer
       if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
       else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
     }
@@ -160,11 +172,11 @@ export async function fillEverywhere(engine: Engine, state: TenantState, key: Va
       const entry = taken.entryFor(slot)
       step(slot.tier, slot.tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: slot.tier.keepUntil(entry, engine.clock.now()) }, fence))
     } else if (taken.ttlFor(slot) === 0) {
-      step(slot.tier, slot.tier.lanes.delete(state.scope, key, fence))
+      step(slot.tier, slot.tier.lanes.deleteUnlessBroken(state.scope, key, fence))
     }
   }
   // a tier that the call left out was not asked; what it may hold is older than what was just computed
-  for (const tier of plan.leftOut) step(tier, tier.lanes.delete(state.scope, key, fence))
+  for (const tier of plan.leftOut) step(tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence))
   await Promise.all(waits)
 }
 

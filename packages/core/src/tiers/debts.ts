@@ -1,6 +1,7 @@
 import type { InvalidationRecord, RecordLog } from '../contract/records.js'
+import { asCacheError, type CacheError } from '../errors/cache-error.js'
 import { TenantScope } from '../contract/scope.js'
-import { validateTenant, type ValidKey } from '../keys/key.js'
+import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
 
 interface TenantDebts {
   readonly scope: TenantScope
@@ -9,26 +10,29 @@ interface TenantDebts {
   readonly prefixes: Map<string, number>
 }
 
+export interface DebtsOptions {
+  readonly tier: string
+  readonly max: number
+  readonly log: RecordLog | undefined
+  /** Called when there is a first debt, or none any more. */
+  readonly onChange: () => void
+  /** Told when the log fails: the debt then holds in this process only. */
+  readonly report: (error: CacheError) => void
+}
+
 /**
  * What one tier owes: keys still to be deleted and prefixes still to be cleared. Bounded: a clear is one debt, however
  * much it covers. With a record log the debts survive the process.
  */
 export class Debts {
-  readonly #tier: string
-  readonly #max: number
-  readonly #log: RecordLog | undefined
+  readonly #options: DebtsOptions
   readonly #byTenant = new Map<string, TenantDebts>()
-  readonly #onChange: () => void
   #size = 0
   #owings = 0
 
-  /** @param onChange called when there is a first debt, or none any more */
-  constructor(tier: string, max: number, log: RecordLog | undefined, onChange: () => void) {
-    this.#onChange = onChange
-    this.#tier = tier
-    this.#max = max
-    this.#log = log
-    for (const record of log?.load() ?? []) if (record.tier === tier) this.#adopt(record)
+  constructor(options: DebtsOptions) {
+    this.#options = options
+    for (const record of options.log?.load() ?? []) if (record.tier === options.tier) this.#adopt(record)
   }
 
   get size(): number {
@@ -49,6 +53,10 @@ export class Debts {
     return this.#byTenant.get(scope.tenant)?.keys.has(key) === true
   }
 
+  owesClear(scope: TenantScope, prefix: string): boolean {
+    return this.#byTenant.get(scope.tenant)?.prefixes.has(prefix) === true
+  }
+
   coversByClear(scope: TenantScope, key: ValidKey): boolean {
     const prefixes = this.#byTenant.get(scope.tenant)?.prefixes
     if (prefixes !== undefined) for (const prefix of prefixes.keys()) if (key.startsWith(prefix)) return true
@@ -59,10 +67,10 @@ export class Debts {
   async oweKey(scope: TenantScope, key: ValidKey): Promise<boolean> {
     const known = this.#byTenant.get(scope.tenant)?.keys
     if (known?.has(key) === true) return this.#again(known, key)
-    if (this.#size >= this.#max) return false
+    if (this.#size >= this.#options.max) return false
     this.#of(scope).keys.set(key, ++this.#owings)
     this.#grow()
-    await this.#log?.add({ tier: this.#tier, tenant: scope.tenant, key })
+    await this.#record({ tier: this.#options.tier, tenant: scope.tenant, key })
     return true
   }
 
@@ -70,10 +78,10 @@ export class Debts {
   async oweClear(scope: TenantScope, prefix: string): Promise<boolean> {
     const known = this.#byTenant.get(scope.tenant)?.prefixes
     if (known?.has(prefix) === true) return this.#again(known, prefix)
-    if (this.#size >= this.#max) return false
+    if (this.#size >= this.#options.max) return false
     this.#of(scope).prefixes.set(prefix, ++this.#owings)
     this.#grow()
-    await this.#log?.add({ tier: this.#tier, tenant: scope.tenant, prefix })
+    await this.#record({ tier: this.#options.tier, tenant: scope.tenant, prefix })
     return true
   }
 
@@ -83,7 +91,7 @@ export class Debts {
     const debts = this.#byTenant.get(scope.tenant)
     if (debts === undefined || (debts.keys.get(key) ?? Number.POSITIVE_INFINITY) > calledAt) return
     debts.keys.delete(key)
-    this.#paid(debts, { tier: this.#tier, tenant: scope.tenant, key })
+    this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, key })
   }
 
   /** A clear of `prefix`, called at `calledAt`, was carried out; keys that `mayPay` holds back are still owed. */
@@ -93,7 +101,7 @@ export class Debts {
     for (const [owed, owedAt] of [...debts.prefixes]) {
       if (!owed.startsWith(prefix) || owedAt > calledAt) continue
       debts.prefixes.delete(owed)
-      this.#paid(debts, { tier: this.#tier, tenant: scope.tenant, prefix: owed })
+      this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, prefix: owed })
     }
     for (const key of [...debts.keys.keys()]) if (key.startsWith(prefix) && mayPay(key)) this.payKey(scope, key, calledAt)
   }
@@ -104,6 +112,14 @@ export class Debts {
 
   owedClears(): { scope: TenantScope; prefix: string }[] {
     return [...this.#byTenant.values()].flatMap(({ scope, prefixes }) => [...prefixes.keys()].map((prefix) => ({ scope, prefix })))
+  }
+
+  async #record(record: InvalidationRecord): Promise<void> {
+    try {
+      await this.#options.log?.add(record)
+    } catch (error) {
+      this.#options.report(asCacheError(error, { operation: 'record', tenant: record.tenant, key: record.key }))
+    }
   }
 
   #of(scope: TenantScope): TenantDebts {
@@ -122,20 +138,33 @@ export class Debts {
   }
 
   #grow(): void {
-    if (++this.#size === 1) this.#onChange()
+    if (++this.#size === 1) this.#options.onChange()
   }
 
   #paid(debts: TenantDebts, record: InvalidationRecord): void {
-    if (--this.#size === 0) this.#onChange()
+    if (--this.#size === 0) this.#options.onChange()
     if (debts.keys.size === 0 && debts.prefixes.size === 0) this.#byTenant.delete(record.tenant)
-    this.#log?.remove(record)
+    this.#options.log?.remove(record)
   }
 
+  /** Takes over what an earlier process owed; a record that makes no sense was not written by us. */
   #adopt(record: InvalidationRecord): void {
+    if (!isSound(record)) return
     const debts = this.#of(new TenantScope(validateTenant(record.tenant)))
     const before = debts.keys.size + debts.prefixes.size
     if (record.key !== undefined) debts.keys.set(record.key as ValidKey, 0)
     if (record.prefix !== undefined) debts.prefixes.set(record.prefix, 0)
     this.#size += debts.keys.size + debts.prefixes.size - before
+  }
+}
+
+function isSound(record: InvalidationRecord): boolean {
+  try {
+    validateTenant(record.tenant)
+    if (record.key !== undefined) validateKey(record.key)
+    else if (typeof record.prefix !== 'string') return false
+    return true
+  } catch {
+    return false
   }
 }

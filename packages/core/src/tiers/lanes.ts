@@ -22,8 +22,11 @@ import { FENCED, NotApplied } from './outcome.js'
  * lane: the key is *in doubt*, nothing else is started on it and the tier is not asked for it, until the operation has
  * really ended in the backend. A set or delete that cannot be carried out becomes a *debt*: the key is to be deleted, and
  * until that is confirmed the tier is not asked for it. Debts are paid when the doubt ends, when the breaker closes, and
- * with backoff. A clear waits for what was called before it under its prefix; what is called
- * later waits for the clear; and it is one debt if it fails.
+ * with backoff. A clear waits for what was called before it under its prefix; what is called later
+ * waits for the clear; and it is one debt if it fails.
+ *
+ * An invalidation of several tiers takes its place in all of them when it is called, and is carried out slowest tier
+ * first: `after` holds its place. That wait is not the tier's, so the budget begins when it is over.
  *
  * Rejected: a version number per key kept for ever (memory grows with the keys ever touched), and re-sending the
  * latest value when the doubt ends (the process may not hold it any more; a delete is always right for a cache).
@@ -48,24 +51,27 @@ export interface StoreOptions {
   readonly keepUntil: number
 }
 
-/** One step for a lane: what to run, and what its failure means. */
+/** One step for a lane. */
 interface Work<T> {
-  readonly operation: 'set' | 'fill' | 'delete'
+  readonly operation: string
   readonly run: (budgetMs: number | undefined) => Awaitable<T>
-  /** Checked at the moment of applying. */
-  readonly fence?: Fence | undefined
+  /** Looked at in the moment of applying; `true`: it is dropped. */
+  readonly isDropped?: (() => boolean) | undefined
+  /** Whether the key must be deleted later if this cannot be carried out: a set or delete that somebody called. */
+  readonly invalidates: boolean
+  /** In the order of debts, what success pays: everything owed until then. */
+  readonly pays: 'until-called' | 'until-run' | 'nothing'
 }
 
 interface Ticket {
   readonly work: Work<unknown>
-  /** In the order of debts; see {@link Debts.now}. */
+  /** See {@link Debts.now}. */
   readonly calledAt: number
-  readonly deadlineAt: number
-  /** Clears called before it that cover its key: they go first. */
-  readonly after: readonly Promise<unknown>[]
   /** Tells the caller; `outcome` has then resolved. */
   readonly settle: (outcome: unknown) => void
   readonly outcome: Promise<unknown>
+  /** When its budget ends; unknown while it waits for what goes first in other tiers or in a clear. */
+  deadlineAt: number | undefined
   cancelTimer: () => void
 }
 
@@ -88,6 +94,8 @@ interface RunningClear {
 const FIRST_PAYMENT_MS = 1000
 const LONGEST_PAYMENT_INTERVAL_MS = 60_000
 const PAYMENTS_AT_ONCE = 64
+/** With less of its budget left, an operation that had to wait is not started: it would blame a healthy store. */
+const LEAST_PART_OF_BUDGET = 0.25
 
 export class Lanes {
   readonly #options: LanesOptions
@@ -103,7 +111,7 @@ export class Lanes {
   constructor(options: LanesOptions) {
     this.#options = options
     this.#backend = options.backend
-    this.#debts = new Debts(options.tier, options.maxDebts, options.log, options.suspectsChanged)
+    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, onChange: options.suspectsChanged, report: options.report })
     if (this.#debts.size > 0) this.#schedulePayment()
   }
 
@@ -125,43 +133,57 @@ export class Lanes {
   /** Whether the tier may be asked for the key: nothing on it is in doubt or owed. */
   mayAsk(scope: TenantScope, key: ValidKey): boolean {
     if (!this.anySuspect) return true
-    return !this.#debts.covers(scope, key) && this.#lanes.get(laneId(scope, key))?.inDoubt !== true
+    return !this.#debts.covers(scope, key) && !this.#isInDoubt(scope, key)
   }
 
   /** Stores for a `set`: where that fails or is refused, the key is deleted instead. */
   set(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions): Awaitable<boolean | NotApplied> {
-    return this.#submit(scope, key, { operation: 'set', run: (budgetMs) => this.#putOrDelete(scope, key, entry, options, budgetMs) })
+    return this.#submit(scope, key, {
+      operation: 'set',
+      invalidates: true,
+      pays: 'until-called',
+      run: (budgetMs) => this.#putOrDelete(scope, key, entry, options, budgetMs),
+    })
   }
 
   /** Stores for a promotion or a compute: where that fails, nothing happens. */
   fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence): Awaitable<boolean | NotApplied> {
     return this.#submit(scope, key, {
       operation: 'fill',
-      fence,
+      invalidates: false,
+      pays: 'nothing',
+      isDropped: () => fence.broken || this.#debts.owesKey(scope, key),
       run: (budgetMs) => this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs }),
     })
   }
 
-  /** Deletes the key; with a fence, only if nothing came after the caller began. */
-  delete(scope: TenantScope, key: ValidKey, fence?: Fence): Awaitable<number | undefined | NotApplied> {
-    return this.#submit(scope, key, { operation: 'delete', fence, run: (budgetMs) => this.#backend.delete(scope, [key], { budgetMs }) })
+  /** Deletes the key, when `after` has resolved. */
+  delete(scope: TenantScope, key: ValidKey, after?: Promise<unknown>): Awaitable<number | undefined | NotApplied> {
+    const run = (budgetMs: number | undefined): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs })
+    return this.#submit(scope, key, { operation: 'delete', invalidates: true, pays: 'until-called', run }, after)
   }
 
-  /** Removes everything under the prefix, after what was called before and before what is called later. */
-  async clear(scope: TenantScope, prefix: string): Promise<number | undefined | NotApplied> {
-    const startedAt = this.#options.clock.now()
+  /** Deletes the key unless an invalidation has come since the fence was opened; a failure means nothing. */
+  deleteUnlessBroken(scope: TenantScope, key: ValidKey, fence: Fence): Awaitable<number | undefined | NotApplied> {
+    const run = (budgetMs: number | undefined): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs })
+    return this.#submit(scope, key, { operation: 'delete', invalidates: false, pays: 'nothing', isDropped: () => fence.broken, run })
+  }
+
+  /** Removes everything under the prefix, after what was called before and `after`, and before what is called later. */
+  async clear(scope: TenantScope, prefix: string, after?: Promise<unknown>): Promise<number | undefined | NotApplied> {
     const calledAt = this.#debts.now
     let end = (): void => undefined
     const clear: RunningClear = { scope, prefix, ended: new Promise((resolve) => (end = resolve)) }
     const under = [...this.#lanes.values()].filter((lane) => isUnder(lane, clear))
+    const before = under.flatMap(outcomesOf)
     this.#clears.push(clear)
     try {
-      await Promise.all(under.flatMap(outcomesOf))
+      await after
+      const budgetMs = await this.#waitFor(before)
       // what may still land after the clear is deleted when it has
-      for (const lane of under) if (lane.inDoubt) await this.#owe(lane)
-      const budgetMs = Math.max(1, this.#options.budgetMs - (this.#options.clock.now() - startedAt))
+      for (const lane of under) if (lane.inDoubt && !(await this.#owe(lane))) throw unrecordedDoubt(this.#backend.name, lane)
       const removed = await this.#backend.clear(scope, prefix, { budgetMs })
-      this.#debts.payPrefix(scope, prefix, calledAt, (key) => this.#lanes.get(laneId(scope, key))?.inDoubt !== true)
+      this.#debts.payPrefix(scope, prefix, calledAt, (key) => !this.#isInDoubt(scope, key))
       return removed
     } catch (thrown) {
       const error = asCacheError(thrown, { operation: 'clear', backend: this.#backend.name, tenant: scope.tenant })
@@ -193,11 +215,11 @@ export class Lanes {
     this.#paymentScheduled?.()
   }
 
-  #submit<T>(scope: TenantScope, key: ValidKey, work: Work<T>): Awaitable<T | NotApplied> {
-    const clear = this.#lanes.size === 0 && this.#clears.length === 0 && this.#debts.size === 0
-    if (!clear || !this.#backend.capabilities.synchronous) return this.#enqueue(scope, key, work)
+  #submit<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Awaitable<T | NotApplied> {
+    const pending = after !== undefined || this.#lanes.size > 0 || this.#clears.length > 0 || this.#debts.size > 0
+    if (pending || !this.#backend.capabilities.synchronous) return this.#enqueue(scope, key, work, after)
     // a synchronous tier with nothing pending: no lane, no promise
-    if (work.fence?.broken === true) return FENCED
+    if (work.isDropped?.() === true) return FENCED
     let result: Awaitable<T>
     try {
       result = work.run(undefined)
@@ -209,101 +231,105 @@ export class Lanes {
     return this.#enqueue(scope, key, { ...work, run: () => begun })
   }
 
-  #enqueue<T>(scope: TenantScope, key: ValidKey, work: Work<T>): Promise<T | NotApplied> {
+  #enqueue<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Promise<T | NotApplied> {
     let settle!: (outcome: T | NotApplied) => void // set by the constructor below
     const outcome = new Promise<T | NotApplied>((resolve) => (settle = resolve))
-    const ticket: Ticket = {
-      work,
-      calledAt: this.#debts.now,
-      deadlineAt: this.#options.clock.now() + this.#options.budgetMs,
-      after: this.#clears.filter((clear) => clear.scope.tenant === scope.tenant && key.startsWith(clear.prefix)).map(({ ended }) => ended),
-      settle: settle as (outcome: unknown) => void,
-      outcome,
-      cancelTimer: () => undefined,
-    }
-    this.#admit(this.#laneOf(scope, key), ticket)
+    const ticket: Ticket = { work, calledAt: this.#debts.now, settle: settle as (outcome: unknown) => void, outcome, deadlineAt: undefined, cancelTimer: () => undefined }
+    const lane = this.#laneOf(scope, key)
+    lane.queue.push(ticket)
+    const first: Promise<unknown>[] = this.#clears.filter((clear) => isUnder(lane, clear)).map(({ ended }) => ended)
+    if (after !== undefined) first.push(after)
+    if (first.length === 0) this.#admit(lane, ticket)
+    else void Promise.all(first).then(() => this.#admit(lane, ticket))
     return outcome
   }
 
+  /** Nothing in other tiers or clears goes first any more: the ticket's budget begins. */
   #admit(lane: Lane, ticket: Ticket): void {
-    if (lane.inDoubt) {
-      void this.#refuse(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
-    } else if (lane.running === undefined) {
-      void this.#run(lane, ticket)
-    } else {
-      lane.queue.push(ticket)
-      const left = ticket.deadlineAt - this.#options.clock.now()
-      ticket.cancelTimer = this.#options.clock.schedule(left, () => {
-        const place = lane.queue.indexOf(ticket)
-        if (place < 0) return
-        lane.queue.splice(place, 1)
-        void this.#refuse(lane, ticket, waitedTooLong(this.#backend.name, ticket.work.operation, lane))
-      })
-    }
+    ticket.deadlineAt = this.#options.clock.now() + this.#options.budgetMs
+    if (lane.inDoubt) return this.#withdraw(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
+    this.#startNext(lane)
+    if (!lane.queue.includes(ticket)) return
+    ticket.cancelTimer = this.#options.clock.schedule(this.#options.budgetMs, () => {
+      if (lane.queue.includes(ticket)) this.#withdraw(lane, ticket, waitedTooLong(this.#backend.name, ticket.work.operation, lane))
+    })
   }
 
-  async #run(lane: Lane, ticket: Ticket): Promise<void> {
+  /** Starts the first ticket unless something runs, is in doubt, or the ticket still has to wait. */
+  #startNext(lane: Lane): void {
+    if (lane.running !== undefined || lane.inDoubt) return
+    const ticket = lane.queue[0]
+    if (ticket === undefined) {
+      if (this.#lanes.get(lane.id) === lane) this.#lanes.delete(lane.id)
+      return
+    }
+    if (ticket.deadlineAt === undefined) return
+    lane.queue.shift()
+    ticket.cancelTimer()
+    void this.#run(lane, ticket, ticket.deadlineAt - this.#options.clock.now())
+  }
+
+  async #run(lane: Lane, ticket: Ticket, leftMs: number): Promise<void> {
     lane.running = ticket
     const { work } = ticket
     try {
-      if (ticket.after.length > 0) await Promise.all(ticket.after)
-      if (work.fence?.broken === true) ticket.settle(FENCED)
-      else if (this.#debts.coversByClear(lane.scope, lane.key)) ticket.settle(work.operation === 'fill' ? FENCED : new NotApplied('safe'))
-      else if (work.operation === 'fill' && this.#debts.owesKey(lane.scope, lane.key)) ticket.settle(FENCED)
+      if (work.isDropped?.() === true) ticket.settle(FENCED)
+      else if (this.#debts.coversByClear(lane.scope, lane.key)) ticket.settle(new NotApplied('safe', work.invalidates ? underOwedClear(this.#backend.name, work.operation, lane) : undefined))
+      else if (leftMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw waitedTooLong(this.#backend.name, work.operation, lane)
       else {
-        const left = Math.max(1, ticket.deadlineAt - this.#options.clock.now())
-        const value = await work.run(left < this.#options.budgetMs ? left : undefined)
-        // what was owed on the key before, a confirmed set or delete has done
-        if (work.operation !== 'fill') this.#debts.payKey(lane.scope, lane.key, ticket.calledAt)
+        const paysUntil = work.pays === 'until-run' ? this.#debts.now : ticket.calledAt
+        const value = await work.run(leftMs < this.#options.budgetMs ? leftMs : undefined)
+        if (work.pays !== 'nothing') this.#debts.payKey(lane.scope, lane.key, paysUntil)
         ticket.settle(value)
       }
     } catch (thrown) {
       const error = asCacheError(thrown, { operation: work.operation, backend: this.#backend.name, tenant: lane.scope.tenant, key: lane.key })
-      if (error.settled !== undefined) this.#doubt(lane, error.settled)
-      await this.#refuse(lane, ticket, error)
-      if (lane.inDoubt) return
+      const refused = this.#refuse(lane, ticket, error)
+      if (error.settled !== undefined) return this.#doubt(lane, error.settled)
+      await refused // the debt is on record before anything else happens on the key
     }
-    this.#next(lane)
+    lane.running = undefined
+    this.#startNext(lane)
   }
 
-  /** Tells the caller that its operation was not applied, after recording what it means for the key. */
-  async #refuse(lane: Lane, ticket: Ticket, error: CacheError): Promise<void> {
+  /** Takes a ticket out of the queue without having started it. */
+  #withdraw(lane: Lane, ticket: Ticket, error: CacheError): void {
+    lane.queue.splice(lane.queue.indexOf(ticket), 1)
     ticket.cancelTimer()
-    if (ticket.work.operation === 'fill' || ticket.work.fence !== undefined) return ticket.settle(new NotApplied('safe', error))
-    ticket.settle(new NotApplied((await this.#owe(lane)) ? 'safe' : 'lost', error))
+    void this.#refuse(lane, ticket, error)
+    this.#startNext(lane)
+  }
+
+  /** Tells the caller that its operation was not applied, after recording what that means for the key. */
+  async #refuse(lane: Lane, ticket: Ticket, error: CacheError): Promise<void> {
+    const safe = !ticket.work.invalidates || (await this.#owe(lane))
+    ticket.settle(new NotApplied(safe ? 'safe' : 'lost', error))
   }
 
   #doubt(lane: Lane, settled: Promise<unknown>): void {
     lane.inDoubt = true
     this.#doubts++
     this.#options.suspectsChanged()
-    for (const ticket of lane.queue.splice(0)) void this.#refuse(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
+    for (const ticket of lane.queue.filter(({ deadlineAt }) => deadlineAt !== undefined)) {
+      this.#withdraw(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
+    }
     void settled.then(() => {
       lane.inDoubt = false
+      lane.running = undefined
       this.#doubts--
       this.#options.suspectsChanged()
-      this.#next(lane)
-      if (this.#debts.owesKey(lane.scope, lane.key)) this.#pay(lane.scope, lane.key)
+      this.#startNext(lane)
+      void this.#pay(lane.scope, lane.key)
     })
   }
 
-  #next(lane: Lane): void {
-    const ticket = lane.queue.shift()
-    if (ticket !== undefined) {
-      ticket.cancelTimer()
-      void this.#run(lane, ticket)
-      return
-    }
-    lane.running = undefined
-    this.#lanes.delete(lane.id)
-  }
-
   #putOrDelete(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
+    const startedAt = this.#options.clock.now()
     const stored = this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs })
-    return stored === true ? true : this.#deleteUnlessStored(scope, key, stored, budgetMs)
+    return stored === true ? true : this.#deleteUnlessStored(scope, key, stored, startedAt + (budgetMs ?? this.#options.budgetMs))
   }
 
-  async #deleteUnlessStored(scope: TenantScope, key: ValidKey, stored: Awaitable<boolean>, budgetMs: number | undefined): Promise<boolean | NotApplied> {
+  async #deleteUnlessStored(scope: TenantScope, key: ValidKey, stored: Awaitable<boolean>, deadlineAt: number): Promise<boolean | NotApplied> {
     let failure: CacheError | undefined
     try {
       if (await stored) return true
@@ -311,14 +337,31 @@ export class Lanes {
       failure = asCacheError(thrown, { operation: 'set', backend: this.#backend.name, tenant: scope.tenant, key })
       if (failure.settled !== undefined) throw failure
     }
+    const budgetMs = deadlineAt - this.#options.clock.now()
+    if (failure !== undefined && budgetMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw failure
     try {
-      await this.#backend.delete(scope, [key], { budgetMs })
+      await this.#backend.delete(scope, [key], { budgetMs: Math.max(1, budgetMs) })
     } catch (thrown) {
       // the write's own failure tells more than the delete's, unless the delete may still land
       const error = asCacheError(thrown, { operation: 'delete', backend: this.#backend.name, tenant: scope.tenant, key })
       throw error.settled === undefined ? (failure ?? error) : error
     }
     return new NotApplied('safe', failure)
+  }
+
+  /** Waits for outcomes within the budget; returns what is left of it, if it is less than the whole. */
+  async #waitFor(outcomes: readonly Promise<unknown>[]): Promise<number | undefined> {
+    if (outcomes.length === 0) return undefined
+    const { clock, budgetMs } = this.#options
+    const startedAt = clock.now()
+    let cancel = (): void => undefined
+    const late = new Promise<'late'>((resolve) => (cancel = clock.schedule(budgetMs * (1 - LEAST_PART_OF_BUDGET), () => resolve('late'))))
+    const first = await Promise.race([Promise.all(outcomes), late])
+    cancel()
+    if (first === 'late') {
+      throw new CacheError('timeout', `clear on ${this.#backend.name} waited too long for operations called before it`, { operation: 'clear', backend: this.#backend.name })
+    }
+    return budgetMs - (clock.now() - startedAt)
   }
 
   async #owe(lane: Lane): Promise<boolean> {
@@ -348,15 +391,22 @@ export class Lanes {
     this.#schedulePayment()
   }
 
+  /** Deletes an owed key, unless a set has paid meanwhile. Success pays, failure leaves it owed. */
   async #pay(scope: TenantScope, key: ValidKey): Promise<void> {
-    if (this.#closed || this.#lanes.get(laneId(scope, key))?.inDoubt === true) return
-    await this.delete(scope, key) // success pays the debt, failure leaves it
+    const isDropped = (): boolean => this.#closed || !this.#debts.owesKey(scope, key)
+    if (isDropped() || this.#isInDoubt(scope, key)) return
+    const run = (budgetMs: number | undefined): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs })
+    await this.#enqueue(scope, key, { operation: 'delete', invalidates: false, pays: 'until-run', isDropped, run })
   }
 
   async #payClear(scope: TenantScope, prefix: string): Promise<void> {
-    if (this.#closed) return
+    if (this.#closed || !this.#debts.owesClear(scope, prefix)) return
     const outcome = await this.clear(scope, prefix)
-    if (outcome instanceof NotApplied && outcome.error !== undefined && outcome.error.code !== 'circuit-open') this.#options.report(outcome.error)
+    if (outcome instanceof NotApplied && outcome.error !== undefined) this.#options.report(outcome.error)
+  }
+
+  #isInDoubt(scope: TenantScope, key: ValidKey): boolean {
+    return this.#lanes.get(laneId(scope, key))?.inDoubt === true
   }
 
   #laneOf(scope: TenantScope, key: ValidKey): Lane {
@@ -384,20 +434,22 @@ function isUnder(lane: Lane, clear: RunningClear): boolean {
   return lane.scope.tenant === clear.scope.tenant && lane.key.startsWith(clear.prefix)
 }
 
+function aboutLane(code: 'in-doubt' | 'timeout', backend: string, operation: string, lane: Lane, why: string): CacheError {
+  return new CacheError(code, `${operation} on ${backend} was not started: ${why}`, { operation, backend, tenant: lane.scope.tenant, key: lane.key })
+}
+
 function inDoubt(backend: string, operation: string, lane: Lane): CacheError {
-  return new CacheError('in-doubt', `${operation} on ${backend} was not started: an earlier operation on the key has outlived its budget and may still land`, {
-    operation,
-    backend,
-    tenant: lane.scope.tenant,
-    key: lane.key,
-  })
+  return aboutLane('in-doubt', backend, operation, lane, 'an earlier operation on the key has outlived its budget and may still land')
+}
+
+function underOwedClear(backend: string, operation: string, lane: Lane): CacheError {
+  return aboutLane('in-doubt', backend, operation, lane, 'a clear that covers the key is still to be carried out')
 }
 
 function waitedTooLong(backend: string, operation: string, lane: Lane): CacheError {
-  return new CacheError('timeout', `${operation} on ${backend} waited for its whole budget behind earlier operations on the key`, {
-    operation,
-    backend,
-    tenant: lane.scope.tenant,
-    key: lane.key,
-  })
+  return aboutLane('timeout', backend, operation, lane, 'it waited for its budget behind earlier operations on the key')
+}
+
+function unrecordedDoubt(backend: string, lane: Lane): CacheError {
+  return aboutLane('in-doubt', backend, 'clear', lane, 'an operation on a key under it may still land, and no more can be recorded')
 }

@@ -54,8 +54,8 @@ export class Shelf {
     return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil, progress })
   }
 
-  async get(key: string, { tenant = 'acme', touch = true, want = 'payload' as 'head' | 'payload' } = {}): Promise<Buffer | undefined> {
-    const entry = await this.backend.get(scopeOf(tenant), validateKey(key), { want, touch })
+  async get(key: string, { tenant = 'acme', touch = true } = {}): Promise<Buffer | undefined> {
+    const entry = await this.backend.get(scopeOf(tenant), validateKey(key), { want: 'payload', touch })
     return entry?.encoded === undefined ? undefined : Buffer.from(entry.encoded.bytes)
   }
 

@@ -1,0 +1,236 @@
+import {
+  CacheError,
+  decodeFrameHeader,
+  encodeFrameHeader,
+  entryOfFrame,
+  payloadProblem,
+  positiveDurationMs,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type CancelTimer,
+  type Clock,
+  type Detach,
+  type Duration,
+  type FrameHeader,
+  type FrameReading,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type ValidKey,
+} from '@thermocline/core'
+import { ClassicLevel } from 'classic-level'
+import { levelFailure } from './level-failure.js'
+import { Turns } from './turns.js'
+
+export interface LevelOptions {
+  /** The directory of the database; created when missing. One process at a time may open it. */
+  readonly path: string
+  /** How often entries whose life is over are removed. Default `'1h'`. */
+  readonly sweepInterval?: Duration | undefined
+}
+
+/** An entry is two records, so that heads and listings read no payload. One batch writes both. */
+const HEAD = 'h:'
+const PAYLOAD = 'p:'
+const MAX_PAYLOAD_BYTES = 32 * 1024 ** 2
+
+/** Keeps entries in a LevelDB database. */
+export class LevelBackend implements CacheBackend {
+  readonly name = 'level'
+  readonly capabilities: BackendCapabilities = {
+    synchronous: false, // LevelDB answers with promises
+    shared: false, // it lets one process in
+    durable: true,
+    streams: false,
+    nativeExpiry: true, // by the sweep below
+    keeps: 'bytes',
+    maxPayloadBytes: MAX_PAYLOAD_BYTES,
+  }
+  readonly #db: ClassicLevel<string, Buffer>
+  readonly #sweepMs: number
+  readonly #hosts = new Set<BackendHost>()
+  readonly #turns = new Turns()
+  #clock: Clock = systemClock
+  #cancelSweep: CancelTimer = () => undefined
+  #closing: Promise<void> | undefined
+
+  /** Waits for nothing: LevelDB opens in the background, and each operation waits for it. */
+  constructor(options: LevelOptions) {
+    this.#sweepMs = positiveDurationMs(options.sweepInterval ?? '1h', 'sweepInterval')
+    this.#db = new ClassicLevel(options.path, { keyEncoding: 'utf8', valueEncoding: 'buffer' })
+  }
+
+  attach(host: BackendHost): Detach {
+    this.#hosts.add(host)
+    if (this.#hosts.size === 1) {
+      this.#clock = host.clock
+      this.#scheduleSweep()
+    }
+    return () => void this.#hosts.delete(host)
+  }
+
+  get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const about = { operation: 'get', tenant: scope.tenant, key }
+    return this.#attempt(about, async () => {
+      const name = nameOf(scope.tenant, key)
+      // one call reads from one snapshot: never the head of one put with the payload of another
+      const [head, payload] = await this.#db.getMany(options.want === 'head' ? [HEAD + name] : [HEAD + name, PAYLOAD + name])
+      if (head === undefined) return undefined
+      const found = options.want === 'head' ? readHead(head, name) : readWhole(head, payload, name)
+      if (found.status === 'ok') return entryOfFrame(found.value, payload)
+      this.#report(new CacheError(found.status, `get on level takes an entry for a miss: ${found.reason}`, { ...about, backend: this.name }))
+      if (found.status === 'corrupt') await this.#remove(name, head)
+      return undefined
+    })
+  }
+
+  put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+    return this.#attempt({ operation: 'put', tenant: scope.tenant, key }, async () => {
+      const payload = entry.encoded?.bytes
+      if (payload === undefined || payload.byteLength > MAX_PAYLOAD_BYTES) return false
+      const name = nameOf(scope.tenant, key)
+      const head = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
+      return this.#turns.take(name, async () => {
+        if (options.onlyIfAbsent && this.#isKept(await this.#db.get(HEAD + name), name)) return false
+        await this.#db.batch([
+          { type: 'put', key: HEAD + name, value: head },
+          { type: 'put', key: PAYLOAD + name, value: Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength) },
+        ])
+        return true
+      })
+    })
+  }
+
+  delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
+    return this.#attempt({ operation: 'delete', tenant: scope.tenant }, () => {
+      return this.#removeEach(keys.map((key) => nameOf(scope.tenant, key)), options)
+    })
+  }
+
+  clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number> {
+    return this.#attempt({ operation: 'clear', tenant: scope.tenant }, async () => {
+      const names: string[] = []
+      for await (const [name] of this.#heads(nameOf(scope.tenant, prefix), options)) names.push(name)
+      return this.#removeEach(names, options)
+    })
+  }
+
+  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    const steps = this.#heads(nameOf(scope.tenant, prefix), options)
+    for (;;) {
+      const step = await this.#attempt({ operation: 'list', tenant: scope.tenant }, () => steps.next())
+      if (step.done === true) return
+      const found = readHead(step.value[1], step.value[0])
+      if (found.status === 'ok') yield { key: found.value.key, size: step.value[1].byteLength + found.value.payloadBytes, expiresAt: found.value.keepUntil }
+    }
+  }
+
+  /** Unknown: LevelDB would have to scan. */
+  stats(): BackendStats {
+    return {}
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#hosts.size > 0) return
+    this.#cancelSweep()
+    await (this.#closing ??= this.#db.close())
+  }
+
+  /** Opens the database if that failed before, and makes a {@link CacheError} of whatever fails. */
+  async #attempt<T>(about: { operation: string; tenant?: string; key?: string }, work: () => Promise<T>): Promise<T> {
+    try {
+      if (this.#closing !== undefined) throw new CacheError('closed', `${about.operation} on level came after its end`, { ...about, backend: this.name })
+      await this.#db.open()
+      return await work()
+    } catch (error) {
+      throw levelFailure(error, { ...about, backend: this.name })
+    }
+  }
+
+  async *#heads(start: string, options: OperationOptions): AsyncGenerator<[name: string, head: Buffer], undefined> {
+    for await (const [at, head] of this.#db.iterator({ gte: HEAD + start, ...(options.signal === undefined ? {} : { signal: options.signal }) })) {
+      if (!at.startsWith(HEAD + start)) return
+      options.progress?.()
+      yield [at.slice(HEAD.length), head]
+    }
+  }
+
+  /** Removes entries one by one and counts those that could still be served. */
+  async #removeEach(names: readonly string[], options: OperationOptions): Promise<number> {
+    let count = 0
+    for (const name of names) {
+      if (this.#isKept(await this.#remove(name), name)) count++
+      options.progress?.()
+    }
+    return count
+  }
+
+  /** Removes what is under the name, or only the entry with this head. Returns the head of what it removed. */
+  #remove(name: string, only?: Buffer): Promise<Buffer | undefined> {
+    return this.#turns.take(name, async () => {
+      const head = await this.#db.get(HEAD + name)
+      if (head === undefined || only?.equals(head) === false) return undefined
+      await this.#db.batch([{ type: 'del', key: HEAD + name }, { type: 'del', key: PAYLOAD + name }])
+      return head
+    })
+  }
+
+  /** Whether it may be served, or is a newer release's and may be served there. */
+  #isKept(head: Buffer | undefined, name: string): boolean {
+    if (head === undefined) return false
+    const found = readHead(head, name)
+    return found.status === 'foreign' || (found.status === 'ok' && found.value.keepUntil > this.#clock.now())
+  }
+
+  #scheduleSweep(): void {
+    const sweep = (): void => {
+      void this.#attempt({ operation: 'sweep' }, () => this.#sweep()).catch((error: unknown) => this.#report(error)).then(() => this.#scheduleSweep())
+    }
+    this.#cancelSweep()
+    if (this.#closing === undefined) this.#cancelSweep = this.#clock.schedule(this.#sweepMs, sweep, { background: true })
+  }
+
+  async #sweep(): Promise<void> {
+    for await (const [name, head] of this.#heads('', {})) {
+      const found = readHead(head, name)
+      if (found.status !== 'ok' || found.value.keepUntil > this.#clock.now()) continue
+      if ((await this.#remove(name, head)) === undefined) continue
+      const scope = new TenantScope(validateTenant(found.value.tenant))
+      for (const host of this.#hosts) host.evicted(scope, validateKey(found.value.key), undefined, 'expired')
+    }
+  }
+
+  #report(error: CacheError): void {
+    for (const host of this.#hosts) host.report(error)
+  }
+}
+
+type HeadReading = Exclude<FrameReading<FrameHeader>, { status: 'short' }>
+
+/** Names hold no NUL, so no two pairs meet, and a prefix of the name is a prefix of the key. LevelDB takes any bytes: nothing to encode. */
+function nameOf(tenant: string, key: string): string {
+  return `${tenant}\0${key}`
+}
+
+function readHead(head: Buffer, name: string): HeadReading {
+  const found = decodeFrameHeader(head)
+  if (found.status === 'short') return { status: 'corrupt', reason: 'its header is cut short' }
+  if (found.status === 'ok' && nameOf(found.value.tenant, found.value.key) !== name) return { status: 'foreign', reason: 'it names another tenant or key' }
+  return found
+}
+
+function readWhole(head: Buffer, payload: Buffer | undefined, name: string): HeadReading {
+  const found = readHead(head, name)
+  if (found.status !== 'ok') return found
+  const reason = payload === undefined ? 'its payload is missing' : payloadProblem(found.value, payload)
+  return reason === undefined ? found : { status: 'corrupt', reason }
+}

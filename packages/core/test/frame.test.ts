@@ -1,0 +1,166 @@
+import { describe, expect, test } from '@jest/globals'
+import fc from 'fast-check'
+import zlib from 'node:zlib'
+import { CacheEntry, decodeFrameHeader, encodeFrameHeader, FRAME_PREAMBLE_BYTES, validateKey } from '@thermocline/core'
+import { tableCrc32 } from '../src/frame/crc32.js'
+import { CREATED_AT, field, frameOf, readFrame, reassemble, withFields } from './support/frames.js'
+
+const SMALL = frameOf({ tenant: 't', key: 'k', value: 'value', details: { tags: ['a'], metadata: { m: '1' } } })
+const name = (maxBytes: number): fc.Arbitrary<string> => fc.string({ unit: 'binary', minLength: 1, maxLength: 60 }).filter((text) => !text.includes('\0') && Buffer.byteLength(text) <= maxBytes)
+const instant = fc.integer({ min: 0, max: 2 ** 45 })
+const contents = fc.record({
+  tenant: name(128),
+  key: name(1024),
+  createdAt: instant,
+  lifeMs: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), instant),
+  computeMicros: fc.nat(),
+  value: fc.oneof(fc.string(), fc.jsonValue(), fc.uint8Array({ maxLength: 3000 })),
+  tags: fc.array(name(256), { minLength: 1, maxLength: 40 }),
+  metadata: fc.dictionary(name(60), fc.string({ unit: 'binary', maxLength: 1000 })),
+  staleAt: fc.option(instant, { nil: undefined }),
+  fence: fc.option(fc.nat(), { nil: undefined }),
+})
+
+/** Never an entry that was not written: none, or exactly the one that the whole frame holds. */
+function expectSameOrNone(damaged: Buffer, whole: Buffer): string {
+  const read = readFrame(damaged)
+  if ('none' in read) return read.none
+  expect(read).toEqual(readFrame(whole))
+  return 'same'
+}
+
+describe('a frame', () => {
+  test('gives back what was written, whatever the names, instants, tags and metadata', () => {
+    fc.assert(
+      fc.property(contents, ({ lifeMs, tags, metadata, staleAt, fence, ...content }) => {
+        const details = { tags, metadata, ...(staleAt === undefined ? {} : { staleAt }), ...(fence === undefined ? {} : { fence }) }
+        const expiresAt = content.createdAt + lifeMs
+        const read = readFrame(frameOf({ ...content, expiresAt, details }))
+        expect(read).toMatchObject({ content: { ...content, value: content.value ?? null, expiresAt, keepUntil: expiresAt } })
+        expect('content' in read && read.content.details).toEqual(details)
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  test('keeps when the stored copy ends beside when the entry ends', () => {
+    const frame = frameOf({ expiresAt: Number.POSITIVE_INFINITY, keepUntil: CREATED_AT + 5 })
+    expect(readFrame(frame)).toMatchObject({ content: { expiresAt: Number.POSITIVE_INFINITY, keepUntil: CREATED_AT + 5 } })
+  })
+
+  test('is made only of an entry that has its bytes', () => {
+    const head = CacheEntry.head({ createdAt: 0, expiresAt: 1 })
+    expect(() => encodeFrameHeader('t', validateKey('k'), head, 1)).toThrow(TypeError)
+  })
+
+  test('is refused when its header would be longer than a reader accepts', () => {
+    const tags = Array.from({ length: 5000 }, (_, i) => `${i}`.padStart(256, 'x'))
+    expect(() => frameOf({ details: { tags } })).toThrow(expect.objectContaining({ code: 'not-encodable' }))
+  })
+
+  test('tells from its beginning how much of it is needed', () => {
+    let given = 0
+    for (;;) {
+      const reading = decodeFrameHeader(SMALL.subarray(0, given))
+      if (reading.status === 'ok') break
+      if (reading.status !== 'short') throw new Error(reading.status)
+      expect(reading.needed).toBeGreaterThan(given)
+      given = reading.needed
+    }
+    expect(given).toBe(SMALL.length - 'value'.length)
+  })
+})
+
+describe('a damaged frame', () => {
+  test('cut anywhere is never an entry', () => {
+    for (let length = 0; length < SMALL.length; length++) expect(readFrame(SMALL.subarray(0, length))).toHaveProperty('none')
+  })
+
+  test('with more behind it is never an entry', () => {
+    expect(readFrame(Buffer.concat([SMALL, Buffer.of(0)]))).toEqual({ none: 'corrupt' })
+  })
+
+  test('with any one bit flipped is never another entry', () => {
+    const outcomes = new Set<string>()
+    for (let bit = 0; bit < SMALL.length * 8; bit++) {
+      const damaged = Buffer.from(SMALL)
+      damaged[bit >> 3]! ^= 1 << (bit & 7)
+      const outcome = expectSameOrNone(damaged, SMALL)
+      // the three bytes after the version carry nothing yet
+      expect(outcome === 'same').toBe(bit >> 3 >= 5 && bit >> 3 < 8)
+      outcomes.add(outcome)
+    }
+    expect([...outcomes].sort()).toEqual(['corrupt', 'foreign', 'same', 'short'])
+  })
+
+  test('with a bit flipped, a cut or a run overwritten somewhere in a large one is never another entry', () => {
+    const whole = frameOf({ value: Buffer.alloc(20_000, 'payload'), details: { metadata: { m: 'm'.repeat(3000) } } })
+    const at = fc.nat({ max: whole.length - 1 })
+    fc.assert(
+      fc.property(at, fc.nat({ max: 7 }), at, fc.uint8Array({ minLength: 1, maxLength: 64 }), (place, bit, length, run) => {
+        const flipped = Buffer.from(whole)
+        flipped[place]! ^= 1 << bit
+        expectSameOrNone(flipped, whole)
+        expectSameOrNone(whole.subarray(0, length), whole)
+        const overwritten = Buffer.from(whole)
+        overwritten.set(run.subarray(0, whole.length - place), place)
+        expectSameOrNone(overwritten, whole)
+      }),
+      { numRuns: 400 },
+    )
+  })
+
+  test('of random bytes, also behind the magic, never throws', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        readFrame(Buffer.from(bytes))
+        expect(readFrame(Buffer.concat([SMALL.subarray(0, 8), bytes]))).toHaveProperty('none')
+      }),
+    )
+  })
+
+  test('with fields that make no sense under a checksum that holds never throws', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => expect(readFrame(reassemble(SMALL, bytes))).toHaveProperty('none')), { numRuns: 300 })
+    fc.assert(fc.property(fc.integer({ min: 1, max: 13 }), fc.uint8Array({ maxLength: 12 }), (id, bytes) => void decodeFrameHeader(withFields(SMALL, field(id, bytes)))), { numRuns: 500 })
+    expect(readFrame(withFields(SMALL, field(11, '{"half":')))).toEqual({ none: 'corrupt' })
+    expect(readFrame(withFields(SMALL, field(4, 'short')))).toEqual({ none: 'corrupt' })
+    expect(readFrame(withFields(SMALL, Uint8Array.of(99)))).toEqual({ none: 'corrupt' })
+    expect(readFrame(withFields(SMALL, Uint8Array.of(99, 0xff, 0xff, 0xff, 0xff, 0x01)))).toEqual({ none: 'corrupt' })
+  })
+
+  test('that claims a header beyond all measure is corrupt, without waiting for it', () => {
+    const frame = Buffer.from(SMALL)
+    frame.writeUInt32LE((1 << 20) + 1, 8)
+    expect(decodeFrameHeader(frame.subarray(0, FRAME_PREAMBLE_BYTES))).toMatchObject({ status: 'corrupt' })
+    frame.writeUInt32LE(1 << 20, 8)
+    expect(decodeFrameHeader(frame.subarray(0, FRAME_PREAMBLE_BYTES))).toEqual({ status: 'short', needed: FRAME_PREAMBLE_BYTES + (1 << 20) })
+  })
+})
+
+describe('a frame of somebody else', () => {
+  test('of another version is foreign', () => {
+    for (const version of [0, 2, 255]) {
+      const frame = Buffer.from(SMALL)
+      frame[4] = version
+      expect(decodeFrameHeader(frame)).toEqual({ status: 'foreign', reason: expect.stringContaining(String(version)) })
+    }
+  })
+
+  test('without our magic is foreign, also when it is shorter than the magic', () => {
+    for (const text of ['x', '\x89TCX', 'PK\x03\x04', '{"json":true}']) expect(readFrame(Buffer.from(text, 'latin1'))).toEqual({ none: 'foreign' })
+    expect(readFrame(Buffer.of(0x89, 0x54))).toEqual({ none: 'short' })
+  })
+
+  test('is read past a field unknown here, unless the field is critical', () => {
+    for (const id of [14, 100, 127]) {
+      expect(readFrame(withFields(SMALL, field(id, 'x'.repeat(300))))).toEqual(readFrame(SMALL))
+      expect(readFrame(withFields(SMALL, field(id | 0x80, '')))).toEqual({ none: 'foreign' })
+    }
+  })
+})
+
+test('the table-driven CRC-32 is that of zlib', () => {
+  const { crc32 } = zlib as unknown as { crc32?: (bytes: Uint8Array) => number }
+  expect(tableCrc32(Buffer.from('123456789'))).toBe(0xcbf43926)
+  if (crc32 !== undefined) fc.assert(fc.property(fc.uint8Array({ maxLength: 500 }), (bytes) => tableCrc32(bytes) === crc32(bytes)))
+})
