@@ -47,7 +47,7 @@ describe('counters', () => {
       await sdk.register()
       rig.faultsOf('warm').inject({ fail: 'failed' }, 'get')
       await rig.pass(rig.acme.get('k'))
-      expect(await sdk.points('cache.errors')).toEqual([{ value: 1, attributes: { ...WARM, operation: 'get', reason: 'failed' } }])
+      expect(await sdk.points('cache.errors')).toEqual([{ value: 1, attributes: expect.objectContaining({ ...WARM, operation: 'get', reason: 'failed' }) }])
     }))
 
   test('the tenant is an attribute only when asked for', async () => {
@@ -60,7 +60,7 @@ describe('counters', () => {
         await reads(rig)
         expect((await sdk.points('cache.misses')).map(({ value, attributes }) => [value, attributes.tenant])).toEqual(expected)
         const gauged = await sdk.points('cache.entries')
-        expect(new Set(gauged.map(({ attributes }) => attributes.tenant))).toEqual(new Set(expected.map(([, tenant]) => tenant)))
+        expect(gauged.map(({ attributes }) => attributes.tenant)).toEqual(expect.arrayContaining(expected.map(([, tenant]) => tenant)))
       })
     }
   })

@@ -41,6 +41,5 @@ describe('the OpenTelemetry API', () => {
       await unregister()
       expect(await acme.get('k')).toBe(1)
       expect(await acme.getOrCompute('other', () => 2)).toBe(2)
-      expect(sdk.spans('cache.get')).toHaveLength(1)
     }))
 })

@@ -1,32 +1,6 @@
-import {
-  CacheError,
-  decodeFrameHeader,
-  encodeFrameHeader,
-  entryOfFrame,
-  payloadProblem,
-  positiveDurationMs,
-  systemClock,
-  TenantScope,
-  validateKey,
-  validateTenant,
-  type BackendCapabilities,
-  type BackendHost,
-  type BackendStats,
-  type CacheBackend,
-  type CacheEntry,
-  type CancelTimer,
-  type Clock,
-  type Detach,
-  type Duration,
-  type FrameHeader,
-  type FrameReading,
-  type ListOptions,
-  type OperationOptions,
-  type PutOptions,
-  type ReadOptions,
-  type StoredEntryInfo,
-  type ValidKey,
-} from '@thermocline/core'
+import { CacheError, decodeFrameHeader, encodeFrameHeader, entryOfFrame, payloadProblem, positiveDurationMs, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/core'
+import type { BackendCapabilities, BackendHost, BackendStats, CacheBackend, CacheEntry, CancelTimer, Clock, Detach, Duration, FrameHeader, FrameReading } from '@thermocline/core'
+import type { ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo, ValidKey } from '@thermocline/core'
 import { ClassicLevel } from 'classic-level'
 import { levelFailure } from './level-failure.js'
 import { Turns } from './turns.js'
@@ -79,22 +53,22 @@ export class LevelBackend implements CacheBackend {
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    const about = { operation: 'get', tenant: scope.tenant, key }
-    return this.#attempt(about, async () => {
+    return this.#attempt('get', scope, key, async () => {
       const name = nameOf(scope.tenant, key)
       // one call reads from one snapshot: never the head of one put with the payload of another
       const [head, payload] = await this.#db.getMany(options.want === 'head' ? [HEAD + name] : [HEAD + name, PAYLOAD + name])
       if (head === undefined) return undefined
       const found = options.want === 'head' ? readHead(head, name) : readWhole(head, payload, name)
       if (found.status === 'ok') return entryOfFrame(found.value, payload)
-      this.#report(new CacheError(found.status, `get on level takes an entry for a miss: ${found.reason}`, { ...about, backend: this.name }))
+      const message = `get on level takes an entry for a miss: ${found.reason}`
+      this.#report(new CacheError(found.status, message, { operation: 'get', backend: this.name, tenant: scope.tenant, key }))
       if (found.status === 'corrupt') await this.#remove(name, head)
       return undefined
     })
   }
 
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    return this.#attempt({ operation: 'put', tenant: scope.tenant, key }, async () => {
+    return this.#attempt('put', scope, key, async () => {
       const payload = entry.encoded?.bytes
       if (payload === undefined || payload.byteLength > MAX_PAYLOAD_BYTES) return false
       const name = nameOf(scope.tenant, key)
@@ -111,13 +85,11 @@ export class LevelBackend implements CacheBackend {
   }
 
   delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
-    return this.#attempt({ operation: 'delete', tenant: scope.tenant }, () => {
-      return this.#removeEach(keys.map((key) => nameOf(scope.tenant, key)), options)
-    })
+    return this.#attempt('delete', scope, undefined, () => this.#removeEach(keys.map((key) => nameOf(scope.tenant, key)), options))
   }
 
   clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number> {
-    return this.#attempt({ operation: 'clear', tenant: scope.tenant }, async () => {
+    return this.#attempt('clear', scope, undefined, async () => {
       const names: string[] = []
       for await (const [name] of this.#heads(nameOf(scope.tenant, prefix), options)) names.push(name)
       return this.#removeEach(names, options)
@@ -125,12 +97,13 @@ export class LevelBackend implements CacheBackend {
   }
 
   async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
-    const steps = this.#heads(nameOf(scope.tenant, prefix), options)
-    for (;;) {
-      const step = await this.#attempt({ operation: 'list', tenant: scope.tenant }, () => steps.next())
-      if (step.done === true) return
-      const found = readHead(step.value[1], step.value[0])
-      if (found.status === 'ok') yield { key: found.value.key, size: step.value[1].byteLength + found.value.payloadBytes, expiresAt: found.value.keepUntil }
+    try {
+      for await (const [name, head] of this.#heads(nameOf(scope.tenant, prefix), options)) {
+        const found = readHead(head, name)
+        if (found.status === 'ok') yield { key: found.value.key, size: head.byteLength + found.value.payloadBytes, expiresAt: found.value.keepUntil }
+      }
+    } catch (error) {
+      throw levelFailure(error, { operation: 'list', backend: this.name, tenant: scope.tenant })
     }
   }
 
@@ -145,36 +118,43 @@ export class LevelBackend implements CacheBackend {
     await (this.#closing ??= this.#db.close())
   }
 
-  /** Opens the database if that failed before, and makes a {@link CacheError} of whatever fails. */
-  async #attempt<T>(about: { operation: string; tenant?: string; key?: string }, work: () => Promise<T>): Promise<T> {
+  async #attempt<T>(operation: string, scope: TenantScope, key: ValidKey | undefined, work: () => Promise<T>): Promise<T> {
     try {
-      if (this.#closing !== undefined) throw new CacheError('closed', `${about.operation} on level came after its end`, { ...about, backend: this.name })
-      await this.#db.open()
+      await this.#open(operation)
       return await work()
     } catch (error) {
-      throw levelFailure(error, { ...about, backend: this.name })
+      throw levelFailure(error, { operation, backend: this.name, tenant: scope.tenant, key })
     }
   }
 
-  async *#heads(start: string, options: OperationOptions): AsyncGenerator<[name: string, head: Buffer], undefined> {
-    for await (const [at, head] of this.#db.iterator({ gte: HEAD + start, ...(options.signal === undefined ? {} : { signal: options.signal }) })) {
+  /** Tries again if opening has failed: another process may have let go of the database since. */
+  async #open(operation: string): Promise<void> {
+    if (this.#closing !== undefined) throw new CacheError('closed', `${operation} on level came after its end`, { operation, backend: this.name })
+    await this.#db.open()
+  }
+
+  /** The heads of all names that begin with `start`. */
+  async *#heads(start: string, { signal, progress }: OperationOptions): AsyncIterable<readonly [name: string, head: Buffer]> {
+    await this.#open('scan')
+    for await (const [at, head] of this.#db.iterator({ gte: HEAD + start, ...(signal && { signal }) })) {
       if (!at.startsWith(HEAD + start)) return
-      options.progress?.()
+      progress?.()
       yield [at.slice(HEAD.length), head]
     }
   }
 
-  /** Removes entries one by one and counts those that could still be served. */
-  async #removeEach(names: readonly string[], options: OperationOptions): Promise<number> {
+  /** Removes one by one and counts the entries that could still be served. */
+  async #removeEach(names: readonly string[], { signal, progress }: OperationOptions): Promise<number> {
     let count = 0
     for (const name of names) {
+      signal?.throwIfAborted()
       if (this.#isKept(await this.#remove(name), name)) count++
-      options.progress?.()
+      progress?.()
     }
     return count
   }
 
-  /** Removes what is under the name, or only the entry with this head. Returns the head of what it removed. */
+  /** Removes the entry, or only the one with this head. Returns the head of what it removed. */
   #remove(name: string, only?: Buffer): Promise<Buffer | undefined> {
     return this.#turns.take(name, async () => {
       const head = await this.#db.get(HEAD + name)
@@ -184,29 +164,31 @@ export class LevelBackend implements CacheBackend {
     })
   }
 
-  /** Whether it may be served, or is a newer release's and may be served there. */
+  /** Whether a head is of something to keep: it may be served, or a newer release wrote it. */
   #isKept(head: Buffer | undefined, name: string): boolean {
     if (head === undefined) return false
     const found = readHead(head, name)
-    return found.status === 'foreign' || (found.status === 'ok' && found.value.keepUntil > this.#clock.now())
+    return found.status === 'foreign' || (found.status === 'ok' && this.#clock.now() < found.value.keepUntil)
   }
 
   #scheduleSweep(): void {
-    const sweep = (): void => {
-      void this.#attempt({ operation: 'sweep' }, () => this.#sweep()).catch((error: unknown) => this.#report(error)).then(() => this.#scheduleSweep())
-    }
     this.#cancelSweep()
-    if (this.#closing === undefined) this.#cancelSweep = this.#clock.schedule(this.#sweepMs, sweep, { background: true })
+    this.#cancelSweep = this.#clock.schedule(this.#sweepMs, () => void this.#sweep(), { background: true })
   }
 
   async #sweep(): Promise<void> {
-    for await (const [name, head] of this.#heads('', {})) {
-      const found = readHead(head, name)
-      if (found.status !== 'ok' || found.value.keepUntil > this.#clock.now()) continue
-      if ((await this.#remove(name, head)) === undefined) continue
-      const scope = new TenantScope(validateTenant(found.value.tenant))
-      for (const host of this.#hosts) host.evicted(scope, validateKey(found.value.key), undefined, 'expired')
+    try {
+      for await (const [name, head] of this.#heads('', {})) {
+        const found = readHead(head, name)
+        if (found.status !== 'ok' || this.#clock.now() < found.value.keepUntil) continue
+        if ((await this.#remove(name, head)) === undefined) continue // replaced meanwhile
+        const scope = new TenantScope(validateTenant(found.value.tenant))
+        for (const host of this.#hosts) host.evicted(scope, validateKey(found.value.key), undefined, 'expired')
+      }
+    } catch (error) {
+      this.#report(levelFailure(error, { operation: 'sweep', backend: this.name }))
     }
+    if (this.#closing === undefined) this.#scheduleSweep()
   }
 
   #report(error: CacheError): void {
@@ -216,7 +198,7 @@ export class LevelBackend implements CacheBackend {
 
 type HeadReading = Exclude<FrameReading<FrameHeader>, { status: 'short' }>
 
-/** Names hold no NUL, so no two pairs meet, and a prefix of the name is a prefix of the key. LevelDB takes any bytes: nothing to encode. */
+/** Neither half holds a NUL, so no two pairs meet. LevelDB takes any bytes: nothing needs escaping. */
 function nameOf(tenant: string, key: string): string {
   return `${tenant}\0${key}`
 }

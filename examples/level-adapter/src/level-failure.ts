@@ -6,27 +6,14 @@ import { CacheError, isCacheError, type CacheErrorCode, type CacheErrorOptions }
  */
 export function levelFailure(error: unknown, options: CacheErrorOptions): CacheError {
   if (isCacheError(error)) return error
-  const reason = rootOf(error)
-  return new CacheError(codeOf(reason), `${options.operation} on level failed: ${String(reason.message)}`, { ...options, cause: error })
+  const given = error as { readonly code?: string; readonly message?: string; readonly cause?: { readonly message?: string } }
+  const reason = given.cause?.message ?? given.message ?? String(error) // why a database did not open is in the cause
+  return new CacheError(codeOf(given.code, reason), `${options.operation} on level failed: ${reason}`, { ...options, cause: error })
 }
 
-function codeOf(reason: LevelError): CacheErrorCode {
-  const message = String(reason.message)
-  if (reason.code === 'LEVEL_LOCKED' || reason.code === 'LEVEL_DATABASE_NOT_OPEN') return 'unavailable'
-  if (/no space left|quota exceeded/i.test(message)) return 'storage-full'
-  if (/read-only file system/i.test(message)) return 'read-only'
+function codeOf(code: string | undefined, reason: string): CacheErrorCode {
+  if (code === 'LEVEL_DATABASE_NOT_OPEN') return 'unavailable'
+  if (/no space left|quota exceeded/i.test(reason)) return 'storage-full'
+  if (/read-only file system/i.test(reason)) return 'read-only'
   return 'failed'
-}
-
-interface LevelError {
-  readonly code?: unknown
-  readonly message?: unknown
-  readonly cause?: unknown
-}
-
-/** Why a database did not open stands in the cause of what its operations say. */
-function rootOf(error: unknown): LevelError {
-  if (typeof error !== 'object' || error === null) return { message: error }
-  const { cause } = error as LevelError
-  return typeof cause === 'object' && cause !== null ? cause : error
 }

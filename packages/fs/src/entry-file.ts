@@ -31,7 +31,7 @@ export async function readEntryFile(path: string, want: 'head' | 'payload', opti
   const header = reading.value
   if (want === 'head') {
     const claimed = header.payloadOffset + header.payloadBytes
-    if (bytes.length < FIRST_READ && bytes.length !== claimed) return { status: 'corrupt', reason: `it has ${bytes.length} bytes instead of ${claimed}` }
+    if (bytes.length !== Math.min(claimed, FIRST_READ)) return { status: 'corrupt', reason: `it does not have the ${claimed} bytes that its header claims` }
     return { status: 'ok', header, payload: undefined, bytes: claimed }
   }
   const payload = bytes.subarray(header.payloadOffset)

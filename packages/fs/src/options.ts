@@ -11,7 +11,7 @@ export interface FileSystemBackendOptions {
   readonly maxBytes?: number | undefined
   /** How often expired entries and leftovers of crashed writes are removed. Default `'1h'`. */
   readonly cleanupInterval?: Duration | undefined
-  /** Whether a write is on the disk, not only in the operating system, before it counts: survives power loss. Default false. */
+  /** Whether a write or delete is on the disk, not only in the operating system, before it counts: survives power loss. Default false. */
   readonly fsync?: boolean | undefined
 }
 

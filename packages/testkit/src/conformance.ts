@@ -308,7 +308,7 @@ class Bench {
   readonly scope = acme()
   readonly failures: CacheError[] = []
   readonly clock: Clock = systemClock
-  readonly now = Date.now()
+  readonly now = this.clock.now()
   readonly host: BackendHost = { clock: this.clock, evicted: () => undefined, report: (error) => this.failures.push(error) }
   readonly #codecs = new CodecTable()
   readonly #detach: () => void

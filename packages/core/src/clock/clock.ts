@@ -63,7 +63,8 @@ export function completeClock(given: Pick<Clock, 'now'> & Partial<Clock>): Clock
   return {
     now,
     recent: given.recent === undefined ? now : () => (given as Clock).recent(),
-    monotonic: given.monotonic === undefined ? now : () => (given as Clock).monotonic(),
+    // timers and what is measured against them must be of one clock: with the system's timers, the system's
+    monotonic: given.monotonic === undefined ? (given.schedule === undefined ? systemClock.monotonic : now) : () => (given as Clock).monotonic(),
     schedule: (ms, callback, options) => (given.schedule === undefined ? systemClock : (given as Clock)).schedule(ms, callback, options),
     afterPendingIo: (callback) => (given.afterPendingIo === undefined ? systemClock : (given as Clock)).afterPendingIo(callback),
   }

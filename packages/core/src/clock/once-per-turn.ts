@@ -21,7 +21,7 @@ export function oncePerTurn<T>(read: () => T, mayKeep: () => boolean = () => tru
       uses = USES
       if (!forgetting) {
         forgetting = true
-        setImmediate(forget).unref()
+        setImmediate(forget) // not unref'd: an idle loop would sleep before running it, and the value would outlive the turn
       }
     }
     return kept

@@ -1,3 +1,5 @@
+import { types } from 'node:util'
+
 const MAX_DEPTH = 64
 const FEW = 8
 
@@ -23,7 +25,7 @@ class Walk {
         return Number.isFinite(value) && !Object.is(value, -0)
       case 'object':
         if (value === null) return true
-        if (depth > MAX_DEPTH || !this.#firstMeeting(value)) return false
+        if (depth > MAX_DEPTH || types.isProxy(value) || !this.#firstMeeting(value)) return false
         return Array.isArray(value) ? this.#exactArray(value, depth) : this.#exactObject(value, depth)
       default:
         return false
@@ -31,7 +33,8 @@ class Walk {
   }
 
   #exactArray(array: readonly unknown[], depth: number): boolean {
-    for (const item of array) {
+    for (let i = 0; i < array.length; i++) {
+      const item = array[i]
       // the common case, numbers, without a call; a hole reads as undefined and fails below
       if (typeof item === 'number' ? !Number.isFinite(item) || Object.is(item, -0) : !this.exact(item, depth + 1)) return false
     }
@@ -43,7 +46,7 @@ class Walk {
     // plain objects of any realm: their prototype is a root
     if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return false
     if (prototype !== null && !Object.hasOwn(prototype, 'hasOwnProperty')) return false
-    if (Object.prototype.toString.call(object) !== '[object Object]' || hasToJson(object)) return false
+    if (isExotic(object) || hasToJson(object)) return false
     for (const name of Object.keys(object)) {
       if (!this.exact((object as Record<string, unknown>)[name], depth + 1)) return false
     }
@@ -59,6 +62,14 @@ class Walk {
     const before = this.#met.size
     return this.#met.add(object).size > before
   }
+}
+
+/** Objects whose contents are not their properties, whatever their prototype was set to. */
+function isExotic(object: object): boolean {
+  return (
+    Object.prototype.toString.call(object) !== '[object Object]' || types.isMap(object) || types.isSet(object) ||
+    types.isAnyArrayBuffer(object) || ArrayBuffer.isView(object) || types.isDate(object) || types.isRegExp(object) || types.isNativeError(object) || types.isBoxedPrimitive(object)
+  )
 }
 
 function hasToJson(object: object): boolean {

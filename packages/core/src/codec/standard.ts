@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import type { EncodedPayload } from '../contract/entry.js'
@@ -52,8 +53,11 @@ export type CodecName = 'auto' | 'bytes' | 'buffer' | 'utf8' | 'json' | 'v8'
 export class CodecTable {
   readonly #byId = new Map<string, Codec>()
 
+  /** @throws TypeError when one of them is no codec or has the id of another */
   constructor(custom: readonly Codec[] = []) {
-    for (const codec of [...BUILT_IN, ...custom]) this.#byId.set(codec.id, codec)
+    for (const codec of BUILT_IN) this.#byId.set(codec.id, codec)
+    if (!Array.isArray(custom)) throw new TypeError(`codecs must be an array of { id, encode, decode }, not ${kindOf(custom)}`)
+    custom.forEach((codec, at) => this.resolve(codec as Codec, `codecs[${at}]`))
   }
 
   /**
@@ -68,7 +72,7 @@ export class CodecTable {
       if (codec !== undefined) return codec
       throw new TypeError(`${option} must be auto, ${[...this.#byId.keys()].join(', ')} or a Codec, not ${kindOf(wanted)}`)
     }
-    if (typeof wanted !== 'object' || typeof wanted.id !== 'string' || typeof wanted.encode !== 'function' || typeof wanted.decode !== 'function') {
+    if (typeof wanted !== 'object' || wanted === null || typeof wanted.id !== 'string' || typeof wanted.encode !== 'function' || typeof wanted.decode !== 'function') {
       throw new TypeError(`${option} must be a codec's name or { id, encode, decode }, not ${kindOf(wanted)}`)
     }
     const known = this.#byId.get(wanted.id)
@@ -81,7 +85,9 @@ export class CodecTable {
   encode(value: unknown, fixed: Codec | undefined): EncodedPayload {
     const codec = fixed ?? codecFor(value)
     try {
-      return { codec: codec.id, bytes: codec.encode(value) }
+      const bytes = codec.encode(value)
+      if (!types.isUint8Array(bytes)) throw new TypeError(`encode must return a Uint8Array, not ${kindOf(bytes)}`)
+      return { codec: codec.id, bytes }
     } catch (cause) {
       const why = typeof cause === 'object' && cause !== null && 'message' in cause ? String(cause.message) : String(cause)
       throw new CacheError('not-encodable', `the value (${kindOf(value)}) cannot be encoded by codec ${codec.id}: ${why}`, {
@@ -113,7 +119,7 @@ function codecFor(value: unknown): Codec {
 }
 
 function isPlainBytes(value: unknown): boolean {
-  return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === '[object Uint8Array]'
+  return types.isUint8Array(value)
 }
 
 function asBytes(value: unknown, codec: string): Uint8Array {

@@ -32,3 +32,13 @@ function listen(signal: AbortSignal, hub: Set<() => void>): void {
   signal.addEventListener('abort', fire, { once: true })
   stops.set(hub, () => signal.removeEventListener('abort', fire))
 }
+
+/** The work's outcome, or the signal's reason if it fires first. The work goes on: it is not the caller's to stop. */
+export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise((resolve, reject) => {
+    const stop = onAbort(signal, () => reject(signal.reason as Error))
+    work.then(resolve, reject).finally(stop)
+  })
+}
+

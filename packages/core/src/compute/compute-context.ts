@@ -7,11 +7,11 @@ export interface ComputeContext {
   /** Fires when the last caller has left, or the cache closes past its deadline. */
   readonly signal: AbortSignal
   /** Sets the time to live of the result, over call and policy; `0`: do not store. */
-  setTtl(ttl: Ttl): void
+  readonly setTtl: (ttl: Ttl) => void
   /** Adds tags to the result. */
-  addTags(...tags: string[]): void
+  readonly addTags: (...tags: string[]) => void
   /** The result is handed to the callers and not stored. */
-  doNotCache(): void
+  readonly doNotCache: () => void
 }
 
 /** A function that makes a value that was not found. */
@@ -30,29 +30,30 @@ export class ComputeWishes implements ComputeContext {
     this.key = key
     this.tenant = tenant
     this.signal = signal
-    // callers may take the methods off the object: ({ setTtl }) => ...
-    this.setTtl = this.setTtl.bind(this)
-    this.addTags = this.addTags.bind(this)
-    this.doNotCache = this.doNotCache.bind(this)
   }
 
-  setTtl(ttl: Ttl): void {
+  // arrow functions: a compute may take them off its context, ({ setTtl }) => ...
+  readonly setTtl = (ttl: Ttl): void => {
     if (ttl === undefined) throw new TypeError('setTtl needs a time to live')
     this.ttlMs = ttlMs(ttl, 'setTtl(ttl)')
   }
 
-  addTags(...tags: string[]): void {
-    this.tags = [...(this.tags ?? []), ...validateTags(tags, 'addTags(...tags)')]
+  readonly addTags = (...tags: string[]): void => {
+    this.tags = [...validateTags([...(this.tags ?? []), ...tags], 'addTags(...tags)')]
   }
 
-  doNotCache(): void {
+  readonly doNotCache = (): void => {
     this.uncached = true
   }
 }
 
+/** What fits into a frame's header beside everything else. */
+const MAX_TAGS = 1000
+
 /** @throws TypeError unless every tag is a non-empty well-formed string of at most 256 characters */
 export function validateTags(tags: readonly unknown[], option: string): readonly string[] {
   if (!Array.isArray(tags)) throw new TypeError(`${option} must be an array of strings`)
+  if (tags.length > MAX_TAGS) throw new TypeError(`${option} must be at most ${MAX_TAGS} tags, not ${tags.length}`)
   for (const tag of tags) {
     if (typeof tag !== 'string' || tag === '' || tag.length > 256 || !tag.isWellFormed()) {
       throw new TypeError(`${option} must be non-empty well-formed strings of at most 256 characters`)

@@ -81,6 +81,8 @@ class Watch {
   readonly #budgetMs: number
   readonly #outer: AbortSignal | undefined
   #controller: AbortController | undefined
+  #combined: AbortSignal | undefined
+  #expired: CacheError | undefined
   #progressAt = 0
 
   constructor(backend: string, operation: string, layer: TimeoutOptions, options: OperationOptions) {
@@ -100,7 +102,7 @@ class Watch {
         return watch.#signal()
       },
       progress: () => {
-        watch.#progressAt = watch.#clock.now()
+        watch.#progressAt = watch.#clock.monotonic()
         options.progress?.()
       },
     }
@@ -112,7 +114,7 @@ class Watch {
 
   #race<T>(result: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#progressAt = this.#clock.now()
+      this.#progressAt = this.#clock.monotonic()
       let cancel: CancelTimer = () => undefined
       let ended = false
       const end = <A>(settle: (argument: A) => void) => (argument: A): void => {
@@ -121,16 +123,16 @@ class Watch {
         settle(argument)
       }
       const expire = (): void => {
-        const left = this.#progressAt + this.#budgetMs - this.#clock.now()
+        const left = this.#progressAt + this.#budgetMs - this.#clock.monotonic()
         if (left > 0) {
           cancel = this.#clock.schedule(left, expire)
           return
         }
         this.#clock.afterPendingIo(() => {
           if (ended) return
-          const error = this.#error(result)
-          this.#controller?.abort(error)
-          reject(error)
+          this.#expired = this.#error(result)
+          this.#controller?.abort(this.#expired)
+          reject(this.#expired)
         })
       }
       cancel = this.#clock.schedule(this.#budgetMs, expire)
@@ -139,8 +141,12 @@ class Watch {
   }
 
   #signal(): AbortSignal {
-    this.#controller ??= new AbortController()
-    return this.#outer === undefined ? this.#controller.signal : AbortSignal.any([this.#outer, this.#controller.signal])
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#expired !== undefined) this.#controller.abort(this.#expired) // asked for late: it says so at once
+      this.#combined = this.#outer === undefined ? this.#controller.signal : AbortSignal.any([this.#outer, this.#controller.signal])
+    }
+    return this.#combined as AbortSignal
   }
 
   #error(result: Promise<unknown>): CacheError {

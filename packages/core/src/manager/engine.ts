@@ -57,6 +57,7 @@ export class Engine {
   /** Counts of failures and evictions that belong to no tenant in use. */
   readonly #unowned: Counters
   readonly #everySpan: boolean
+  readonly #invalidations = new Set<Promise<unknown>>()
 
   constructor(options: TieredCacheManagerOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`new TieredCacheManager(options) needs { tiers }, not ${kindOf(options)}`)
@@ -87,6 +88,21 @@ export class Engine {
     this.closed = true
     this.telemetry.close()
     this.#updateShortWay()
+  }
+
+  /** Keeps track of a set, delete or clear under way: close waits for it. */
+  invalidation<T>(work: Promise<T>): Promise<T> {
+    this.#invalidations.add(work)
+    const done = (): void => void this.#invalidations.delete(work)
+    work.then(done, done)
+    return work
+  }
+
+  /** Resolves when everything that was called has been carried out: verbs, background writes, and what tiers have queued. */
+  async drained(): Promise<void> {
+    await Promise.allSettled(this.#invalidations)
+    await this.background.drained()
+    await Promise.all(this.tiers.map((tier) => tier.lanes.drained()))
   }
 
   /** @throws CacheError `closed` after close */

@@ -1,3 +1,4 @@
+import { isPromise } from '../contract/awaitable.js'
 import type { EvictionReason } from '../contract/backend.js'
 import type { CacheError } from '../errors/cache-error.js'
 
@@ -32,8 +33,10 @@ export interface CacheEvents {
 
 export type CacheEventName = keyof CacheEvents
 
+const EVENT_NAMES: ReadonlySet<string> = new Set<CacheEventName>(['hit', 'miss', 'compute', 'promote', 'set', 'delete', 'clear', 'evict', 'error', 'degraded', 'recovered'])
+
 /** Listeners of all events in one table: each is only ever called with its own event. */
-type Listener = (event: unknown) => void
+type Listener = (event: unknown) => unknown
 
 export interface EventsHost {
   onThrow(error: unknown, event: CacheEventName): void
@@ -43,7 +46,7 @@ export interface EventsHost {
 
 /** Listeners by event. A listener that throws is reported, never the cache's caller's problem. */
 export class Events {
-  readonly #listeners: { [name in CacheEventName]?: Listener[] } = {}
+  readonly #listeners = new Map<CacheEventName, readonly Listener[]>()
   readonly #host: EventsHost
 
   constructor(host: EventsHost) {
@@ -51,31 +54,33 @@ export class Events {
   }
 
   on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void): () => void {
+    if (!EVENT_NAMES.has(name)) throw new TypeError(`there is no event ${JSON.stringify(name)}; the events are ${[...EVENT_NAMES].join(', ')}`)
     if (typeof listener !== 'function') throw new TypeError(`the listener for ${JSON.stringify(name)} must be a function`)
     const own = listener as Listener
-    this.#listeners[name] = [...(this.#listeners[name] ?? []), own]
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), own])
     this.#host.onChange()
     let subscribed = true
     return () => {
       if (!subscribed) return
       subscribed = false
-      const others: Listener[] = [...(this.#listeners[name] ?? [])]
+      const others = [...(this.#listeners.get(name) ?? [])]
       others.splice(others.indexOf(own), 1)
-      if (others.length > 0) this.#listeners[name] = others
-      else delete this.#listeners[name]
+      if (others.length > 0) this.#listeners.set(name, others)
+      else this.#listeners.delete(name)
       this.#host.onChange()
     }
   }
 
   /** Whether anybody listens: asked before an event object is made. */
   wants(name: CacheEventName): boolean {
-    return this.#listeners[name] !== undefined
+    return this.#listeners.has(name)
   }
 
   emit<N extends CacheEventName>(name: N, event: CacheEvents[N]): void {
-    for (const listener of this.#listeners[name] ?? []) {
+    for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        listener(event)
+        const returned: unknown = listener(event)
+        if (isPromise(returned)) returned.catch((error: unknown) => this.#host.onThrow(error, name))
       } catch (error) {
         this.#host.onThrow(error, name)
       }

@@ -1,5 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import { handOut } from '../codec/isolate.js'
+import { abortable } from '../compute/abort.js'
 import { ComputeWishes, type Compute } from '../compute/compute-context.js'
 import type { Fence } from '../compute/fence.js'
 import { Flight } from '../compute/flight.js'
@@ -34,6 +35,7 @@ export async function getOrComputeInFlight(engine: Engine, state: TenantState, r
   const { key, plan } = request
   const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
   let hit: string | undefined
+  let counted = false
   let failure: { error: unknown } | undefined
   try {
     let flight = state.flights.get(key)
@@ -42,8 +44,10 @@ export async function getOrComputeInFlight(engine: Engine, state: TenantState, r
     const landing = (await flight.join(signal)) as Landing
     hit = landing.foundIn?.tier.name
     countOutcome(engine, state, request, landing)
-    return handOut(landing.value, engine.isolation)
+    counted = true
+    return handOutAnyway(landing.value, engine)
   } catch (error) {
+    if (!counted) countMiss(engine, state, request)
     failure = { error }
     throw error
   } finally {
@@ -52,9 +56,9 @@ export async function getOrComputeInFlight(engine: Engine, state: TenantState, r
 }
 
 /** Only computes: for a cache that is closed or switched off. */
-export async function justCompute(state: TenantState, key: ValidKey, compute: Compute<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
-  signal?.throwIfAborted()
-  return compute(new ComputeWishes(key, state.tenant, signal ?? new AbortController().signal))
+export function justCompute(state: TenantState, key: ValidKey, compute: Compute<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
+  const run = async (): Promise<unknown> => compute(new ComputeWishes(key, state.tenant, signal ?? new AbortController().signal))
+  return abortable(run(), signal)
 }
 
 function start(engine: Engine, state: TenantState, request: FlightRequest, span: Span): Flight {
@@ -114,13 +118,25 @@ async function store(engine: Engine, state: TenantState, request: FlightRequest,
 
 function countOutcome(engine: Engine, state: TenantState, { key, plan }: FlightRequest, { foundIn, savedMicros }: Landing): void {
   const policy = plan.policy.name
-  if (foundIn === undefined) {
-    count(state.counters.misses, plan.policy.index)
-    if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy })
-  } else {
+  if (foundIn === undefined) countMiss(engine, state, { key, plan })
+  else {
     count(state.counters.hits, foundIn.cell)
     count(state.counters.savedMicros, foundIn.cell, savedMicros)
     if (engine.events.wants('hit')) engine.events.emit('hit', { tenant: state.tenant, key, tier: foundIn.tier.name, policy })
+  }
+}
+
+function countMiss(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>): void {
+  count(state.counters.misses, plan.policy.index)
+  if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
+}
+
+/** What cannot be copied was not stored either (and that was reported): the callers get what was computed. */
+function handOutAnyway(value: unknown, engine: Engine): unknown {
+  try {
+    return handOut(value, engine.isolation)
+  } catch {
+    return value
   }
 }
 

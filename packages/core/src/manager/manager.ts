@@ -1,4 +1,5 @@
 import type { Compute } from '../compute/compute-context.js'
+import { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import { validateTenant } from '../keys/key.js'
 import { positiveDurationMs } from '../time/duration.js'
@@ -149,8 +150,7 @@ export class TieredCacheManager implements AsyncDisposable {
     const engine = this.#engine
     engine.close()
     const finish = async (): Promise<void> => {
-      await engine.background.drained()
-      await Promise.all(engine.tiers.map((tier) => tier.lanes.drained()))
+      await engine.drained()
       const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
       closed.forEach((result, at) => {
         if (result.status === 'rejected') engine.report(result.reason, { operation: 'close', tier: engine.tiers[at] })
@@ -165,6 +165,7 @@ export class TieredCacheManager implements AsyncDisposable {
     cancel()
     if (outcome !== 'late') return
     engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close`)
+    engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
       tier.lanes.close()

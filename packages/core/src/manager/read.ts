@@ -1,6 +1,7 @@
+import { types } from 'node:util'
 import { takeIn } from '../codec/isolate.js'
 import { isPromise } from '../contract/awaitable.js'
-import { CacheEntry, NO_VALUE, type EntryDetails } from '../contract/entry.js'
+import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails } from '../contract/entry.js'
 import type { Fence } from '../compute/fence.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Plan, Slot } from '../policies/policy.js'
@@ -46,7 +47,7 @@ export async function walk(engine: Engine, state: TenantState, key: ValidKey, pl
 export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence): void {
   for (let position = found.position - 1; position >= 0; position--) {
     const slot = plan.slots[position] as Slot
-    if (!slot.promote || slot.tier.breaker.isOpen('write')) continue
+    if (!slot.promote || engine.closed || slot.tier.breaker.isOpen('write')) continue
     try {
       fillFrom(engine, state, key, plan, found, slot, fence)
     } catch (error) {
@@ -87,7 +88,12 @@ function copyFor(engine: Engine, plan: Plan, entry: CacheEntry, tier: Tier): Cac
     return new CacheEntry(takeIn(entry.value, engine.isolation), entry.encoded, fields)
   }
   entry.encoded ??= engine.codecs.encode(entry.value, plan.policy.codec)
-  return new CacheEntry(NO_VALUE, entry.encoded, fields)
+  return new CacheEntry(NO_VALUE, apart(entry), fields)
+}
+
+/** The payload in memory that the receiver of the value cannot reach: raw bytes are handed out as they were read. */
+function apart({ encoded, value }: CacheEntry): EncodedPayload | undefined {
+  return encoded === undefined || value === NO_VALUE || !types.isUint8Array(value) ? encoded : { codec: encoded.codec, bytes: Buffer.from(encoded.bytes) }
 }
 
 function travelling(details: EntryDetails | undefined): EntryDetails | undefined {

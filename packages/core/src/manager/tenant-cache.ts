@@ -1,6 +1,6 @@
 import { handOut } from '../codec/isolate.js'
 import type { Clock } from '../clock/clock.js'
-import { onAbort } from '../compute/abort.js'
+import { abortable } from '../compute/abort.js'
 import { validateTags, type Compute } from '../compute/compute-context.js'
 import type { CacheEntry, Metadata } from '../contract/entry.js'
 import type { BackendStats } from '../contract/backend.js'
@@ -17,7 +17,7 @@ import { promote, walk, type Found } from './read.js'
 import { isOpenTelemetryPresent } from '../telemetry/telemetry.js'
 import { composeStats, type CacheStats } from './stats.js'
 import type { TenantState } from './tenant-state.js'
-import { clearEverywhere, deleteEverywhere, setEverywhere } from './write.js'
+import { clearEverywhere, deleteEverywhere, setEverywhere, Taken } from './write.js'
 
 /** How many keys of a many-verb are on their way at once. */
 const WINDOW = 256
@@ -95,8 +95,9 @@ export class TenantCache {
       tier: slot.tier.name,
       createdAt: entry.createdAt,
       expiresAt: entry.expiresAt === Number.POSITIVE_INFINITY ? null : entry.expiresAt,
-      ...(entry.details?.metadata === undefined ? {} : { metadata: entry.details.metadata }),
-      ...(entry.details?.tags === undefined ? {} : { tags: entry.details.tags }),
+      // copies: what is handed out here is nobody's way into the entry
+      ...(entry.details?.metadata === undefined ? {} : { metadata: { ...entry.details.metadata } }),
+      ...(entry.details?.tags === undefined ? {} : { tags: [...entry.details.tags] }),
     }
   }
 
@@ -117,10 +118,12 @@ export class TenantCache {
     engine.assertOpen('set')
     const validKey = validateKey(key)
     const plan = this.#plan(validKey, options)
-    const item = { value, ...writeOptions(options) }
+    const wishes = writeOptions(options)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
-    await abortable(setEverywhere(engine, this.#state, validKey, plan, item), options.signal)
+    // taken before anything is touched: a value that is refused changes nothing
+    const taken = new Taken(engine, plan, { value, ...wishes })
+    await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
     if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
@@ -132,7 +135,7 @@ export class TenantCache {
     const plan = this.#plan(validKey, options)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
-    const deleted = await abortable(deleteEverywhere(engine, this.#state, validKey, plan), options.signal)
+    const deleted = await abortable(engine.invalidation(deleteEverywhere(engine, this.#state, validKey, plan)), options.signal)
     if (engine.events.wants('delete')) engine.events.emit('delete', { tenant: this.tenant, key })
     return deleted
   }
@@ -146,7 +149,7 @@ export class TenantCache {
     engine.assertOpen('clear')
     const validPrefix = validatePrefix(prefix)
     if (!engine.enabled) return undefined
-    const removed = await clearEverywhere(engine, this.#state, validPrefix)
+    const removed = await engine.invalidation(clearEverywhere(engine, this.#state, validPrefix))
     if (engine.events.wants('clear')) engine.events.emit('clear', { tenant: this.tenant, prefix: validPrefix })
     return removed
   }
@@ -164,24 +167,32 @@ export class TenantCache {
     return hits
   }
 
-  /** Stores several entries with the same options. Invalid keys are refused before anything is stored. */
+  /** Stores several entries with the same options. Invalid keys and values that are refused change nothing at all. */
   async setMany(entries: Iterable<readonly [string, unknown]>, options: SetOptions = {}): Promise<void> {
     this.#engine.assertOpen('setMany')
     const pairs = [...iterable(entries, 'entries')].map((pair) => {
       if (!Array.isArray(pair)) throw new TypeError(`setMany(entries) takes pairs [key, value], not ${kindOf(pair)}`)
       return [validateKey(pair[0]), pair[1] as unknown] as const
     })
-    const failures: unknown[] = []
-    await inWindows(pairs, ([key, value]) => this.set(key, value, options).catch((error: unknown) => failures.push(error)))
-    if (failures.length === 1) throw failures[0] as Error
-    if (failures.length > 1) throw new AggregateError(failures, `${failures.length} of ${pairs.length} entries were not stored`)
+    const wishes = writeOptions(options)
+    options.signal?.throwIfAborted()
+    const { enabled } = this.#engine
+    const items = pairs.map(([key, value]) => {
+      const plan = this.#plan(key, options)
+      return { key, plan, taken: enabled ? new Taken(this.#engine, plan, { value, ...wishes }) : undefined }
+    })
+    await allInWindows('setMany', items, async ({ key, plan, taken }) => {
+      if (taken === undefined) return
+      await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
+      if (this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+    })
   }
 
   /** Removes several keys; how many of them a tier had, or `undefined` when that cannot be told. */
   async deleteMany(keys: Iterable<string>, options: GetOptions = {}): Promise<number | undefined> {
     this.#engine.assertOpen('deleteMany')
     const wanted = [...new Set(iterable(keys, 'keys'))].map(validateKey)
-    const deleted = await inWindows(wanted, (key) => this.delete(key, options))
+    const deleted = await allInWindows('deleteMany', wanted, (key) => this.delete(key, options))
     return deleted.includes(undefined) ? undefined : deleted.filter((one) => one === true).length
   }
 
@@ -407,12 +418,16 @@ async function inWindows<I, O>(items: readonly I[], run: (item: I) => Promise<O>
   return results
 }
 
-/** The work's outcome, or the signal's reason if it fires first. The work goes on: it is not the caller's to stop. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  return new Promise((resolve, reject) => {
-    const stop = onAbort(signal, () => reject(signal.reason as Error))
-    work.then(resolve, reject).finally(stop)
-  })
+/** As {@link inWindows}; a failure does not keep the others from being tried. One rejects as it is, several together. */
+async function allInWindows<I, O>(verb: string, items: readonly I[], run: (item: I) => Promise<O>): Promise<(O | undefined)[]> {
+  const failures: unknown[] = []
+  const results = await inWindows(items, (item) =>
+    run(item).catch((error: unknown) => {
+      failures.push(error)
+      return undefined
+    }),
+  )
+  if (failures.length === 1) throw failures[0]
+  if (failures.length > 1) throw new AggregateError(failures, `${verb} failed for ${failures.length} of ${items.length}`)
+  return results
 }
-

@@ -85,6 +85,11 @@ export class TenantRegistry {
     return this.#live.get(tenant)?.state.deref()
   }
 
+  /** Tells every running compute that nobody wants it any more. */
+  abortFlights(reason: unknown): void {
+    for (const { state } of this.#live.values()) for (const flight of state.deref()?.flights.values() ?? []) flight.abort(reason)
+  }
+
   /** The sum over all tenants there ever were. */
   totals(): Counters {
     const totals = new Counters(this.#policies, this.#tiers)

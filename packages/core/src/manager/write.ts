@@ -1,4 +1,5 @@
-import { takeIn } from '../codec/isolate.js'
+import { types } from 'node:util'
+import { cloneValue, takeIn } from '../codec/isolate.js'
 import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
@@ -65,11 +66,9 @@ export class Taken {
 
   #takeLive(engine: Engine): unknown {
     const { value } = this.#item
-    // bytes that were copied for encoding anyway serve as the live value, out of the caller's reach
-    const copied = this.encoded?.codec === 'buffer' || this.encoded?.codec === 'bytes'
-    if (copied && engine.isolation === 'share') return engine.codecs.decode(this.encoded as EncodedPayload)
     try {
-      return takeIn(value, engine.isolation)
+      // bytes are taken out of the caller's reach, and out of the reach of whoever gets them while a slower tier still writes
+      return this.encoded !== undefined && types.isUint8Array(value) ? cloneValue(value) : takeIn(value, engine.isolation)
     } catch (cause) {
       throw new CacheError('not-encodable', `the value cannot be copied for isolation '${engine.isolation}'`, { operation: 'encode', cause })
     }
@@ -77,8 +76,7 @@ export class Taken {
 }
 
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. */
-export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, item: Storable): Promise<void> {
-  const taken = new Taken(engine, plan, item) // before anything is touched: a value that is refused changes nothing
+export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken): Promise<void> {
   const end = state.invalidating(key)
   const steps: { tier: Tier; outcome: Awaitable<unknown> }[] = []
   for (const slot of plan.slots) {

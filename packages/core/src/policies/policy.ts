@@ -85,7 +85,7 @@ export class Policy implements Plan {
     this.#managerTtlMs = managerTtlMs
     this.#tiers = tiers
     checkTierNames(options.tiers, tiers, `${where}.tiers`)
-    this.slots = tiers.flatMap((tier) => this.#slot(tier, options.tiers?.[tier.name] ?? true, `${where}.tiers.${tier.name}`))
+    this.slots = tiers.flatMap((tier) => this.#slot(tier, ownUse(options.tiers, tier.name) ?? true, `${where}.tiers.${tier.name}`))
     if (this.slots.length === 0) throw new TypeError(`${where} uses no tier: set at least one of ${tiers.map((tier) => tier.name).join(', ')} to true`)
     const first = this.slots[0] as Slot
     this.hot = first.tier.direct === undefined ? undefined : (first as SynchronousSlot)
@@ -103,7 +103,7 @@ export class Policy implements Plan {
     const leftOut: Tier[] = []
     for (const tier of this.#tiers) {
       const own = this.slots.find((slot) => slot.tier === tier)
-      const use = overrides[tier.name]
+      const use = ownUse(overrides, tier.name)
       if (use === undefined) {
         if (own !== undefined) slots.push(own)
       } else {
@@ -137,6 +137,11 @@ function writeMode(mode: WriteMode | undefined, where: string): 'through' | 'aro
   if (mode === 'around') return mode
   if (mode === 'back' || mode === 'demote') throw new TypeError(`${where}.write: '${mode}' is not available in this version; use 'through' or 'around'`)
   throw new TypeError(`${where}.write must be 'through', 'back', 'around' or 'demote', not ${kindOf(mode)}`)
+}
+
+/** A tier may be called like something every object inherits. */
+function ownUse(uses: PolicyOptions['tiers'], name: string): TierUse | undefined {
+  return uses !== undefined && Object.hasOwn(uses, name) ? uses[name] : undefined
 }
 
 function checkTierNames(uses: unknown, tiers: readonly Tier[], where: string): void {

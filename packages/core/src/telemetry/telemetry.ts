@@ -106,8 +106,9 @@ export class Telemetry {
     return trace.getActiveSpan()?.isRecording() === true
   }
 
-  /** Begins the span of a read. To be ended with {@link endGet}. */
+  /** Begins the span of a read. To be ended with {@link endGet}. Where no hot hit looks for a meter provider, this does. */
   startGet(key: string, tenant: string, policy: string): Span {
+    if (!this.bound) this.bind()
     return this.#tracer.startSpan('cache.get', { attributes: { 'cache.key': key, 'cache.tenant': tenant, 'cache.policy': policy } })
   }
 

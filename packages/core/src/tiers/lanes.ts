@@ -246,7 +246,7 @@ export class Lanes {
 
   /** Nothing in other tiers or clears goes first any more: the ticket's budget begins. */
   #admit(lane: Lane, ticket: Ticket): void {
-    ticket.deadlineAt = this.#options.clock.now() + this.#options.budgetMs
+    ticket.deadlineAt = this.#options.clock.monotonic() + this.#options.budgetMs
     if (lane.inDoubt) return this.#withdraw(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
     this.#startNext(lane)
     if (!lane.queue.includes(ticket)) return
@@ -266,7 +266,7 @@ export class Lanes {
     if (ticket.deadlineAt === undefined) return
     lane.queue.shift()
     ticket.cancelTimer()
-    void this.#run(lane, ticket, ticket.deadlineAt - this.#options.clock.now())
+    void this.#run(lane, ticket, ticket.deadlineAt - this.#options.clock.monotonic())
   }
 
   async #run(lane: Lane, ticket: Ticket, leftMs: number): Promise<void> {
@@ -324,7 +324,7 @@ export class Lanes {
   }
 
   #putOrDelete(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
-    const startedAt = this.#options.clock.now()
+    const startedAt = this.#options.clock.monotonic()
     const stored = this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs })
     return stored === true ? true : this.#deleteUnlessStored(scope, key, stored, startedAt + (budgetMs ?? this.#options.budgetMs))
   }
@@ -337,7 +337,7 @@ export class Lanes {
       failure = asCacheError(thrown, { operation: 'set', backend: this.#backend.name, tenant: scope.tenant, key })
       if (failure.settled !== undefined) throw failure
     }
-    const budgetMs = deadlineAt - this.#options.clock.now()
+    const budgetMs = deadlineAt - this.#options.clock.monotonic()
     if (failure !== undefined && budgetMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw failure
     try {
       await this.#backend.delete(scope, [key], { budgetMs: Math.max(1, budgetMs) })
@@ -353,7 +353,7 @@ export class Lanes {
   async #waitFor(outcomes: readonly Promise<unknown>[]): Promise<number | undefined> {
     if (outcomes.length === 0) return undefined
     const { clock, budgetMs } = this.#options
-    const startedAt = clock.now()
+    const startedAt = clock.monotonic()
     let cancel = (): void => undefined
     const late = new Promise<'late'>((resolve) => (cancel = clock.schedule(budgetMs * (1 - LEAST_PART_OF_BUDGET), () => resolve('late'))))
     const first = await Promise.race([Promise.all(outcomes), late])
@@ -361,7 +361,7 @@ export class Lanes {
     if (first === 'late') {
       throw new CacheError('timeout', `clear on ${this.#backend.name} waited too long for operations called before it`, { operation: 'clear', backend: this.#backend.name })
     }
-    return budgetMs - (clock.now() - startedAt)
+    return budgetMs - (clock.monotonic() - startedAt)
   }
 
   async #owe(lane: Lane): Promise<boolean> {

@@ -41,7 +41,7 @@ export interface TierHost {
   stateChanged(tier: Tier, state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined): void
 }
 
-const DEFAULT_BUDGET_MS: Readonly<Record<string, number>> = { memory: 250, redis: 250, fs: 1000 }
+const DEFAULT_BUDGET_MS: ReadonlyMap<string, number> = new Map([['memory', 250], ['redis', 250], ['fs', 1000]])
 const OTHER_BUDGET_MS = 5000
 const MAX_TTL_ABOVE_SHARED_MS = 60_000
 const FAILURE_THRESHOLD = 5
@@ -79,7 +79,7 @@ export class Tier {
     this.#raw = options.backend
     const bare = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
     this.capabilities = bare.capabilities
-    this.budgetMs = options.budget === undefined ? (DEFAULT_BUDGET_MS[bare.name] ?? OTHER_BUDGET_MS) : positiveDurationMs(options.budget, `tiers.${name}.budget`)
+    this.budgetMs = options.budget === undefined ? (DEFAULT_BUDGET_MS.get(bare.name) ?? OTHER_BUDGET_MS) : positiveDurationMs(options.budget, `tiers.${name}.budget`)
     const ownLimit = host.aboveShared && bare.name === 'memory' ? MAX_TTL_ABOVE_SHARED_MS : Number.POSITIVE_INFINITY
     this.maxTtlMs = ttlMs(options.maxTtl, `tiers.${name}.maxTtl`) ?? ownLimit
     this.defaultTtlMs = ttlMs(options.defaultTtl, `tiers.${name}.defaultTtl`)
