@@ -21,7 +21,7 @@ async function settled() {
 
 /**
  * Measures around `set` for each key and then `get` for each key; either may return a promise. The cache is made after the
- * first look, so that what it takes before its first entry counts too; another one has warmed the code up.
+ * first look, so that what it takes before its first entry counts too; a small one has warmed the code up.
  */
 function measured(quick, make) {
   const entries = quick ? ENTRIES / 10 : ENTRIES
@@ -38,7 +38,7 @@ function measured(quick, make) {
     }
   }
   const warmUp = async () => {
-    const other = make()
+    const other = make(2000)
     await fill(other, 2000)
     await readAll(other, 2000)
     await other.close?.()
@@ -47,7 +47,7 @@ function measured(quick, make) {
     async sample() {
       await warmUp()
       const empty = await settled()
-      const cache = make()
+      const cache = make(entries)
       await fill(cache, entries)
       const full = await settled()
       await readAll(cache, entries)
@@ -88,24 +88,24 @@ export const heapCases = [
         }),
       'lru-cache with ttl': async ({ quick }) => {
         const { LRUCache } = await import('lru-cache')
-        return measured(quick, () => {
-          const cache = new LRUCache({ max: quick ? ENTRIES / 10 : ENTRIES, ttl: TTL_MS })
+        return measured(quick, (size) => {
+          const cache = new LRUCache({ max: size, ttl: TTL_MS })
           return { set: (key, value) => void cache.set(key, value), get: (key) => cache.get(key) }
         })
       },
       thermocline: ({ quick }) => thermocline(quick, { policies: { embeddings: { ttl: '7d' }, search_results: { ttl: '10m' } } }),
       'layered-loader': async ({ quick }) => {
         const { ManualCache } = await import('layered-loader')
-        return measured(quick, () => {
-          const cache = new ManualCache({ inMemoryCache: { cacheType: 'lru-object', ttlInMsecs: TTL_MS, maxItems: quick ? ENTRIES / 10 : ENTRIES } })
+        return measured(quick, (size) => {
+          const cache = new ManualCache({ inMemoryCache: { cacheType: 'lru-object', ttlInMsecs: TTL_MS, maxItems: size } })
           return { set: (key, value) => cache.set(key, value), get: (key) => cache.getInMemoryOnly(key) }
         })
       },
       bentocache: async ({ quick }) => {
         const { BentoCache, bentostore } = await import('bentocache')
         const { memoryDriver } = await import('bentocache/drivers/memory')
-        return measured(quick, () => {
-          const bento = new BentoCache({ default: 'hot', stores: { hot: bentostore().useL1Layer(memoryDriver({ maxItems: quick ? ENTRIES / 10 : ENTRIES })) } })
+        return measured(quick, (size) => {
+          const bento = new BentoCache({ default: 'hot', stores: { hot: bentostore().useL1Layer(memoryDriver({ maxItems: size })) } })
           return { set: (key, value) => bento.set({ key, value, ttl: '1h' }), get: (key) => bento.get({ key }) }
         })
       },

@@ -32,7 +32,7 @@ class SlowMemory {
           }
         }
         const value = Reflect.get(target, name, target) as unknown
-        return typeof value === 'function' ? value.bind(target) : value
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value
       },
     })
   }
@@ -196,7 +196,7 @@ function keepsBytes(target: CacheBackend, name: string | symbol): unknown {
     }
   }
   const value = Reflect.get(target, name, target) as unknown
-  return typeof value === 'function' ? value.bind(target) : value
+  return typeof value === 'function' ? (value.bind(target) as unknown) : value
 }
 
 describe('budgets', () => {

@@ -46,6 +46,12 @@ describe('memory over level', () => {
     expect(faults.calls.get).toBe(2)
   })
 
+  test('after the last manager has closed, operations fail with closed', async () => {
+    const level = new LevelBackend({ path: newDirectory() })
+    await memoryOver(level).close()
+    await expect(level.get(scopeOf('acme'), validateKey('a'), { want: 'head', touch: false })).rejects.toMatchObject({ code: 'closed' })
+  })
+
   test('a database of another process is a degraded tier until it is let go', async () => {
     const path = newDirectory()
     const other = new LevelBackend({ path })

@@ -50,6 +50,8 @@ export class MemoryBackend implements CacheBackend {
   #bytes = 0
   #tick = 0
   #evictionReason: EvictionReason = 'quota'
+  /** What the limits have removed and the hosts have not been told of. */
+  readonly #evicted: { readonly scope: TenantScope; readonly key: ValidKey; readonly entry: MemoryEntry; readonly reason: EvictionReason }[] = []
 
   /** @throws TypeError for a limit that is not a positive whole number or an unknown isolation */
   constructor(options: MemoryBackendOptions = {}) {
@@ -111,6 +113,7 @@ export class MemoryBackend implements CacheBackend {
       if (losing === undefined) break
       this.#shrink(losing, () => losing.lru.pop())
     }
+    if (this.#evicted.length > 0) this.#tellEvicted()
     return true
   }
 
@@ -192,8 +195,14 @@ export class MemoryBackend implements CacheBackend {
 
   #gone(store: TenantStore, key: ValidKey, entry: MemoryEntry, byLimit: boolean): void {
     this.#entries--
-    if (!byLimit) return
-    for (const host of this.#hosts) host.evicted(store.scope, key, entry, this.#evictionReason)
+    if (byLimit) this.#evicted.push({ scope: store.scope, key, entry, reason: this.#evictionReason })
+  }
+
+  /** Only once the counts are right again: whoever is told may store and remove at once. */
+  #tellEvicted(): void {
+    for (const { scope, key, entry, reason } of this.#evicted.splice(0)) {
+      for (const host of this.#hosts) host.evicted(scope, key, entry, reason)
+    }
   }
 
   /** Removes entries of a store and keeps the count of bytes, which only the store's own total knows. */

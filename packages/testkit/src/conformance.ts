@@ -21,8 +21,8 @@ import { EXACT_VALUES, sameValue } from './values.js'
 
 /** The two functions of a test runner that the suite needs; jest, vitest, mocha and node:test have them. */
 export interface TestRunner {
-  describe(name: string, body: () => void): void
-  test(name: string, body: () => Promise<void>): void
+  readonly describe: (name: string, body: () => void) => void
+  readonly test: (name: string, body: () => Promise<void>) => void
 }
 
 /** A backend under test, new and empty. */

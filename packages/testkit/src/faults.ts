@@ -105,7 +105,7 @@ function settle<T>(work: () => Awaitable<T>): Promise<T> {
     const result = work()
     return isPromise(result) ? result : Promise.resolve(result)
   } catch (error) {
-    return Promise.reject(error as Error)
+    return Promise.reject(error)
   }
 }
 

@@ -64,7 +64,7 @@ export function completeClock(given: Pick<Clock, 'now'> & Partial<Clock>): Clock
     now,
     recent: given.recent === undefined ? now : () => (given as Clock).recent(),
     // timers and what is measured against them must be of one clock: with the system's timers, the system's
-    monotonic: given.monotonic === undefined ? (given.schedule === undefined ? systemClock.monotonic : now) : () => (given as Clock).monotonic(),
+    monotonic: given.monotonic === undefined ? (given.schedule === undefined ? () => performance.now() : now) : () => (given as Clock).monotonic(),
     schedule: (ms, callback, options) => (given.schedule === undefined ? systemClock : (given as Clock)).schedule(ms, callback, options),
     afterPendingIo: (callback) => (given.afterPendingIo === undefined ? systemClock : (given as Clock)).afterPendingIo(callback),
   }

@@ -19,7 +19,7 @@ export const structuredCodec: Codec = {
   decode(bytes) {
     const deserializer = new Deserializer(bytes)
     deserializer.readHeader()
-    return deserializer.readValue()
+    return deserializer.readValue() as unknown
   },
 }
 

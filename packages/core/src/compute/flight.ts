@@ -53,7 +53,7 @@ export class Flight {
         },
         (error: unknown) => {
           stop()
-          reject(error as Error)
+          reject(error)
         },
       )
     })

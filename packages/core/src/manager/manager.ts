@@ -7,7 +7,8 @@ import { Engine } from './engine.js'
 import type { CacheEventName, CacheEvents } from './events.js'
 import type { CloseOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions } from './options.js'
 import { composeStats, tenantSummary, type CacheStats } from './stats.js'
-import { backendStats, TenantCache } from './tenant-cache.js'
+import { backendStats } from './backend-stats.js'
+import { TenantCache } from './tenant-cache.js'
 
 /** The tenant that a verb on the manager is for. */
 export interface ForTenant {

@@ -1,31 +1,23 @@
 import { handOut } from '../codec/isolate.js'
-import type { Clock } from '../clock/clock.js'
 import { abortable } from '../compute/abort.js'
-import { validateTags, type Compute } from '../compute/compute-context.js'
-import type { CacheEntry, Metadata } from '../contract/entry.js'
-import type { BackendStats } from '../contract/backend.js'
+import type { Compute } from '../compute/compute-context.js'
+import type { CacheEntry } from '../contract/entry.js'
 import { kindOf } from '../errors/describe.js'
 import { validateKey, validatePrefix, type ValidKey } from '../keys/key.js'
 import type { Plan } from '../policies/policy.js'
-import { ttlMs } from '../time/duration.js'
+import { backendStats } from './backend-stats.js'
 import { count } from './counters.js'
-import { tierAttributes, type Engine } from './engine.js'
+import type { Engine } from './engine.js'
 import { getOrComputeInFlight, justCompute } from './get-or-compute.js'
+import { hotHit, hotPeek, isFresh } from './hot-path.js'
 import { listTiers } from './list.js'
 import type { GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
 import { promote, walk, type Found } from './read.js'
-import { isOpenTelemetryPresent } from '../telemetry/telemetry.js'
 import { composeStats, type CacheStats } from './stats.js'
 import type { TenantState } from './tenant-state.js'
+import { iterable, writeOptions } from './verb-options.js'
+import { allInWindows, inWindows } from './windows.js'
 import { clearEverywhere, deleteEverywhere, setEverywhere, Taken } from './write.js'
-
-/** How many keys of a many-verb are on their way at once. */
-const WINDOW = 256
-/** One synchronous hit of so many is timed: timing costs as much as the hit. The first always is. */
-const HOT_SAMPLE_MASK = 63
-
-const READ_HOT = Object.freeze({ want: 'payload', touch: true } as const)
-const PEEK = Object.freeze({ want: 'payload', touch: false } as const)
 
 /**
  * One tenant's cache: every verb, without another mention of the tenant. Cheap to make and to keep; made by
@@ -58,16 +50,16 @@ export class TenantCache {
    */
   getOrCompute<T>(key: string, compute: Compute<T>, options?: GetOrComputeOptions): Promise<T> {
     if (options === undefined) {
-      const hit = this.#hotHit(key)
+      const hit = hotHit(this.#engine, this.#state, key)
       if (hit !== undefined) return hit as Promise<T>
     }
-    return this.#getOrCompute(key, compute as Compute<unknown>, options ?? {}) as Promise<T>
+    return this.#getOrCompute(key, compute, options ?? {}) as Promise<T>
   }
 
   /** The cached value, or `undefined`. See {@link lookup} to tell a stored `undefined` from a miss. */
   get<T = unknown>(key: string, options?: GetOptions): Promise<T | undefined> {
     if (options === undefined) {
-      const hit = this.#hotHit(key)
+      const hit = hotHit(this.#engine, this.#state, key)
       if (hit !== undefined) return hit as Promise<T>
     }
     return this.#get(key, options ?? {}) as Promise<T | undefined>
@@ -76,9 +68,8 @@ export class TenantCache {
   /** The value if a synchronous tier holds it fresh, else `undefined`. Counts nothing, promotes nothing. */
   peek<T = unknown>(key: string, options?: KeyOptions): T | undefined {
     if (options === undefined) {
-      const engine = this.#engine
-      const entry = engine.hot?.get(this.#state.scope, key as ValidKey, PEEK) as CacheEntry | undefined
-      if (entry !== undefined && isFresh(entry, engine.clock) && noteOf(entry, key, engine) !== undefined) return entry.value as T
+      const entry = hotPeek(this.#engine, this.#state, key)
+      if (entry !== undefined) return entry.value as T
     }
     return this.#peek(key, options) as T | undefined
   }
@@ -172,7 +163,7 @@ export class TenantCache {
     this.#engine.assertOpen('setMany')
     const pairs = [...iterable(entries, 'entries')].map((pair) => {
       if (!Array.isArray(pair)) throw new TypeError(`setMany(entries) takes pairs [key, value], not ${kindOf(pair)}`)
-      return [validateKey(pair[0]), pair[1] as unknown] as const
+      return [validateKey(pair[0]), pair[1]] as const
     })
     const wishes = writeOptions(options)
     options.signal?.throwIfAborted()
@@ -213,31 +204,6 @@ export class TenantCache {
       backends: await backendStats(engine, this.#state),
       pendingWrites: engine.background.size,
     })
-  }
-
-  /** The short way: a kept promise of the value, if the fastest tier answers at once and holds it fresh. */
-  #hotHit(key: string): Promise<unknown> | undefined {
-    const engine = this.#engine
-    const { hot } = engine
-    if (hot === undefined || (isOpenTelemetryPresent() && engine.telemetry.wantsHotHit())) return undefined
-    const state = this.#state
-    const entry = hot.get(state.scope, key as ValidKey, READ_HOT) as CacheEntry | undefined
-    if (entry === undefined || !isFresh(entry, engine.clock)) return undefined
-    const note = noteOf(entry, key, engine)
-    if (note === undefined) return undefined
-    const { cell } = note
-    const { hits } = state.counters
-    const count = (hits[cell] = (hits[cell] as number) + 1)
-    if (entry.computeMicros !== 0) addSaved(state, cell, entry.computeMicros)
-    if ((count & HOT_SAMPLE_MASK) === 1 && engine.telemetry.bound) this.#sampleHot(key as ValidKey)
-    return (note.promise ??= Promise.resolve(entry.value))
-  }
-
-  #sampleHot(key: ValidKey): void {
-    const { telemetry, clock, firstTier } = this.#engine
-    const startedAt = clock.monotonic()
-    void firstTier.direct?.get(this.#state.scope, key, PEEK)
-    telemetry.recordLatency({ ...tierAttributes(firstTier), operation: 'get' }, clock.monotonic() - startedAt)
   }
 
   async #getOrCompute(key: string, compute: Compute<unknown>, options: GetOrComputeOptions): Promise<unknown> {
@@ -310,7 +276,7 @@ export class TenantCache {
     if (!engine.enabled) return undefined
     for (const { tier } of plan.slots) {
       if (tier.direct === undefined || !tier.readable || !tier.lanes.mayAsk(this.#state.scope, validKey)) continue
-      const entry = tier.direct.get(this.#state.scope, validKey, PEEK) as CacheEntry | undefined
+      const entry = tier.direct.get(this.#state.scope, validKey, { want: 'payload', touch: false }) as CacheEntry | undefined
       if (entry !== undefined && isFresh(entry, engine.clock)) return handOut(entry.value, engine.isolation)
     }
     return undefined
@@ -324,110 +290,8 @@ export class TenantCache {
   }
 }
 
-/** What every tier's backend says of itself; nothing for one that cannot be asked now. */
-export async function backendStats(engine: Engine, state: TenantState | undefined): Promise<BackendStats[]> {
-  return Promise.all(
-    engine.tiers.map(async (tier) => {
-      if (!tier.readable) return {}
-      try {
-        return await tier.backend.stats(state?.scope)
-      } catch (error) {
-        engine.report(error, { operation: 'stats', tier, state })
-        return {}
-      }
-    }),
-  )
-}
-
-function isFresh(entry: CacheEntry, clock: Clock): boolean {
-  return clock.recent() < (entry.details === undefined ? entry.expiresAt : entry.keepUntil)
-}
-
-/**
- * What a manager notes on an entry of its first tier at the first hit: that the key's policy reads that tier first, where to
- * count, and the promise to hand out. Finding the policy again would cost half as much as the rest of the hit.
- */
-class HitNote {
-  readonly engine: Engine
-  readonly cell: number
-  promise: Promise<unknown> | undefined
-
-  constructor(engine: Engine, cell: number) {
-    this.engine = engine
-    this.cell = cell
-    this.promise = undefined
-  }
-}
-
-/** The entry's note, if the key's policy reads the first tier. */
-function noteOf(entry: CacheEntry, key: string, engine: Engine): HitNote | undefined {
-  const note = entry.hitNote as HitNote | undefined // nobody else writes it
-  return note !== undefined && note.engine === engine ? note : makeNote(entry, key, engine)
-}
-
-function makeNote(entry: CacheEntry, key: string, engine: Engine): HitNote | undefined {
-  const slot = engine.policies.forKey(key).hot
-  if (slot === undefined || slot.tier !== engine.firstTier) return undefined
-  const note = new HitNote(engine, slot.cell)
-  entry.hitNote = note
-  return note
-}
-
-function addSaved(state: TenantState, cell: number, micros: number): void {
-  const { savedMicros } = state.counters
-  savedMicros[cell] = (savedMicros[cell] as number) + micros
-}
-
 function countHit(state: TenantState, { slot, entry }: Found): void {
   count(state.counters.hits, slot.cell)
   count(state.counters.savedMicros, slot.cell, entry.computeMicros)
 }
 
-function writeOptions(options: SetOptions): { ttlMs?: number; tags?: readonly string[]; metadata?: Metadata } {
-  const ttl = ttlMs(options.ttl, 'ttl')
-  return {
-    ...(ttl === undefined ? {} : { ttlMs: ttl }),
-    ...(options.tags === undefined ? {} : { tags: validateTags(options.tags, 'tags') }),
-    ...(options.metadata === undefined ? {} : { metadata: checkMetadata(options.metadata) }),
-  }
-}
-
-const MAX_METADATA_BYTES = 64 * 1024
-
-function checkMetadata(metadata: Metadata): Metadata {
-  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) throw new TypeError(`metadata must be an object of strings, not ${kindOf(metadata)}`)
-  let bytes = 0
-  for (const [name, value] of Object.entries(metadata)) {
-    if (typeof value !== 'string') throw new TypeError(`metadata.${name} must be a string, not ${kindOf(value)}`)
-    if (!name.isWellFormed() || !value.isWellFormed()) throw new TypeError(`metadata.${name} must be well-formed Unicode`)
-    bytes += Buffer.byteLength(name) + Buffer.byteLength(value)
-  }
-  if (bytes > MAX_METADATA_BYTES) throw new TypeError(`metadata must be at most ${MAX_METADATA_BYTES} bytes, this is ${bytes}`)
-  return metadata
-}
-
-function iterable<T>(value: Iterable<T>, option: string): Iterable<T> {
-  if (typeof value === 'object' && value !== null && Symbol.iterator in value) return value
-  throw new TypeError(`${option} must be an array or another iterable, not ${kindOf(value)}`)
-}
-
-/** Runs over the items, a window at a time: thousands of simultaneous operations would wait for each other past their budgets. */
-async function inWindows<I, O>(items: readonly I[], run: (item: I) => Promise<O>): Promise<O[]> {
-  const results: O[] = []
-  for (let at = 0; at < items.length; at += WINDOW) results.push(...(await Promise.all(items.slice(at, at + WINDOW).map(run))))
-  return results
-}
-
-/** As {@link inWindows}; a failure does not keep the others from being tried. One rejects as it is, several together. */
-async function allInWindows<I, O>(verb: string, items: readonly I[], run: (item: I) => Promise<O>): Promise<(O | undefined)[]> {
-  const failures: unknown[] = []
-  const results = await inWindows(items, (item) =>
-    run(item).catch((error: unknown) => {
-      failures.push(error)
-      return undefined
-    }),
-  )
-  if (failures.length === 1) throw failures[0]
-  if (failures.length > 1) throw new AggregateError(failures, `${verb} failed for ${failures.length} of ${items.length}`)
-  return results
-}

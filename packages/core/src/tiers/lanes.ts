@@ -8,7 +8,9 @@ import type { TenantScope } from '../contract/scope.js'
 import { asCacheError, CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { Debts } from './debts.js'
+import { inDoubt, isUnder, laneId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type Lane, type RunningClear, type Ticket, type Work } from './lane.js'
 import { FENCED, NotApplied } from './outcome.js'
+import { PaymentSchedule } from './payment-schedule.js'
 
 /*
  * Lanes: the order of writes and deletes in one tier.
@@ -51,48 +53,6 @@ export interface StoreOptions {
   readonly keepUntil: number
 }
 
-/** One step for a lane. */
-interface Work<T> {
-  readonly operation: string
-  readonly run: (budgetMs: number | undefined) => Awaitable<T>
-  /** Looked at in the moment of applying; `true`: it is dropped. */
-  readonly isDropped?: (() => boolean) | undefined
-  /** Whether the key must be deleted later if this cannot be carried out: a set or delete that somebody called. */
-  readonly invalidates: boolean
-  /** In the order of debts, what success pays: everything owed until then. */
-  readonly pays: 'until-called' | 'until-run' | 'nothing'
-}
-
-interface Ticket {
-  readonly work: Work<unknown>
-  /** See {@link Debts.now}. */
-  readonly calledAt: number
-  /** Tells the caller; `outcome` has then resolved. */
-  readonly settle: (outcome: unknown) => void
-  readonly outcome: Promise<unknown>
-  /** When its budget ends; unknown while it waits for what goes first in other tiers or in a clear. */
-  deadlineAt: number | undefined
-  cancelTimer: () => void
-}
-
-interface Lane {
-  readonly id: string
-  readonly scope: TenantScope
-  readonly key: ValidKey
-  readonly queue: Ticket[]
-  running: Ticket | undefined
-  /** An operation has outlived its budget and may still land. */
-  inDoubt: boolean
-}
-
-interface RunningClear {
-  readonly scope: TenantScope
-  readonly prefix: string
-  readonly ended: Promise<void>
-}
-
-const FIRST_PAYMENT_MS = 1000
-const LONGEST_PAYMENT_INTERVAL_MS = 60_000
 const PAYMENTS_AT_ONCE = 64
 /** With less of its budget left, an operation that had to wait is not started: it would blame a healthy store. */
 const LEAST_PART_OF_BUDGET = 0.25
@@ -103,16 +63,16 @@ export class Lanes {
   readonly #lanes = new Map<string, Lane>()
   readonly #debts: Debts
   readonly #clears: RunningClear[] = []
+  readonly #payments: PaymentSchedule
   #doubts = 0
-  #paymentScheduled: (() => void) | undefined
-  #paymentInterval = FIRST_PAYMENT_MS
   #closed = false
 
   constructor(options: LanesOptions) {
     this.#options = options
     this.#backend = options.backend
     this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, onChange: options.suspectsChanged, report: options.report })
-    if (this.#debts.size > 0) this.#schedulePayment()
+    this.#payments = new PaymentSchedule({ clock: options.clock, isOwed: () => this.#debts.size > 0, pay: () => this.#payAll() })
+    this.#payments.schedule()
   }
 
   /** Whether any key of the tier may not be asked for. */
@@ -188,7 +148,7 @@ export class Lanes {
     } catch (thrown) {
       const error = asCacheError(thrown, { operation: 'clear', backend: this.#backend.name, tenant: scope.tenant })
       const recorded = await this.#debts.oweClear(scope, prefix)
-      this.#schedulePayment()
+      this.#payments.schedule()
       return new NotApplied(recorded ? 'safe' : 'lost', error)
     } finally {
       this.#clears.splice(this.#clears.indexOf(clear), 1)
@@ -198,10 +158,7 @@ export class Lanes {
 
   /** Pays what is owed as soon as possible: the tier has recovered. */
   payNow(): void {
-    this.#paymentInterval = FIRST_PAYMENT_MS
-    this.#paymentScheduled?.()
-    this.#paymentScheduled = undefined
-    void this.#payAll()
+    this.#payments.now()
   }
 
   /** Resolves when everything called so far has its outcome. */
@@ -212,7 +169,7 @@ export class Lanes {
   /** Ends payments; what is still owed stays in the record log, if there is one. */
   close(): void {
     this.#closed = true
-    this.#paymentScheduled?.()
+    this.#payments.close()
   }
 
   #submit<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Awaitable<T | NotApplied> {
@@ -224,7 +181,7 @@ export class Lanes {
     try {
       result = work.run(undefined)
     } catch (thrown) {
-      result = Promise.reject(thrown as Error)
+      result = Promise.reject(thrown)
     }
     if (!isPromise(result)) return result
     const begun = result
@@ -366,29 +323,14 @@ export class Lanes {
 
   async #owe(lane: Lane): Promise<boolean> {
     const recorded = await this.#debts.oweKey(lane.scope, lane.key)
-    this.#schedulePayment()
+    this.#payments.schedule()
     return recorded
-  }
-
-  #schedulePayment(): void {
-    if (this.#closed || this.#paymentScheduled !== undefined || this.#debts.size === 0) return
-    this.#paymentScheduled = this.#options.clock.schedule(
-      this.#paymentInterval,
-      () => {
-        this.#paymentScheduled = undefined
-        this.#paymentInterval = Math.min(this.#paymentInterval * 2, LONGEST_PAYMENT_INTERVAL_MS)
-        void this.#payAll()
-      },
-      { background: true },
-    )
   }
 
   async #payAll(): Promise<void> {
     for (const { scope, prefix } of this.#debts.owedClears()) await this.#payClear(scope, prefix)
     const keys = this.#debts.owedKeys()
     while (keys.length > 0) await Promise.all(keys.splice(0, PAYMENTS_AT_ONCE).map(({ scope, key }) => this.#pay(scope, key)))
-    if (this.#debts.size === 0) this.#paymentInterval = FIRST_PAYMENT_MS
-    this.#schedulePayment()
   }
 
   /** Deletes an owed key, unless a set has paid meanwhile. Success pays, failure leaves it owed. */
@@ -418,38 +360,4 @@ export class Lanes {
     }
     return lane
   }
-}
-
-/** NUL stands in no tenant and no key, so no two pairs share an id. */
-function laneId(scope: TenantScope, key: string): string {
-  return `${scope.tenant}\0${key}`
-}
-
-/** The outcomes of everything that was called on the lane so far. */
-function outcomesOf(lane: Lane): Promise<unknown>[] {
-  return [...(lane.running === undefined ? [] : [lane.running]), ...lane.queue].map(({ outcome }) => outcome)
-}
-
-function isUnder(lane: Lane, clear: RunningClear): boolean {
-  return lane.scope.tenant === clear.scope.tenant && lane.key.startsWith(clear.prefix)
-}
-
-function aboutLane(code: 'in-doubt' | 'timeout', backend: string, operation: string, lane: Lane, why: string): CacheError {
-  return new CacheError(code, `${operation} on ${backend} was not started: ${why}`, { operation, backend, tenant: lane.scope.tenant, key: lane.key })
-}
-
-function inDoubt(backend: string, operation: string, lane: Lane): CacheError {
-  return aboutLane('in-doubt', backend, operation, lane, 'an earlier operation on the key has outlived its budget and may still land')
-}
-
-function underOwedClear(backend: string, operation: string, lane: Lane): CacheError {
-  return aboutLane('in-doubt', backend, operation, lane, 'a clear that covers the key is still to be carried out')
-}
-
-function waitedTooLong(backend: string, operation: string, lane: Lane): CacheError {
-  return aboutLane('timeout', backend, operation, lane, 'it waited for its budget behind earlier operations on the key')
-}
-
-function unrecordedDoubt(backend: string, lane: Lane): CacheError {
-  return aboutLane('in-doubt', backend, 'clear', lane, 'an operation on a key under it may still land, and no more can be recorded')
 }

@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 /** One set, or the compute of one flight: where a value comes from. Values are unique, so a read tells its origin. */
 interface Origin {
   readonly id: string
@@ -82,7 +84,7 @@ export class Reference {
   endRead(reading: Reading, value: unknown, verb: string): void {
     if (value === undefined) return
     const origin = typeof value === 'number' ? this.#origins.get(value) : undefined
-    const where = `${verb} of ${reading.id} returned ${String(value)}`
+    const where = `${verb} of ${reading.id} returned ${inspect(value)}`
     if (origin === undefined) return void this.problems.push(`${where}, which nobody made`)
     if (origin.id !== reading.id) return void this.problems.push(`${where}, which belongs to ${origin.id}`)
     const flewMeanwhile = origin.endedAt > reading.calledAt && origin.endedAt > 0

@@ -1,0 +1,36 @@
+import type { Metadata } from '../contract/entry.js'
+import { validateTags } from '../compute/compute-context.js'
+import { kindOf } from '../errors/describe.js'
+import { ttlMs } from '../time/duration.js'
+import type { SetOptions } from './options.js'
+
+/** What a call says about the entry to be stored. @throws TypeError that names the option */
+export function writeOptions(options: SetOptions): { ttlMs?: number; tags?: readonly string[]; metadata?: Metadata } {
+  const ttl = ttlMs(options.ttl, 'ttl')
+  return {
+    ...(ttl === undefined ? {} : { ttlMs: ttl }),
+    ...(options.tags === undefined ? {} : { tags: validateTags(options.tags, 'tags') }),
+    ...(options.metadata === undefined ? {} : { metadata: checkMetadata(options.metadata) }),
+  }
+}
+
+const MAX_METADATA_BYTES = 64 * 1024
+
+function checkMetadata(metadata: Metadata): Metadata {
+  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) throw new TypeError(`metadata must be an object of strings, not ${kindOf(metadata)}`)
+  let bytes = 0
+  for (const [name, value] of Object.entries(metadata)) {
+    if (typeof value !== 'string') throw new TypeError(`metadata.${name} must be a string, not ${kindOf(value)}`)
+    if (!name.isWellFormed() || !value.isWellFormed()) throw new TypeError(`metadata.${name} must be well-formed Unicode`)
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(value)
+  }
+  if (bytes > MAX_METADATA_BYTES) throw new TypeError(`metadata must be at most ${MAX_METADATA_BYTES} bytes, this is ${bytes}`)
+  return metadata
+}
+
+/** @throws TypeError unless the value can be iterated over */
+export function iterable<T>(value: Iterable<T>, option: string): Iterable<T> {
+  if (typeof value === 'object' && value !== null && Symbol.iterator in value) return value
+  throw new TypeError(`${option} must be an array or another iterable, not ${kindOf(value)}`)
+}
+
