@@ -29,18 +29,18 @@ const VALUES = {
   '10 KB': (n) => ({ id: `clip-${n}`, vector: Array.from({ length: 512 }, (_, at) => Math.sin(n + at)) }),
 }
 
-let sink
+let _sink
 let at = 0
 
 function awaited(read) {
   return async (n) => {
-    for (let left = n; left > 0; left--) sink = await read(ORDER[at++ & (ORDER_LENGTH - 1)])
+    for (let left = n; left > 0; left--) _sink = await read(ORDER[at++ & (ORDER_LENGTH - 1)])
   }
 }
 
 function direct(read) {
   return (n) => {
-    for (let left = n; left > 0; left--) sink = read(ORDER[at++ & (ORDER_LENGTH - 1)])
+    for (let left = n; left > 0; left--) _sink = read(ORDER[at++ & (ORDER_LENGTH - 1)])
   }
 }
 

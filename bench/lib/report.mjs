@@ -83,7 +83,7 @@ export function asMarkdown([head, ...rows]) {
 export function pageOf(results, files) {
   const { meta } = results
   const parts = [
-    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}. Raw results: ${files.map((file) => `\`bench/results/${file}\``).join(', ')}.`,
+    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}, commit ${meta.commit}. Raw results: ${files.map((file) => `\`bench/results/${file}\``).join(', ')}.`,
     asMarkdown(summaryRows(results)),
     '### Every contender',
     ...results.cases.map((one) => `**${one.title}** (\`${one.name}\`, ${one.rounds} rounds)\n\n${asMarkdown(rowsOf(one))}`),

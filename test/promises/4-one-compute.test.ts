@@ -24,11 +24,11 @@ describe.each(STACKS)('promise 4, on %s', (stack) => {
 
   test('they share one error, unwrapped, which is not cached', () =>
     withRig(stack, {}, async ({ acme }) => {
-      const failure = { not: 'even an Error' }
+      const failure: unknown = { not: 'even an Error' }
       let computes = 0
       const fail = (): Promise<never> => {
         computes++
-        return Promise.reject(failure)
+        return Promise.reject(failure as Error)
       }
       const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => acme.getOrCompute('k', fail)))
       expect(outcomes.every((outcome) => outcome.status === 'rejected' && outcome.reason === failure)).toBe(true)

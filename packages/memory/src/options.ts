@@ -29,7 +29,7 @@ const ISOLATIONS: readonly unknown[] = ['share', 'freeze', 'clone']
 /** @throws TypeError that names the option, the value and the rule */
 export function checkOptions(options: MemoryBackendOptions): CheckedOptions {
   const { maxEntries, maxBytes, isolation = 'share' } = options
-  if (!ISOLATIONS.includes(isolation)) throw new TypeError(`isolation must be 'share', 'freeze' or 'clone', not ${String(isolation)}`)
+  if (!ISOLATIONS.includes(isolation)) throw new TypeError(`isolation must be 'share', 'freeze' or 'clone', not ${typeof isolation === 'string' ? JSON.stringify(isolation) : typeof isolation}`)
   return {
     maxEntries: limit(maxEntries, 'maxEntries') ?? Number.POSITIVE_INFINITY,
     maxBytes: limit(maxBytes, 'maxBytes') ?? (maxEntries === undefined ? DEFAULT_MAX_BYTES : Number.POSITIVE_INFINITY),

@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { CacheError } from '../errors/cache-error.js'
+import { CacheError, messageOf } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import type { EncodedPayload } from '../contract/entry.js'
 import type { Codec } from './codec.js'
@@ -89,8 +89,7 @@ export class CodecTable {
       if (!types.isUint8Array(bytes)) throw new TypeError(`encode must return a Uint8Array, not ${kindOf(bytes)}`)
       return { codec: codec.id, bytes }
     } catch (cause) {
-      const why = typeof cause === 'object' && cause !== null && 'message' in cause ? String(cause.message) : String(cause)
-      throw new CacheError('not-encodable', `the value (${kindOf(value)}) cannot be encoded by codec ${codec.id}: ${why}`, {
+      throw new CacheError('not-encodable', `the value (${kindOf(value)}) cannot be encoded by codec ${codec.id}: ${messageOf(cause)}`, {
         operation: 'encode',
         cause,
       })

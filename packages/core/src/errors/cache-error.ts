@@ -79,9 +79,11 @@ export function isCacheError(error: unknown): error is CacheError {
 /** Wraps whatever a backend threw into a `CacheError`; one that already is passes unchanged. */
 export function asCacheError(error: unknown, options: CacheErrorOptions): CacheError {
   if (isCacheError(error)) return error
-  const reason = error instanceof Error || (typeof error === 'object' && error !== null && 'message' in error)
-    ? String((error as Error).message)
-    : String(error)
   const where = options.backend === undefined ? '' : ` on ${options.backend}`
-  return new CacheError('failed', `${options.operation}${where} failed: ${reason}`, { ...options, cause: error })
+  return new CacheError('failed', `${options.operation}${where} failed: ${messageOf(error)}`, { ...options, cause: error })
+}
+
+/** What something thrown has to say, whatever it is and whichever realm it is from. */
+export function messageOf(thrown: unknown): string {
+  return typeof thrown === 'object' && thrown !== null && 'message' in thrown ? String(thrown.message) : String(thrown)
 }

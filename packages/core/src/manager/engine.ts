@@ -17,7 +17,7 @@ import { Events } from './events.js'
 import type { Logger, TieredCacheManagerOptions } from './options.js'
 import { TenantRegistry, type TenantState } from './tenant-state.js'
 
-const DEFAULT_TTL = '1h'
+const DEFAULT_TTL_MS = 3_600_000
 const MAX_BACKGROUND = 1000
 
 /** Names that mean something else beside tiers in a policy or in configuration. */
@@ -73,7 +73,7 @@ export class Engine {
     this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
     this.tiers = names.map((name, index) => new Tier(name, index, options.tiers[name] as TierOptions, this.#tierHost(options.tiers, names, index)))
     this.firstTier = this.tiers[0] as Tier
-    const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? (ttlMs(DEFAULT_TTL, 'defaultTtl'))
+    const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? DEFAULT_TTL_MS
     this.policies = new PolicyTable(options.policies, this.tiers, defaultTtlMs, this.codecs)
     this.tenants = new TenantRegistry(this.policies.all.length, this.tiers.length)
     this.#unowned = new Counters(this.policies.all.length, this.tiers.length)
