@@ -110,6 +110,7 @@ export function describeBackend(options: ConformanceOptions): void {
         const head = await bench.backend.get(bench.scope, key('k'), { want: 'head', touch: false })
         assert.deepEqual(plain(head?.details), { metadata: { a: 'b' } })
         assert.equal(head?.expiresAt, bench.now + HOUR_MS)
+        if (bench.backend.capabilities.keeps === 'bytes') assert.equal(head?.encoded, undefined, 'the payload was not read')
       })
       for (const [name, make] of EXACT_VALUES) {
         check(`${name} comes back as it went in`, async (bench) => {
@@ -170,8 +171,18 @@ export function describeBackend(options: ConformanceOptions): void {
         const deleted = await bench.backend.delete(bench.scope, [key('a')], {})
         assert.ok(deleted === 0 || deleted === undefined, `0 or unknown, not ${deleted}`)
       })
+      check('delete takes no keys, the same key twice, and a thousand', async (bench) => {
+        const count = async (names: readonly string[]): Promise<number | undefined> => bench.backend.delete(bench.scope, names.map(key), {})
+        assert.ok([0, undefined].includes(await count([])))
+        await bench.put('twice', 1)
+        assert.ok([1, undefined].includes(await count(['twice', 'twice'])))
+        const names = Array.from({ length: 1000 }, (_, i) => `many/${i}`)
+        await Promise.all(names.map((name) => bench.put(name, 1)))
+        assert.ok([1000, undefined].includes(await count(names)))
+        assert.deepEqual(await bench.keys(''), [])
+      })
       check('clear takes a plain string prefix', async (bench) => {
-        const inside = ['docs/a', 'docs/b/c', 'docs-1', 'docs*', 'docs?']
+        const inside = ['docs/a', 'docs/b/c', 'docs-1', 'docs*', 'docs?', 'docs\u{10FFFF}', 'docs\u{10FFFF}x', 'docs\uffff']
         const outside = ['doc', 'Docs/a', 'a/docs/', 'dokcs/a']
         for (const name of [...inside, ...outside]) await bench.put(name, name)
         const cleared = await bench.backend.clear(bench.scope, 'docs', {})
@@ -206,6 +217,12 @@ export function describeBackend(options: ConformanceOptions): void {
         assert.ok(infos.every(({ size }) => size !== undefined && size >= 1000))
         assert.equal(infos.find((info) => info.key === 'k')?.expiresAt, bench.now + HOUR_MS)
         assert.equal(infos.find((info) => info.key === 'for ever')?.expiresAt, Number.POSITIVE_INFINITY)
+      })
+      check('may be left early', async (bench) => {
+        for (let i = 0; i < 100; i++) await bench.put(`k${i}`, i)
+        let seen = 0
+        for await (const _ of bench.backend.list(bench.scope, '', { detail: 'keys' })) if (++seen === 3) break
+        assert.equal((await bench.keys('')).length, 100)
       })
       check('lists weird keys as they are', async (bench) => {
         for (const name of WEIRD_KEYS) await bench.put(name, 1)

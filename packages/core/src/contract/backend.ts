@@ -13,16 +13,22 @@ export type Detach = () => void
 /**
  * One store behind the contract: memory, a disk, Redis, an object store, or somebody else's.
  *
- * An adapter is given guarantees instead of checks. Keys are guaranteed to be valid (see {@link ValidKey}) and are
- * unencoded; entries handed to `put` are guaranteed to have the view that `capabilities.keeps` names; writes and
- * deletes of one key are guaranteed to arrive one after the other from one manager. In return:
+ * An adapter is given guarantees instead of checks. Keys and prefixes are guaranteed to be valid (see {@link ValidKey}) and
+ * are unencoded; entries handed to `put` are guaranteed to have the view that `capabilities.keeps` names, whose bytes do
+ * not change until the promise settles; writes and deletes of one key are guaranteed to arrive one after the other from one
+ * manager. In return:
  *
  * - A miss is `undefined`, never an error.
- * - A failure is a {@link CacheError}; only the adapter says whether it is `retryable`.
+ * - A failure is a {@link CacheError} (`asCacheError` makes one); only the adapter says whether it is `retryable`. A failure
+ *   that is to be retried is a rejection, not a synchronous throw.
  * - `put` is all or nothing: no reader ever sees part of a payload.
- * - Data of an unknown version, or not ours, is a miss, reported, and left where it is. Data of ours that fails its
- *   checksum is a miss, reported, and removed.
- * - A backend may serve several managers; it closes with the last one. Closing twice is harmless.
+ * - Data of an unknown version, or not ours, is a miss, reported as `foreign`, and left where it is: by reads, listings,
+ *   clears, deletes, sweeps and `onlyIfAbsent`. A plain `put` of that key replaces it, or the key could never be stored. Data
+ *   of ours that fails its checksum, or a frame that is cut off, is a miss, reported as `corrupt`, and removed.
+ * - A record whose header names another tenant or key is foreign.
+ * - A backend may serve several managers; it takes its clock from the first and tells all of them what it reports.
+ *
+ * Around every backend the manager puts, outermost first, a circuit breaker, a timeout and retry.
  */
 export interface CacheBackend extends AsyncDisposable {
   /** The service's name, for telemetry and messages: `memory`, `fs`, `redis`. */
@@ -32,21 +38,32 @@ export interface CacheBackend extends AsyncDisposable {
   attach(host: BackendHost): Detach
   /** The entry under `key`, whether or not its life is over: the instants in the entry decide, and the manager reads them. */
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined>
-  /** Stores the entry; `false` when it was not stored (present already, or larger than the backend takes). */
+  /**
+   * Stores the entry; `false` when it was not stored (present already, or larger than the backend takes). The bytes may be
+   * kept by reference.
+   */
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean>
-  /** Removes keys; the number that were there, or `undefined` when the store cannot know. */
+  /** Removes keys; the number that were there and might still be served, or `undefined` when the store cannot know. */
   delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Awaitable<number | undefined>
-  /** Removes every key of the tenant that starts with `prefix` (a plain string prefix; empty: all). */
+  /** Removes every key of the tenant that starts with `prefix` (a plain string prefix; empty: all); counts like `delete`. */
   clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined>
-  /** What is stored for the tenant under `prefix`, in no particular order, without loading payloads. */
+  /**
+   * What is stored for the tenant under `prefix`, in no particular order, without loading payloads. May show entries whose
+   * life is over (with their `expiresAt`); leaves out what cannot be read. The consumer may stop early.
+   */
   list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo>
   /** Counts, for one tenant or all; `undefined` where counting needs a scan. */
   stats(scope?: TenantScope): Awaitable<BackendStats>
+  /**
+   * Ends the backend once no manager is attached any more; until then it does nothing. Called by each manager after its
+   * `detach`, possibly with operations still running. Ending twice is harmless. A client that the user passed in stays open.
+   */
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /** What differs between backends, all data. */
 export interface BackendCapabilities {
-  /** `get` and `put` answer without a promise. */
+  /** Everything but `list` and ending answers without a promise. */
   readonly synchronous: boolean
   /** Other processes see the same store. */
   readonly shared: boolean
@@ -54,13 +71,13 @@ export interface BackendCapabilities {
   readonly durable: boolean
   /** Payloads can be read and written as streams. */
   readonly streams: boolean
-  /** The store removes entries by itself some time after `keepUntil`. */
+  /** Entries leave by themselves some time after `keepUntil`, by the store's doing or the adapter's. Told to people and tools. */
   readonly nativeExpiry: boolean
   /** The view of the payload the backend keeps, and is guaranteed to be given. */
   readonly keeps: 'value' | 'bytes'
   /** For `keeps: 'value'`: what the manager does with values it hands out. */
   readonly isolation?: Isolation | undefined
-  /** Larger payloads are not offered; absent: any size. */
+  /** Larger payloads are not offered by a manager, and answered with `false` when they are; absent: any size. */
   readonly maxPayloadBytes?: number | undefined
 }
 
@@ -73,7 +90,10 @@ export type Isolation = 'share' | 'freeze' | 'clone'
 /** What a manager offers to a backend. */
 export interface BackendHost {
   readonly clock: Clock
-  /** To be called after the backend itself removed an entry. `entry` is absent where only the key is known. */
+  /**
+   * To be called after the backend itself removed an entry that was sound. `entry` is absent where only the key is known;
+   * where only the tenant's name is known, a new {@link TenantScope} of it will do.
+   */
   evicted(scope: TenantScope, key: ValidKey, entry: CacheEntry | undefined, reason: EvictionReason): void
   /** Reports a failure nobody waits for, such as data that had to be treated as a miss. Never throws. */
   report(error: CacheError): void
@@ -83,9 +103,9 @@ export interface BackendHost {
 export type EvictionReason = 'space' | 'quota' | 'expired'
 
 export interface OperationOptions {
-  /** Aborted when nobody waits for the operation any more. An adapter may then stop early; it must still settle. */
+  /** Aborted when nobody waits for the operation any more. An adapter may then stop early and reject; it must settle. */
   readonly signal?: AbortSignal | undefined
-  /** To be called each time a part of a long operation is done: it renews the time budget. */
+  /** To be called each time a part of a long operation is done (some keys, a page, some megabytes): it renews the time budget. */
   readonly progress?: (() => void) | undefined
   /** Milliseconds left for this operation, where less than the tier's budget is. */
   readonly budgetMs?: number | undefined

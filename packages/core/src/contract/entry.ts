@@ -13,8 +13,8 @@ export type Metadata = Readonly<Record<string, string>>
 /** What few entries have. Kept in one object so that the many without it pay one field. */
 export interface EntryDetails {
   /**
-   * From when on the tier that holds the entry may not serve it, where that is before `expiresAt` (a tier's `maxTtl`).
-   * It belongs to the stored copy: promotion and demotion pass the entry on without it.
+   * From when on the tier the entry was read from may not serve it, where that is before `expiresAt` (a tier's `maxTtl`).
+   * It belongs to that stored copy. `put` gets its own in the options; promotion passes the entry on without it.
    */
   readonly keepUntil?: EpochMs | undefined
   /** From when on the entry is stale; absent: from `expiresAt`. */
@@ -33,7 +33,7 @@ export interface EntryFields {
 }
 
 /** Stands for "the live value has not been made"; `undefined` is a value like any other. */
-export const NO_VALUE: unique symbol = Symbol('thermocline.no-value')
+export const NO_VALUE: unique symbol = Symbol.for('thermocline.no-value') // the same in every copy of this package
 
 /**
  * Instants are kept as distances from this one: V8 keeps whole numbers below 2^31 (24 days in milliseconds) inside the

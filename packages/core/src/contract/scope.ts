@@ -14,14 +14,22 @@ export class TenantScope {
   }
 }
 
-let slotCount = 0
+/** Slot numbers are handed out for the whole process: two copies of this package must not use one slot for two things. */
+const COUNTER = Symbol.for('thermocline.scope-slots')
+const shared = globalThis as { [COUNTER]?: number }
+
+function nextSlot(): number {
+  const next = shared[COUNTER] ?? 0
+  shared[COUNTER] = next + 1
+  return next
+}
 
 /**
  * One value per scope for one backend: an encoded prefix, a directory, a map. Reading it is two array loads, where a
  * map keyed by the tenant's name would hash a string on every hit. Two managers have two scopes for one tenant.
  */
 export class ScopeSlot<T> {
-  readonly #index = slotCount++
+  readonly #index = nextSlot()
 
   get(scope: TenantScope): T | undefined {
     return scope.slots[this.#index] as T | undefined

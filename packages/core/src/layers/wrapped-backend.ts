@@ -47,7 +47,7 @@ export class WrappedBackend implements CacheBackend {
     return this.inner.stats(scope)
   }
 
-  [Symbol.asyncDispose](): PromiseLike<void> {
+  [Symbol.asyncDispose](): Promise<void> {
     return this.inner[Symbol.asyncDispose]()
   }
 }

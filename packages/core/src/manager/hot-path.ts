@@ -1,7 +1,6 @@
 import type { Clock } from '../clock/clock.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { ValidKey } from '../keys/key.js'
-import { isOpenTelemetryPresent } from '../telemetry/telemetry.js'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
 
@@ -12,7 +11,7 @@ import type { TenantState } from './tenant-state.js'
  */
 
 /** One synchronous hit of so many is timed: timing costs as much as the hit. The first always is. */
-const SAMPLE_MASK = 63
+const SAMPLE_MASK = 1023
 
 const READ = Object.freeze({ want: 'payload', touch: true } as const)
 const PEEK = Object.freeze({ want: 'payload', touch: false } as const)
@@ -20,7 +19,7 @@ const PEEK = Object.freeze({ want: 'payload', touch: false } as const)
 /** A kept promise of the value, counted, if the fastest tier answers at once and holds it fresh. */
 export function hotHit(engine: Engine, state: TenantState, key: string): Promise<unknown> | undefined {
   const { hot } = engine
-  if (hot === undefined || (isOpenTelemetryPresent() && engine.telemetry.wantsHotHit())) return undefined
+  if (hot === undefined || engine.telemetry.wantsHotHit()) return undefined
   const entry = hot.get(state.scope, key as ValidKey, READ) as CacheEntry | undefined
   if (entry === undefined || !isFresh(entry, engine.clock)) return undefined
   const note = noteOf(entry, key, engine)

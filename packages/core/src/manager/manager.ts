@@ -1,7 +1,7 @@
 import type { Compute } from '../compute/compute-context.js'
 import { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
-import { validateTenant } from '../keys/key.js'
+import { validateTenant, type TenantId } from '../keys/key.js'
 import { positiveDurationMs } from '../time/duration.js'
 import { Engine } from './engine.js'
 import type { CacheEventName, CacheEvents } from './events.js'
@@ -16,6 +16,8 @@ export interface ForTenant {
 }
 
 const DEFAULT_DEADLINE = '2s'
+/** Handles kept for callers who ask for them each time. */
+const KEPT_HANDLES = 1000
 
 /**
  * A cache over any number of tiers, for any number of tenants.
@@ -34,6 +36,7 @@ const DEFAULT_DEADLINE = '2s'
  */
 export class TieredCacheManager implements AsyncDisposable {
   readonly #engine: Engine
+  readonly #handles = new Map<string, TenantCache>()
   #closing: Promise<void> | undefined
 
   constructor(options: TieredCacheManagerOptions) {
@@ -46,7 +49,7 @@ export class TieredCacheManager implements AsyncDisposable {
    * @throws TypeError when the id breaks a rule: a non-empty well-formed string of at most 128 UTF-8 bytes, without NUL
    */
   tenant(id: string): TenantCache {
-    return new TenantCache(this.#engine, this.#engine.tenants.of(validateTenant(id)))
+    return this.#handles.get(id) ?? this.#makeHandle(validateTenant(id))
   }
 
   /** See {@link TenantCache.getOrCompute}. */
@@ -171,6 +174,16 @@ export class TieredCacheManager implements AsyncDisposable {
       tier.breaker.dispose()
       tier.lanes.close()
     }
+  }
+
+  #makeHandle(id: TenantId): TenantCache {
+    const handle = new TenantCache(this.#engine, this.#engine.tenants.of(id))
+    this.#handles.set(id, handle)
+    if (this.#handles.size > KEPT_HANDLES) {
+      const [oldest] = this.#handles.keys()
+      if (oldest !== undefined) this.#handles.delete(oldest)
+    }
+    return handle
   }
 
   #of(options: ForTenant): TenantCache {

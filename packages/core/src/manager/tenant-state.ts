@@ -53,17 +53,13 @@ export class TenantState {
   }
 }
 
-/** How many tenants nobody holds a handle of are remembered, with their counts. */
-const REMEMBERED = 1000
-
 /**
  * The tenants of a manager: one state per tenant for as long as anybody uses it. Two states for one tenant at the same
- * time would break single flight and fences, so the state lives while a handle or a running operation holds it; beyond
- * that, the last 1,000 are remembered. The counts of the others go into the totals.
+ * time would break single flight and fences, so the state lives while a handle or a running operation holds it (the manager
+ * itself keeps the handles of up to 1,000). The counts of those that are gone go into the totals.
  */
 export class TenantRegistry {
   readonly #live = new Map<string, { readonly state: WeakRef<TenantState>; readonly counters: Counters }>()
-  readonly #recent = new Map<string, TenantState>()
   readonly #retired: Counters
   readonly #policies: number
   readonly #tiers: number
@@ -76,9 +72,7 @@ export class TenantRegistry {
   }
 
   of(tenant: TenantId): TenantState {
-    const state = this.#live.get(tenant)?.state.deref() ?? this.#create(tenant)
-    this.#remember(state)
-    return state
+    return this.#live.get(tenant)?.state.deref() ?? this.#create(tenant)
   }
 
   peek(tenant: string): TenantState | undefined {
@@ -110,17 +104,6 @@ export class TenantRegistry {
     this.#live.set(tenant, { state: new WeakRef(state), counters })
     this.#collected.register(state, tenant)
     return state
-  }
-
-  #remember(state: TenantState): void {
-    this.#recent.delete(state.tenant)
-    this.#recent.set(state.tenant, state)
-    if (this.#recent.size > REMEMBERED) {
-      for (const oldest of this.#recent.keys()) {
-        this.#recent.delete(oldest)
-        break
-      }
-    }
   }
 
   #retire(tenant: string): void {

@@ -1,0 +1,179 @@
+import { describe, expect, test } from '@jest/globals'
+import { CircuitBreaker, PROBE_TENANT, type CacheBackend, type CacheErrorCode } from '@thermocline/core'
+import { ManualClock } from './support/manual-clock.js'
+import { call, failure, SCOPE, ScriptedBackend, type Operation } from './support/scripted-backend.js'
+
+class Outage {
+  readonly clock = new ManualClock()
+  readonly store = new ScriptedBackend()
+  readonly changes: string[] = []
+  readonly breaker = new CircuitBreaker({
+    clock: this.clock,
+    failureThreshold: 3,
+    onChange: (state, circuit, error) => this.changes.push(`${state} ${circuit} ${error?.code}`),
+  })
+  readonly backend: CacheBackend = this.breaker.layer(this.store)
+
+  get open(): string {
+    return (['read', 'write'] as const).filter((circuit) => this.breaker.isOpen(circuit)).join(' and ')
+  }
+
+  /** One operation that fails so. */
+  async fail(operation: Operation, error: unknown, bytes = 0): Promise<void> {
+    this.store.answer = () => Promise.reject(error as Error)
+    await expect(call(this.backend, operation, { bytes })).rejects.toBe(error)
+  }
+
+  heal(): void {
+    this.store.answer = (operation) => Promise.resolve(operation === 'put' ? true : undefined)
+  }
+}
+
+describe('a circuit opens', () => {
+  const AT_ONCE: readonly (readonly [Operation, CacheErrorCode, string])[] = [
+    ['get', 'timeout', 'read and write'],
+    ['put', 'timeout', 'write'],
+    ['delete', 'timeout', 'write'],
+    ['get', 'unavailable', 'read and write'],
+    ['clear', 'unavailable', 'read and write'],
+    ['put', 'storage-full', 'write'],
+    ['put', 'read-only', 'write'],
+  ]
+  test.each(AT_ONCE)('at once after a %s that failed as %s: %s', async (operation, code, open) => {
+    const outage = new Outage()
+    await outage.fail(operation, failure(code))
+    expect(outage.open).toBe(open)
+    expect(outage.changes).toHaveLength(1)
+  })
+
+  test('after as many other failures in a row as the threshold says; a success in between begins anew', async () => {
+    const outage = new Outage()
+    for (const error of [failure('failed'), new Error('anything')]) await outage.fail('get', error)
+    outage.heal()
+    await call(outage.backend, 'get')
+    for (let i = 0; i < 2; i++) await outage.fail('get', failure('failed'))
+    expect(outage.open).toBe('')
+    await outage.fail('get', failure('failed'))
+    expect(outage.open).toBe('read')
+    expect(outage.changes).toEqual(['open read failed'])
+  })
+
+  test('never for what says nothing about the store', async () => {
+    const outage = new Outage()
+    for (const code of ['in-doubt', 'corrupt', 'foreign', 'not-encodable', 'closed'] as const) {
+      for (let i = 0; i < 5; i++) await outage.fail('get', failure(code))
+    }
+    expect(outage.open).toBe('')
+  })
+
+  test('also for a listing, and for a store that throws instead of rejecting', async () => {
+    const listing = new Outage()
+    listing.store.steps = () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(failure('timeout')) }) })
+    await expect((async () => {
+      for await (const _ of listing.backend.list(SCOPE, '', { detail: 'keys' })) break
+    })()).rejects.toMatchObject({ code: 'timeout' })
+    expect(listing.breaker.isOpen('read')).toBe(true)
+    const throwing = new Outage()
+    throwing.store.answer = () => {
+      throw failure('unavailable')
+    }
+    await expect(call(throwing.backend, 'get')).rejects.toMatchObject({ code: 'unavailable' })
+    expect(throwing.open).toBe('read and write')
+  })
+})
+
+describe('an open circuit', () => {
+  test('refuses without asking the store, with one and the same error that names the cause', async () => {
+    const outage = new Outage()
+    const cause = failure('timeout')
+    await outage.fail('get', cause)
+    const asked = outage.store.calls.length
+    const refused: unknown[] = []
+    for (const operation of ['get', 'put', 'delete', 'clear', 'get'] as const) await call(outage.backend, operation).catch((error: unknown) => refused.push(error))
+    expect(refused).toHaveLength(5)
+    expect(refused[0]).toMatchObject({ code: 'circuit-open', backend: 'scripted', cause })
+    expect(refused[4]).toBe(refused[0])
+    expect(outage.store.calls).toHaveLength(asked)
+  })
+
+  test('of writes leaves reads alone; deletes pass when the store is only full', async () => {
+    const full = new Outage()
+    await full.fail('put', failure('storage-full'))
+    full.heal()
+    await expect(call(full.backend, 'put')).rejects.toMatchObject({ code: 'circuit-open' })
+    for (const operation of ['get', 'delete', 'clear'] as const) await expect(call(full.backend, operation)).resolves.toBeUndefined()
+    const readOnly = new Outage()
+    await readOnly.fail('put', failure('read-only'))
+    readOnly.heal()
+    await expect(call(readOnly.backend, 'get')).resolves.toBeUndefined()
+    await expect(call(readOnly.backend, 'delete')).rejects.toMatchObject({ code: 'circuit-open' })
+  })
+
+  test('is probed in the background, after 250 ms and at doubling intervals up to 2 s', async () => {
+    const outage = new Outage()
+    for (let i = 0; i < 3; i++) await outage.fail('get', failure('failed')) // opens reads alone
+    const probes: number[] = []
+    const openedAt = outage.clock.now()
+    outage.store.answer = () => {
+      probes.push(outage.clock.now() - openedAt)
+      return Promise.reject(failure('failed'))
+    }
+    await outage.clock.advance(8000)
+    expect(probes).toEqual([250, 750, 1750, 3750, 5750, 7750])
+  })
+
+  test('closes at the first probe that succeeds, and failures are counted from zero again', async () => {
+    const outage = new Outage()
+    for (let i = 0; i < 3; i++) await outage.fail('get', failure('failed'))
+    outage.heal()
+    await outage.clock.advance(250)
+    expect(outage.open).toBe('')
+    expect(outage.changes).toEqual(['open read failed', 'closed read undefined'])
+    for (let i = 0; i < 2; i++) await outage.fail('get', failure('failed'))
+    expect(outage.open).toBe('')
+  })
+
+  test('of both kinds is told of once, opening with the first and closing with the last', async () => {
+    const outage = new Outage()
+    await outage.fail('get', failure('unavailable'))
+    outage.store.answer = (operation) => (operation === 'get' ? Promise.resolve(undefined) : Promise.reject(failure('unavailable')))
+    await outage.clock.advance(5000)
+    expect(outage.open).toBe('write')
+    expect(outage.changes).toHaveLength(1)
+    outage.heal()
+    await outage.clock.advance(2000)
+    expect(outage.open).toBe('')
+    expect(outage.changes).toEqual(['open read unavailable', expect.stringMatching(/^closed/)])
+  })
+
+  test('of writes is probed with as much as had failed, up to 1 MiB, under a tenant of its own, and leaves nothing', async () => {
+    for (const [failed, probed] of [[5000, 5000], [3_000_000, 1 << 20]] as const) {
+      const outage = new Outage()
+      await outage.fail('put', failure('storage-full'), failed)
+      outage.heal()
+      const tenants = new Set<string>()
+      const { put } = outage.store
+      outage.store.put = function (scope, ...rest) {
+        tenants.add(scope.tenant)
+        return put.call(this, scope, ...rest)
+      }
+      const before = outage.store.calls.length
+      await outage.clock.advance(250)
+      expect(outage.store.calls.slice(before)).toEqual(['put', 'delete'])
+      expect(outage.store.lastPut?.encoded?.bytes.byteLength).toBe(probed)
+      expect([...tenants]).toEqual([PROBE_TENANT])
+      expect(outage.open).toBe('')
+    }
+  })
+
+  test('is left as it is once the breaker was disposed of: no probe, no timer', async () => {
+    const outage = new Outage()
+    await outage.fail('get', failure('timeout'))
+    const asked = outage.store.calls.length
+    outage.breaker.dispose()
+    expect(outage.clock.pending).toBe(0)
+    await outage.clock.advance(60_000)
+    expect(outage.store.calls).toHaveLength(asked)
+    expect(outage.open).toBe('read and write')
+  })
+})

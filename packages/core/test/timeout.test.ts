@@ -1,0 +1,165 @@
+import { describe, expect, test } from '@jest/globals'
+import { timeout, type CacheBackend, type CacheError } from '@thermocline/core'
+import { ManualClock, turns, watch } from './support/manual-clock.js'
+import { call, failure, OPERATIONS, SCOPE, ScriptedBackend } from './support/scripted-backend.js'
+
+const BUDGET = 100
+
+function timed(): { clock: ManualClock; store: ScriptedBackend; backend: CacheBackend } {
+  const clock = new ManualClock()
+  const store = new ScriptedBackend()
+  return { clock, store, backend: timeout({ clock, budgetMs: BUDGET })(store) }
+}
+
+describe('timeout', () => {
+  test.each(OPERATIONS)('leaves a %s that makes no progress for the budget, and says when it has really ended', async (operation) => {
+    const { clock, store, backend } = timed()
+    let finish!: (value: unknown) => void
+    store.answer = () => new Promise((resolve) => (finish = resolve))
+    const seen = watch(call(backend, operation))
+    const { signal } = store.options
+    await clock.advance(BUDGET - 1)
+    expect(seen.outcome).toBe('waiting')
+    expect(signal?.aborted).toBe(false)
+    await clock.advance(1)
+    const error = seen.outcome as CacheError
+    expect(error).toMatchObject({ code: 'timeout', operation, backend: 'scripted', retryable: false })
+    expect(signal?.reason).toBe(error)
+    const ended = watch(error.settled!)
+    await turns()
+    expect(ended.outcome).toBe('waiting')
+    finish('late')
+    await turns()
+    expect(ended.outcome).toBeUndefined()
+    expect(clock.pending).toBe(0)
+  })
+
+  test('a late failure of what was left settles it too and is nobody\'s unhandled rejection', async () => {
+    const { clock, store, backend } = timed()
+    let fail!: (error: unknown) => void
+    store.answer = () => new Promise((_, reject) => (fail = reject))
+    const seen = watch(call(backend, 'put'))
+    await clock.advance(BUDGET)
+    fail(new Error('connection lost'))
+    await expect((seen.outcome as CacheError).settled).resolves.toBeUndefined()
+  })
+
+  test('progress renews the budget', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => new Promise(() => undefined)
+    let progressed = 0
+    const seen = watch(call(backend, 'get', { progress: () => progressed++ }))
+    for (let i = 0; i < 5; i++) {
+      await clock.advance(BUDGET - 10)
+      store.options.progress?.()
+    }
+    expect(seen.outcome).toBe('waiting')
+    expect(progressed).toBe(5) // told on to whoever asked
+    await clock.advance(BUDGET - 1)
+    expect(seen.outcome).toBe('waiting')
+    await clock.advance(1)
+    expect(seen.outcome).toMatchObject({ code: 'timeout' })
+  })
+
+  test('a shorter budget of the call is kept, a longer one is not', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => new Promise(() => undefined)
+    const short = watch(call(backend, 'get', { budgetMs: 30 }))
+    const long = watch(call(backend, 'get', { budgetMs: 1000 }))
+    await clock.advance(30)
+    expect([short.outcome, long.outcome]).toEqual([expect.objectContaining({ code: 'timeout' }), 'waiting'])
+    await clock.advance(70)
+    expect(long.outcome).toMatchObject({ code: 'timeout' })
+  })
+
+  test('an answer that arrives in the two turns after the timer counts: the process was busy, not the store', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => new Promise((resolve) => clock.schedule(BUDGET, () => setImmediate(() => resolve('just in time'))))
+    const seen = watch(call(backend, 'get'))
+    await clock.advance(BUDGET)
+    expect(seen.outcome).toBe('just in time')
+  })
+
+  test('an answer in time, or without a promise, leaves no timer', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => 'at once'
+    expect(backend.get(SCOPE, 'k' as never, { want: 'payload', touch: true })).toBe('at once')
+    store.answer = () => Promise.reject(failure('failed'))
+    await expect(call(backend, 'get')).rejects.toMatchObject({ code: 'failed' })
+    expect(clock.pending).toBe(0)
+  })
+
+  test("the caller's signal reaches the store beside the layer's own", async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => new Promise(() => undefined)
+    const caller = new AbortController()
+    void call(backend, 'get', { signal: caller.signal }).catch(() => undefined)
+    const { signal } = store.options
+    expect(store.options.signal).toBe(signal)
+    caller.abort(new Error('enough'))
+    expect(signal?.reason).toBe(caller.signal.reason)
+    await clock.advance(BUDGET)
+  })
+
+  test('a signal asked for after the time is up is aborted already', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => new Promise(() => undefined)
+    const seen = watch(call(backend, 'get'))
+    await clock.advance(BUDGET)
+    expect(store.options.signal?.reason).toBe(seen.outcome)
+  })
+
+  test('each step of a listing has the budget to itself, and the consumer\'s time is its own', async () => {
+    const { clock, store, backend } = timed()
+    const pause = (ms: number): Promise<void> => new Promise((resolve) => clock.schedule(ms, resolve))
+    let closed = false
+    store.steps = async function* () {
+      try {
+        for (let i = 0; i < 3; i++) {
+          await pause(BUDGET - 10)
+          yield { key: `${i}` }
+        }
+        await pause(BUDGET * 10)
+      } finally {
+        closed = true
+      }
+    }
+    const keys: string[] = []
+    const listing = watch(
+      (async () => {
+        for await (const { key } of backend.list(SCOPE, '', { detail: 'keys' })) {
+          keys.push(key)
+          await pause(BUDGET * 3)
+        }
+      })(),
+    )
+    await clock.advance(BUDGET * 13)
+    expect(keys).toEqual(['0', '1', '2'])
+    expect(listing.outcome).toMatchObject({ code: 'timeout', operation: 'list' })
+    await clock.advance(BUDGET * 10)
+    expect(closed).toBe(true)
+  })
+
+  test('a listing that is left early is closed in the store', async () => {
+    const { store, backend } = timed()
+    let closed = false
+    store.steps = async function* () {
+      try {
+        for (;;) yield { key: 'k' }
+      } finally {
+        closed = true
+      }
+    }
+    for await (const _ of backend.list(SCOPE, '', { detail: 'keys' })) break
+    await turns()
+    expect(closed).toBe(true)
+  })
+
+  test('stats that hang are left too', async () => {
+    const { clock, store, backend } = timed()
+    store.statsAnswer = () => new Promise(() => undefined)
+    const seen = watch(Promise.resolve(backend.stats()))
+    await clock.advance(BUDGET)
+    expect(seen.outcome).toMatchObject({ code: 'timeout', operation: 'stats' })
+  })
+})
