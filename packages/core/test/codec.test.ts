@@ -117,7 +117,7 @@ describe('a value encoded and decoded', () => {
 })
 
 describe('a fixed codec', () => {
-  const reversed: Codec = { id: 'reversed', encode: (value) => Buffer.from([...String(value)].reverse().join('')), decode: (bytes) => [...Buffer.from(bytes).toString()].reverse().join('') }
+  const reversed: Codec = { id: 'reversed', encode: (value) => Buffer.from(String(value)).reverse(), decode: (bytes) => Buffer.from(bytes).reverse().toString() }
 
   test('is named or given as an object; then it is known by its id', () => {
     const table = new CodecTable()

@@ -157,7 +157,7 @@ describe('options', () => {
     [{ tenantQuota: 'much' as never }, 'tenantQuota must be a number or { maxEntries, maxBytes }, not string'],
     [{ tenantQuota: { maxBytes: -2 } }, 'tenantQuota.maxBytes must be a positive whole number, not -2'],
     [{ tenantQuota: { maxEntries: 0.5 } }, 'tenantQuota.maxEntries must be a positive whole number, not 0.5'],
-    [{ isolation: 'copy' as never }, "isolation must be 'share', 'freeze' or 'clone', not copy"],
+    [{ isolation: 'copy' as never }, "isolation must be 'share', 'freeze' or 'clone', not \"copy\""],
   ]
   test.each(WRONG)('%j is refused: %s', (options, message) => {
     expect(() => new MemoryBackend(options)).toThrow(new TypeError(message))

@@ -34,8 +34,9 @@ export function cloneValue(value: unknown): unknown {
   return structuredCodec.decode(structuredCodec.encode(value))
 }
 
+/** A function counts: it is an object that callers would share, and cannot be copied. */
 function isMutable(value: unknown): value is object {
-  return typeof value === 'object' && value !== null
+  return (typeof value === 'object' && value !== null) || typeof value === 'function'
 }
 
 /** Freezes plain objects and arrays throughout; what cannot be frozen (dates, maps, bytes) stays as it is. */
@@ -65,7 +66,7 @@ function allFrozen(value: unknown, seen: Set<object>): boolean {
 }
 
 function isFreezable(value: unknown): value is object {
-  if (!isMutable(value)) return false
+  if (!isMutable(value) || typeof value === 'function') return false
   if (Array.isArray(value)) return true
   const prototype = Object.getPrototypeOf(value) as object | null
   return prototype === null || (Object.getPrototypeOf(prototype) === null && Object.prototype.toString.call(value) === '[object Object]')

@@ -37,6 +37,7 @@ function listen(signal: AbortSignal, hub: Set<() => void>): void {
 export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work
   return new Promise((resolve, reject) => {
+    if (signal.aborted) reject(signal.reason as Error) // by the work itself, before its first wait: the signal does not fire again
     const stop = onAbort(signal, () => reject(signal.reason as Error))
     work.then(resolve, reject).finally(stop)
   })

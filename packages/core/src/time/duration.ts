@@ -28,11 +28,11 @@ const EXPECTED = "a number of seconds, or a string with a unit (ms, s, m, h, d, 
  */
 export function durationMs(value: Duration, option: string): number {
   if (typeof value === 'number') {
-    if (value >= 0) return Math.ceil(value * 1000)
+    if (value >= 0) return wholeMs(value * 1000)
   } else if (typeof value === 'string') {
     const match = WRITTEN.exec(value)
     const unit = match?.[2]
-    if (match?.[1] !== undefined && unit !== undefined) return Math.ceil(Number(match[1]) * (UNIT_MS[unit] ?? Number.NaN))
+    if (match?.[1] !== undefined && unit !== undefined) return wholeMs(Number(match[1]) * (UNIT_MS[unit] ?? Number.NaN))
   }
   throw new TypeError(`${option} must be ${EXPECTED}, not ${kindOf(value)}`)
 }
@@ -57,6 +57,11 @@ export function ttlMs(value: Ttl | undefined, option: string): number | undefine
     throw new TypeError(`${option} must be ${EXPECTED}, or null for ever, not ${kindOf(value)}`)
   }
   return durationMs(value, option)
+}
+
+/** Rounded up, but not for the last bits of a binary fraction: 0.07 * 1000 is 70.00000000000001 and means 70. */
+function wholeMs(ms: number): number {
+  return Number.isInteger(ms) ? ms : Math.ceil(Number(ms.toPrecision(15)))
 }
 
 /** The instant `ms` after `from`; `Infinity` when it never comes. */

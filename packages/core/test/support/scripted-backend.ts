@@ -28,6 +28,7 @@ export class ScriptedBackend implements CacheBackend {
   /** The options of the last call. */
   options: OperationOptions = {}
   lastPut: CacheEntry | undefined
+  lastTenant: string | undefined
   answer: (operation: Operation, options: OperationOptions) => Awaitable<unknown> = () => Promise.resolve(undefined)
   steps: () => AsyncIterable<StoredEntryInfo> = async function* () {}
   statsAnswer: () => Awaitable<BackendStats> = () => ({})
@@ -40,8 +41,9 @@ export class ScriptedBackend implements CacheBackend {
     return this.#called('get', options) as Awaitable<CacheEntry | undefined>
   }
 
-  put(_scope: TenantScope, _key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
+  put(scope: TenantScope, _key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
     this.lastPut = entry
+    this.lastTenant = scope.tenant
     return this.#called('put', options) as Awaitable<boolean>
   }
 
