@@ -38,7 +38,7 @@ describe('counters', () => {
       await sdk.register()
       for (let i = 0; i < 5; i++) await acme.set(`k${i}`, i)
       await acme.get('k4')
-      expect(await sdk.points('cache.evictions')).toEqual([expect.objectContaining({ value: 3, attributes: expect.objectContaining(HOT) })])
+      expect(await sdk.points('cache.evictions')).toEqual([expect.objectContaining({ value: 3, attributes: expect.objectContaining({ ...HOT, policy: 'default' }) })])
     }))
 
   test('errors by tier, backend, operation and reason', () =>
@@ -47,7 +47,7 @@ describe('counters', () => {
       await sdk.register()
       rig.faultsOf('warm').inject({ fail: 'failed' }, 'get')
       await rig.pass(rig.acme.get('k'))
-      expect(await sdk.points('cache.errors')).toEqual([{ value: 1, attributes: expect.objectContaining({ ...WARM, operation: 'get', reason: 'failed' }) }])
+      expect(await sdk.points('cache.errors')).toEqual([{ value: 1, attributes: expect.objectContaining({ ...WARM, operation: 'get', reason: 'failed', policy: 'default' }) }])
     }))
 
   test('the tenant is an attribute only when asked for', async () => {

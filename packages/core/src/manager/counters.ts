@@ -24,7 +24,7 @@ export class Counters {
     this.tierMisses = zeros(cells)
     this.savedMicros = zeros(cells)
     this.promotions = zeros(cells)
-    this.evictions = zeros(tiers)
+    this.evictions = zeros(cells)
     this.errors = zeros(tiers + 1)
     this.misses = zeros(policies)
     this.computes = zeros(policies)

@@ -7,6 +7,7 @@ import { asCacheError, CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import { validateTenant } from '../keys/key.js'
 import type { Circuit } from '../layers/circuit-breaker.js'
+import type { Policy } from '../policies/policy.js'
 import { PolicyTable } from '../policies/policy-table.js'
 import { Telemetry, type Reading } from '../telemetry/telemetry.js'
 import { openRecordLog, Tier, type TierHost, type TierOptions } from '../tiers/tier.js'
@@ -62,8 +63,8 @@ export class Engine {
   constructor(options: TieredCacheManagerOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`new TieredCacheManager(options) needs { tiers }, not ${kindOf(options)}`)
     this.clock = options.clock === undefined || options.clock === systemClock ? systemClock : completeClock(options.clock)
-    this.enabled = options.enabled ?? true
-    this.logger = options.logger === false ? { info: () => undefined, warn: () => undefined } : (options.logger ?? console)
+    this.enabled = checkEnabled(options.enabled)
+    this.logger = checkLogger(options.logger)
     this.events = new Events({
       onThrow: (error, event) => this.logger.warn(`thermocline: a listener for "${event}" threw: ${String(error)}`),
       onChange: () => this.#updateShortWay(),
@@ -117,7 +118,7 @@ export class Engine {
     if (error.code === 'circuit-open') return // the outage itself was reported when the circuit opened
     const counters = (state ?? this.tenants.peek(error.tenant ?? ''))?.counters ?? this.#unowned
     count(counters.errors, tier?.index ?? this.tiers.length)
-    this.telemetry.recordError({ ...(tier === undefined ? {} : tierAttributes(tier)), operation, reason: error.code })
+    this.telemetry.recordError({ ...(tier === undefined ? {} : tierAttributes(tier)), operation, reason: error.code, ...(key === undefined ? {} : { policy: this.policies.forKey(key).name }) })
     if (this.events.wants('error')) this.events.emit('error', { error, operation, tier: tier?.name, tenant: state?.tenant ?? error.tenant, key: key ?? error.key })
   }
 
@@ -152,7 +153,7 @@ export class Engine {
       clock: this.clock,
       report: (error) => this.report(error, { operation: error.operation, tier, key: error.key }),
       evicted: (scope, key, _entry, reason: EvictionReason) => {
-        if (reason !== 'expired') count((this.tenants.peek(scope.tenant)?.counters ?? this.#unowned).evictions, tier.index)
+        if (reason !== 'expired') count((this.tenants.peek(scope.tenant)?.counters ?? this.#unowned).evictions, this.#cell(this.policies.forKey(key), tier))
         if (this.events.wants('evict')) this.events.emit('evict', { tenant: scope.tenant, key, tier: tier.name, reason })
       },
     }
@@ -169,10 +170,10 @@ export class Engine {
   }
 
   #metricSources(byTenant: boolean): ConstructorParameters<typeof Telemetry>[1] {
-    const perCell = (name: 'hits' | 'tierMisses' | 'promotions') => (): Iterable<Reading> =>
+    const perCell = (name: 'hits' | 'tierMisses' | 'promotions' | 'evictions') => (): Iterable<Reading> =>
       this.#readings(byTenant, (counters) =>
         this.policies.all.flatMap((policy) =>
-          this.tiers.map((tier): Reading => [counters[name][policy.index * this.tiers.length + tier.index] ?? 0, { ...tierAttributes(tier), policy: policy.name }]),
+          this.tiers.map((tier): Reading => [counters[name][this.#cell(policy, tier)] ?? 0, { ...tierAttributes(tier), policy: policy.name }]),
         ),
       )
     const gauge = (name: 'entries' | 'bytes') => (): Promise<readonly Reading[]> => this.#gauges(name, byTenant)
@@ -181,7 +182,7 @@ export class Engine {
         'cache.hits': perCell('hits'),
         'cache.misses': perCell('tierMisses'),
         'cache.promotions': perCell('promotions'),
-        'cache.evictions': () => this.#readings(byTenant, (counters) => this.tiers.map((tier): Reading => [counters.evictions[tier.index] ?? 0, tierAttributes(tier)])),
+        'cache.evictions': perCell('evictions'),
       },
       gauges: { 'cache.entries': gauge('entries'), 'cache.size': gauge('bytes') },
     }
@@ -196,6 +197,15 @@ export class Engine {
     for (const [tenant, counters] of this.tenants.each()) {
       for (const [value, attributes] of read(counters)) if (value > 0) yield [value, { ...attributes, tenant }]
     }
+    // what belongs to no tenant in use any more is told without one
+    const others = new Counters(this.policies.all.length, this.tiers.length)
+    others.add(this.#unowned)
+    others.add(this.tenants.retired)
+    for (const reading of read(others)) if (reading[0] > 0) yield reading
+  }
+
+  #cell(policy: Policy, tier: Tier): number {
+    return policy.index * this.tiers.length + tier.index
   }
 
   async #gauges(name: 'entries' | 'bytes', byTenant: boolean): Promise<readonly Reading[]> {
@@ -228,6 +238,18 @@ function tierNames(tiers: unknown): string[] {
     if (typeof tier !== 'object' || tier === null) throw new TypeError(`tiers.${name} must be { backend, ... }, not ${kindOf(tier)}`)
   }
   return names
+}
+
+function checkEnabled(enabled: unknown): boolean {
+  if (enabled === undefined || typeof enabled === 'boolean') return enabled ?? true
+  throw new TypeError(`enabled must be true or false, not ${kindOf(enabled)}`)
+}
+
+function checkLogger(logger: TieredCacheManagerOptions['logger']): Logger {
+  if (logger === undefined) return console
+  if (logger === false) return { info: () => undefined, warn: () => undefined }
+  if (typeof logger === 'object' && logger !== null && typeof logger.info === 'function' && typeof logger.warn === 'function') return logger
+  throw new TypeError(`logger must be false or an object with info() and warn(), not ${kindOf(logger)}`)
 }
 
 function strictest(tiers: readonly Tier[]): Isolation {

@@ -107,7 +107,7 @@ function tierStats(tier: Tier, { counters, policies, tiers, backends }: StatsSou
     misses,
     hitRate: rate(hits, misses),
     promotions: sumOf(counters.promotions, cells),
-    evictions: counters.evictions[tier.index] ?? 0,
+    evictions: sumOf(counters.evictions, cells),
     errors: counters.errors[tier.index] ?? 0,
     state: degraded ? 'degraded' : 'ok',
     pendingInvalidations: tier.lanes.debts,

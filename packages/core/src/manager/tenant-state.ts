@@ -60,7 +60,8 @@ export class TenantState {
  */
 export class TenantRegistry {
   readonly #live = new Map<string, { readonly state: WeakRef<TenantState>; readonly counters: Counters }>()
-  readonly #retired: Counters
+  /** The counts of tenants that are gone. */
+  readonly retired: Counters
   readonly #policies: number
   readonly #tiers: number
   readonly #collected = new FinalizationRegistry<string>((tenant) => this.#retire(tenant))
@@ -68,7 +69,7 @@ export class TenantRegistry {
   constructor(policies: number, tiers: number) {
     this.#policies = policies
     this.#tiers = tiers
-    this.#retired = new Counters(policies, tiers)
+    this.retired = new Counters(policies, tiers)
   }
 
   of(tenant: TenantId): TenantState {
@@ -87,7 +88,7 @@ export class TenantRegistry {
   /** The sum over all tenants there ever were. */
   totals(): Counters {
     const totals = new Counters(this.#policies, this.#tiers)
-    totals.add(this.#retired)
+    totals.add(this.retired)
     for (const { counters } of this.#live.values()) totals.add(counters)
     return totals
   }
@@ -109,7 +110,7 @@ export class TenantRegistry {
   #retire(tenant: string): void {
     const gone = this.#live.get(tenant)
     if (gone === undefined || gone.state.deref() !== undefined) return
-    this.#retired.add(gone.counters)
+    this.retired.add(gone.counters)
     this.#live.delete(tenant)
   }
 }

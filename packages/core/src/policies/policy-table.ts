@@ -20,7 +20,7 @@ export class PolicyTable {
   readonly #onlyDefault: boolean
 
   constructor(options: Readonly<Record<string, PolicyOptions>> | undefined, tiers: readonly Tier[], managerTtlMs: number, codecs: CodecTable) {
-    if (options !== undefined && (typeof options !== 'object' || options === null)) throw new TypeError(`policies must be an object by name, not ${kindOf(options)}`)
+    if (options !== undefined && (typeof options !== 'object' || options === null || Array.isArray(options))) throw new TypeError(`policies must be an object by name, not ${kindOf(options)}`)
     const named = { default: {}, ...options }
     const all: Policy[] = []
     for (const [name, policyOptions] of Object.entries(named)) {

@@ -119,6 +119,7 @@ export class Policy implements Plan {
     if (use === false) return []
     const options = use === true ? {} : use
     if (typeof options !== 'object' || options === null) throw new TypeError(`${where} must be true, false or { write, ttl, promote }, not ${kindOf(use)}`)
+    if (options.promote !== undefined && typeof options.promote !== 'boolean') throw new TypeError(`${where}.promote must be true or false, not ${kindOf(options.promote)}`)
     return [
       {
         tier,

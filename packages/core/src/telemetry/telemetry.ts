@@ -15,6 +15,7 @@ import {
   type TracerProvider,
 } from '@opentelemetry/api'
 import { oncePerTurn } from '../clock/once-per-turn.js'
+import { kindOf } from '../errors/describe.js'
 import { VERSION } from '../version.js'
 
 const SCOPE = '@thermocline/core'
@@ -89,7 +90,9 @@ export class Telemetry {
   /** False until a real meter provider is known, which is to be asked for with {@link bind}. */
   bound = false
 
+  /** @throws TypeError for an option that is none */
   constructor(options: TelemetryOptions, sources: MetricSources) {
+    checkOptions(options)
     this.#tracer = (options.tracerProvider ?? trace).getTracer(SCOPE, VERSION)
     this.#sources = sources
     this.#given = options.meterProvider
@@ -187,6 +190,14 @@ export class Telemetry {
       for (const step of undo) step()
     }
   }
+}
+
+function checkOptions(options: TelemetryOptions): void {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`telemetry must be an object, not ${kindOf(options)}`)
+  const { meterProvider, tracerProvider, spans } = options
+  if (meterProvider !== undefined && typeof meterProvider?.getMeter !== 'function') throw new TypeError(`telemetry.meterProvider must be a MeterProvider, not ${kindOf(meterProvider)}`)
+  if (tracerProvider !== undefined && typeof tracerProvider?.getTracer !== 'function') throw new TypeError(`telemetry.tracerProvider must be a TracerProvider, not ${kindOf(tracerProvider)}`)
+  if (spans !== undefined && spans !== 'parented' && spans !== 'all') throw new TypeError(`telemetry.spans must be 'parented' or 'all', not ${kindOf(spans)}`)
 }
 
 function fail(span: Span, error: unknown): void {
