@@ -28,7 +28,7 @@ describe.each(STACKS)('promise 4, on %s', (stack) => {
       let computes = 0
       const fail = (): Promise<never> => {
         computes++
-        return Promise.reject(failure as Error)
+        return Promise.reject(failure)
       }
       const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => acme.getOrCompute('k', fail)))
       expect(outcomes.every((outcome) => outcome.status === 'rejected' && outcome.reason === failure)).toBe(true)

@@ -18,10 +18,8 @@ export async function readDocuments(directory: string): Promise<Document[]> {
 
 async function namesBelow(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true })
-  const nested = entries.map((entry) => {
-    const name = path.join(directory, entry.name)
-    if (entry.isDirectory()) return SKIPPED.has(entry.name) ? [] : namesBelow(name)
-    return entry.isFile() && TEXT_FILE.test(entry.name) ? [name] : []
-  })
-  return (await Promise.all(nested)).flat()
+  const files = entries.filter((entry) => entry.isFile() && TEXT_FILE.test(entry.name)).map((entry) => path.join(directory, entry.name))
+  const folders = entries.filter((entry) => entry.isDirectory() && !SKIPPED.has(entry.name))
+  const nested = await Promise.all(folders.map((folder) => namesBelow(path.join(directory, folder.name))))
+  return [...files, ...nested.flat()]
 }

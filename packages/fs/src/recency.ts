@@ -1,6 +1,8 @@
 import type { Clock, EpochMs } from '@thermocline/core'
 import { touchFile } from './file-io.js'
 
+/** File times keep whole microseconds, cut off: stamps a step apart stay apart in them. */
+const STAMP_STEP_MS = 0.002
 const FLUSH_INTERVAL_MS = 2000
 /** A file used again within this time is not written again: its access time is recent enough for after a restart. */
 const REWRITE_AFTER_MS = 60_000
@@ -16,7 +18,8 @@ interface Use {
 
 /**
  * When files were last used. Kept in memory for this process's own evictions and written to the files' access times in the
- * background, so that the order survives a restart and other processes see it. A `kill -9` loses the last seconds.
+ * background, so that the order survives a restart and other processes see it. A file used again within a minute is not
+ * written again, so a `kill -9` loses up to about a minute of recency.
  */
 export class Recency {
   readonly #uses = new Map<string, Use>()
@@ -30,7 +33,7 @@ export class Recency {
 
   /** An instant for "used now", later than any given before, so that uses within a millisecond keep their order. */
   stamp(): EpochMs {
-    this.#last = Math.max(this.#clock().now(), this.#last + 0.001)
+    this.#last = Math.max(this.#clock().now(), this.#last + STAMP_STEP_MS)
     return this.#last
   }
 

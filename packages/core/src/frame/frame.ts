@@ -10,15 +10,15 @@ import { crc32 } from './crc32.js'
  *   offset  size  what
  *   0       4     magic 89 54 43 46 ("\x89TCF"; the high byte keeps text tools from taking it for text)
  *   4       1     version, 1
- *   5       3     zero
+ *   5       3     flags, all zero: none is defined yet
  *   8       4     length of the fields, little-endian
  *   12      4     CRC-32 of the fields
  *   16      n     fields: id (1 byte, high bit set: critical), length (LEB128), bytes
  *   16 + n  m     payload, as long and with the CRC-32 that the fields say
  *
  * A reader ignores a field it does not know unless it is critical; then the frame is foreign to it. Anything of another
- * version, without the magic, or naming another tenant or key is foreign: a miss, left in place, because a newer
- * release may have written it. A frame with our magic and version whose lengths or checksums do not hold is corrupt.
+ * version, with a flag set, without the magic, or naming another tenant or key is foreign: a miss, left in place, because a
+ * newer release may have written it. A frame with our magic and version whose lengths or checksums do not hold is corrupt.
  */
 
 export const FRAME_MAGIC: Readonly<Uint8Array> = Uint8Array.of(0x89, 0x54, 0x43, 0x46)
@@ -104,6 +104,7 @@ export function decodeFrameHeader(bytes: Buffer): FrameReading<FrameHeader> {
   for (let i = 0; i < start; i++) if (bytes[i] !== FRAME_MAGIC[i]) return { status: 'foreign', reason: 'it does not begin with the magic of a frame' }
   if (bytes.length < FRAME_PREAMBLE_BYTES) return { status: 'short', needed: FRAME_PREAMBLE_BYTES }
   if (bytes[4] !== VERSION) return { status: 'foreign', reason: `frame version ${bytes[4]} is not known here` }
+  if (bytes[5] !== 0 || bytes[6] !== 0 || bytes[7] !== 0) return { status: 'foreign', reason: 'it sets flags that are not known here' }
   const fieldsBytes = bytes.readUInt32LE(8)
   if (fieldsBytes > MAX_FIELDS_BYTES) return { status: 'corrupt', reason: `its header claims ${fieldsBytes} bytes` }
   const payloadOffset = FRAME_PREAMBLE_BYTES + fieldsBytes

@@ -1,5 +1,6 @@
 import {
   context,
+  INVALID_SPAN_CONTEXT,
   createNoopMeter,
   metrics,
   SpanStatusCode,
@@ -30,11 +31,18 @@ interface Registered {
   /** A context manager: without one no span is ever active. */
   readonly context?: unknown
   readonly metrics?: unknown
+  readonly trace?: unknown
 }
 
 const NOTHING: Registered = {}
+/** Stands for every span while no tracer is registered. */
+const NO_SPAN = trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
 
-const registered = oncePerTurn((): Registered => (globalThis as { [API_GLOBAL]?: Registered })[API_GLOBAL] ?? NOTHING)
+function lookUp(): Registered {
+  return (globalThis as { [API_GLOBAL]?: Registered })[API_GLOBAL] ?? NOTHING
+}
+
+const registered = oncePerTurn(lookUp)
 
 /** How the cache shows itself through OpenTelemetry. */
 export interface TelemetryOptions {
@@ -82,6 +90,7 @@ interface Instruments {
  */
 export class Telemetry {
   readonly #tracer: Tracer
+  readonly #tracerGiven: boolean
   readonly #sources: MetricSources
   readonly #given: MeterProvider | undefined
   #lookedAt: MeterProvider | undefined
@@ -93,6 +102,7 @@ export class Telemetry {
   /** @throws TypeError for an option that is none */
   constructor(options: TelemetryOptions, sources: MetricSources) {
     checkOptions(options)
+    this.#tracerGiven = options.tracerProvider !== undefined
     this.#tracer = (options.tracerProvider ?? trace).getTracer(SCOPE, VERSION)
     this.#sources = sources
     this.#given = options.meterProvider
@@ -120,6 +130,7 @@ export class Telemetry {
   /** Begins the span of a read. To be ended with {@link endGet}. Where no hot hit looks for a meter provider, this does. */
   startGet(key: string, tenant: string, policy: string): Span {
     if (!this.bound) this.bind()
+    if (!this.#tracerGiven && lookUp().trace === undefined) return NO_SPAN
     return this.#tracer.startSpan('cache.get', { attributes: { 'cache.key': key, 'cache.tenant': tenant, 'cache.policy': policy } })
   }
 
@@ -132,8 +143,9 @@ export class Telemetry {
   }
 
   /** Runs a compute inside a span `cache.compute` below the read's span, so that spans made by it hang there too. */
-  async compute<T>(parent: Span | undefined, run: () => T | Promise<T>): Promise<T> {
-    const around = parent === undefined ? context.active() : trace.setSpan(context.active(), parent)
+  async compute<T>(parent: Span, run: () => T | Promise<T>): Promise<T> {
+    if (parent === NO_SPAN) return run()
+    const around = trace.setSpan(context.active(), parent)
     const span = this.#tracer.startSpan('cache.compute', {}, around)
     try {
       return await context.with(trace.setSpan(around, span), run)

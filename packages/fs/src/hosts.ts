@@ -1,0 +1,45 @@
+import {
+  PROBE_TENANT,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type BackendHost,
+  type CacheError,
+  type Clock,
+  type EvictionReason,
+  type FrameHeader,
+} from '@thermocline/core'
+
+/** The managers that use the backend: the first one's clock is the backend's, and all of them are told what happens. */
+export class Hosts {
+  readonly #attached = new Set<BackendHost>()
+  #clock: Clock = systemClock
+
+  get clock(): Clock {
+    return this.#clock
+  }
+
+  get isEmpty(): boolean {
+    return this.#attached.size === 0
+  }
+
+  attach(host: BackendHost): void {
+    if (this.isEmpty) this.#clock = host.clock
+    this.#attached.add(host)
+  }
+
+  detach(host: BackendHost): void {
+    this.#attached.delete(host)
+  }
+
+  report(error: CacheError): void {
+    for (const host of this.#attached) host.report(error)
+  }
+
+  evicted(header: FrameHeader, reason: EvictionReason): void {
+    if (header.tenant === PROBE_TENANT) return
+    const scope = new TenantScope(validateTenant(header.tenant))
+    for (const host of this.#attached) host.evicted(scope, validateKey(header.key), undefined, reason)
+  }
+}

@@ -1,0 +1,29 @@
+import { Hosts } from './hosts.js'
+import { layoutOf, type Layout } from './layout.js'
+import type { CheckedOptions } from './options.js'
+import { Recency } from './recency.js'
+import { Space } from './space.js'
+
+/** What a limit leaves for one entry: directories and bookkeeping take the rest. */
+const OVERHEAD_BYTES = 32 * 1024
+
+/** One cache directory, and what those who read, write and sweep it share. */
+export interface Store {
+  readonly layout: Layout
+  readonly fsync: boolean
+  /** The largest file that fits; without a limit infinite. */
+  readonly maxFileBytes: number
+  readonly hosts: Hosts
+  readonly recency: Recency
+  /** `undefined` without a limit. */
+  readonly space: Space | undefined
+}
+
+/** Touches nothing on the disk. */
+export function openStore({ basePath, maxBytes, fsync }: CheckedOptions): Store {
+  const layout = layoutOf(basePath)
+  const hosts = new Hosts()
+  const recency = new Recency(() => hosts.clock)
+  const space = Number.isFinite(maxBytes) ? new Space({ layout, maxBytes, hosts, recency }) : undefined
+  return { layout, fsync, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, recency, space }
+}
