@@ -1,0 +1,51 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from '@jest/globals'
+import { parseConfig } from '@thermocline/config'
+import { TieredCacheManager } from '@thermocline/core'
+import ts from 'typescript'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const PAGES = ['README.md', ...readdirSync(path.join(root, 'docs'), { recursive: true }).map((name) => path.join('docs', String(name))).filter((name) => name.endsWith('.md'))]
+
+function blocks(page: string, language: string): string[] {
+  const text = readFileSync(path.join(root, page), 'utf8')
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map((match) => match[1] ?? '')
+}
+
+function syntaxErrors(code: string): unknown[] {
+  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
+  return (ts.transpileModule(code, { reportDiagnostics: true, compilerOptions }).diagnostics ?? []).map(({ messageText }) => messageText)
+}
+
+describe.each(PAGES)('%s', (page) => {
+  test('links to pages and folders that exist', () => {
+    const text = readFileSync(path.join(root, page), 'utf8')
+    const links = [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map((match) => match[1] ?? '').filter((link) => !/^[a-z]+:/.test(link))
+    const broken = links.filter((link) => statSync(path.resolve(root, path.dirname(page), link), { throwIfNoEntry: false }) === undefined)
+    expect(broken).toEqual([])
+  })
+
+  test('shows TypeScript that parses', () => {
+    for (const code of blocks(page, 'ts')) {
+      // a block may also be some members of a class
+      expect(syntaxErrors(code).length === 0 ? [] : syntaxErrors(`class Excerpt {\n${code}}`)).toEqual([])
+    }
+  })
+})
+
+describe('the README', () => {
+  test('shows YAML that loads', () => {
+    const [yaml] = blocks('README.md', 'yaml')
+    const { tiers, policies } = parseConfig(yaml ?? '')
+    expect(Object.keys(tiers)).toEqual(['hot', 'warm'])
+    expect(Object.keys(policies ?? {})).toEqual(['embeddings', 'search_results'])
+  })
+
+  test('names verbs that exist', () => {
+    const code = blocks('README.md', 'ts').join('\n')
+    const verbs = new Set([...code.matchAll(/\b(?:acme|cache)\.(\w+)\(/g)].map((match) => match[1] ?? ''))
+    expect([...verbs].filter((verb) => !(verb in TieredCacheManager.prototype))).toEqual([])
+  })
+})
