@@ -29,7 +29,7 @@ const CORE_FOLDERS: Readonly<Record<string, readonly string[]>> = {
   layers: ['errors', 'clock', 'time', 'keys', 'contract'],
   compute: ['errors', 'clock', 'time', 'keys', 'contract'],
   telemetry: ['version.ts', 'errors', 'clock', 'contract'],
-  policies: ['errors', 'time', 'keys', 'contract', 'codec'],
+  policies: ['clock', 'errors', 'time', 'keys', 'contract', 'codec'],
   tiers: ['errors', 'clock', 'time', 'keys', 'contract', 'layers', 'compute'],
   manager: ['errors', 'clock', 'time', 'keys', 'contract', 'codec', 'layers', 'compute', 'telemetry', 'policies', 'tiers'],
   'index.ts': ['version.ts', 'errors', 'clock', 'time', 'keys', 'contract', 'codec', 'frame', 'layers', 'compute', 'telemetry', 'policies', 'tiers', 'manager'],

@@ -89,6 +89,26 @@ describe.each(STACKS)('promise 2 and the TTL table, on %s', (stack) => {
   })
 })
 
+describe('a memory tier above a disk that others may share', () => {
+  test('serves for a minute, then the disk is asked again', () =>
+    withRig('memory and fs', {}, async ({ acme, clock }) => {
+      await acme.set('k', 1)
+      await clock.advance(59_999)
+      expect(await acme.lookup('k')).toMatchObject({ tier: 'hot' })
+      await clock.advance(1)
+      expect(await acme.lookup('k')).toMatchObject({ tier: 'warm' })
+    }))
+
+  test('serves as long as the entry lives under a policy that does not use the disk', () =>
+    withRig('memory and fs', { policies: { search_results: { tiers: { warm: false }, ttl: '1h' } } }, async ({ acme, clock }) => {
+      await acme.set('search_results/q', 1)
+      await clock.advance(3_599_999)
+      expect(await acme.get('search_results/q')).toBe(1)
+      await clock.advance(1)
+      expect(await acme.get('search_results/q')).toBeUndefined()
+    }))
+})
+
 describe('promotion', () => {
   test('never lengthens a life', () =>
     withRig('memory and fs', {}, async ({ acme, clock }) => {

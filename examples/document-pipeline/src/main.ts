@@ -47,7 +47,7 @@ async function main(): Promise<void> {
     const computed = Object.values(stats.policies).reduce((sum, policy) => sum + policy.computeSeconds, 0)
     const saved = Object.values(stats.policies).reduce((sum, policy) => sum + policy.savedSeconds, 0)
     console.log(`\n${describeStats(stats)}\n`)
-    console.log(`This run took ${seconds((performance.now() - startedAt) / 1000)}: ${seconds(computed)} of computing; the cache saved ${seconds(saved)} of it.`)
+    console.log(`This run took ${seconds((performance.now() - startedAt) / 1000)}, ${seconds(computed)} of it computing. Without the cache: ${seconds(saved)} more of computing.`)
     console.log(computed > saved ? 'Run it again: a new process finds the embeddings in the warm tier.' : 'The embeddings came from the warm tier, written by an earlier process.')
   } finally {
     await cache.close()

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { asFsError, codeOf, isMissing } from './errors.js'
 import { fsyncDirectory } from './file-io.js'
+import { makeDirectory } from './make-directory.js'
 import type { Store } from './store.js'
 
 const MARKER_TEXT = 'This directory belongs to a Thermocline cache (https://www.npmjs.com/package/@thermocline/fs). Its contents may be deleted at any time.\nlayout 1\n'
@@ -56,9 +57,8 @@ export class Directories {
 
   /** Whether it was this process that made it: of several at once only one is told so. */
   async #make(directory: string): Promise<boolean> {
-    const first = await fs.promises.mkdir(directory, { recursive: true })
-    if (first === undefined) return false
-    if (this.#store.fsync) for (let made = directory; made.length >= first.length; made = path.dirname(made)) await fsyncDirectory(path.dirname(made))
-    return true
+    const made = await makeDirectory(directory)
+    if (this.#store.fsync) for (const each of made) await fsyncDirectory(path.dirname(each))
+    return made.includes(directory)
   }
 }

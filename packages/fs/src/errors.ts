@@ -35,7 +35,7 @@ export function isNotAFile(error: unknown): boolean {
 export function asFsError(error: unknown, operation: string, key: string | undefined, wholeDirectory = false): CacheError {
   if (isCacheError(error)) return error
   const code = codeOf(error) ?? 'unknown error'
-  return new CacheError(meaning(code, wholeDirectory), `${operation} on the cache directory failed: ${code}${advice(code)}`, {
+  return new CacheError(meaning(code, wholeDirectory), `${operation} on the cache directory failed: ${code}${advice(code, wholeDirectory)}`, {
     operation,
     backend: 'fs',
     key,
@@ -46,11 +46,13 @@ export function asFsError(error: unknown, operation: string, key: string | undef
 
 function meaning(code: string, wholeDirectory: boolean): CacheErrorCode {
   if (FULL.has(code)) return 'storage-full'
+  if (wholeDirectory && (NOT_A_FILE.has(code) || code === 'ENOENT')) return 'unavailable'
   if (READ_ONLY.has(code) || (wholeDirectory && DENIED.has(code))) return 'read-only'
   return NOT_A_FILE.has(code) ? 'foreign' : 'failed'
 }
 
-function advice(code: string): string {
+function advice(code: string, wholeDirectory: boolean): string {
+  if (wholeDirectory && (NOT_A_FILE.has(code) || code === 'ENOENT')) return ' (the directory cannot be made there: check basePath)'
   if (FULL.has(code)) return ' (no space left: free some, or give the fs tier a smaller maxBytes)'
   if (READ_ONLY.has(code)) return ' (the file system is mounted read-only)'
   if (DENIED.has(code)) return ' (check the owner and mode of the directory)'

@@ -27,7 +27,7 @@ const LEAST_MAX_BYTES = 64 * 1024
 
 /** @throws TypeError that names the option, the value and the rule */
 export function checkOptions(options: FileSystemBackendOptions): CheckedOptions {
-  const { basePath, maxBytes, cleanupInterval = '1h', fsync = false } = options as Partial<FileSystemBackendOptions>
+  const { basePath, maxBytes, cleanupInterval = '1h', fsync = false } = (options ?? {}) as Partial<FileSystemBackendOptions>
   if (typeof basePath !== 'string' || basePath === '' || basePath.includes('\0')) {
     throw new TypeError(`basePath must be the path of a directory, not ${typeof basePath === 'string' ? JSON.stringify(basePath) : typeof basePath}`)
   }

@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { InvalidationRecord, RecordLog } from '@thermocline/core'
 import { isMissing } from './errors.js'
+import { makeDirectory } from './make-directory.js'
 
 /** Rewritten when it has this many lines more than twice the live ones. */
 const SLACK_LINES = 1000
@@ -92,7 +93,7 @@ export class FileRecordLog implements RecordLog {
       await fs.promises.appendFile(this.#path, text)
     } catch (error) {
       if (!isMissing(error)) throw error
-      await fs.promises.mkdir(this.#directory, { recursive: true })
+      await makeDirectory(this.#directory)
       await fs.promises.appendFile(this.#path, text)
     }
   }
@@ -100,7 +101,7 @@ export class FileRecordLog implements RecordLog {
   async #rewrite(): Promise<void> {
     this.#lines = this.#live.size
     if (this.#live.size === 0) return fs.promises.rm(this.#path, { force: true })
-    await fs.promises.mkdir(this.#directory, { recursive: true })
+    await makeDirectory(this.#directory)
     const next = `${this.#path}.new`
     await fs.promises.writeFile(next, [...this.#live].map((line) => `+${line}\n`).join(''))
     await fs.promises.rename(next, this.#path)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import type { EpochMs } from '@thermocline/core'
+import { makeDirectory } from './make-directory.js'
 
 /*
  * How many bytes the directory occupies, known to every process that shares it.
@@ -104,7 +105,7 @@ export class Usage {
   /** Publishes the own counts, then reads everybody else's. */
   async exchange(): Promise<void> {
     this.#untold = 0
-    await fs.promises.mkdir(this.#directory, { recursive: true })
+    await makeDirectory(this.#directory)
     const file = path.join(this.#directory, this.#id)
     // renamed, so that nobody reads half of it
     await fs.promises.writeFile(`${file}.new`, `${this.#added} ${this.#pending} ${this.#removed}\n`)

@@ -150,7 +150,7 @@ class Watch {
   }
 
   #error(result: Promise<unknown>): CacheError {
-    return new CacheError('timeout', `${this.#operation} on ${this.#backend} made no progress for ${this.#budgetMs} ms and was left`, {
+    return new CacheError('timeout', `${this.#operation} on ${this.#backend} made no progress for ${Math.round(this.#budgetMs)} ms and was left`, {
       operation: this.#operation,
       backend: this.#backend,
       settled: result.then(() => undefined, () => undefined),

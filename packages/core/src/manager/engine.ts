@@ -58,6 +58,7 @@ export class Engine {
   /** Counts of failures and evictions that belong to no tenant in use. */
   readonly #unowned: Counters
   readonly #everySpan: boolean
+  readonly #warned = new Set<string>()
   readonly #invalidations = new Set<Promise<unknown>>()
 
   constructor(options: TieredCacheManagerOptions) {
@@ -72,7 +73,7 @@ export class Engine {
     this.codecs = new CodecTable(options.codecs)
     const names = tierNames(options.tiers)
     this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
-    this.tiers = names.map((name, index) => new Tier(name, index, options.tiers[name] as TierOptions, this.#tierHost(options.tiers, names, index)))
+    this.tiers = names.map((name, index) => new Tier(name, index, options.tiers[name] as TierOptions, this.#tierHost()))
     this.firstTier = this.tiers[0] as Tier
     const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? DEFAULT_TTL_MS
     this.policies = new PolicyTable(options.policies, this.tiers, defaultTtlMs, this.codecs)
@@ -122,6 +123,13 @@ export class Engine {
     if (this.events.wants('error')) this.events.emit('error', { error, operation, tier: tier?.name, tenant: state?.tenant ?? error.tenant, key: key ?? error.key })
   }
 
+  /** Logs what a person should see once, however often it happens. */
+  warnOnce(topic: string, message: string): void {
+    if (this.#warned.has(topic)) return
+    this.#warned.add(topic)
+    this.logger.warn(`thermocline: ${message}`)
+  }
+
   /** All counts of the manager. */
   totals(): Counters {
     const totals = this.tenants.totals()
@@ -134,11 +142,10 @@ export class Engine {
     this.hot = plain && !this.firstTier.lanes.anySuspect ? this.firstTier.direct : undefined
   }
 
-  #tierHost(tiers: TieredCacheManagerOptions['tiers'], names: readonly string[], index: number): TierHost {
+  #tierHost(): TierHost {
     return {
       clock: this.clock,
       recordLog: this.recordLog,
-      aboveShared: names.slice(index + 1).some((name) => tiers[name]?.backend?.capabilities?.shared === true),
       backendHost: (tier) => this.#backendHost(tier),
       report: (tier, error) => this.report(error, { operation: error.operation, tier }),
       suspectsChanged: (tier) => {

@@ -4,6 +4,7 @@ import { abortable } from '../compute/abort.js'
 import { ComputeWishes, type Compute } from '../compute/compute-context.js'
 import type { Fence } from '../compute/fence.js'
 import { Flight } from '../compute/flight.js'
+import { messageOf } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Plan, Slot } from '../policies/policy.js'
 import type { Metadata } from '../contract/entry.js'
@@ -111,6 +112,7 @@ async function store(engine: Engine, state: TenantState, request: FlightRequest,
     })
   } catch (error) {
     engine.report(error, { operation: 'encode', state, key })
+    engine.warnOnce(`encode ${plan.policy.name}`, `a value computed for policy ${plan.policy.name} cannot be stored and is computed each time: ${messageOf(error)}`)
     return
   }
   await fillEverywhere(engine, state, key, plan, taken, fence)

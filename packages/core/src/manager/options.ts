@@ -76,8 +76,8 @@ export type Lookup<T> =
   | { readonly status: 'miss' }
   | {
       readonly status: 'fresh' | 'stale'
-      /** Present unless it was not asked for. */
-      readonly value?: T
+      /** Absent when it was not asked for (`{ value: false }`). */
+      readonly value: T
       readonly tier: string
       /** Epoch milliseconds. */
       readonly createdAt: number

@@ -4,7 +4,7 @@ import { isPromise } from '../contract/awaitable.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails } from '../contract/entry.js'
 import type { Fence } from '../compute/fence.js'
 import type { ValidKey } from '../keys/key.js'
-import type { Plan, Slot } from '../policies/policy.js'
+import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import { count } from './counters.js'
 import { tierAttributes, type Engine } from './engine.js'
@@ -62,7 +62,7 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
   if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
   const now = engine.clock.now()
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
-  const keepUntil = Math.min(tier.keepUntil(entry, now), now + slotTtlMs)
+  const until = Math.min(keepUntil(slot, entry, now), now + slotTtlMs)
   const done = (outcome: boolean | NotApplied): void => {
     if (outcome === true) {
       count(state.counters.promotions, slot.cell)
@@ -74,7 +74,7 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
     }
   }
   if (tier.direct === undefined && !engine.background.hasRoom) return
-  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil }, fence)
+  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until }, fence)
   if (!isPromise(filled)) return done(filled)
   fence.holders++ // the caller's hold may end before the write begins
   engine.background.run(filled.then(done).finally(() => state.fences.close(fence)))

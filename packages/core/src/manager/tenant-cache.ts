@@ -15,7 +15,7 @@ import type { GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerb
 import { promote, walk, type Found } from './read.js'
 import { composeStats, type CacheStats } from './stats.js'
 import type { TenantState } from './tenant-state.js'
-import { iterable, writeOptions } from './verb-options.js'
+import { checkSignal, iterable, writeOptions } from './verb-options.js'
 import { allInWindows, inWindows } from './windows.js'
 import { clearEverywhere, deleteEverywhere, setEverywhere, Taken } from './write.js'
 
@@ -75,6 +75,8 @@ export class TenantCache {
   }
 
   /** Whether the key is cached, and what is known about it. Counts nothing, promotes nothing. */
+  lookup(key: string, options: LookupOptions & { readonly value: false }): Promise<Lookup<undefined>>
+  lookup<T = unknown>(key: string, options?: LookupOptions): Promise<Lookup<T>>
   async lookup<T = unknown>(key: string, options: LookupOptions = {}): Promise<Lookup<T>> {
     const wantsValue = options.value !== false
     const found = await this.#find('lookup', key, options, wantsValue ? 'value' : 'head')
@@ -82,7 +84,7 @@ export class TenantCache {
     const { entry, slot } = found
     return {
       status: 'fresh',
-      ...(wantsValue ? { value: handOut(entry.value, this.#engine.isolation) as T } : {}),
+      ...((wantsValue ? { value: handOut(entry.value, this.#engine.isolation) } : {}) as { value: T }),
       tier: slot.tier.name,
       createdAt: entry.createdAt,
       expiresAt: entry.expiresAt === Number.POSITIVE_INFINITY ? null : entry.expiresAt,
@@ -284,6 +286,7 @@ export class TenantCache {
 
   #plan(key: ValidKey, options: KeyOptions): Plan {
     if (typeof options !== 'object' || options === null) throw new TypeError(`options must be an object, not ${kindOf(options)}`)
+    checkSignal((options as GetOptions).signal)
     const { policies } = this.#engine
     const policy = options.policy === undefined ? policies.forKey(key) : policies.byName(options.policy)
     return policy.plan(options.tiers)

@@ -34,3 +34,10 @@ export function iterable<T>(value: Iterable<T>, option: string): Iterable<T> {
   throw new TypeError(`${option} must be an array or another iterable, not ${kindOf(value)}`)
 }
 
+
+/** @throws TypeError unless it is an AbortSignal or absent */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined || (typeof signal === 'object' && signal !== null && typeof (signal as Partial<AbortSignal>).throwIfAborted === 'function')) return
+  const hint = typeof signal === 'object' && signal !== null && 'abort' in signal ? ', not an AbortController: pass controller.signal' : `, not ${kindOf(signal)}`
+  throw new TypeError(`signal must be an AbortSignal${hint}`)
+}

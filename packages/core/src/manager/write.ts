@@ -6,7 +6,7 @@ import type { Awaitable } from '../contract/backend.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type Metadata } from '../contract/entry.js'
 import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
-import type { Plan, Slot } from '../policies/policy.js'
+import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { instantAfter } from '../time/duration.js'
@@ -85,7 +85,7 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     const outcome =
       entry === undefined
         ? lanes.delete(state.scope, key)
-        : lanes.set(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: slot.tier.keepUntil(entry, entry.createdAt) })
+        : lanes.set(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, entry.createdAt) })
     steps.push({ tier: slot.tier, outcome })
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
@@ -168,7 +168,7 @@ export async function fillEverywhere(engine: Engine, state: TenantState, key: Va
     if (slot.tier.breaker.isOpen('write')) continue
     if (taken.belongsIn(slot)) {
       const entry = taken.entryFor(slot)
-      step(slot.tier, slot.tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: slot.tier.keepUntil(entry, engine.clock.now()) }, fence))
+      step(slot.tier, slot.tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, engine.clock.now()) }, fence))
     } else if (taken.ttlFor(slot) === 0) {
       step(slot.tier, slot.tier.lanes.deleteUnlessBroken(state.scope, key, fence))
     }

@@ -2,8 +2,10 @@ import type { Codec } from '../codec/codec.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
 import type { CacheBackend } from '../contract/backend.js'
 import { kindOf } from '../errors/describe.js'
+import type { EpochMs } from '../clock/clock.js'
+import type { CacheEntry } from '../contract/entry.js'
 import type { Tier } from '../tiers/tier.js'
-import { ttlMs, type Ttl } from '../time/duration.js'
+import { instantAfter, ttlMs, type Ttl } from '../time/duration.js'
 
 /**
  * How a tier is written:
@@ -45,8 +47,21 @@ export interface Slot {
   readonly policyTtlMs: number | undefined
   /** What holds when neither call nor policy says anything. */
   readonly defaultTtlMs: number
+  /** The longest the tier serves an entry after taking it in, in milliseconds. */
+  readonly maxTtlMs: number
   /** Where the counters of this (policy, tier) pair are. */
   readonly cell: number
+}
+
+/**
+ * What another process invalidates in a shared tier must leave the memory above it by itself, until processes tell each
+ * other. Where a policy uses no shared tier below, nobody else's invalidation would be seen at all, and nothing is cut.
+ */
+const MAX_TTL_ABOVE_SHARED_MS = 60_000
+
+/** Until when a slot's tier may serve an entry that it takes in now. */
+export function keepUntil(slot: Slot, entry: CacheEntry, now: EpochMs): EpochMs {
+  return Math.min(entry.expiresAt, instantAfter(now, slot.maxTtlMs))
 }
 
 /** A slot whose tier answers without a promise. */
@@ -78,6 +93,9 @@ export class Policy implements Plan {
   constructor(name: string, index: number, options: PolicyOptions, tiers: readonly Tier[], managerTtlMs: number, codecs: CodecTable) {
     const where = `policies.${name}`
     if (typeof options !== 'object' || options === null) throw new TypeError(`${where} must be an object of policy options, not ${kindOf(options)}`)
+    for (const option of Object.keys(options)) {
+      if (tiers.some((tier) => tier.name === option)) throw new TypeError(`${where}.${option}: in code, tiers go below "tiers": { tiers: { ${option}: ... } }`)
+    }
     this.name = name
     this.index = index
     this.codec = codecs.resolve(options.codec, `${where}.codec`)
@@ -85,7 +103,7 @@ export class Policy implements Plan {
     this.#managerTtlMs = managerTtlMs
     this.#tiers = tiers
     checkTierNames(options.tiers, tiers, `${where}.tiers`)
-    this.slots = tiers.flatMap((tier) => this.#slot(tier, ownUse(options.tiers, tier.name) ?? true, `${where}.tiers.${tier.name}`))
+    this.slots = limited(tiers.flatMap((tier) => this.#slot(tier, ownUse(options.tiers, tier.name) ?? true, `${where}.tiers.${tier.name}`)))
     if (this.slots.length === 0) throw new TypeError(`${where} uses no tier: set at least one of ${tiers.map((tier) => tier.name).join(', ')} to true`)
     const first = this.slots[0] as Slot
     this.hot = first.tier.direct === undefined ? undefined : (first as SynchronousSlot)
@@ -112,7 +130,7 @@ export class Policy implements Plan {
         if (made.length === 0 && own !== undefined) leftOut.push(tier)
       }
     }
-    return { policy: this, slots, leftOut }
+    return { policy: this, slots: limited(slots), leftOut }
   }
 
   #slot(tier: Tier, use: TierUse, where: string): Slot[] {
@@ -127,10 +145,20 @@ export class Policy implements Plan {
         promote: options.promote ?? true,
         policyTtlMs: ttlMs(options.ttl, `${where}.ttl`) ?? this.#ttlMs,
         defaultTtlMs: tier.defaultTtlMs ?? this.#managerTtlMs,
+        maxTtlMs: tier.maxTtlMs ?? Number.POSITIVE_INFINITY,
         cell: this.index * this.#tiers.length + tier.index,
       },
     ]
   }
+}
+
+/** Gives memory tiers above a shared one their limit, where the options give none. */
+function limited(slots: readonly Slot[]): readonly Slot[] {
+  return slots.map((slot, at) => {
+    const { tier } = slot
+    const cut = tier.maxTtlMs === undefined && tier.backend.name === 'memory' && slots.slice(at + 1).some((below) => below.tier.capabilities.shared)
+    return cut ? { ...slot, maxTtlMs: MAX_TTL_ABOVE_SHARED_MS } : slot
+  })
 }
 
 function writeMode(mode: WriteMode | undefined, where: string): 'through' | 'around' {

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock/clock.js'
 import type { InvalidationRecord, RecordLog } from '../contract/records.js'
 import { asCacheError, type CacheError } from '../errors/cache-error.js'
 import { TenantScope } from '../contract/scope.js'
@@ -10,10 +11,14 @@ interface TenantDebts {
   readonly prefixes: Map<string, number>
 }
 
+/** How long a caller waits for its record to be on the disk. */
+const LONGEST_RECORDING_MS = 250
+
 export interface DebtsOptions {
   readonly tier: string
   readonly max: number
   readonly log: RecordLog | undefined
+  readonly clock: Clock
   /** Called when there is a first debt, or none any more. */
   readonly onChange: () => void
   /** Told when the log fails: the debt then holds in this process only. */
@@ -115,9 +120,15 @@ export class Debts {
   }
 
   async #record(record: InvalidationRecord): Promise<void> {
+    const { log, clock } = this.#options
+    if (log === undefined) return
+    let cancel = (): void => undefined
+    const late = new Promise<void>((resolve) => (cancel = clock.schedule(LONGEST_RECORDING_MS, resolve)))
     try {
-      await this.#options.log?.add(record)
+      await Promise.race([log.add(record), late]) // a log that hangs costs durability, not the caller's time
+      cancel()
     } catch (error) {
+      cancel()
       this.#options.report(asCacheError(error, { operation: 'record', tenant: record.tenant, key: record.key }))
     }
   }

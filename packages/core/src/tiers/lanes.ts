@@ -70,7 +70,7 @@ export class Lanes {
   constructor(options: LanesOptions) {
     this.#options = options
     this.#backend = options.backend
-    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, onChange: options.suspectsChanged, report: options.report })
+    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, clock: options.clock, onChange: options.suspectsChanged, report: options.report })
     this.#payments = new PaymentSchedule({ clock: options.clock, isOwed: () => this.#debts.size > 0, pay: () => this.#payAll() })
     this.#payments.schedule()
   }

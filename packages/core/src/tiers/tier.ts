@@ -1,19 +1,18 @@
-import type { Clock, EpochMs } from '../clock/clock.js'
+import type { Clock } from '../clock/clock.js'
 import type { BackendCapabilities, BackendHost, CacheBackend, Layer } from '../contract/backend.js'
-import type { CacheEntry } from '../contract/entry.js'
 import { isRecordKeeper, type RecordLog } from '../contract/records.js'
 import type { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import { CircuitBreaker, type Circuit } from '../layers/circuit-breaker.js'
 import { retry } from '../layers/retry.js'
 import { timeout } from '../layers/timeout.js'
-import { instantAfter, positiveDurationMs, ttlMs, type Duration, type Ttl } from '../time/duration.js'
+import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '../time/duration.js'
 import { Lanes } from './lanes.js'
 
 /** One tier of a manager: a backend at a place in the order, with its own limits. */
 export interface TierOptions {
   readonly backend: CacheBackend
-  /** The longest this tier serves an entry after taking it in. Default: as long as the entry lives; `'1m'` for a memory tier above a shared one. */
+  /** The longest this tier serves an entry after taking it in. Default: as long as the entry lives; `'1m'` for a memory tier in a policy that uses a shared tier below it. */
   readonly maxTtl?: Ttl | undefined
   /** The time to live where neither call nor policy gives one. Default: the manager's. */
   readonly defaultTtl?: Ttl | undefined
@@ -33,8 +32,6 @@ export interface TierHost {
   readonly clock: Clock
   readonly backendHost: (tier: Tier) => BackendHost
   readonly recordLog: RecordLog | undefined
-  /** A memory tier above a shared one: what another process invalidates must leave memory by itself. */
-  readonly aboveShared: boolean
   report(tier: Tier, error: CacheError): void
   /** The tier's first key has become suspect, or its last one has ceased to be. */
   suspectsChanged(tier: Tier): void
@@ -43,7 +40,6 @@ export interface TierHost {
 
 const DEFAULT_BUDGET_MS: ReadonlyMap<string, number> = new Map([['memory', 250], ['redis', 250], ['fs', 1000]])
 const OTHER_BUDGET_MS = 5000
-const MAX_TTL_ABOVE_SHARED_MS = 60_000
 const FAILURE_THRESHOLD = 5
 const RETRY_BASE_MS = 20
 const DEFAULT_ATTEMPTS = 2
@@ -62,7 +58,8 @@ export class Tier {
   readonly backend: CacheBackend
   readonly capabilities: BackendCapabilities
   readonly budgetMs: number
-  readonly maxTtlMs: number
+  /** What the options say; a slot decides where they say nothing. */
+  readonly maxTtlMs: number | undefined
   readonly defaultTtlMs: number | undefined
   readonly maxPayloadBytes: number
   readonly lanes: Lanes
@@ -80,8 +77,7 @@ export class Tier {
     const bare = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
     this.capabilities = bare.capabilities
     this.budgetMs = options.budget === undefined ? (DEFAULT_BUDGET_MS.get(bare.name) ?? OTHER_BUDGET_MS) : positiveDurationMs(options.budget, `tiers.${name}.budget`)
-    const ownLimit = host.aboveShared && bare.name === 'memory' ? MAX_TTL_ABOVE_SHARED_MS : Number.POSITIVE_INFINITY
-    this.maxTtlMs = ttlMs(options.maxTtl, `tiers.${name}.maxTtl`) ?? ownLimit
+    this.maxTtlMs = ttlMs(options.maxTtl, `tiers.${name}.maxTtl`)
     this.defaultTtlMs = ttlMs(options.defaultTtl, `tiers.${name}.defaultTtl`)
     this.maxPayloadBytes = Math.min(options.maxPayloadBytes ?? Number.POSITIVE_INFINITY, bare.capabilities.maxPayloadBytes ?? Number.POSITIVE_INFINITY)
     this.direct = bare.capabilities.synchronous ? bare : undefined
@@ -116,11 +112,6 @@ export class Tier {
   /** Whether the tier takes a payload of that size. */
   takes(bytes: number): boolean {
     return bytes <= this.maxPayloadBytes
-  }
-
-  /** Until when this tier may serve an entry that it takes in now. */
-  keepUntil(entry: CacheEntry, now: EpochMs): EpochMs {
-    return Math.min(entry.expiresAt, instantAfter(now, this.maxTtlMs))
   }
 
   /** Whether reading the tier makes sense: reachable, and nothing on the key in doubt or owed. */
