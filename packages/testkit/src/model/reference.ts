@@ -55,12 +55,12 @@ export class Reference {
 
   /**
    * A compute function was called by the flight that `starter` began; at most one may run for a key since its last
-   * invalidation.
+   * invalidation. A flight that an invalidation has detached may begin to compute later than its successor.
    */
   beginCompute(starter: Reading): { value: number; ended: (expiresAt: number) => void } {
     const { id } = starter
     const other = this.#running.get(id)
-    if (other !== undefined && !this.#invalidations.some(({ covers, resolvedAt }) => covers(id) && resolvedAt > (other.flightBeganAt ?? 0))) {
+    if (other !== undefined && !this.#invalidations.some(({ covers, resolvedAt }) => covers(id) && resolvedAt > Math.min(other.flightBeganAt ?? 0, starter.calledAt))) {
       this.problems.push(`two computes of ${id} ran at once, and nothing had invalidated the first`)
     }
     const origin = this.#origin(id, Number.POSITIVE_INFINITY, starter.calledAt)
