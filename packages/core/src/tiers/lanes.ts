@@ -119,14 +119,12 @@ export class Lanes {
 
   /** Deletes the key, when `after` has resolved. */
   delete(scope: TenantScope, key: ValidKey, after?: Promise<unknown>): Awaitable<number | undefined | NotApplied> {
-    const run = (budgetMs: number | undefined): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs })
-    return this.#submit(scope, key, { operation: 'delete', invalidates: true, pays: 'until-called', run }, after)
+    return this.#submit(scope, key, { operation: 'delete', invalidates: true, pays: 'until-called', run: this.#deletion(scope, key) }, after)
   }
 
   /** Deletes the key unless an invalidation has come since the fence was opened; a failure means nothing. */
   deleteUnlessBroken(scope: TenantScope, key: ValidKey, fence: Fence): Awaitable<number | undefined | NotApplied> {
-    const run = (budgetMs: number | undefined): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs })
-    return this.#submit(scope, key, { operation: 'delete', invalidates: false, pays: 'nothing', isDropped: () => fence.broken, run })
+    return this.#submit(scope, key, { operation: 'delete', invalidates: false, pays: 'nothing', isDropped: () => fence.broken, run: this.#deletion(scope, key) })
   }
 
   /** Removes everything under the prefix, after what was called before and `after`, and before what is called later. */
@@ -280,6 +278,10 @@ export class Lanes {
     })
   }
 
+  #deletion(scope: TenantScope, key: ValidKey): Work<number | undefined>['run'] {
+    return (budgetMs) => this.#backend.delete(scope, [key], { budgetMs })
+  }
+
   #putOrDelete(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
     const startedAt = this.#options.clock.monotonic()
     const stored = this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs })
@@ -337,8 +339,7 @@ export class Lanes {
   async #pay(scope: TenantScope, key: ValidKey): Promise<void> {
     const isDropped = (): boolean => this.#closed || !this.#debts.owesKey(scope, key)
     if (isDropped() || this.#isInDoubt(scope, key)) return
-    const run = (budgetMs: number | undefined): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs })
-    await this.#enqueue(scope, key, { operation: 'delete', invalidates: false, pays: 'until-run', isDropped, run })
+    await this.#enqueue(scope, key, { operation: 'delete', invalidates: false, pays: 'until-run', isDropped, run: this.#deletion(scope, key) })
   }
 
   async #payClear(scope: TenantScope, prefix: string): Promise<void> {

@@ -114,7 +114,7 @@ export class Tier {
     return bytes <= this.maxPayloadBytes
   }
 
-  /** Whether reading the tier makes sense: reachable, and nothing on the key in doubt or owed. */
+  /** Whether the tier can be read at all; `lanes.mayAsk` says it of one key. */
   get readable(): boolean {
     return !this.breaker.isOpen('read')
   }
