@@ -100,11 +100,11 @@ function choose(names) {
 
 function checkBuild() {
   for (const name of PACKAGES) {
-    const dist = path.join(ROOT, 'packages', name, 'dist', 'index.js')
-    if (!fs.existsSync(dist)) throw new Error(`packages/${name} is not built: run \`npx tsc -b packages/memory packages/fs\` first`)
+    const dist = path.join(ROOT, 'packages', name, 'dist', 'bundle.js')
+    if (!fs.existsSync(dist)) throw new Error(`packages/${name} is not built: run \`npm run build\` first`)
     const newest = (dir, end) => Math.max(0, ...filesIn(dir, end).map((file) => fs.statSync(file).mtimeMs))
     if (newest(path.join(ROOT, 'packages', name, 'src'), '.ts') > newest(path.dirname(dist), '') + 1000) {
-      console.warn(`packages/${name}/src is newer than its build: \`npx tsc -b packages/memory packages/fs\` builds it`)
+      console.warn(`packages/${name}/src is newer than its build: \`npm run build\` builds it`)
     }
   }
 }

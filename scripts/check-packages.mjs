@@ -98,18 +98,19 @@ async function pack({ folder, directory }, work) {
   return path.join(destination, readdirSync(destination)[0])
 }
 
-async function checkContent({ directory }, tarball) {
+async function checkContent({ directory, manifest: { exports } }, tarball) {
   const { stdout } = await expectSuccess('tar', ['-tzf', tarball])
   const files = stdout.trim().split(/\r?\n/).map((file) => file.replace(/^package\//, ''))
   const problems = []
-  for (const wanted of ['package.json', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts']) if (!files.includes(wanted)) problems.push(`missing: ${wanted}`)
+  const { types, default: main } = exports['.']
+  for (const wanted of ['package.json', 'LICENSE', 'CHANGELOG.md', path.posix.normalize(main), path.posix.normalize(types)]) if (!files.includes(wanted)) problems.push(`missing: ${wanted}`)
   if (existsSync(path.join(directory, 'README.md')) && !files.includes('README.md')) problems.push('missing: README.md')
   for (const file of files) {
     if (/(^|\/)(test|tests|__tests__|node_modules)\/|\.(test|spec)\.|\.tsbuildinfo$|(^|\/)\.|\.tgz$/.test(file)) problems.push(`should not be there: ${file}`)
   }
   for (const file of files) {
     const source = /^dist\/(.+)\.js$/.exec(file)?.[1]
-    if (source !== undefined && !existsSync(path.join(directory, 'src', `${source}.ts`))) problems.push(`left over from an earlier build (remove dist and build again): ${file}`)
+    if (source !== undefined && source !== 'bundle' && !existsSync(path.join(directory, 'src', `${source}.ts`))) problems.push(`left over from an earlier build (remove dist and build again): ${file}`)
   }
   const manifest = await manifestIn(tarball)
   for (const [name, range] of Object.entries({ ...manifest.dependencies, ...manifest.peerDependencies })) if (range.startsWith('workspace:')) problems.push(`not rewritten: ${name} ${range}`)
@@ -123,10 +124,10 @@ async function checkWithPublint({ manifest }, tarball) {
   if (messages.length > 0) throw new Error(messages.map((message) => `${message.type}: ${formatMessage(message, manifest, { color: false })}`).join('\n'))
 }
 
-/** Copies the package and the workspace packages it depends on, sources only, to an empty tree and runs `tsc -b` there. */
+/** Copies the package and the workspace packages it depends on, sources only, to an empty tree and builds it there. */
 async function buildAlone(one, packages, tree) {
   mkdirSync(path.join(tree, 'packages'), { recursive: true })
-  cpSync(path.join(ROOT, 'tsconfig.base.json'), path.join(tree, 'tsconfig.base.json'))
+  for (const file of ['tsconfig.base.json', 'scripts/bundle.mjs']) cpSync(path.join(ROOT, file), path.join(tree, file))
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(tree, 'node_modules'), 'junction')
   const copied = new Set()
   const copy = ({ folder, directory, manifest }) => {
@@ -145,8 +146,9 @@ async function buildAlone(one, packages, tree) {
   }
   copy(one)
   const target = path.join(tree, 'packages', one.folder)
-  await expectSuccess(process.execPath, [TSC, '-b'], target)
-  if (!existsSync(path.join(target, 'dist', 'index.js'))) throw new Error('tsc -b left no dist/index.js')
+  await expectSuccess('npm', ['run', 'build', '--silent'], target)
+  const { default: main } = one.manifest.exports['.']
+  if (!existsSync(path.join(target, main))) throw new Error(`the build left no ${main}`)
 }
 
 async function install({ packages, backend }, tarballs, directory) {

@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { randomBytes } from 'node:crypto'
+import zlib from 'node:zlib'
 
 const MB = 1024 ** 2
 const LIMIT = 256 * MB
@@ -28,10 +29,11 @@ function pushing(set, width) {
   }
 }
 
-/** Writes, renames, and unlinks its oldest file first once it holds its part. */
-function plain({ dir, spec }) {
+/** Writes, renames, and unlinks its oldest file first once it holds its part. `taken`: makes of a value what is written. */
+function plain({ dir, spec }, taken = (value) => value) {
   const kept = []
-  const set = async (key, value) => {
+  const set = async (key, given) => {
+    const value = taken(given)
     const file = path.join(dir, encodeURIComponent(key))
     kept.push(file)
     if (kept.length > LIMIT / MB) await fs.promises.unlink(kept.shift())
@@ -39,6 +41,13 @@ function plain({ dir, spec }) {
     await fs.promises.rename(`${file}.tmp`, file)
   }
   return { batch: 16, run: pushing(set, spec.width) }
+}
+
+/** The least that a cache pays that takes values when given and knows a damaged one. */
+function copiedAndChecked(value) {
+  const copy = Buffer.from(value)
+  zlib.crc32(copy)
+  return copy
 }
 
 async function thermocline({ dir, spec }) {
@@ -63,7 +72,7 @@ function limitCase(width, atLeast) {
     restMs: 6000,
     against: 'fs.promises write, rename and unlink of the oldest',
     width,
-    contenders: { 'fs.promises': plain, thermocline },
+    contenders: { 'fs.promises': (context) => plain(context), 'fs.promises, a copy and crc32': (context) => plain(context, copiedAndChecked), thermocline },
     bars: [
       ...(atLeast === undefined ? [] : [{ what: title, of: 'thermocline', number: 'ratio', atLeast }]),
       { what: `${title}: most bytes between slices (du -sb)`, of: 'thermocline', number: 'mostBytes', atMost: LIMIT },

@@ -53,6 +53,7 @@ export class Directories {
     await fs.promises.writeFile(marker, MARKER_TEXT, { flag: 'wx' }).catch((error: unknown) => {
       if (codeOf(error) !== 'EEXIST') throw error
     })
+    this.#store.descriptors.look()
   }
 
   /** Whether it was this process that made it: of several at once only one is told so. */

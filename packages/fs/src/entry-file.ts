@@ -1,30 +1,33 @@
 import fs from 'node:fs'
 import { decodeFrameHeader, FRAME_MAGIC, payloadProblem, type EpochMs, type FrameHeader, type OperationOptions } from '@thermocline/core'
 import { isMissing, isNotAFile } from './errors.js'
-import { FIRST_READ, readFile } from './file-io.js'
+import { closeInBackground, FIRST_READ, readFile, readStart, type CloseFile } from './file-io.js'
 
 /** What a path holds. */
 export type FileReading =
-  | { readonly status: 'ok'; readonly header: FrameHeader; readonly payload: Buffer | undefined; readonly bytes: number }
+  | { readonly status: 'ok'; readonly header: FrameHeader; readonly payload: Buffer | undefined }
   | { readonly status: 'missing' }
   | { readonly status: 'foreign' | 'corrupt'; readonly reason: string }
 
 const NO_OPTIONS: OperationOptions = {}
 
 /** Reads and checks an entry's file. Rejects with the file system's error when it cannot be read. */
-export async function readEntryFile(path: string, want: 'head' | 'payload', options: OperationOptions = NO_OPTIONS): Promise<FileReading> {
+export async function readEntryFile(path: string, want: 'head' | 'payload', options: OperationOptions = NO_OPTIONS, close: CloseFile = closeInBackground): Promise<FileReading> {
   let bytes: Buffer
   try {
-    bytes = await readFile(path, want, options)
+    bytes = await readFile(path, want, options, close)
   } catch (error) {
-    if (isMissing(error)) return { status: 'missing' }
-    if (isNotAFile(error)) return { status: 'foreign', reason: 'no file is in its place' }
-    throw error
+    return readingOfFailure(error)
   }
+  return readingOf(bytes, want) ?? readEntryFile(path, 'payload', options, close)
+}
+
+/** What the bytes are; `undefined`: a head was read and the header is longer. */
+function readingOf(bytes: Buffer, want: 'head' | 'payload'): FileReading | undefined {
   const reading = decodeFrameHeader(bytes)
   if (reading.status === 'short') {
     // a header longer than a head read is rare; a file that is too short for its own header is cut off
-    if (want === 'head' && bytes.length >= FIRST_READ) return readEntryFile(path, 'payload', options)
+    if (want === 'head' && bytes.length >= FIRST_READ) return undefined
     return bytes.length < 4 ? { status: 'foreign', reason: 'it is too short to be a frame' } : { status: 'corrupt', reason: 'it ends inside its header' }
   }
   if (reading.status !== 'ok') return reading
@@ -32,12 +35,18 @@ export async function readEntryFile(path: string, want: 'head' | 'payload', opti
   if (want === 'head') {
     const claimed = header.payloadOffset + header.payloadBytes
     if (bytes.length !== Math.min(claimed, FIRST_READ)) return { status: 'corrupt', reason: `it does not have the ${claimed} bytes that its header claims` }
-    return { status: 'ok', header, payload: undefined, bytes: claimed }
+    return { status: 'ok', header, payload: undefined }
   }
   const payload = bytes.subarray(header.payloadOffset)
   const problem = payloadProblem(header, payload)
   if (problem !== undefined) return { status: 'corrupt', reason: problem }
-  return { status: 'ok', header, payload: ownMemory(payload), bytes: bytes.length }
+  return { status: 'ok', header, payload: ownMemory(payload) }
+}
+
+function readingOfFailure(error: unknown): FileReading {
+  if (isMissing(error)) return { status: 'missing' }
+  if (isNotAFile(error)) return { status: 'foreign', reason: 'no file is in its place' }
+  throw error
 }
 
 /** What was removed: its size, and its header if that could be read. */
@@ -49,20 +58,19 @@ export interface Removed {
 /**
  * Unlinks the file if it carries our magic; `undefined` when there is nothing of ours.
  *
- * @param onlyIf looked at with the header in hand (`undefined`: damaged); `false` leaves the file
+ * @param onlyIf asked with the header (`undefined`: damaged) and the times in hand; `false` leaves the file
  */
-export async function removeEntryFile(path: string, onlyIf?: (header: FrameHeader | undefined) => boolean): Promise<Removed | undefined> {
-  const reading = await readEntryFile(path, 'head')
-  if (reading.status === 'missing' || reading.status === 'foreign') return undefined
-  const header = reading.status === 'ok' ? reading.header : undefined
-  if (onlyIf !== undefined && !onlyIf(header)) return undefined
+export async function removeEntryFile(path: string, close: CloseFile, onlyIf?: (header: FrameHeader | undefined, times: FileTimes) => boolean): Promise<Removed | undefined> {
   try {
-    // the real size: a file may be shorter than its header says
-    const bytes = reading.status === 'ok' && reading.bytes < FIRST_READ ? reading.bytes : (await fs.promises.stat(path)).size
+    const { bytes, stats } = await readStart(path, close)
+    const reading = readingOf(bytes, 'head') ?? (await readEntryFile(path, 'payload'))
+    if (reading.status === 'missing' || reading.status === 'foreign') return undefined
+    const header = reading.status === 'ok' ? reading.header : undefined
+    if (onlyIf !== undefined && !onlyIf(header, timesOf(stats))) return undefined
     await fs.promises.unlink(path)
-    return { bytes, header }
+    return { bytes: stats.size, header }
   } catch (error) {
-    if (isMissing(error)) return undefined
+    if (isMissing(error) || isNotAFile(error)) return undefined
     throw error
   }
 }
@@ -75,7 +83,7 @@ export async function removeLeftover(path: string, before: EpochMs): Promise<num
   try {
     const { ctimeMs, size } = await fs.promises.lstat(path)
     if (ctimeMs >= before) return 0
-    const start = (await readFile(path, 'head', NO_OPTIONS)).subarray(0, FRAME_MAGIC.length)
+    const start = (await readFile(path, 'head', NO_OPTIONS, closeInBackground)).subarray(0, FRAME_MAGIC.length)
     if (!start.equals(FRAME_MAGIC.subarray(0, start.length))) return 0
     await fs.promises.unlink(path)
     return size
@@ -84,17 +92,29 @@ export async function removeLeftover(path: string, before: EpochMs): Promise<num
   }
 }
 
-/** Beyond this (2100-01-01) file systems differ in what they can store; the header has the real instant. */
-const LATEST_FILE_TIME = 4_102_444_800
-
-/** The modification time, in seconds, that stands for the end of an entry's life. */
-export function fileTimeOf(keepUntil: EpochMs): number {
-  return keepUntil === Number.POSITIVE_INFINITY ? 0 : Math.min(keepUntil / 1000, LATEST_FILE_TIME)
+/**
+ * What a file's times tell, so that a directory is listed, swept and kept under its limit without opening files: the
+ * modification time is the last use and the access time, which an entry has no use for, the end of its life. Both are set
+ * while the file gets its name. Until then, and if the process dies meanwhile, they are those of its creation, which says
+ * the last use and no end; an access time that is not later than the modification time is therefore no end of a life.
+ */
+export interface FileTimes {
+  readonly usedAt: EpochMs
+  /** `undefined`: only the header knows. */
+  readonly keepUntil: EpochMs | undefined
 }
 
-/** The end of an entry's life by its file's modification time. */
-export function keepUntilOf(mtimeMs: number): EpochMs {
-  return mtimeMs <= 0 || mtimeMs >= LATEST_FILE_TIME * 1000 ? Number.POSITIVE_INFINITY : Math.round(mtimeMs)
+/** Beyond this (2100-01-01) file systems differ in what they can store; the header has the real instant. */
+const LATEST_MS = 4_102_444_800_000
+
+export function timesOf({ atimeMs, mtimeMs }: { readonly atimeMs: number; readonly mtimeMs: number }): FileTimes {
+  const keepUntil = atimeMs >= LATEST_MS ? Number.POSITIVE_INFINITY : Math.round(atimeMs)
+  return { usedAt: mtimeMs, keepUntil: atimeMs > mtimeMs ? keepUntil : undefined }
+}
+
+/** The access time, in epoch milliseconds, that stands for the end of a life. */
+export function accessTimeOf(keepUntil: EpochMs): EpochMs {
+  return Math.min(keepUntil, LATEST_MS)
 }
 
 /** A payload that is a small part of the read buffer gets memory of its own. */

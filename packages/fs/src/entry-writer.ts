@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, encodeFrameHeader, type CacheEntry, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, encodeFrameHeader, type CacheEntry, type EpochMs, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
 import { Directories } from './directories.js'
-import { fileTimeOf, readEntryFile } from './entry-file.js'
+import { accessTimeOf, readEntryFile } from './entry-file.js'
 import { asFsError, codeOf, isMissing } from './errors.js'
-import { closeFile, fsyncDirectory, writeNewFile } from './file-io.js'
+import { fsyncDirectory, rename, setTimes, sizeOfFile, syncFile, writeNewFile } from './file-io.js'
 import { temporaryName } from './layout.js'
 import type { Store } from './store.js'
 
@@ -38,10 +38,10 @@ export class EntryWriter {
     const temporary = path.join(layout.tmp, temporaryName(this.#process, ++this.#temporaryFiles))
     let stored: boolean
     try {
-      const oldBytes = space === undefined ? 0 : fs.promises.stat(file).then((stats) => stats.size, () => 0)
-      const fd = await this.#writeTemporary(temporary, [header, payload], stamp, options)
+      const oldBytes = space === undefined ? 0 : sizeOfFile(file)
+      const fd = await this.#writeTemporary(temporary, [header, payload], options)
       const replaced = await oldBytes
-      stored = await this.#name(temporary, file, fd, options)
+      stored = await this.#finish(temporary, file, fd, stamp, options)
       if (stored) space?.landed(bytes, path.dirname(file), replaced)
       else space?.dropped(bytes)
     } catch (error) {
@@ -75,25 +75,35 @@ export class EntryWriter {
     }
   }
 
-  async #writeTemporary(temporary: string, parts: readonly Uint8Array[], stamp: number, options: PutOptions): Promise<number> {
-    const file = { path: temporary, parts, accessedAt: stamp / 1000, modifiedAt: fileTimeOf(options.keepUntil), fsync: this.#store.fsync }
+  async #writeTemporary(temporary: string, parts: readonly Uint8Array[], options: PutOptions): Promise<number> {
     try {
-      return await writeNewFile(file, options)
+      return await writeNewFile(temporary, parts, options)
     } catch (error) {
       if (!isMissing(error)) throw asFsError(error, 'put', undefined, true)
       await this.#directories.prepareAgain()
-      return writeNewFile(file, options)
+      return writeNewFile(temporary, parts, options)
+    }
+  }
+
+  /** Gives the written file its times and its name, and closes it. The two at once: every trip to the thread pool counts. */
+  async #finish(temporary: string, file: string, fd: number, stamp: EpochMs, options: PutOptions): Promise<boolean> {
+    const times = setTimes(fd, accessTimeOf(options.keepUntil), stamp)
+    try {
+      if (this.#store.fsync) {
+        await times
+        await syncFile(fd)
+      }
+      return await this.#name(temporary, file, options)
+    } finally {
+      await times
+      this.#store.descriptors.close(fd)
     }
   }
 
   /** Gives the temporary file its name: over what is there, or only where nothing is. */
-  async #name(temporary: string, file: string, fd: number, options: PutOptions): Promise<boolean> {
-    try {
-      if (options.signal?.aborted === true) throw new CacheError('timeout', 'put was abandoned before the file got its name', { operation: 'put', backend: 'fs' })
-      return options.onlyIfAbsent ? await this.#linkIfAbsent(temporary, file) : await this.#directories.during(file, () => rename(temporary, file))
-    } finally {
-      closeFile(fd)
-    }
+  async #name(temporary: string, file: string, options: PutOptions): Promise<boolean> {
+    if (options.signal?.aborted === true) throw new CacheError('timeout', 'put was abandoned before the file got its name', { operation: 'put', backend: 'fs' })
+    return options.onlyIfAbsent ? this.#linkIfAbsent(temporary, file) : this.#directories.during(file, () => renamed(temporary, file))
   }
 
   async #linkIfAbsent(temporary: string, file: string): Promise<boolean> {
@@ -105,7 +115,7 @@ export class EntryWriter {
         const code = codeOf(error) ?? ''
         if (code !== 'EEXIST' && !NO_HARD_LINKS.has(code)) throw error
         if (await this.#isPresent(file)) return false
-        return rename(temporary, file) // what is there is over, or damaged
+        return renamed(temporary, file) // what is there is over, or damaged
       }
     })
     await fs.promises.unlink(temporary).catch(() => undefined)
@@ -122,7 +132,7 @@ export class EntryWriter {
   }
 }
 
-async function rename(from: string, to: string): Promise<true> {
-  await fs.promises.rename(from, to)
+async function renamed(from: string, to: string): Promise<true> {
+  await rename(from, to)
   return true
 }

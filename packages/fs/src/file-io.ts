@@ -13,18 +13,25 @@ const PIECE = 8 * 1024 * 1024
 
 /** Waits for nobody: somebody else's pipe in an entry's place must not hold a thread. */
 const PLAIN_READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0)
-/** Keeps the access time for us: it is the entry's last use, and not every read is a use. */
+/** Keeps the access time for us: it is the end of the entry's life. */
 const READ_FLAGS = PLAIN_READ_FLAGS | (fs.constants.O_NOATIME ?? 0)
 
 type Done<T> = (error: NodeJS.ErrnoException | null, result?: T) => void
 
+/** Gives back a descriptor. A descriptor that cannot be closed is closed. */
+export type CloseFile = (fd: number) => void
+
+export const closeInBackground: CloseFile = (fd) => {
+  fs.close(fd, ignore)
+}
+
 /** The file's bytes, or its first ones (`head`: at most 16 KiB). Rejects with the file system's error. */
-export function readFile(path: string, want: 'head' | 'payload', options: OperationOptions): Promise<Buffer> {
+export function readFile(path: string, want: 'head' | 'payload', options: OperationOptions, close: CloseFile): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     openForReading(path, (error, fd) => {
       if (error !== null) return reject(error)
       readOpen(fd as number, want, options, (failure, bytes) => {
-        fs.close(fd as number, ignore)
+        close(fd as number)
         if (failure !== null) reject(failure)
         else resolve(bytes as Buffer)
       })
@@ -32,52 +39,74 @@ export function readFile(path: string, want: 'head' | 'payload', options: Operat
   })
 }
 
-export interface NewFile {
-  readonly path: string
-  readonly parts: readonly Uint8Array[]
-  /** Seconds since the epoch. */
-  readonly accessedAt: number
-  readonly modifiedAt: number
-  readonly fsync: boolean
-}
-
-/**
- * Creates a file that must not exist, whole, with its times set; resolves with its descriptor, still open, so that it
- * can be given its name while it is closed. After a failure nothing is open; the file may be there in part.
- */
-export function writeNewFile(file: NewFile, options: OperationOptions): Promise<number> {
+/** The first bytes of a file, at most 16 KiB, and what its inode says. */
+export function readStart(path: string, close: CloseFile): Promise<{ readonly bytes: Buffer; readonly stats: fs.Stats }> {
   return new Promise((resolve, reject) => {
-    fs.open(file.path, 'wx', 0o600, (error, fd) => {
+    openForReading(path, (error, fd) => {
       if (error !== null) return reject(error)
-      const end: Done<void> = (failure) => {
-        if (failure === null) return resolve(fd)
-        fs.close(fd, ignore)
-        reject(failure)
-      }
-      writeParts(fd, file.parts, options, (failure) => {
-        if (failure !== null) return end(failure)
-        fs.futimes(fd, file.accessedAt, file.modifiedAt, (timesFailure) => {
-          if (timesFailure !== null || !file.fsync) return end(timesFailure)
-          fs.fsync(fd, end)
+      fs.fstat(fd as number, (statFailure, stats) => {
+        readOpen(fd as number, 'head', {}, (failure, bytes) => {
+          close(fd as number)
+          if (failure !== null || statFailure !== null) reject(failure ?? (statFailure as Error))
+          else resolve({ bytes: bytes as Buffer, stats })
         })
       })
     })
   })
 }
 
-export function closeFile(fd: number): void {
-  fs.close(fd, ignore)
+/**
+ * Creates a file that must not exist and writes it whole; resolves with its descriptor, still open. After a failure nothing
+ * is open; the file may be there in part.
+ */
+export function writeNewFile(path: string, parts: readonly Uint8Array[], options: OperationOptions): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, 'wx', 0o600, (error, fd) => {
+      if (error !== null) return reject(error)
+      writeParts(fd, parts, options, (failure) => {
+        if (failure === null) return resolve(fd)
+        closeInBackground(fd)
+        reject(failure)
+      })
+    })
+  })
+}
+
+/** Sets an open file's times, in epoch milliseconds. Never rejects: a file that keeps its own times is good without. */
+export function setTimes(fd: number, accessMs: number, modificationMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    fs.futimes(fd, accessMs / 1000, modificationMs / 1000, () => resolve())
+  })
+}
+
+export function syncFile(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.fsync(fd, (error) => (error === null ? resolve() : reject(error)))
+  })
+}
+
+/** A file's size; 0 when there is none. */
+export function sizeOfFile(path: string): Promise<number> {
+  return new Promise((resolve) => {
+    fs.lstat(path, (error, stats) => resolve(error === null ? stats.size : 0))
+  })
+}
+
+export function rename(from: string, to: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.rename(from, to, (error) => (error === null ? resolve() : reject(error)))
+  })
 }
 
 /**
- * Moves the file's access time forward. Through a descriptor, because the name may be given to a newer file at any
- * moment, whose modification time is its own.
+ * Moves the file's modification time forward. Through a descriptor, because the name may be given to a newer file at any
+ * moment, whose access time is its own.
  */
 export async function touchFile(path: string, usedAtMs: number): Promise<void> {
   const file = await fs.promises.open(path, READ_FLAGS)
   try {
     const { atimeMs, mtimeMs } = await file.stat()
-    if (atimeMs < usedAtMs) await file.utimes(usedAtMs / 1000, Math.round(mtimeMs) / 1000)
+    if (mtimeMs < usedAtMs) await file.utimes(Math.round(atimeMs) / 1000, usedAtMs / 1000)
   } finally {
     await file.close()
   }
@@ -161,5 +190,5 @@ function rest(parts: readonly Uint8Array[], written: number): Uint8Array[] {
 }
 
 function ignore(): void {
-  // a descriptor that cannot be closed is closed
+  // nothing to be done about it
 }

@@ -19,7 +19,7 @@ import {
   type TenantScope,
   type ValidKey,
 } from '@thermocline/core'
-import { keepUntilOf, readEntryFile, type FileReading } from './entry-file.js'
+import { readEntryFile, type FileReading } from './entry-file.js'
 import { EntryWriter } from './entry-writer.js'
 import { asFsError } from './errors.js'
 import { fileName, isEntryName, keyOfName, tenantDirectory } from './layout.js'
@@ -67,6 +67,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
 
   attach(host: BackendHost): Detach {
     this.#store.hosts.attach(host)
+    this.#store.descriptors.look()
     this.#sweeper.start()
     return () => this.#store.hosts.detach(host)
   }
@@ -79,7 +80,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     const file = this.#pathOf(scope, key)
     let reading: FileReading
     try {
-      reading = await readEntryFile(file, options.want, options)
+      reading = await readEntryFile(file, options.want, options, this.#store.descriptors.close)
     } catch (error) {
       throw asFsError(error, 'get', key)
     }
@@ -140,8 +141,9 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
         options.progress?.()
         if (!file.isFile) continue
         const known = keyOfName(path.basename(file.path))
-        if (known !== undefined) {
-          yield { key: known, size: file.bytes, expiresAt: keepUntilOf(file.mtimeMs) }
+        const { keepUntil } = file.times
+        if (known !== undefined && keepUntil !== undefined) {
+          yield { key: known, size: file.bytes, expiresAt: keepUntil }
           continue
         }
         const reading = await readEntryFile(file.path, 'head', options)

@@ -1,28 +1,33 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { keepUntilOf, removeEntryFile, type Removed } from './entry-file.js'
+import type { EpochMs } from '@thermocline/core'
+import { removeEntryFile, type Removed } from './entry-file.js'
 import { isWholeStore } from './errors.js'
+import type { CloseFile } from './file-io.js'
 import type { Hosts } from './hosts.js'
 import type { Layout } from './layout.js'
 import type { Recency } from './recency.js'
-import { scan, sizeOf, type ScannedFile } from './scan.js'
+import { scan, sizeOf } from './scan.js'
 import type { Usage } from './usage.js'
 
 /*
  * What is there, and who has to go.
  *
- * This is found without an index in memory: a scan lists the quarter of the entries that were not used for the longest time,
- * and evictions take from that list, each checked against the file's present access time. An entry used since then is
+ * This is found without an index in memory: a scan lists the entries that were not used for the longest time, a quarter of
+ * them where there are many, and evictions take from that list, each checked against the file's present times. An entry used since then is
  * skipped, and entries written since then are younger than everything on the list, so the order is exactly "least recently
- * used first". The next scan comes when the list is used up: four stats for one eviction.
+ * used first". The next scan comes when the list is used up: at most four stats for one eviction.
  *
  * Rejected: an index of all entries in memory (150 MB for a million files, and blind to other processes).
  */
 
 const LISTED_PART = 0.25
-const LEAST_LISTED = 64
+/** Below so many entries all are listed: one stat for one eviction, and less than a megabyte. */
+const LEAST_LISTED = 4096
 const MOST_LISTED = 50_000
 const NEW_DIRECTORY_BYTES = 4096
+/** Evictions at once: each is three trips to the thread pool, which has four threads by default. */
+const EVICTIONS_AT_ONCE = 4
 
 export interface InventoryHost {
   readonly layout: Layout
@@ -30,8 +35,20 @@ export interface InventoryHost {
   readonly hosts: Hosts
   readonly recency: Recency
   readonly usage: Usage
+  readonly close: CloseFile
   /** Called again and again while a scan goes on. */
   progress(): void
+}
+
+/** One that may have to go. */
+interface Candidate {
+  readonly path: string
+  readonly bytes: number
+  readonly usedAt: EpochMs
+  /** `Infinity` also where only the file's header knows. */
+  readonly keepUntil: EpochMs
+  /** Whether its turn has come. */
+  wasTried: boolean
 }
 
 export class Inventory {
@@ -39,7 +56,10 @@ export class Inventory {
   /** Files in the place of entries that are not ours or cannot be removed; anew with each sweep. */
   readonly #immovable = new Set<string>()
   readonly #grown = new Set<string>()
-  #oldest: ScannedFile[] = []
+  /** The candidates, the least recently used last: the next to go. */
+  #oldest: Candidate[] = []
+  /** The same ones, those whose life ends first last. */
+  #ending: Candidate[] = []
   #entriesIn = new Map<string, number>()
   #directorySizes = new Map<string, number>()
   #known = false
@@ -55,7 +75,7 @@ export class Inventory {
 
   /** Scans; the bytes found are the new beginning of the count. */
   async take(): Promise<void> {
-    const found: ScannedFile[] = []
+    const found: Candidate[] = []
     const entriesIn = new Map<string, number>()
     const directorySizes = new Map<string, number>()
     const empty: string[] = []
@@ -65,7 +85,9 @@ export class Inventory {
       scan(layout, {
         entry: (file, directory) => {
           entriesIn.set(directory, (entriesIn.get(directory) ?? 0) + 1)
-          if (!this.#immovable.has(file.path)) found.push({ ...file, usedAt: Math.max(file.usedAt, recency.usedAt(file.path) ?? 0) })
+          if (this.#immovable.has(file.path)) return
+          const { usedAt, keepUntil } = file.times
+          found.push({ path: file.path, bytes: file.bytes, usedAt: Math.max(usedAt, recency.usedAt(file.path) ?? 0), keepUntil: keepUntil ?? Number.POSITIVE_INFINITY, wasTried: false })
         },
         directory: (directory, bytes, isEmpty) => {
           directorySizes.set(directory, bytes)
@@ -79,10 +101,10 @@ export class Inventory {
     this.#entriesIn = entriesIn
     this.#directorySizes = directorySizes
     for (const directory of empty) await this.removeDirectory(directory)
-    const rank = (file: ScannedFile): number => (keepUntilOf(file.mtimeMs) <= now ? 0 : file.usedAt)
-    found.sort((a, b) => rank(a) - rank(b))
-    const listed = Math.min(MOST_LISTED, Math.max(LEAST_LISTED, Math.ceil(found.length * LISTED_PART)))
-    this.#oldest = found.slice(0, listed)
+    const rank = (file: Candidate): number => (file.keepUntil <= now ? 0 : file.usedAt)
+    found.sort((a, b) => rank(b) - rank(a))
+    this.#oldest = found.slice(-Math.min(MOST_LISTED, Math.max(LEAST_LISTED, Math.ceil(found.length * LISTED_PART))))
+    this.#ending = this.#oldest.filter(({ keepUntil }) => keepUntil !== Number.POSITIVE_INFINITY).sort((a, b) => b.keepUntil - a.keepUntil)
   }
 
   /** Scans, and tries once more what could not be removed before. */
@@ -91,12 +113,20 @@ export class Inventory {
     await this.take()
   }
 
-  /** Evicts the entry not used for the longest time, unless it was used since it was listed. False when none is left to try. */
-  async evictOldest(): Promise<boolean> {
-    const victim = this.#oldest.shift() ?? (await this.#findOldest())
-    if (victim === undefined) return false
-    await this.#evict(victim)
-    return true
+  /**
+   * Takes a step towards no more than so many occupied bytes: evicts entries whose life is over, then those not used for the
+   * longest time, except the ones that were used since they were listed. False when more is occupied and none is left to try.
+   */
+  async evictTowards(target: number): Promise<boolean> {
+    if (!this.#isAnyLeft()) await this.take()
+    const victims: Candidate[] = []
+    for (let excess = this.#host.usage.occupied - target; excess > 0 && victims.length < EVICTIONS_AT_ONCE && this.#isAnyLeft(); ) {
+      const victim = this.#next()
+      victims.push(victim)
+      excess -= victim.bytes
+    }
+    await Promise.all(victims.map((victim) => this.#evict(victim)))
+    return victims.length > 0 || this.#host.usage.occupied <= target
   }
 
   /** This process made a tenant's directory. */
@@ -136,23 +166,29 @@ export class Inventory {
     this.#entriesIn.delete(directory)
   }
 
-  /** None when the scan shows that there is room after all. */
-  async #findOldest(): Promise<ScannedFile | undefined> {
-    await this.take()
-    return this.#host.usage.occupied > this.#host.maxBytes ? this.#oldest.shift() : undefined
+  #isAnyLeft(): boolean {
+    while (this.#oldest.at(-1)?.wasTried === true) this.#oldest.pop()
+    return this.#oldest.length > 0
   }
 
-  async #evict(victim: ScannedFile): Promise<void> {
+  /** Call only when one is left. */
+  #next(): Candidate {
+    while (this.#ending.at(-1)?.wasTried === true) this.#ending.pop()
+    const isOver = (this.#ending.at(-1)?.keepUntil ?? Number.POSITIVE_INFINITY) <= this.#host.hosts.clock.now()
+    const next = (isOver ? this.#ending : this.#oldest).pop() as Candidate
+    next.wasTried = true
+    return next
+  }
+
+  async #evict(victim: Candidate): Promise<void> {
     const { hosts, recency, usage } = this.#host
     if ((recency.usedAt(victim.path) ?? 0) > victim.usedAt) return
-    const present = await fs.promises.stat(victim.path).catch(() => undefined)
-    if (present === undefined || present.atimeMs > victim.usedAt) return
-    const over = keepUntilOf(victim.mtimeMs) <= hosts.clock.now()
-    const removed = await this.#removeVictim(victim.path)
+    const removed = await this.#removeVictim(victim)
     if (removed === undefined) return
     usage.removed(removed.bytes)
     recency.forget(victim.path)
-    if (removed.header !== undefined) hosts.evicted(removed.header, over ? 'expired' : 'space')
+    const { header } = removed
+    if (header !== undefined) hosts.evicted(header, header.keepUntil <= hosts.clock.now() ? 'expired' : 'space')
     const directory = path.dirname(victim.path)
     const left = (this.#entriesIn.get(directory) ?? 0) - 1
     this.#entriesIn.set(directory, left)
@@ -160,10 +196,14 @@ export class Inventory {
   }
 
   /** What cannot be removed is remembered, or the next scan would list it again, for ever. */
-  async #removeVictim(file: string): Promise<Removed | undefined> {
+  async #removeVictim({ path: file, usedAt }: Candidate): Promise<Removed | undefined> {
+    let wasUsed = false
     try {
-      const removed = await removeEntryFile(file)
-      if (removed === undefined && (await exists(file))) this.#immovable.add(file) // not ours
+      const removed = await removeEntryFile(file, this.#host.close, (_, times) => {
+        wasUsed = times.usedAt > usedAt
+        return !wasUsed
+      })
+      if (removed === undefined && !wasUsed && (await exists(file))) this.#immovable.add(file) // not ours
       return removed
     } catch (error) {
       if (isWholeStore(error)) throw error

@@ -7,7 +7,7 @@ import { decodeEscaped, encodeCaseFolded, fitOrHash, isHashedName, type TenantSc
  *   <basePath>/thermocline/
  *     THERMOCLINE            the marker: whose directory this is
  *     tenants/<tenant>/      one directory per tenant
- *       <key>.tc             one frame per entry; access time: last use, modification time: when its life ends (0: never)
+ *       <key>.tc             one frame per entry; for its times see entry-file.ts
  *     tmp/                   files being written
  *     usage/                 one small file per process: what it added and removed (see usage.ts)
  *     records/               invalidations that tiers still owe (see record-log.ts)

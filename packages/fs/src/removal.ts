@@ -1,14 +1,13 @@
 import fs from 'node:fs'
-import type { FrameHeader } from '@thermocline/core'
 import { removeEntryFile, type Removed } from './entry-file.js'
 import { asFsError, isMissing, isNotAFile } from './errors.js'
 import { fsyncDirectory } from './file-io.js'
 import type { Store } from './store.js'
 
 /** Removes an entry's file as {@link removeEntryFile} does, and what is known of it. */
-export async function removeEntry(store: Store, file: string, operation: string, key: string | undefined, onlyIf?: (header: FrameHeader | undefined) => boolean): Promise<Removed | undefined> {
+export async function removeEntry(store: Store, file: string, operation: string, key: string | undefined, onlyIf?: Parameters<typeof removeEntryFile>[2]): Promise<Removed | undefined> {
   try {
-    const removed = await removeEntryFile(file, onlyIf)
+    const removed = await removeEntryFile(file, store.descriptors.close, onlyIf)
     if (removed === undefined) return undefined
     store.space?.removed(removed.bytes)
     store.recency.forget(file)

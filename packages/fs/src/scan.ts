@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
+import { timesOf, type FileTimes } from './entry-file.js'
 import { isMissing } from './errors.js'
 import { isEntryName, type Layout } from './layout.js'
 
@@ -7,9 +8,7 @@ import { isEntryName, type Layout } from './layout.js'
 export interface ScannedFile {
   readonly path: string
   readonly bytes: number
-  /** Last use, in epoch milliseconds. */
-  readonly usedAt: number
-  readonly mtimeMs: number
+  readonly times: FileTimes
   /** False for a directory, a link or anything else that is not ours. */
   readonly isFile: boolean
 }
@@ -41,7 +40,7 @@ export async function* statAll(directory: string, names: readonly string[]): Asy
     const stats = await Promise.all(paths.map((file) => statFile(file, fs.promises.lstat)))
     for (const [place, file] of paths.entries()) {
       const stat = stats[place]
-      if (stat !== undefined) yield { path: file, bytes: stat.size, usedAt: stat.atimeMs, mtimeMs: stat.mtimeMs, isFile: stat.isFile() }
+      if (stat !== undefined) yield { path: file, bytes: stat.size, times: timesOf(stat), isFile: stat.isFile() }
     }
   }
 }

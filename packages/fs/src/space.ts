@@ -5,9 +5,15 @@ import { Usage } from './usage.js'
 /*
  * Keeping the directory under its limit.
  *
- * Room is made before a file is written, so temporary files count and the limit holds at every moment. How much is
- * occupied: see usage.ts. Who has to go: see inventory.ts.
+ * Room is made before a file is written, so temporary files count and the limit holds at every moment. A writer seldom waits
+ * for that: once the directory is nearly full, room for the next file or two is made while this one is written. How much
+ * is occupied: see usage.ts. Who has to go: see inventory.ts.
  */
+
+/** Room is made ahead for so many files like the last one, but never more than this part of the limit. */
+const FILES_AHEAD = 2
+const MOST_AHEAD_PART = 1 / 64
+
 
 export type SpaceHost = Omit<InventoryHost, 'usage' | 'progress'>
 
@@ -22,6 +28,8 @@ export class Space {
   #turn: Promise<unknown> = Promise.resolve()
   /** Turns that wait or run. */
   #queued = 0
+  /** Whether room is being made ahead. */
+  #isAhead = false
   /** Reserved files that have neither landed nor been dropped. */
   #writing = 0
 
@@ -50,6 +58,7 @@ export class Space {
       if (this.#queued === 0 && this.#fits(bytes)) this.#usage.reserved(bytes)
       else if (!(await this.#queue(() => this.#makeRoom(bytes)))) return false
       this.#writing++
+      this.#makeRoomAhead(bytes)
       return true
     } finally {
       if (progress !== undefined) this.#waiting.delete(progress)
@@ -124,7 +133,7 @@ export class Space {
         await this.#usage.exchange()
       }
       for (; this.#usage.occupied > this.#host.maxBytes; this.#progress()) {
-        if (await this.#inventory.evictOldest()) continue
+        if (await this.#inventory.evictTowards(this.#host.maxBytes)) continue
         if (this.#writing > 0) await this.#nextLanding()
         else if (this.#usage.occupied - bytes <= this.#host.maxBytes) return true
         else {
@@ -137,6 +146,20 @@ export class Space {
       this.#usage.settled(bytes, false)
       throw error
     }
+  }
+
+  /** For the next files, while others are written. What goes wrong is met again by the one who needs the room. */
+  #makeRoomAhead(bytes: number): void {
+    const target = this.#host.maxBytes - Math.min(FILES_AHEAD * bytes, this.#host.maxBytes * MOST_AHEAD_PART)
+    if (this.#isAhead || this.#usage.occupied <= target) return
+    this.#isAhead = true
+    const work = async (): Promise<void> => {
+      while (this.#usage.occupied > target && (await this.#inventory.evictTowards(target)));
+    }
+    this.#turn = this.#turn
+      .then(work)
+      .catch(() => undefined)
+      .finally(() => (this.#isAhead = false))
   }
 
   /** The budgets of all that wait are renewed by the one who works. */

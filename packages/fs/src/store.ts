@@ -1,3 +1,4 @@
+import { Descriptors } from './descriptors.js'
 import { Hosts } from './hosts.js'
 import { layoutOf, type Layout } from './layout.js'
 import type { CheckedOptions } from './options.js'
@@ -14,6 +15,7 @@ export interface Store {
   /** The largest file that fits; without a limit infinite. */
   readonly maxFileBytes: number
   readonly hosts: Hosts
+  readonly descriptors: Descriptors
   readonly recency: Recency
   /** `undefined` without a limit. */
   readonly space: Space | undefined
@@ -23,7 +25,8 @@ export interface Store {
 export function openStore({ basePath, maxBytes, fsync }: CheckedOptions): Store {
   const layout = layoutOf(basePath)
   const hosts = new Hosts()
+  const descriptors = new Descriptors(layout.root)
   const recency = new Recency(() => hosts.clock)
-  const space = Number.isFinite(maxBytes) ? new Space({ layout, maxBytes, hosts, recency }) : undefined
-  return { layout, fsync, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, recency, space }
+  const space = Number.isFinite(maxBytes) ? new Space({ layout, maxBytes, hosts, recency, close: descriptors.close }) : undefined
+  return { layout, fsync, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, recency, space }
 }

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { keepUntilOf, removeLeftover } from './entry-file.js'
+import { removeLeftover } from './entry-file.js'
 import { asFsError } from './errors.js'
 import { isEntryName, isTemporaryName } from './layout.js'
 import { removeEntry, removeIfEmpty } from './removal.js'
@@ -63,8 +63,8 @@ export class Sweeper {
     const now = hosts.clock.now()
     for await (const file of statAll(directory, (await namesIn(directory).catch(() => [])).filter(isEntryName))) {
       if (hosts.isEmpty) return
-      if (!file.isFile || keepUntilOf(file.mtimeMs) > now) continue
-      // the instants in the entry decide: a file's time can be coarse, or changed by a tool
+      if (!file.isFile || (file.times.keepUntil ?? 0) > now) continue
+      // the instants in the entry decide: a file's time can be missing, coarse, or changed by a tool
       const removed = await removeEntry(this.#store, file.path, 'sweep', undefined, (header) => header !== undefined && header.keepUntil <= now).catch(() => undefined)
       if (removed?.header !== undefined) hosts.evicted(removed.header, 'expired')
     }

@@ -45,8 +45,8 @@ describe('the least recently used goes first', () => {
 
   test('what is over goes before what is used', async () => {
     const shelf = new Shelf({ maxBytes })
-    for (const name of names) await shelf.put(name, Buffer.alloc(20_000), name === 'k5' ? { lifeMs: 1 } : {})
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    for (const name of names) await shelf.put(name, Buffer.alloc(20_000), name === 'k5' ? { lifeMs: 100 } : {})
+    await new Promise((resolve) => setTimeout(resolve, 120))
     expect((await orderOut(shelf))[0]).toBe('k5')
     expect(shelf.evictions[0]?.reason).toBe('expired')
   })
