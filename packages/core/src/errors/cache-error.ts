@@ -7,6 +7,8 @@
  * - `in-doubt`: not applied, because an earlier operation on the same key has outlived its budget and may still land
  * - `storage-full`: no space or memory is left for writes; reads and deletes go on
  * - `read-only`: the store refuses every change
+ * - `access-denied`: the store refuses our credentials, or what we may do is not enough
+ * - `misconfigured`: the store's own settings differ from what was expected; told, never changed
  * - `corrupt`: stored data under our own mark failed its checksum
  * - `foreign`: stored data is not ours, or of a version or codec this release does not know
  * - `not-encodable`: the codec cannot represent the value
@@ -21,6 +23,8 @@ export type CacheErrorCode =
   | 'in-doubt'
   | 'storage-full'
   | 'read-only'
+  | 'access-denied'
+  | 'misconfigured'
   | 'corrupt'
   | 'foreign'
   | 'not-encodable'

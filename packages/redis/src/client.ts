@@ -1,0 +1,71 @@
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import type { Server, Target } from './options.js'
+
+/** How long a TCP or TLS connection may take to come about. */
+const CONNECT_TIMEOUT_MS = 2000
+/** Nothing is sent that was not asked for just now: no queue, no resending, no reconnection by the client (see connection.ts). */
+const NEVER_LATE = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+  retryStrategy: () => null,
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  // INFO, which the client's own check sends, is denied to users that may do nothing dangerous
+  enableReadyCheck: false,
+  // version 3 of the protocol has nothing that is used here, and one more step before the first command
+  protocol: 2,
+  disableClientInfo: true,
+} as const satisfies RedisOptions
+
+/** A client that has not begun to connect; the user's own as it is. */
+export function clientOf(target: Target): Redis | Cluster {
+  switch (target.kind) {
+    case 'client':
+      return target.client
+    case 'single':
+      return new Redis({ ...NEVER_LATE, ...settings(target.server), host: target.server.host, port: target.server.port })
+    case 'sentinel': {
+      const { name, sentinels, username, password } = target.group
+      return new Redis({
+        ...NEVER_LATE,
+        ...settings(target.server),
+        name,
+        sentinels: sentinels.map(({ host, port }) => ({ host: host as string, port: port as number })),
+        ...(username === undefined ? {} : { sentinelUsername: username }),
+        ...(password === undefined ? {} : { sentinelPassword: password }),
+        sentinelRetryStrategy: () => null,
+        ...(target.server.tls === undefined ? {} : { enableTLSForSentinelMode: true }),
+        // a sentinel may not have heard of the failover yet: whether it is a master is asked of the server itself
+        enableReadyCheck: true,
+      })
+    }
+    case 'cluster': {
+      const { lazyConnect, enableOfflineQueue, retryStrategy: _, ...ofNodes } = NEVER_LATE
+      return new Cluster(
+        target.nodes.map(({ host, port }) => ({ host, port })),
+        {
+          lazyConnect,
+          enableOfflineQueue,
+          clusterRetryStrategy: () => null,
+          retryDelayOnFailover: 0,
+          retryDelayOnClusterDown: 0,
+          slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+          slotsRefreshInterval: 0, // asked anew when something fails; a timer would keep the process alive
+          redisOptions: { ...ofNodes, ...settings(target.server) },
+          // certificates are for names: with TLS they must not be looked up before
+          ...(target.server.tls === undefined ? {} : { dnsLookup: (address: string, callback: (error: null, address: string) => void) => callback(null, address) }),
+        },
+      )
+    }
+  }
+}
+
+function settings({ username, password, db, tls }: Server): Pick<RedisOptions, 'username' | 'password' | 'tls' | 'db'> {
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(tls === undefined ? {} : { tls }),
+    db,
+  }
+}

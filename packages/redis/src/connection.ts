@@ -1,0 +1,243 @@
+import { systemClock, type CacheError, type OperationOptions } from '@thermocline/core'
+import type { Cluster, Redis } from 'ioredis'
+import { asConnectionError } from './errors.js'
+
+/*
+ * One connection to a server, or to all nodes of a cluster.
+ *
+ * Problem. A cache must not write late: a command that waits in the client's queue until the server is back, or that the
+ * client sends again after a reconnection, would land on top of whatever came after. And it must be back soon, whatever the
+ * outage was.
+ *
+ * Approach. The client's offline queue, its resending and its own reconnection are off. An operation waits here for the
+ * connection, as long as its budget lasts, and only then sends; where the last attempt to connect has failed it does not
+ * wait at all. After a connection is lost a new one is tried after 50 ms, then twice as long each time, up to a second. A
+ * connection on which something waits for a reply and nothing has come for two seconds is left, because neither a packet
+ * filter nor a dead host says goodbye: what waited on it has failed then, and is in doubt no longer.
+ *
+ * Sockets do not keep the process alive: an operation that somebody waits for has a timer that does.
+ */
+
+const FIRST_RECONNECT_MS = 50
+const LONGEST_RECONNECT_MS = 1000
+const STALL_CHECK_MS = 500
+const STALLED_CHECKS = 4
+
+/** What waits for a connection. */
+interface Waiter {
+  readonly resolve: () => void
+  readonly reject: (error: CacheError) => void
+}
+
+export interface ConnectionOptions {
+  /** A client that has not begun to connect, or one of the user's. */
+  readonly client: Redis | Cluster
+  /** Whether the client is the user's: it connects, reconnects and ends as the user likes. */
+  readonly isForeign: boolean
+  /** How long an operation waits for the connection at most, beside its budget. */
+  readonly timeoutMs: number
+  /** Each time the connection is there. */
+  readonly onReady: () => void
+}
+
+export class Connection {
+  readonly #client: Redis | Cluster
+  readonly #options: ConnectionOptions
+  readonly #waiters = new Set<Waiter>()
+  readonly #stalls = new WeakMap<Redis, { bytesRead: number; checks: number }>()
+  readonly #listeners: readonly (readonly [string, (...details: never[]) => void])[]
+  /** Why there is no connection, once an attempt has failed. */
+  #failure: CacheError | undefined
+  #lastError: unknown
+  #attempts = 0
+  #cancelReconnect = (): void => undefined
+  #stallTimer: NodeJS.Timeout | undefined
+  #closed = false
+  #isCorked = false
+
+  constructor(options: ConnectionOptions) {
+    this.#client = options.client
+    this.#options = options
+    this.#listeners = [
+      ['ready', () => this.#onReady()],
+      ['error', (error: unknown) => (this.#lastError = error)],
+      ['node error', (error: unknown) => (this.#lastError = error)],
+      ['close', () => this.#onLost()],
+      ['end', () => this.#onEnd()],
+      ['connect', () => this.#letExit()],
+      ['+node', (node: Redis) => node.on('connect', () => this.#options.isForeign || letExit(node))],
+    ]
+    for (const [event, listener] of this.#listeners) this.#client.on(event as 'error', listener as () => void)
+  }
+
+  /** For sending, when {@link ready} has said so. Both kinds of clients take the same commands. */
+  get client(): Redis {
+    return this.#client as Redis
+  }
+
+  get isCluster(): boolean {
+    return this.#client.isCluster
+  }
+
+  /** Begins to connect; called again it does nothing. */
+  open(): void {
+    if (this.#client.status !== 'wait' || this.#closed) {
+      if (this.#client.status === 'ready') this.#onReady()
+      return
+    }
+    this.#connect()
+  }
+
+  /**
+   * `undefined` when commands can be sent now; otherwise a promise of that. Rejects with `unavailable`: at once where the last
+   * attempt to connect has failed, and when the operation is left.
+   */
+  ready(options: OperationOptions): Promise<void> | undefined {
+    if (this.#client.status === 'ready') return undefined
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    return this.#wait(options.signal)
+  }
+
+  /** Every server that holds keys. */
+  masters(): Redis[] {
+    return this.#client.isCluster ? (this.#client as Cluster).nodes('master') : [this.#client as Redis]
+  }
+
+  /** What is sent until this turn of the event loop ends goes out in one piece. */
+  cork(): void {
+    const { stream } = this.client
+    if (this.#isCorked || this.isCluster || stream === undefined) return
+    this.#isCorked = true
+    stream.cork()
+    atEndOfTurn(() => {
+      this.#isCorked = false
+      stream.uncork()
+    })
+  }
+
+  /** Leaves a connection that answers what it was not asked. */
+  leave(reason: CacheError): void {
+    for (const node of this.#nodes()) node.stream?.destroy(reason)
+  }
+
+  /** Looks anew who holds which slots, or who is the master. */
+  lookAnew(): void {
+    if (this.#options.isForeign || this.#closed) return
+    if (this.#client.isCluster) (this.#client as Cluster).refreshSlotsCache()
+    else if (this.client.options.sentinels != null && this.#client.status === 'ready') this.#client.disconnect(true)
+  }
+
+  /** Ends at once; a client of the user's stays open. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#cancelReconnect()
+    clearInterval(this.#stallTimer)
+    this.#fail(asConnectionError(new Error('connection is closed')))
+    if (this.#options.isForeign) {
+      for (const [event, listener] of this.#listeners) this.#client.off(event as 'error', listener as () => void)
+      return
+    }
+    this.#client.disconnect()
+    // a stopped server would never answer the end of the connection
+    for (const node of this.#nodes()) node.stream?.destroy()
+  }
+
+  #connect(): void {
+    // why it fails is told by events
+    this.#client.connect().catch((error: unknown) => (this.#lastError ??= error))
+  }
+
+  #wait(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { timeoutMs } = this.#options
+      const timer = Number.isFinite(timeoutMs) ? setTimeout(() => waiter.reject(asConnectionError(new Error(`not connected within ${timeoutMs} ms`))), timeoutMs) : undefined
+      const end = (): void => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', leave)
+        this.#waiters.delete(waiter)
+      }
+      const waiter: Waiter = {
+        resolve: () => {
+          end()
+          resolve()
+        },
+        reject: (error) => {
+          end()
+          reject(error)
+        },
+      }
+      const leave = (): void => waiter.reject(asConnectionError(new Error('not connected in time')))
+      this.#waiters.add(waiter)
+      if (signal?.aborted === true) leave()
+      else signal?.addEventListener('abort', leave)
+    })
+  }
+
+  #onReady(): void {
+    this.#failure = undefined
+    this.#lastError = undefined
+    this.#attempts = 0
+    this.#stallTimer ??= setInterval(() => this.#lookForStalls(), STALL_CHECK_MS).unref()
+    this.#options.onReady()
+    for (const waiter of [...this.#waiters]) waiter.resolve()
+  }
+
+  #onLost(): void {
+    this.#fail(asConnectionError(this.#lastError ?? new Error('connection is closed')))
+  }
+
+  #onEnd(): void {
+    this.#onLost()
+    if (this.#closed || this.#options.isForeign) return
+    const waitMs = Math.min(FIRST_RECONNECT_MS * 2 ** this.#attempts++, LONGEST_RECONNECT_MS)
+    this.#cancelReconnect()
+    this.#cancelReconnect = systemClock.schedule(
+      waitMs,
+      () => {
+        this.#lastError = undefined
+        this.#connect()
+      },
+      { background: true },
+    )
+  }
+
+  #fail(failure: CacheError): void {
+    this.#failure = failure
+    for (const waiter of [...this.#waiters]) waiter.reject(failure)
+  }
+
+  #letExit(): void {
+    if (!this.#options.isForeign && !this.#client.isCluster) letExit(this.client)
+  }
+
+  #lookForStalls(): void {
+    for (const node of this.#nodes()) {
+      const { stream } = node
+      if (stream === undefined || node.commandQueue.length === 0) {
+        this.#stalls.delete(node)
+        continue
+      }
+      const before = this.#stalls.get(node)
+      const checks = before?.bytesRead === stream.bytesRead ? before.checks + 1 : 0
+      this.#stalls.set(node, { bytesRead: stream.bytesRead, checks })
+      if (checks >= STALLED_CHECKS && !this.#options.isForeign) {
+        this.#stalls.delete(node)
+        stream.destroy(new Error(`connection was left: no reply for ${(STALLED_CHECKS * STALL_CHECK_MS) / 1000} s`))
+      }
+    }
+  }
+
+  #nodes(): Redis[] {
+    return this.#client.isCluster ? (this.#client as Cluster).nodes('all') : [this.#client as Redis]
+  }
+}
+
+/** After everything that is under way in this turn: first what promises resume, then this. */
+export function atEndOfTurn(callback: () => void): void {
+  queueMicrotask(() => process.nextTick(callback))
+}
+
+function letExit(client: Redis): void {
+  client.stream?.unref()
+}

@@ -1,0 +1,78 @@
+import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/core'
+
+/** What the first word of an error reply means for the cache. https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors */
+const BY_REPLY: ReadonlyMap<string, CacheErrorCode> = new Map<string, CacheErrorCode>([
+  ['OOM', 'storage-full'],
+  ['READONLY', 'read-only'],
+  ['MISCONF', 'read-only'],
+  ['NOREPLICAS', 'read-only'],
+  ['LOADING', 'unavailable'],
+  ['BUSY', 'unavailable'],
+  ['MASTERDOWN', 'unavailable'],
+  ['CLUSTERDOWN', 'unavailable'],
+  ['NOAUTH', 'access-denied'],
+  ['WRONGPASS', 'access-denied'],
+  ['NOPERM', 'access-denied'],
+  ['WRONGTYPE', 'foreign'],
+])
+
+const ADVICE: Readonly<Partial<Record<string, string>>> = {
+  OOM: 'the server is at its maxmemory: give it an eviction policy such as allkeys-lru, or more memory',
+  READONLY: 'this server is a replica',
+  MISCONF: 'the server cannot save to its disk and refuses writes: see stop-writes-on-bgsave-error',
+  NOAUTH: 'the server wants a password',
+  WRONGPASS: 'check username and password',
+  NOPERM: "check the user's rights: it needs GET, MGET, GETRANGE, SET, UNLINK, SCAN and PING on keys under keyPrefix",
+}
+
+const CONNECTION_CODES: ReadonlySet<string> = new Set([
+  'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ECONNABORTED', 'EADDRNOTAVAIL', 'ENOENT', 'EACCES',
+])
+/** What the client says when there is no connection, or no longer one. */
+const CONNECTION_MESSAGES = /connection is closed|stream isn't writeable|all sentinels are unreachable|cluster isn't ready|failed to refresh slots cache|connect etimedout|socket (?:closed|hang up)|connection was left/i
+const REPLY_WORD = /^([A-Z]{2,})\b/
+
+/** What an error of the client means for the cache. */
+export function asRedisError(error: unknown, operation: string, key?: string): CacheError {
+  if (isCacheError(error)) return error
+  const { message, code } = partsOf(error)
+  const word = REPLY_WORD.exec(message)?.[1] ?? ''
+  const meaning = BY_REPLY.get(word) ?? (isConnectionProblem(message, code) ? 'unavailable' : 'failed')
+  const advice = ADVICE[word]
+  return new CacheError(meaning, `${operation} on redis failed: ${message}${advice === undefined ? '' : ` (${advice})`}`, {
+    operation,
+    backend: 'redis',
+    key,
+    retryable: word === 'TRYAGAIN',
+    cause: error,
+  })
+}
+
+/** Why a connection could not be had. The server may be there and refuse us: it is of no use all the same. */
+export function asConnectionError(error: unknown): CacheError {
+  if (isCacheError(error)) return error
+  const { message } = partsOf(error)
+  const advice = ADVICE[REPLY_WORD.exec(message)?.[1] ?? '']
+  return new CacheError('unavailable', `no connection to redis: ${message}${advice === undefined ? '' : ` (${advice})`}`, { operation: 'connect', backend: 'redis', cause: error })
+}
+
+/** A server that answers something else than it was asked. The connection must not be used any more. */
+export function outOfStep(operation: string): CacheError {
+  return new CacheError('unavailable', `${operation} on redis failed: the reply does not belong to the request; the connection was left`, { operation, backend: 'redis' })
+}
+
+export function isReply(error: unknown, word: string): boolean {
+  return partsOf(error).message.startsWith(word)
+}
+
+function isConnectionProblem(message: string, code: string | undefined): boolean {
+  return (code !== undefined && CONNECTION_CODES.has(code)) || CONNECTION_MESSAGES.test(message)
+}
+
+function partsOf(error: unknown): { message: string; code: string | undefined } {
+  const { message, code, lastNodeError } = (typeof error === 'object' && error !== null ? error : {}) as { message?: unknown; code?: unknown; lastNodeError?: unknown }
+  // what the last node of a cluster said tells more than that all of them failed
+  if (lastNodeError !== undefined && lastNodeError !== null) return partsOf(lastNodeError)
+  const text = typeof message === 'string' && message !== '' ? message : String(typeof code === 'string' ? code : error)
+  return { message: text, code: typeof code === 'string' ? code : undefined }
+}

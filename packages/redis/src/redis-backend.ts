@@ -1,0 +1,374 @@
+import {
+  CacheError,
+  decodeFrameHeader,
+  encodeFrameHeader,
+  entryOfFrame,
+  FRAME_MAGIC,
+  payloadProblem,
+  PROBE_TENANT,
+  systemClock,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type Clock,
+  type Detach,
+  type FrameHeader,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/core'
+import type { Connection } from './connection.js'
+import { Connections } from './connections.js'
+import { asRedisError, isReply, outOfStep } from './errors.js'
+import { LargeNames } from './large-names.js'
+import { Names } from './names.js'
+import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
+import { Reads, type Read } from './reads.js'
+import { namesOn, unlinkOurs } from './scan.js'
+import { differences, inTotal, serverInfo, type ServerInfo } from './server-info.js'
+
+/** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */
+const HEAD_BYTES = 2048
+/** Heads that are asked for at once in a listing. */
+const HEADS_AT_ONCE = 128
+/** Beyond this the server's clock overflows: such an entry has no end there, only in its header. */
+const LONGEST_EXPIRY_MS = 1e14
+
+export interface RedisStats extends BackendStats {
+  /** What the server, or the whole cluster, says of itself: not of one tenant, and of other applications too. */
+  readonly server?: ServerInfo | undefined
+}
+
+/** What stored bytes turned out to be. */
+type Reading =
+  | { readonly status: 'ok'; readonly header: FrameHeader; readonly payload: Buffer | undefined }
+  | { readonly status: 'foreign' | 'corrupt'; readonly reason: string }
+  | { readonly status: 'longer' }
+
+/**
+ * The hot tier that processes share: Redis or Valkey from 6.0 on, one server, a cluster, or a group that sentinels watch.
+ *
+ * Each entry is one string under one key, a frame with header and payload. The server removes it some time after its life is over;
+ * the instants in the header decide. No command waits for a server that is not there, and none is sent late.
+ */
+export class RedisBackend implements CacheBackend {
+  readonly name = 'redis'
+  readonly capabilities: BackendCapabilities
+  readonly #options: CheckedOptions
+  readonly #names: Names
+  readonly #large = new LargeNames()
+  readonly #connections: Connections
+  readonly #reads: Reads
+  readonly #hosts = new Set<BackendHost>()
+  #clock: Clock = systemClock
+  #isCompared = false
+
+  /** Connects to nothing. @throws TypeError for invalid options and for a client with a `keyPrefix` */
+  constructor(options: RedisBackendOptions = {}) {
+    this.#options = checkOptions(options)
+    this.#names = new Names(this.#options.keyPrefix)
+    this.#connections = new Connections(this.#options, () => void this.#compareSettings())
+    this.#reads = new Reads(this.#connections.main)
+    this.capabilities = {
+      synchronous: false,
+      shared: true,
+      durable: false,
+      streams: false,
+      nativeExpiry: true,
+      keeps: 'bytes',
+      maxPayloadBytes: this.#options.maxPayloadBytes,
+    }
+  }
+
+  attach(host: BackendHost): Detach {
+    if (this.#hosts.size === 0) this.#clock = host.clock
+    this.#hosts.add(host)
+    this.#connections.main.open()
+    return () => {
+      this.#hosts.delete(host)
+    }
+  }
+
+  get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const name = this.#names.of(scope, key)
+    if (options.want === 'head') return this.#head(scope, key, name, options)
+    const isLarge = this.#large.has(name)
+    const connection = isLarge ? this.#connections.bulk() : this.#connections.main
+    const waiting = connection.ready(options)
+    if (waiting !== undefined) return waiting.then(() => this.#read(scope, key, name, isLarge ? connection : undefined))
+    return this.#read(scope, key, name, isLarge ? connection : undefined)
+  }
+
+  async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+    const payload = entry.encoded?.bytes ?? new Uint8Array()
+    if (payload.byteLength > this.#options.maxPayloadBytes) return false
+    const lifeMs = options.keepUntil - this.#clock.now()
+    if (lifeMs <= 0) {
+      await this.delete(scope, [key], options)
+      return true
+    }
+    const name = this.#names.of(scope, key)
+    const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
+    const frame = Buffer.allocUnsafe(header.byteLength + payload.byteLength)
+    frame.set(header)
+    frame.set(payload, header.byteLength)
+    const connection = this.#connections.forBytes(payload.byteLength)
+    const waiting = connection.ready(options)
+    if (waiting !== undefined) await waiting
+    connection.cork()
+    let reply: unknown
+    try {
+      reply = await store(connection, name, frame, lifeMs, options.onlyIfAbsent)
+    } catch (error) {
+      throw this.#failed(error, 'put', key, connection)
+    }
+    if (reply === null && options.onlyIfAbsent) return false
+    if (reply !== 'OK') throw this.#outOfStep('put', connection)
+    this.#large.note(name, payload.byteLength)
+    return true
+  }
+
+  async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
+    const { main } = this.#connections
+    await main.ready(options)
+    try {
+      return await unlinkOurs(main, main.client, keys.map((key) => this.#names.of(scope, key)), options)
+    } catch (error) {
+      throw this.#failed(error, 'delete', keys[0], main)
+    }
+  }
+
+  async clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number> {
+    const { main } = this.#connections
+    await main.ready(options)
+    try {
+      const cleared = await Promise.all(
+        main.masters().map(async (server) => {
+          let removed = 0
+          for await (const names of namesOn(server, this.#names.pattern(scope, prefix), options)) {
+            removed += await unlinkOurs(main, server, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
+          }
+          return removed
+        }),
+      )
+      return cleared.reduce((sum, removed) => sum + removed, 0)
+    } catch (error) {
+      throw this.#failed(error, 'clear', undefined, main)
+    }
+  }
+
+  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    const { main } = this.#connections
+    await main.ready(options)
+    const seen = new Set<string>() // a scan may show a name twice
+    try {
+      for (const server of main.masters()) {
+        for await (const names of namesOn(server, this.#names.pattern(scope, prefix), options)) {
+          const found = names.flatMap((name) => {
+            const key = seen.has(name) ? undefined : this.#names.keyOf(scope, name)
+            seen.add(name)
+            return key === undefined ? [] : [{ name, key }]
+          })
+          if (options.detail === 'keys') for (const { key } of found) yield { key }
+          else for await (const info of this.#infos(main, found, options)) yield info
+        }
+      }
+    } catch (error) {
+      throw this.#failed(error, 'list', undefined, main)
+    }
+  }
+
+  async stats(scope?: TenantScope): Promise<RedisStats> {
+    if (scope !== undefined) return {}
+    const { main } = this.#connections
+    await main.ready({})
+    try {
+      return { server: inTotal(await Promise.all(main.masters().map(serverInfo))) }
+    } catch (error) {
+      if (isReply(error, 'NOPERM')) return {}
+      throw this.#failed(error, 'stats', undefined, main)
+    }
+  }
+
+  /** Ends the connections, once no manager uses the backend any more; a client that was given stays open. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#hosts.size === 0) this.#connections.close()
+    return Promise.resolve()
+  }
+
+  #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
+    return new Promise((resolve, reject) => {
+      const read: Read = {
+        name,
+        answer: (bytes) => {
+          try {
+            resolve(bytes === null ? undefined : this.#entryOf(scope, key, name, bytes))
+          } catch (error) {
+            reject(error as Error)
+          }
+        },
+        fail: (error) => reject(this.#failed(error, 'get', key, this.#connections.main)),
+      }
+      if (bulk === undefined) this.#reads.add(read)
+      else new Reads(bulk).add(read)
+    })
+  }
+
+  /** An entry without its payload, of which the server sends nothing. */
+  async #head(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
+    const { main } = this.#connections
+    await main.ready(options)
+    try {
+      if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main)
+      const bytes = (await main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1)) as unknown
+      if (!Buffer.isBuffer(bytes)) throw this.#outOfStep('get', main)
+      if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
+      const reading = readingOf(bytes, true)
+      if (reading.status === 'longer') return withoutPayload(await this.#read(scope, key, name, undefined))
+      return this.#sound(scope, key, name, reading)
+    } catch (error) {
+      if (isReply(error, 'WRONGTYPE')) return this.#refused(scope, key, 'foreign', 'it is not a string')
+      throw this.#failed(error, 'get', key, main)
+    }
+  }
+
+  #entryOf(scope: TenantScope, key: ValidKey, name: string, bytes: Buffer): CacheEntry | undefined {
+    this.#large.note(name, bytes.byteLength)
+    const reading = readingOf(bytes, false)
+    return reading.status === 'longer' ? undefined : this.#sound(scope, key, name, reading)
+  }
+
+  #sound(scope: TenantScope, key: ValidKey, name: string, reading: Exclude<Reading, { status: 'longer' }>): CacheEntry | undefined {
+    if (reading.status === 'ok') {
+      const { header, payload } = reading
+      if (header.key === key && header.tenant === scope.tenant) return entryOfFrame(header, payload === undefined ? undefined : ownMemory(payload))
+      // a name holds one key, so these bytes were stored under another: the replies may be out of step
+      const { main } = this.#connections
+      main.leave(outOfStep('get'))
+      return this.#refused(scope, key, 'foreign', 'it belongs to another tenant or key')
+    }
+    if (reading.status === 'corrupt') void this.#removeDamaged(name).catch(() => undefined)
+    return this.#refused(scope, key, reading.status, reading.reason)
+  }
+
+  #refused(scope: TenantScope, key: ValidKey, status: 'foreign' | 'corrupt', reason: string): undefined {
+    const left = status === 'foreign' ? 'it was left in place' : 'it was removed'
+    this.#report(new CacheError(status, `what redis holds is a miss because ${reason}; ${left}`, { operation: 'get', backend: 'redis', tenant: scope.tenant, key }))
+  }
+
+  /** Looks once more before removing: a good entry may have been written over the damaged one meanwhile. */
+  async #removeDamaged(name: string): Promise<void> {
+    const { main } = this.#connections
+    if (main.ready({}) !== undefined) return
+    const bytes = (await main.client.getBuffer(name)) as unknown
+    if (Buffer.isBuffer(bytes) && readingOf(bytes, false).status === 'corrupt') await main.client.unlink(name)
+  }
+
+  async *#infos(connection: Connection, found: readonly { readonly name: string; readonly key: string }[], options: OperationOptions): AsyncIterable<StoredEntryInfo> {
+    for (let at = 0; at < found.length; at += HEADS_AT_ONCE) {
+      const part = found.slice(at, at + HEADS_AT_ONCE)
+      connection.cork()
+      const heads = await Promise.all(part.map(({ name }) => connection.client.getrangeBuffer(name, 0, HEAD_BYTES - 1).catch(foreignToNothing)))
+      options.progress?.()
+      for (const [place, { key, name }] of part.entries()) {
+        let bytes = heads[place] as Buffer
+        if (bytes.byteLength === 0) continue
+        let reading = readingOf(bytes, true)
+        if (reading.status === 'longer') {
+          bytes = (await connection.client.getBuffer(name)) ?? bytes
+          reading = readingOf(bytes, false)
+        }
+        if (reading.status === 'ok') yield { key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil }
+      }
+    }
+  }
+
+  /** Compares the server's own limits with what was expected, once. */
+  async #compareSettings(): Promise<void> {
+    const { maxMemory, evictionPolicy } = this.#options
+    if (this.#isCompared || (maxMemory === undefined && evictionPolicy === undefined)) return
+    this.#isCompared = true
+    try {
+      for (const server of this.#connections.main.masters()) {
+        for (const difference of differences(await serverInfo(server), { maxMemory, evictionPolicy })) {
+          this.#report(new CacheError('misconfigured', `redis at ${addressOf(server)}: ${difference}; nothing was changed`, { operation: 'compare', backend: 'redis' }))
+        }
+      }
+    } catch (error) {
+      if (isReply(error, 'NOPERM')) this.#report(new CacheError('misconfigured', 'maxMemory and evictionPolicy cannot be compared: this user may not ask INFO', { operation: 'compare', backend: 'redis', cause: error }))
+      else this.#isCompared = false
+    }
+  }
+
+  #failed(error: unknown, operation: string, key: string | undefined, connection: Connection): CacheError {
+    const failure = asRedisError(error, operation, key)
+    if (failure.code === 'unavailable' || failure.code === 'read-only') connection.lookAnew()
+    return failure
+  }
+
+  #outOfStep(operation: string, connection: Connection): CacheError {
+    const error = outOfStep(operation)
+    connection.leave(error)
+    return error
+  }
+
+  #report(error: CacheError): void {
+    for (const host of this.#hosts) host.report(error)
+  }
+}
+
+/** Native expiry is relative, so that the clocks of server and process need not agree. */
+function store({ client }: Connection, name: string, frame: Buffer, lifeMs: number, onlyIfAbsent: boolean): Promise<unknown> {
+  if (lifeMs > LONGEST_EXPIRY_MS) return onlyIfAbsent ? client.set(name, frame, 'NX') : client.set(name, frame)
+  const px = Math.ceil(lifeMs)
+  return onlyIfAbsent ? client.set(name, frame, 'PX', px, 'NX') : client.set(name, frame, 'PX', px)
+}
+
+/** In a cluster the probe's key lives on one server, and all have to be there. */
+async function everyMasterAnswers(connection: Connection): Promise<void> {
+  const states = await Promise.all(connection.masters().map((server) => server.cluster('INFO')))
+  if (!states.every((state) => String(state).includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
+}
+
+function readingOf(bytes: Buffer, isHead: boolean): Reading {
+  const reading = decodeFrameHeader(bytes)
+  if (reading.status === 'short') {
+    if (isHead && bytes.byteLength === HEAD_BYTES) return { status: 'longer' }
+    return bytes.byteLength < FRAME_MAGIC.length ? { status: 'foreign', reason: 'it is too short to be a frame' } : { status: 'corrupt', reason: 'it ends inside its header' }
+  }
+  if (reading.status !== 'ok') return reading
+  const header = reading.value
+  if (isHead) return { status: 'ok', header, payload: undefined }
+  const payload = bytes.subarray(header.payloadOffset)
+  const problem = payloadProblem(header, payload)
+  return problem === undefined ? { status: 'ok', header, payload } : { status: 'corrupt', reason: problem }
+}
+
+/** A payload that is a small part of what came over the socket at once gets memory of its own. */
+function ownMemory(payload: Buffer): Buffer {
+  if (payload.byteLength * 2 >= payload.buffer.byteLength) return payload
+  const own = Buffer.allocUnsafeSlow(payload.byteLength)
+  own.set(payload)
+  return own
+}
+
+function withoutPayload(entry: CacheEntry | undefined): CacheEntry | undefined {
+  if (entry !== undefined) entry.encoded = undefined
+  return entry
+}
+
+function foreignToNothing(error: unknown): Buffer {
+  if (isReply(error, 'WRONGTYPE')) return Buffer.alloc(0)
+  throw error
+}
+
+function addressOf(server: { readonly options: object }): string {
+  const { host, port } = server.options as { host?: string; port?: number }
+  return `${host ?? 'localhost'}:${port ?? 6379}`
+}
