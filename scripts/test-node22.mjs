@@ -4,10 +4,12 @@ import path from 'node:path'
 import { bootstrap } from './bootstrap.mjs'
 import { jest } from './jest.mjs'
 import { cacheDirectory, CommandFailed, phase, runQuietly } from './run.mjs'
+import { ensureServers } from './servers.mjs'
 
-const SUITES = ['core', 'memory', 'fs', 'config'].map((name) => `packages/${name}/test/`)
+const SUITES = ['core', 'memory', 'fs', 'redis', 'config'].map((name) => `packages/${name}/test/`)
 
 await bootstrap()
+await ensureServers()
 const node = await node22()
 process.exit(jest('tests-node22', [...SUITES, ...process.argv.slice(2)], { node }))
 

@@ -9,6 +9,7 @@ const PACKAGE_IMPORTS: Readonly<Record<string, { readonly always: readonly strin
   core: { always: [] },
   memory: { always: ['core'] },
   fs: { always: ['core'] },
+  redis: { always: ['core'] },
   testkit: { always: ['core'] },
   config: { always: ['core'], dynamic: ['memory', 'fs'] },
 }

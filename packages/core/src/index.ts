@@ -60,10 +60,12 @@ export {
   FRAME_PREAMBLE_BYTES,
   payloadProblem,
   type FrameHeader,
+  type FrameOwner,
   type FrameReading,
 } from './frame/frame.js'
 
-export { CircuitBreaker, PROBE_TENANT, type Circuit, type CircuitBreakerOptions } from './layers/circuit-breaker.js'
+export { CircuitBreaker, PROBE_TENANT, type CircuitBreakerOptions } from './layers/circuit-breaker.js'
+export type { Circuit } from './layers/resilience.js'
 export { retry, type RetryOptions } from './layers/retry.js'
 export { timeout, type TimeoutOptions } from './layers/timeout.js'
 export { WrappedBackend } from './layers/wrapped-backend.js'

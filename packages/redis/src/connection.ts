@@ -51,7 +51,7 @@ export class Connection {
   #lastError: unknown
   #attempts = 0
   #cancelReconnect = (): void => undefined
-  #stallTimer: NodeJS.Timeout | undefined
+  #cancelStallCheck = (): void => undefined
   #closed = false
   #isCorked = false
 
@@ -67,7 +67,7 @@ export class Connection {
       ['connect', () => this.#letExit()],
       ['+node', (node: Redis) => node.on('connect', () => this.#options.isForeign || letExit(node))],
     ]
-    for (const [event, listener] of this.#listeners) this.#client.on(event as 'error', listener as () => void)
+    for (const [event, listener] of this.#listeners) this.#client.on(event as 'error', listener)
   }
 
   /** For sending, when {@link ready} has said so. Both kinds of clients take the same commands. */
@@ -132,10 +132,10 @@ export class Connection {
     if (this.#closed) return
     this.#closed = true
     this.#cancelReconnect()
-    clearInterval(this.#stallTimer)
+    this.#cancelStallCheck()
     this.#fail(asConnectionError(new Error('connection is closed')))
     if (this.#options.isForeign) {
-      for (const [event, listener] of this.#listeners) this.#client.off(event as 'error', listener as () => void)
+      for (const [event, listener] of this.#listeners) this.#client.off(event, listener)
       return
     }
     this.#client.disconnect()
@@ -151,9 +151,9 @@ export class Connection {
   #wait(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const { timeoutMs } = this.#options
-      const timer = Number.isFinite(timeoutMs) ? setTimeout(() => waiter.reject(asConnectionError(new Error(`not connected within ${timeoutMs} ms`))), timeoutMs) : undefined
+      const cancel = Number.isFinite(timeoutMs) ? systemClock.schedule(timeoutMs, () => waiter.reject(asConnectionError(new Error(`not connected within ${timeoutMs} ms`)))) : undefined
       const end = (): void => {
-        clearTimeout(timer)
+        cancel?.()
         signal?.removeEventListener('abort', leave)
         this.#waiters.delete(waiter)
       }
@@ -178,7 +178,7 @@ export class Connection {
     this.#failure = undefined
     this.#lastError = undefined
     this.#attempts = 0
-    this.#stallTimer ??= setInterval(() => this.#lookForStalls(), STALL_CHECK_MS).unref()
+    this.#watchForStalls()
     this.#options.onReady()
     for (const waiter of [...this.#waiters]) waiter.resolve()
   }
@@ -209,6 +209,18 @@ export class Connection {
 
   #letExit(): void {
     if (!this.#options.isForeign && !this.#client.isCluster) letExit(this.client)
+  }
+
+  #watchForStalls(): void {
+    this.#cancelStallCheck()
+    this.#cancelStallCheck = systemClock.schedule(
+      STALL_CHECK_MS,
+      () => {
+        this.#lookForStalls()
+        this.#watchForStalls()
+      },
+      { background: true },
+    )
   }
 
   #lookForStalls(): void {

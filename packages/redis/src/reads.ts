@@ -4,12 +4,17 @@ import { asRedisError, outOfStep } from './errors.js'
 
 /** More keys than this are asked for in several commands: none may hold the server up. */
 const MOST_KEYS = 128
+/**
+ * About as much is asked for in one command: nothing of a reply can be used before all of it is there, so with large values
+ * several commands let the server send while the first values are already being read.
+ */
+const BYTES_AT_ONCE = 64 * 1024
+/** How much the last value counts in the mean. */
+const WEIGHT = 1 / 16
 
-/** Who asks for one name, and is answered once. */
+/** Somebody who asks for one name, and is answered once. */
 export interface Read {
   readonly name: string
-  answer(bytes: Buffer | null): void
-  fail(error: unknown): void
 }
 
 /**
@@ -17,54 +22,64 @@ export interface Read {
  * faster than a `GET` for each. In a cluster, where keys of one command must share a slot, each is a `GET`; the client sends them
  * without waiting for each other.
  */
-export class Reads {
+export class Reads<R extends Read> {
   readonly #connection: Connection
-  #waiting: Read[] = []
+  readonly #onAnswer: (read: R, bytes: Buffer | null) => void
+  readonly #onFailure: (read: R, error: unknown) => void
+  #waiting: R[] = []
+  /** Of the values read lately. */
+  #meanBytes = 1
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, onAnswer: (read: R, bytes: Buffer | null) => void, onFailure: (read: R, error: unknown) => void) {
     this.#connection = connection
+    this.#onAnswer = onAnswer
+    this.#onFailure = onFailure
   }
 
   /** Call only when the connection is ready. */
-  add(read: Read): void {
-    if (this.#waiting.push(read) === 1) atEndOfTurn(() => this.#send())
-    else if (this.#waiting.length === MOST_KEYS) this.#send()
+  add(read: R): void {
+    if (this.#waiting.push(read) === 1) atEndOfTurn(this.#sendAll)
   }
 
-  #send(): void {
+  readonly #sendAll = (): void => {
     const reads = this.#waiting
-    if (reads.length === 0) return
     this.#waiting = []
-    if (reads.length === 1 || this.#connection.isCluster) {
-      for (const read of reads) this.#sendOne(read)
-      return
-    }
+    const most = this.#connection.isCluster ? 1 : Math.max(1, Math.min(MOST_KEYS, Math.floor(BYTES_AT_ONCE / this.#meanBytes)))
+    if (reads.length > most) this.#connection.cork()
+    for (let at = 0; at < reads.length; at += most) this.#send(reads.length <= most ? reads : reads.slice(at, at + most))
+  }
+
+  #send(reads: readonly R[]): void {
+    if (reads.length === 1) return this.#sendOne(reads[0] as R)
     this.#connection.client.mgetBuffer(reads.map(({ name }) => name)).then(
       (replies: unknown) => {
         if (!Array.isArray(replies) || replies.length !== reads.length) return this.#outOfStep(reads)
-        for (let at = 0; at < reads.length; at++) this.#answer(reads[at] as Read, replies[at])
+        for (let at = 0; at < reads.length; at++) this.#answer(reads[at] as R, replies[at])
       },
       (error: unknown) => {
-        for (const read of reads) read.fail(asRedisError(error, 'get'))
+        for (const read of reads) this.#onFailure(read, asRedisError(error, 'get'))
       },
     )
   }
 
-  #sendOne(read: Read): void {
+  #sendOne(read: R): void {
     this.#connection.client.getBuffer(read.name).then(
       (reply: unknown) => this.#answer(read, reply),
-      (error: unknown) => read.fail(asRedisError(error, 'get')),
+      (error: unknown) => this.#onFailure(read, asRedisError(error, 'get')),
     )
   }
 
-  #answer(read: Read, reply: unknown): void {
-    if (reply === null || Buffer.isBuffer(reply)) read.answer(reply)
+  #answer(read: R, reply: unknown): void {
+    if (Buffer.isBuffer(reply)) {
+      this.#meanBytes += (reply.byteLength - this.#meanBytes) * WEIGHT
+      this.#onAnswer(read, reply)
+    } else if (reply === null) this.#onAnswer(read, null)
     else this.#outOfStep([read])
   }
 
-  #outOfStep(reads: readonly Read[]): void {
+  #outOfStep(reads: readonly R[]): void {
     const error = outOfStep('get')
     this.#connection.leave(error)
-    for (const read of reads) read.fail(error)
+    for (const read of reads) this.#onFailure(read, error)
   }
 }

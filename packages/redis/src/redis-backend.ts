@@ -15,6 +15,7 @@ import {
   type Clock,
   type Detach,
   type FrameHeader,
+  type FrameOwner,
   type ListOptions,
   type OperationOptions,
   type PutOptions,
@@ -29,12 +30,14 @@ import { asRedisError, isReply, outOfStep } from './errors.js'
 import { LargeNames } from './large-names.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
-import { Reads, type Read } from './reads.js'
+import { Reads } from './reads.js'
 import { namesOn, unlinkOurs } from './scan.js'
 import { differences, inTotal, serverInfo, type ServerInfo } from './server-info.js'
 
 /** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */
 const HEAD_BYTES = 2048
+/** Codecs whose values do not refer to the bytes they are made of. */
+const MADE_ANEW: ReadonlySet<string> = new Set(['json', 'utf8', 'v8'])
 /** Heads that are asked for at once in a listing. */
 const HEADS_AT_ONCE = 128
 /** Beyond this the server's clock overflows: such an entry has no end there, only in its header. */
@@ -43,6 +46,15 @@ const LONGEST_EXPIRY_MS = 1e14
 export interface RedisStats extends BackendStats {
   /** What the server, or the whole cluster, says of itself: not of one tenant, and of other applications too. */
   readonly server?: ServerInfo | undefined
+}
+
+/** Who waits for an entry. */
+interface EntryRead {
+  readonly scope: TenantScope
+  readonly key: ValidKey
+  readonly name: string
+  readonly resolve: (entry: CacheEntry | undefined) => void
+  readonly reject: (error: Error) => void
 }
 
 /** What stored bytes turned out to be. */
@@ -64,7 +76,7 @@ export class RedisBackend implements CacheBackend {
   readonly #names: Names
   readonly #large = new LargeNames()
   readonly #connections: Connections
-  readonly #reads: Reads
+  readonly #reads: Reads<EntryRead>
   readonly #hosts = new Set<BackendHost>()
   #clock: Clock = systemClock
   #isCompared = false
@@ -74,7 +86,7 @@ export class RedisBackend implements CacheBackend {
     this.#options = checkOptions(options)
     this.#names = new Names(this.#options.keyPrefix)
     this.#connections = new Connections(this.#options, () => void this.#compareSettings())
-    this.#reads = new Reads(this.#connections.main)
+    this.#reads = this.#readsOver(this.#connections.main)
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -204,20 +216,26 @@ export class RedisBackend implements CacheBackend {
 
   #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
     return new Promise((resolve, reject) => {
-      const read: Read = {
-        name,
-        answer: (bytes) => {
-          try {
-            resolve(bytes === null ? undefined : this.#entryOf(scope, key, name, bytes))
-          } catch (error) {
-            reject(error as Error)
-          }
-        },
-        fail: (error) => reject(this.#failed(error, 'get', key, this.#connections.main)),
-      }
+      const read = { scope, key, name, resolve, reject }
       if (bulk === undefined) this.#reads.add(read)
-      else new Reads(bulk).add(read)
+      else this.#readsOver(bulk).add(read)
     })
+  }
+
+  #readsOver(connection: Connection): Reads<EntryRead> {
+    return new Reads(connection, this.#answer, this.#fail)
+  }
+
+  readonly #answer = (read: EntryRead, bytes: Buffer | null): void => {
+    try {
+      read.resolve(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes))
+    } catch (error) {
+      read.reject(error as Error)
+    }
+  }
+
+  readonly #fail = (read: EntryRead, error: unknown): void => {
+    read.reject(this.#failed(error, 'get', read.key, this.#connections.main))
   }
 
   /** An entry without its payload, of which the server sends nothing. */
@@ -240,14 +258,14 @@ export class RedisBackend implements CacheBackend {
 
   #entryOf(scope: TenantScope, key: ValidKey, name: string, bytes: Buffer): CacheEntry | undefined {
     this.#large.note(name, bytes.byteLength)
-    const reading = readingOf(bytes, false)
+    const reading = readingOf(bytes, false, { tenant: scope.tenant, key })
     return reading.status === 'longer' ? undefined : this.#sound(scope, key, name, reading)
   }
 
   #sound(scope: TenantScope, key: ValidKey, name: string, reading: Exclude<Reading, { status: 'longer' }>): CacheEntry | undefined {
     if (reading.status === 'ok') {
       const { header, payload } = reading
-      if (header.key === key && header.tenant === scope.tenant) return entryOfFrame(header, payload === undefined ? undefined : ownMemory(payload))
+      if (header.key === key && header.tenant === scope.tenant) return entryOfFrame(header, payload === undefined || MADE_ANEW.has(header.codec) ? payload : ownMemory(payload))
       // a name holds one key, so these bytes were stored under another: the replies may be out of step
       const { main } = this.#connections
       main.leave(outOfStep('get'))
@@ -333,11 +351,11 @@ function store({ client }: Connection, name: string, frame: Buffer, lifeMs: numb
 /** In a cluster the probe's key lives on one server, and all have to be there. */
 async function everyMasterAnswers(connection: Connection): Promise<void> {
   const states = await Promise.all(connection.masters().map((server) => server.cluster('INFO')))
-  if (!states.every((state) => String(state).includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
+  if (!states.every((state) => state.includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
 }
 
-function readingOf(bytes: Buffer, isHead: boolean): Reading {
-  const reading = decodeFrameHeader(bytes)
+function readingOf(bytes: Buffer, isHead: boolean, expected?: FrameOwner): Reading {
+  const reading = decodeFrameHeader(bytes, expected)
   if (reading.status === 'short') {
     if (isHead && bytes.byteLength === HEAD_BYTES) return { status: 'longer' }
     return bytes.byteLength < FRAME_MAGIC.length ? { status: 'foreign', reason: 'it is too short to be a frame' } : { status: 'corrupt', reason: 'it ends inside its header' }

@@ -27,7 +27,7 @@ const textCodec: Codec = {
     if (typeof value !== 'string' || !value.isWellFormed()) throw new TypeError(`codec utf8 takes a well-formed string, not ${kindOf(value)}`)
     return Buffer.from(value, 'utf8')
   },
-  decode: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'),
+  decode: textOf,
 }
 
 /** JSON text, for values it represents exactly. */
@@ -37,7 +37,7 @@ const jsonCodec: Codec = {
     if (!isJsonExact(value)) throw new TypeError(`codec json takes what JSON represents exactly; this is ${kindOf(value)} that would come back changed`)
     return Buffer.from(JSON.stringify(value), 'utf8')
   },
-  decode: (bytes) => JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as unknown,
+  decode: (bytes) => JSON.parse(textOf(bytes)) as unknown,
 }
 
 const BUILT_IN: readonly Codec[] = [bufferCodec, bytesCodec, textCodec, jsonCodec, structuredCodec]
@@ -108,6 +108,10 @@ export class CodecTable {
       throw new CacheError('foreign', `codec ${codec.id} cannot read the entry's payload`, { operation: 'decode', cause })
     }
   }
+}
+
+function textOf(bytes: Uint8Array): string {
+  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString('utf8')
 }
 
 function codecFor(value: unknown): Codec {

@@ -21,15 +21,20 @@ export type Compute<T> = (context: ComputeContext) => T | Promise<T>
 export class ComputeWishes implements ComputeContext {
   readonly key: string
   readonly tenant: string
-  readonly signal: AbortSignal
   ttlMs: number | undefined
   tags: string[] | undefined
   uncached = false
+  readonly #whose: { readonly signal: AbortSignal }
 
-  constructor(key: string, tenant: string, signal: AbortSignal) {
+  /** @param whose has the signal, once the compute asks for it */
+  constructor(key: string, tenant: string, whose: { readonly signal: AbortSignal }) {
     this.key = key
     this.tenant = tenant
-    this.signal = signal
+    this.#whose = whose
+  }
+
+  get signal(): AbortSignal {
+    return this.#whose.signal
   }
 
   // arrow functions: a compute may take them off its context, ({ setTtl }) => ...

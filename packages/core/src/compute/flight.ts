@@ -10,34 +10,56 @@ import { onAbort } from './abort.js'
  * joiner against a promise of its own (a closure and a promise per caller; without a signal, joiners share one promise).
  */
 
+/** Who keeps the flights. */
+export interface FlightOwner {
+  /** The last caller has left before the end. */
+  deserted(flight: Flight): void
+}
+
 /** One running compute for one (tenant, key). */
 export class Flight {
+  readonly key: string
+  readonly #owner: FlightOwner
   /** The outcome, shared by all callers. */
-  readonly outcome: Promise<unknown>
-  readonly #controller: AbortController
-  readonly #onDeserted: () => void
+  #outcome: Promise<unknown> | undefined
+  #controller: AbortController | undefined
+  #ended: { readonly reason: unknown } | undefined
   #waiting = 0
 
-  /**
-   * @param run does the work; its signal fires when the last caller has left
-   * @param onDeserted called when the last caller has left before the end
-   */
-  constructor(run: (signal: AbortSignal) => Promise<unknown>, onDeserted: () => void) {
-    this.#controller = new AbortController()
-    this.#onDeserted = onDeserted
-    this.outcome = run(this.#controller.signal)
-    this.outcome.catch(() => undefined) // every caller may have left by the time it fails
+  constructor(key: string, owner: FlightOwner) {
+    this.key = key
+    this.#owner = owner
+  }
+
+  /** Begins the work; once, and before anybody joins. */
+  start(outcome: Promise<unknown>): void {
+    this.#outcome = outcome
+    outcome.catch(ignore) // every caller may have left by the time it fails
+  }
+
+  /** Fires when the last caller has left. Made when it is first asked for: most flights find their value and ask nobody. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#ended !== undefined) this.#controller.abort(this.#ended.reason)
+    }
+    return this.#controller.signal
+  }
+
+  throwIfAborted(): void {
+    if (this.#ended !== undefined) this.signal.throwIfAborted()
   }
 
   /** The outcome for one more caller; with a signal, a rejection with the signal's own reason when it fires first. */
   join(signal: AbortSignal | undefined): Promise<unknown> {
     this.#waiting++
-    return signal === undefined ? this.outcome : this.#joinUntil(signal)
+    return signal === undefined ? (this.#outcome as Promise<unknown>) : this.#joinUntil(signal)
   }
 
   /** Ends the compute's reason to go on. */
   abort(reason: unknown): void {
-    this.#controller.abort(reason)
+    this.#ended ??= { reason }
+    this.#controller?.abort(reason)
   }
 
   #joinUntil(signal: AbortSignal): Promise<unknown> {
@@ -46,7 +68,7 @@ export class Flight {
         reject(signal.reason as Error)
         this.#leave(signal.reason)
       })
-      this.outcome.then(
+      ;(this.#outcome as Promise<unknown>).then(
         (value) => {
           stop()
           resolve(value)
@@ -61,7 +83,11 @@ export class Flight {
 
   #leave(reason: unknown): void {
     if (--this.#waiting > 0) return
-    this.#onDeserted()
-    this.#controller.abort(reason)
+    this.#owner.deserted(this)
+    this.abort(reason)
   }
+}
+
+function ignore(): void {
+  // told to whoever is still there
 }

@@ -28,6 +28,7 @@ export const FRAME_PREAMBLE_BYTES = 16
 /** Fields longer than this are corrupt: keys, tags and metadata are far smaller. */
 const MAX_FIELDS_BYTES = 1 << 20
 const CRITICAL = 0x80
+const COMMON_CODECS = ['json', 'utf8', 'buffer', 'bytes', 'v8']
 
 const Field = {
   tenant: 1,
@@ -98,8 +99,18 @@ export function encodeFrameHeader(tenant: string, key: ValidKey, entry: CacheEnt
   return fields.finish()
 }
 
-/** Reads the header at the start of `bytes`. */
-export function decodeFrameHeader(bytes: Buffer): FrameReading<FrameHeader> {
+/** Whose entry a frame ought to hold. */
+export interface FrameOwner {
+  readonly tenant: string
+  readonly key: string
+}
+
+/**
+ * Reads the header at the start of `bytes`.
+ *
+ * @param expected makes reading cheaper where it is right; whether it is, the caller compares
+ */
+export function decodeFrameHeader(bytes: Buffer, expected?: FrameOwner): FrameReading<FrameHeader> {
   const start = Math.min(bytes.length, FRAME_MAGIC.length)
   for (let i = 0; i < start; i++) if (bytes[i] !== FRAME_MAGIC[i]) return { status: 'foreign', reason: 'it does not begin with the magic of a frame' }
   if (bytes.length < FRAME_PREAMBLE_BYTES) return { status: 'short', needed: FRAME_PREAMBLE_BYTES }
@@ -111,7 +122,7 @@ export function decodeFrameHeader(bytes: Buffer): FrameReading<FrameHeader> {
   if (bytes.length < payloadOffset) return { status: 'short', needed: payloadOffset }
   const fields = bytes.subarray(FRAME_PREAMBLE_BYTES, payloadOffset)
   if (crc32(fields) !== bytes.readUInt32LE(12)) return { status: 'corrupt', reason: 'the checksum of its header does not match' }
-  return readFields(fields, payloadOffset)
+  return readFields(fields, payloadOffset, expected)
 }
 
 /** Checks the payload against its header. */
@@ -125,7 +136,7 @@ export function entryOfFrame(header: FrameHeader, payload: Uint8Array | undefine
   return payload === undefined ? CacheEntry.head(header) : CacheEntry.ofBytes({ codec: header.codec, bytes: payload }, header)
 }
 
-function readFields(fields: Buffer, payloadOffset: number): FrameReading<FrameHeader> {
+function readFields(fields: Buffer, payloadOffset: number, expected: FrameOwner | undefined): FrameReading<FrameHeader> {
   let tenant: string | undefined
   let key: string | undefined
   let codec: string | undefined
@@ -139,9 +150,9 @@ function readFields(fields: Buffer, payloadOffset: number): FrameReading<FrameHe
   const reader = new FieldReader(fields)
   while (reader.next()) {
     switch (reader.id) {
-      case Field.tenant: tenant = reader.text(); break
-      case Field.key: key = reader.text(); break
-      case Field.codec: codec = reader.text(); break
+      case Field.tenant: tenant = reader.textLike(expected?.tenant); break
+      case Field.key: key = reader.textLike(expected?.key); break
+      case Field.codec: codec = reader.codec(); break
       case Field.createdAt: createdAt = reader.number(); break
       case Field.expiresAt: expiresAt = reader.number(); break
       case Field.payloadBytes: payloadBytes = reader.number(); break
@@ -262,6 +273,26 @@ class FieldReader {
 
   text(): string {
     return this.#bytes.toString('utf8', this.#at, this.#end)
+  }
+
+  /** The text; `expected` itself where it is that: then no string is made. */
+  textLike(expected: string | undefined): string {
+    return expected !== undefined && this.#is(expected) ? expected : this.text()
+  }
+
+  codec(): string {
+    for (const known of COMMON_CODECS) if (this.#is(known)) return known
+    return this.text()
+  }
+
+  /** Compares ASCII text; for any other it says no. */
+  #is(text: string): boolean {
+    if (text.length !== this.#end - this.#at) return false
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      if (code > 0x7f || code !== this.#bytes[this.#at + i]) return false
+    }
+    return true
   }
 
   number(): number {

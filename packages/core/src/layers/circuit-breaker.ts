@@ -1,11 +1,10 @@
 import type { CancelTimer, Clock } from '../clock/clock.js'
-import { isPromise } from '../contract/awaitable.js'
-import type { Awaitable, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
+import type { CacheBackend, Layer } from '../contract/backend.js'
 import { CacheEntry } from '../contract/entry.js'
 import { TenantScope } from '../contract/scope.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
-import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
-import { WrappedBackend } from './wrapped-backend.js'
+import { validateKey, validateTenant } from '../keys/key.js'
+import { resilience, type Circuit, type Guard } from './resilience.js'
 
 /*
  * The circuit breaker of one tier.
@@ -32,8 +31,6 @@ const PROBE_LIFE_MS = 60_000
 /** The tenant under which probes are written and removed at once. */
 export const PROBE_TENANT = '~thermocline'
 
-export type Circuit = 'read' | 'write'
-
 export interface CircuitBreakerOptions {
   readonly clock: Clock
   /** Failures in a row that open a circuit, where one alone does not. */
@@ -43,10 +40,11 @@ export interface CircuitBreakerOptions {
 }
 
 /** The state of the breaker around one backend, and the layer that feeds and obeys it. */
-export class CircuitBreaker {
+export class CircuitBreaker implements Guard {
   readonly layer: Layer = (inner) => {
-    this.#probed = inner
-    return new GuardedBackend(inner, this)
+    const guarded = resilience({ guard: this })(inner)
+    this.probes(inner)
+    return guarded
   }
 
   readonly #options: CircuitBreakerOptions
@@ -59,6 +57,11 @@ export class CircuitBreaker {
 
   constructor(options: CircuitBreakerOptions) {
     this.#options = options
+  }
+
+  /** What the background probes ask: the backend inside this breaker. The layer sets it by itself. */
+  probes(backend: CacheBackend): void {
+    this.#probed = backend
   }
 
   isOpen(circuit: Circuit): boolean {
@@ -173,72 +176,5 @@ class CircuitState {
   close(): void {
     this.openedBy = undefined
     this.failures = 0
-  }
-}
-
-/** Refuses what the breaker refuses and tells it how the rest went. */
-class GuardedBackend extends WrappedBackend {
-  readonly #breaker: CircuitBreaker
-
-  constructor(inner: CacheBackend, breaker: CircuitBreaker) {
-    super(inner)
-    this.#breaker = breaker
-  }
-
-  override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {
-    if (this.#breaker.isOpen('read')) throw this.#breaker.refusal('read')
-    return this.#observe('read', () => this.inner.get(scope, key, options), options)
-  }
-
-  override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
-    if (this.#breaker.isOpen('write')) throw this.#breaker.refusal('write')
-    return this.#observe('write', () => this.inner.put(scope, key, entry, options), options, entry.encoded?.bytes.byteLength)
-  }
-
-  override delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Awaitable<number | undefined> {
-    if (!this.#breaker.deletesPass) throw this.#breaker.refusal('write')
-    return this.#observe('write', () => this.inner.delete(scope, keys, options), options)
-  }
-
-  override clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined> {
-    if (!this.#breaker.deletesPass) throw this.#breaker.refusal('write')
-    return this.#observe('write', () => this.inner.clear(scope, prefix, options), options)
-  }
-
-  override async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
-    if (this.#breaker.isOpen('read')) throw this.#breaker.refusal('read')
-    try {
-      yield* this.inner.list(scope, prefix, options)
-    } catch (error) {
-      this.#breaker.failed('read', error, 0)
-      throw error
-    }
-    this.#breaker.succeeded('read')
-  }
-
-  #observe<T>(circuit: Circuit, operation: () => Awaitable<T>, options: OperationOptions, bytes = 0): Awaitable<T> {
-    let result: Awaitable<T>
-    try {
-      result = operation()
-    } catch (error) {
-      this.#breaker.failed(circuit, error, bytes)
-      throw error
-    }
-    if (!isPromise(result)) {
-      this.#breaker.succeeded(circuit)
-      return result
-    }
-    return result.then(
-      (value) => {
-        this.#breaker.succeeded(circuit)
-        return value
-      },
-      (error: unknown) => {
-        // with less than the whole budget a timeout says nothing about the store
-        const hurried = options.budgetMs !== undefined && isCacheError(error) && error.code === 'timeout'
-        if (!hurried) this.#breaker.failed(circuit, error, bytes)
-        throw error
-      },
-    )
   }
 }

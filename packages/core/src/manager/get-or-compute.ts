@@ -14,6 +14,8 @@ import { promote, walk } from './read.js'
 import type { TenantState } from './tenant-state.js'
 import { fillEverywhere, Taken } from './write.js'
 
+const VALUE_IN_USE = Object.freeze({ want: 'value', use: true } as const)
+
 /** What the first caller of a flight asked for. */
 export interface FlightRequest {
   readonly key: ValidKey
@@ -32,64 +34,58 @@ interface Landing {
 }
 
 /** The long way of getOrCompute: joins the key's flight or starts it. Each caller counts one hit or one miss. */
-export async function getOrComputeInFlight(engine: Engine, state: TenantState, request: FlightRequest, signal: AbortSignal | undefined): Promise<unknown> {
+export function getOrComputeInFlight(engine: Engine, state: TenantState, request: FlightRequest, signal: AbortSignal | undefined): Promise<unknown> {
   const { key, plan } = request
   const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
-  let hit: string | undefined
-  let counted = false
-  let failure: { error: unknown } | undefined
-  try {
-    let flight = state.flights.get(key)
-    if (flight === undefined) flight = start(engine, state, request, span)
-    else count(state.counters.coalesced, plan.policy.index)
-    const landing = (await flight.join(signal)) as Landing
-    hit = landing.foundIn?.tier.name
-    countOutcome(engine, state, request, landing)
-    counted = true
-    return handOutAnyway(landing.value, engine)
-  } catch (error) {
-    if (!counted) countMiss(engine, state, request)
-    failure = { error }
-    throw error
-  } finally {
-    engine.telemetry.endGet(span, hit, failure)
-  }
+  let flight = state.flights.get(key)
+  if (flight === undefined) flight = start(engine, state, request, span)
+  else count(state.counters.coalesced, plan.policy.index)
+  return flight.join(signal).then(
+    (landing) => {
+      const { value, foundIn } = landing as Landing
+      countOutcome(engine, state, request, landing as Landing)
+      engine.telemetry.endGet(span, foundIn?.tier.name)
+      return handOutAnyway(value, engine)
+    },
+    (error: unknown) => {
+      countMiss(engine, state, request)
+      engine.telemetry.endGet(span, undefined, { error })
+      throw error
+    },
+  )
 }
 
 /** Only computes: for a cache that is closed or switched off. */
 export function justCompute(state: TenantState, key: ValidKey, compute: Compute<unknown>, signal: AbortSignal | undefined): Promise<unknown> {
-  const run = async (): Promise<unknown> => compute(new ComputeWishes(key, state.tenant, signal ?? new AbortController().signal))
+  const run = async (): Promise<unknown> => compute(new ComputeWishes(key, state.tenant, { signal: signal ?? new AbortController().signal }))
   return abortable(run(), signal)
 }
 
 function start(engine: Engine, state: TenantState, request: FlightRequest, span: Span): Flight {
   const { key } = request
   const fence = state.fences.open(key)
-  const run = async (signal: AbortSignal): Promise<Landing> => {
-    await Promise.resolve() // the flight is on the map before anything of the caller's runs
-    try {
-      return await land(engine, state, request, fence, span, signal)
-    } finally {
-      state.fences.close(fence)
-      if (state.flights.get(key) === flight) state.flights.delete(key)
-    }
-  }
-  const flight: Flight = new Flight(run, () => {
-    if (state.flights.get(key) === flight) state.detach(key)
-  })
-  state.flights.set(key, flight)
+  const flight = new Flight(key, state)
+  state.flights.set(key, flight) // before anything of the caller's runs
+  flight.start(land(engine, state, request, fence, span, flight))
   return flight
 }
 
-async function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, signal: AbortSignal): Promise<Landing> {
-  const { key, plan } = request
-  const found = await walk(engine, state, key, plan, { want: 'value', use: true })
-  if (found !== undefined) {
-    promote(engine, state, key, plan, found, fence)
-    return { value: found.entry.value, foundIn: found.slot, savedMicros: found.entry.computeMicros }
-  }
-  signal.throwIfAborted()
-  const wishes = new ComputeWishes(key, state.tenant, signal)
+/** Finds the value or makes it. Not an async function: a hit in a tier that is waited for is worth two promises, not five. */
+function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
+  // always a promise: the compute must not run before the flight can be joined
+  return Promise.resolve(walk(engine, state, request.key, request.plan, VALUE_IN_USE)).then(
+    (found) => {
+      if (found === undefined) return compute(engine, state, request, fence, span, flight).finally(() => state.landed(flight, fence))
+      promote(engine, state, request.key, request.plan, found, fence)
+      state.landed(flight, fence)
+      return { value: found.entry.value, foundIn: found.slot, savedMicros: found.entry.computeMicros }
+    },
+  )
+}
+
+async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
+  flight.throwIfAborted()
+  const wishes = new ComputeWishes(request.key, state.tenant, flight)
   const startedAt = engine.clock.monotonic()
   const value = await engine.telemetry.compute(span, () => request.compute(wishes))
   const ms = engine.clock.monotonic() - startedAt

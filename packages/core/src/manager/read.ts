@@ -2,6 +2,7 @@ import { types } from 'node:util'
 import { takeIn } from '../codec/isolate.js'
 import { isPromise } from '../contract/awaitable.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails } from '../contract/entry.js'
+import type { Awaitable, ReadOptions } from '../contract/backend.js'
 import type { Fence } from '../compute/fence.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
@@ -26,18 +27,56 @@ export interface WalkOptions {
   readonly use: boolean
 }
 
-/** Asks the tiers of a plan, fastest first, for a fresh entry. A tier that fails is reported and passed over. */
-export async function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions): Promise<Found | undefined> {
-  for (let position = 0; position < plan.slots.length; position++) {
+/**
+ * Asks the tiers of a plan, fastest first and from `position` on, for a fresh entry. A tier that fails is reported and
+ * passed over. Not an async function: one promise for each tier that has to be waited for is enough.
+ */
+export function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position = 0): Awaitable<Found | undefined> {
+  for (; position < plan.slots.length; position++) {
     const slot = plan.slots[position] as Slot
     const { tier } = slot
     if (!tier.readable || !tier.lanes.mayAsk(state.scope, key)) continue
-    const entry = await ask(engine, state, key, tier, options)
-    if (entry !== undefined) return { entry, slot, position }
+    const at = position
+    const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
+    try {
+      const answer = tier.backend.get(state.scope, key, options.want === 'head' ? LOOK : options.use ? USE : PASS)
+      if (isPromise(answer)) {
+        const goOn = (error: unknown): Awaitable<Found | undefined> => {
+          if (error !== undefined) engine.report(error, { operation: 'get', tier, state, key })
+          if (options.use) count(state.counters.tierMisses, slot.cell)
+          return walk(engine, state, key, plan, options, at + 1)
+        }
+        return answer.then((entry) => {
+          try {
+            return accept(engine, slot, at, entry, options, startedAt) ?? goOn(undefined)
+          } catch (error) {
+            return goOn(error)
+          }
+        }, goOn)
+      }
+      const found = accept(engine, slot, at, answer, options, startedAt)
+      if (found !== undefined) return found
+    } catch (error) {
+      engine.report(error, { operation: 'get', tier, state, key })
+    }
     if (options.use) count(state.counters.tierMisses, slot.cell)
   }
   return undefined
 }
+
+/** What a tier answered, if it may be served; its value is made if it is wanted. */
+function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number): Found | undefined {
+  const { clock, telemetry } = engine
+  if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
+  if (entry === undefined || clock.now() >= entry.keepUntil) return undefined
+  if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
+  return { entry, slot, position }
+}
+
+/** How tiers are asked: for everything and as a use, without being one, or for the head only. */
+const USE: ReadOptions = { want: 'payload', touch: true }
+const PASS: ReadOptions = { want: 'payload', touch: false }
+const LOOK: ReadOptions = { want: 'head', touch: false }
 
 /**
  * Copies a found entry into the faster tiers of the plan, with its instants as they are. Synchronous tiers have it when
@@ -63,25 +102,27 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
   const now = engine.clock.now()
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
   const until = Math.min(keepUntil(slot, entry, now), now + slotTtlMs)
-  const done = (outcome: boolean | NotApplied): void => {
-    if (outcome === true) {
-      count(state.counters.promotions, slot.cell)
-      if (engine.events.wants('promote')) {
-        engine.events.emit('promote', { tenant: state.tenant, key, from: found.slot.tier.name, to: tier.name, policy: plan.policy.name })
-      }
-    } else if (outcome instanceof NotApplied && outcome.error !== undefined) {
-      engine.report(outcome.error, { operation: 'promote', tier, state, key })
-    }
-  }
   if (tier.direct === undefined && !engine.background.hasRoom) return
   const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until }, fence)
-  if (!isPromise(filled)) return done(filled)
+  if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found, slot, filled)
   fence.holders++ // the caller's hold may end before the write begins
-  engine.background.run(filled.then(done).finally(() => state.fences.close(fence)))
+  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found, slot, outcome)).finally(() => state.fences.close(fence)))
+}
+
+function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, outcome: boolean | NotApplied): void {
+  const { tier } = slot
+  if (outcome === true) {
+    count(state.counters.promotions, slot.cell)
+    if (engine.events.wants('promote')) engine.events.emit('promote', { tenant: state.tenant, key, from: found.slot.tier.name, to: tier.name, policy: plan.policy.name })
+  } else if (outcome instanceof NotApplied && outcome.error !== undefined) {
+    engine.report(outcome.error, { operation: 'promote', tier, state, key })
+  }
 }
 
 /** The entry with the view the tier keeps, and without what belongs to the copy it was read from. */
 function copyFor(engine: Engine, plan: Plan, entry: CacheEntry, tier: Tier): CacheEntry {
+  // as it was read, where nothing in it belongs to the copy it was read from
+  if (tier.capabilities.keeps === 'value' && entry.value !== NO_VALUE && entry.details === undefined && engine.isolation === 'share') return entry
   const fields = { createdAt: entry.createdAt, expiresAt: entry.expiresAt, computeMicros: entry.computeMicros, details: travelling(entry.details) }
   if (tier.capabilities.keeps === 'value') {
     if (entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
@@ -100,20 +141,4 @@ function travelling(details: EntryDetails | undefined): EntryDetails | undefined
   if (details?.keepUntil === undefined) return details
   const { keepUntil: _stays, ...travels } = details
   return Object.keys(travels).length === 0 ? undefined : travels
-}
-
-async function ask(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, options: WalkOptions): Promise<CacheEntry | undefined> {
-  const { clock, telemetry } = engine
-  const startedAt = telemetry.bound ? clock.monotonic() : 0
-  try {
-    const answer = tier.backend.get(state.scope, key, { want: options.want === 'head' ? 'head' : 'payload', touch: options.use })
-    const entry = isPromise(answer) ? await answer : answer
-    if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(tier), operation: 'get' }, clock.monotonic() - startedAt)
-    if (entry === undefined || clock.now() >= entry.keepUntil) return undefined
-    if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
-    return entry
-  } catch (error) {
-    engine.report(error, { operation: 'get', tier, state, key })
-    return undefined
-  }
 }

@@ -1,6 +1,7 @@
 import { handOut } from '../codec/isolate.js'
 import { abortable } from '../compute/abort.js'
 import type { Compute } from '../compute/compute-context.js'
+import type { Awaitable } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import { kindOf } from '../errors/describe.js'
 import { validateKey, validatePrefix, type ValidKey } from '../keys/key.js'
@@ -53,7 +54,7 @@ export class TenantCache {
       const hit = hotHit(this.#engine, this.#state, key)
       if (hit !== undefined) return hit as Promise<T>
     }
-    return this.#getOrCompute(key, compute, options ?? {}) as Promise<T>
+    return this.#getOrCompute(key, compute, options ?? NO_OPTIONS) as Promise<T>
   }
 
   /** The cached value, or `undefined`. See {@link lookup} to tell a stored `undefined` from a miss. */
@@ -62,7 +63,7 @@ export class TenantCache {
       const hit = hotHit(this.#engine, this.#state, key)
       if (hit !== undefined) return hit as Promise<T>
     }
-    return this.#get(key, options ?? {}) as Promise<T | undefined>
+    return this.#get(key, options ?? NO_OPTIONS) as Promise<T | undefined>
   }
 
   /** The value if a synchronous tier holds it fresh, else `undefined`. Counts nothing, promotes nothing. */
@@ -208,15 +209,19 @@ export class TenantCache {
     })
   }
 
-  async #getOrCompute(key: string, compute: Compute<unknown>, options: GetOrComputeOptions): Promise<unknown> {
+  #getOrCompute(key: string, compute: Compute<unknown>, options: GetOrComputeOptions): Promise<unknown> {
     const engine = this.#engine
-    const validKey = validateKey(key)
-    if (typeof compute !== 'function') throw new TypeError(`getOrCompute(key, compute) needs a function to compute with, not ${kindOf(compute)}`)
-    const plan = this.#plan(validKey, options)
-    const wishes = writeOptions(options)
-    options.signal?.throwIfAborted()
-    if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
-    return getOrComputeInFlight(engine, this.#state, { key: validKey, plan, compute, ttlMs: wishes.ttlMs, tags: wishes.tags, metadata: wishes.metadata }, options.signal)
+    try {
+      const validKey = validateKey(key)
+      if (typeof compute !== 'function') throw new TypeError(`getOrCompute(key, compute) needs a function to compute with, not ${kindOf(compute)}`)
+      const plan = this.#plan(validKey, options)
+      const wishes = writeOptions(options)
+      options.signal?.throwIfAborted()
+      if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
+      return getOrComputeInFlight(engine, this.#state, { key: validKey, plan, compute, ttlMs: wishes.ttlMs, tags: wishes.tags, metadata: wishes.metadata }, options.signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async #get(key: string, options: GetOptions): Promise<unknown> {
@@ -239,7 +244,7 @@ export class TenantCache {
     let hit: string | undefined
     let failure: { error: unknown } | undefined
     try {
-      const found = await abortable(walk(engine, state, validKey, plan, { want: 'value', use: true }), options.signal)
+      const found = await until(walk(engine, state, validKey, plan, USE), options.signal)
       hit = found?.slot.tier.name
       if (found === undefined) {
         count(state.counters.misses, plan.policy.index)
@@ -267,7 +272,7 @@ export class TenantCache {
     const plan = this.#plan(validKey, options)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
-    return abortable(walk(engine, this.#state, validKey, plan, { want, use: false }), options.signal)
+    return until(walk(engine, this.#state, validKey, plan, { want, use: false }), options.signal)
   }
 
   #peek(key: string, options: KeyOptions | undefined): unknown {
@@ -298,3 +303,10 @@ function countHit(state: TenantState, { slot, entry }: Found): void {
   count(state.counters.savedMicros, slot.cell, entry.computeMicros)
 }
 
+const NO_OPTIONS = Object.freeze({})
+const USE = Object.freeze({ want: 'value', use: true } as const)
+
+/** The answer of a walk, or the signal's reason if it fires first. */
+function until<T>(answer: Awaitable<T>, signal: AbortSignal | undefined): Awaitable<T> {
+  return signal === undefined ? answer : abortable(Promise.resolve(answer), signal)
+}

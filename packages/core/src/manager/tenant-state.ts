@@ -1,11 +1,11 @@
-import { FenceTable } from '../compute/fence.js'
-import type { Flight } from '../compute/flight.js'
+import { FenceTable, type Fence } from '../compute/fence.js'
+import type { Flight, FlightOwner } from '../compute/flight.js'
 import { TenantScope } from '../contract/scope.js'
 import type { TenantId } from '../keys/key.js'
 import { Counters } from './counters.js'
 
 /** What a manager keeps in the process about one tenant: nothing that grows with its entries. */
-export class TenantState {
+export class TenantState implements FlightOwner {
   readonly tenant: TenantId
   readonly scope: TenantScope
   readonly fences = new FenceTable()
@@ -44,6 +44,17 @@ export class TenantState {
       end()
       detach()
     }
+  }
+
+  /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. */
+  deserted(flight: Flight): void {
+    if (this.flights.get(flight.key) === flight) this.detach(flight.key)
+  }
+
+  /** The flight is over. */
+  landed(flight: Flight, fence: Fence): void {
+    this.fences.close(fence)
+    if (this.flights.get(flight.key) === flight) this.flights.delete(flight.key)
   }
 
   /** Whatever began on the key stores nothing from now on; the next caller starts a new flight. */

@@ -5,13 +5,18 @@ import { ttlMs } from '../time/duration.js'
 import type { SetOptions } from './options.js'
 
 /** What a call says about the entry to be stored. @throws TypeError that names the option */
-export function writeOptions(options: SetOptions): { ttlMs?: number; tags?: readonly string[]; metadata?: Metadata } {
-  const ttl = ttlMs(options.ttl, 'ttl')
+export function writeOptions(options: SetOptions): WriteWishes {
   return {
-    ...(ttl === undefined ? {} : { ttlMs: ttl }),
-    ...(options.tags === undefined ? {} : { tags: validateTags(options.tags, 'tags') }),
-    ...(options.metadata === undefined ? {} : { metadata: checkMetadata(options.metadata) }),
+    ttlMs: ttlMs(options.ttl, 'ttl'),
+    tags: options.tags === undefined ? undefined : validateTags(options.tags, 'tags'),
+    metadata: options.metadata === undefined ? undefined : checkMetadata(options.metadata),
   }
+}
+
+interface WriteWishes {
+  readonly ttlMs: number | undefined
+  readonly tags: readonly string[] | undefined
+  readonly metadata: Metadata | undefined
 }
 
 const MAX_METADATA_BYTES = 64 * 1024

@@ -60,6 +60,7 @@ const LEAST_PART_OF_BUDGET = 0.25
 export class Lanes {
   readonly #options: LanesOptions
   readonly #backend: CacheBackend
+  readonly #isSynchronous: boolean
   readonly #lanes = new Map<string, Lane>()
   readonly #debts: Debts
   readonly #clears: RunningClear[] = []
@@ -70,6 +71,7 @@ export class Lanes {
   constructor(options: LanesOptions) {
     this.#options = options
     this.#backend = options.backend
+    this.#isSynchronous = options.backend.capabilities.synchronous
     this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, clock: options.clock, onChange: options.suspectsChanged, report: options.report })
     this.#payments = new PaymentSchedule({ clock: options.clock, isOwed: () => this.#debts.size > 0, pay: () => this.#payAll() })
     this.#payments.schedule()
@@ -108,12 +110,15 @@ export class Lanes {
 
   /** Stores for a promotion or a compute: where that fails, nothing happens. */
   fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence): Awaitable<boolean | NotApplied> {
+    // each promotion into memory comes here: at best the work is done before it is described
+    const begun = this.#isAtOnce ? (fence.broken ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
+    if (begun !== undefined && !isPromise(begun)) return begun
     return this.#submit(scope, key, {
       operation: 'fill',
       invalidates: false,
       pays: 'nothing',
       isDropped: () => fence.broken || this.#debts.owesKey(scope, key),
-      run: (budgetMs) => this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs }),
+      run: (budgetMs) => begun ?? this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs }),
     })
   }
 
@@ -170,10 +175,21 @@ export class Lanes {
     this.#payments.close()
   }
 
+  /** A synchronous tier with nothing pending: no lane, no promise. */
+  get #isAtOnce(): boolean {
+    return this.#isSynchronous && this.#lanes.size === 0 && this.#clears.length === 0 && this.#debts.size === 0
+  }
+
+  #putNow(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions): Awaitable<boolean> {
+    try {
+      return this.#backend.put(scope, key, entry, options)
+    } catch (thrown) {
+      return Promise.reject(thrown)
+    }
+  }
+
   #submit<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Awaitable<T | NotApplied> {
-    const pending = after !== undefined || this.#lanes.size > 0 || this.#clears.length > 0 || this.#debts.size > 0
-    if (pending || !this.#backend.capabilities.synchronous) return this.#enqueue(scope, key, work, after)
-    // a synchronous tier with nothing pending: no lane, no promise
+    if (after !== undefined || !this.#isAtOnce) return this.#enqueue(scope, key, work, after)
     if (work.isDropped?.() === true) return FENCED
     let result: Awaitable<T>
     try {

@@ -3,9 +3,8 @@ import type { BackendCapabilities, BackendHost, CacheBackend, Layer } from '../c
 import { isRecordKeeper, type RecordLog } from '../contract/records.js'
 import type { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
-import { CircuitBreaker, type Circuit } from '../layers/circuit-breaker.js'
-import { retry } from '../layers/retry.js'
-import { timeout } from '../layers/timeout.js'
+import { CircuitBreaker } from '../layers/circuit-breaker.js'
+import { resilience, type Circuit } from '../layers/resilience.js'
 import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '../time/duration.js'
 import { Lanes } from './lanes.js'
 
@@ -90,12 +89,10 @@ export class Tier {
         if (state === 'closed') this.lanes.payNow()
       },
     })
-    const layers = [
-      retry({ clock, attempts: options.attempts ?? DEFAULT_ATTEMPTS, baseDelayMs: RETRY_BASE_MS }),
-      timeout({ clock, budgetMs: this.budgetMs }),
-      this.breaker.layer,
-    ]
-    this.backend = layers.reduce((inner, layer) => layer(inner), bare)
+    const timeout = { clock, budgetMs: this.budgetMs }
+    const retry = { clock, attempts: options.attempts ?? DEFAULT_ATTEMPTS, baseDelayMs: RETRY_BASE_MS }
+    this.backend = resilience({ guard: this.breaker, timeout, retry })(bare)
+    this.breaker.probes(resilience({ timeout, retry })(bare))
     this.#detach = bare.attach(host.backendHost(this))
     this.lanes = new Lanes({
       tier: name,

@@ -1,0 +1,350 @@
+import type { Clock } from '../clock/clock.js'
+import { isPromise } from '../contract/awaitable.js'
+import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
+import type { CacheEntry } from '../contract/entry.js'
+import type { TenantScope } from '../contract/scope.js'
+import { CacheError, isCacheError } from '../errors/cache-error.js'
+import type { ValidKey } from '../keys/key.js'
+import { Deadlines, type Deadline } from './deadlines.js'
+import { WrappedBackend } from './wrapped-backend.js'
+
+/*
+ * The three built-in layers in one: circuit breaker around timeout around retry, each of them left out at will.
+ *
+ * As three wrappers every read made three promises, nine closures and three option objects, more than everything else the
+ * manager does for it. Here there is one object for each operation, which is also the options that the backend is given, and
+ * one promise. `timeout`, `retry` and `CircuitBreaker.layer` are this with one part.
+ */
+
+export interface ResilienceParts {
+  readonly guard?: Guard | undefined
+  readonly timeout?: { readonly clock: Clock; readonly budgetMs: number } | undefined
+  readonly retry?: { readonly clock: Clock; readonly attempts: number; readonly baseDelayMs: number; readonly random?: (() => number) | undefined } | undefined
+}
+
+/** Which of a tier's two circuits an operation belongs to. */
+export type Circuit = 'read' | 'write'
+
+/** Says what may be asked now, and is told how it went. */
+export interface Guard {
+  isOpen(circuit: Circuit): boolean
+  /** Whether deletes are let through though writes are not. */
+  readonly deletesPass: boolean
+  refusal(circuit: Circuit): CacheError
+  succeeded(circuit: Circuit): void
+  failed(circuit: Circuit, error: unknown, bytes: number): void
+}
+
+type Operation = 'get' | 'put' | 'delete' | 'clear' | 'list' | 'stats'
+type AnyOptions = OperationOptions & Partial<ReadOptions & PutOptions>
+
+/** The layer of several parts at once. */
+export function resilience(parts: ResilienceParts): Layer {
+  return (inner) => new ResilientBackend(inner, parts)
+}
+
+class ResilientBackend extends WrappedBackend {
+  readonly guard: Guard | undefined
+  readonly parts: ResilienceParts
+  readonly deadlines: Deadlines | undefined
+  /** Then there is nothing to wait for, and no object is made for an operation. */
+  readonly #answersAtOnce: boolean
+
+  constructor(inner: CacheBackend, parts: ResilienceParts) {
+    super(inner)
+    this.#answersAtOnce = inner.capabilities.synchronous
+    this.parts = parts
+    this.guard = parts.guard
+    this.deadlines = parts.timeout === undefined ? undefined : new Deadlines(parts.timeout.clock)
+  }
+
+  override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {
+    if (this.guard?.isOpen('read') === true) throw this.guard.refusal('read')
+    if (this.#answersAtOnce) {
+      try {
+        const answer = this.inner.get(scope, key, options)
+        if (isPromise(answer)) return new Run<CacheEntry | undefined>(this, 'get', options).over(answer)
+        this.guard?.succeeded('read')
+        return answer
+      } catch (error) {
+        this.guard?.failed('read', error, 0)
+        throw error
+      }
+    }
+    const run = new Run<CacheEntry | undefined>(this, 'get', options)
+    run.scope = scope
+    run.key = key
+    return run.begin()
+  }
+
+  override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
+    if (this.guard?.isOpen('write') === true) throw this.guard.refusal('write')
+    if (this.#answersAtOnce) {
+      try {
+        const answer = this.inner.put(scope, key, entry, options)
+        if (isPromise(answer)) return new Run<boolean>(this, 'put', options).over(answer)
+        this.guard?.succeeded('write')
+        return answer
+      } catch (error) {
+        this.guard?.failed('write', error, entry.encoded?.bytes.byteLength ?? 0)
+        throw error
+      }
+    }
+    const run = new Run<boolean>(this, 'put', options)
+    run.scope = scope
+    run.key = key
+    run.entry = entry
+    return run.begin()
+  }
+
+  override delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Awaitable<number | undefined> {
+    if (this.guard?.deletesPass === false) throw this.guard.refusal('write')
+    const run = new Run<number | undefined>(this, 'delete', options)
+    run.scope = scope
+    run.keys = keys
+    return run.begin()
+  }
+
+  override clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined> {
+    if (this.guard?.deletesPass === false) throw this.guard.refusal('write')
+    const run = new Run<number | undefined>(this, 'clear', options)
+    run.scope = scope
+    run.prefix = prefix
+    return run.begin()
+  }
+
+  /** Each step of a listing has the budget to itself: what the consumer does in between is not the backend's time. */
+  override async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    const { guard } = this
+    if (guard?.isOpen('read') === true) throw guard.refusal('read')
+    const iterator = this.inner.list(scope, prefix, options)[Symbol.asyncIterator]()
+    let done = false
+    try {
+      for (;;) {
+        const step = await new Run<IteratorResult<StoredEntryInfo>>(this, 'list', options).over(iterator.next())
+        if (step.done === true) {
+          done = true
+          return
+        }
+        yield step.value
+      }
+    } finally {
+      // a hanging iterator's return() would wait behind its hanging next(), so nobody waits for it
+      if (!done) void iterator.return?.()?.then(undefined, () => undefined)
+    }
+  }
+
+  override stats(scope?: TenantScope): Awaitable<BackendStats> {
+    const run = new Run<BackendStats>(this, 'stats', NO_OPTIONS)
+    run.scope = scope
+    return run.begin()
+  }
+
+  /** Calls the backend for a run, for the first time or once more. */
+  attempt<T>(run: Run<T>): Awaitable<unknown> {
+    const { inner } = this
+    const scope = run.scope as TenantScope
+    switch (run.operation) {
+      case 'get':
+        return inner.get(scope, run.key as ValidKey, run as ReadOptions)
+      case 'put':
+        return inner.put(scope, run.key as ValidKey, run.entry as CacheEntry, run as PutOptions)
+      case 'delete':
+        return inner.delete(scope, run.keys as readonly ValidKey[], run)
+      case 'clear':
+        return inner.clear(scope, run.prefix as string, run)
+      default:
+        return inner.stats(run.scope)
+    }
+  }
+}
+
+const NO_OPTIONS: AnyOptions = {}
+
+/** One operation: its arguments, the options the backend is given, and how it is doing. The signal is made when asked for. */
+class Run<T> implements OperationOptions, Deadline {
+  readonly operation: Operation
+  readonly want: 'head' | 'payload' | undefined
+  readonly touch: boolean | undefined
+  readonly onlyIfAbsent: boolean | undefined
+  readonly keepUntil: number | undefined
+  readonly budgetMs: number | undefined
+  scope: TenantScope | undefined
+  key: ValidKey | undefined
+  keys: readonly ValidKey[] | undefined
+  prefix: string | undefined
+  entry: CacheEntry | undefined
+  /** Until when something has to happen, in monotonic milliseconds. */
+  deadlineAt = Number.POSITIVE_INFINITY
+  readonly #host: ResilientBackend
+  readonly #outer: AnyOptions
+  #attempts = 1
+  #controller: AbortController | undefined
+  #combined: AbortSignal | undefined
+  #progress: (() => void) | undefined
+  #expired: CacheError | undefined
+  #result: Promise<unknown> | undefined
+  #resolve: ((value: T) => void) | undefined
+  #reject: ((error: unknown) => void) | undefined
+
+  constructor(host: ResilientBackend, operation: Operation, options: AnyOptions) {
+    this.#host = host
+    this.operation = operation
+    this.want = options.want
+    this.touch = options.touch
+    this.onlyIfAbsent = options.onlyIfAbsent
+    this.keepUntil = options.keepUntil
+    this.budgetMs = options.budgetMs
+    this.scope = undefined
+    this.key = undefined
+    this.keys = undefined
+    this.prefix = undefined
+    this.entry = undefined
+    this.#outer = options
+  }
+
+  get signal(): AbortSignal | undefined {
+    if (this.#host.deadlines === undefined) return this.#outer.signal
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#expired !== undefined) this.#controller.abort(this.#expired) // asked for late: it says so at once
+      const outer = this.#outer.signal
+      this.#combined = outer === undefined ? this.#controller.signal : AbortSignal.any([outer, this.#controller.signal])
+    }
+    return this.#combined
+  }
+
+  get progress(): (() => void) | undefined {
+    if (this.#host.deadlines === undefined) return this.#outer.progress
+    this.#progress ??= () => {
+      this.#renew()
+      this.#outer.progress?.()
+    }
+    return this.#progress
+  }
+
+  begin(): Awaitable<T> {
+    let result: Awaitable<T>
+    try {
+      result = this.#host.attempt(this) as Awaitable<T>
+    } catch (error) {
+      this.#tellFailure(error)
+      throw error
+    }
+    if (isPromise(result)) return this.over(result)
+    this.#tellSuccess()
+    return result
+  }
+
+  /** The promise that the caller gets for the backend's. */
+  over(result: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      this.#renew()
+      this.#host.deadlines?.add(this)
+      this.#follow(result)
+    })
+  }
+
+  /** The deadline is over: unless the result turns out to be there already, the caller waits no longer. */
+  expire(): void {
+    this.#host.parts.timeout?.clock.afterPendingIo(() => {
+      if (this.#reject === undefined) return
+      const error = this.#timeoutError()
+      this.#expired = error
+      this.#controller?.abort(error)
+      // with less than the whole budget a timeout says nothing about the store
+      if (this.budgetMs === undefined) this.#tellFailure(error)
+      this.#settle()?.(error)
+    })
+  }
+
+  #follow(result: Promise<T>): void {
+    this.#result = result
+    result.then(
+      (value) => {
+        const resolve = this.#resolve
+        if (resolve === undefined) return
+        this.#settle()
+        if (this.operation !== 'list' || (value as IteratorResult<unknown>).done === true) this.#tellSuccess()
+        resolve(value)
+      },
+      (error: unknown) => {
+        if (this.#reject === undefined) return
+        if (this.#mayRetry(error)) void this.#again(error)
+        else this.#fail(error)
+      },
+    )
+  }
+
+  #fail(error: unknown): void {
+    const hurried = this.budgetMs !== undefined && isCacheError(error) && error.code === 'timeout'
+    if (!hurried) this.#tellFailure(error)
+    this.#settle()?.(error)
+  }
+
+  #mayRetry(error: unknown): boolean {
+    const { retry } = this.#host.parts
+    return retry !== undefined && this.operation !== 'list' && isCacheError(error) && error.retryable && this.#attempts < retry.attempts && this.#outer.signal?.aborted !== true
+  }
+
+  /**
+   * Once more, after a random wait of up to `baseDelayMs * 2^n` ("full jitter", M. Brooker, AWS Architecture Blog, 2015).
+   * All attempts together have one budget.
+   */
+  async #again(error: unknown): Promise<void> {
+    const { clock, baseDelayMs, random = Math.random } = this.#host.parts.retry as NonNullable<ResilienceParts['retry']>
+    const waitMs = random() * baseDelayMs * 2 ** (this.#attempts++ - 1)
+    await new Promise<void>((resolve) => {
+      clock.schedule(waitMs, resolve)
+    })
+    if (this.#reject === undefined) return // left meanwhile
+    if (this.#outer.signal?.aborted === true) return this.#fail(error)
+    try {
+      this.#follow(Promise.resolve(this.#host.attempt(this) as Awaitable<T>))
+    } catch (thrown) {
+      this.#fail(thrown)
+    }
+  }
+
+  /** Nobody waits any more; returns how to tell the caller. */
+  #settle(): ((error: unknown) => void) | undefined {
+    const reject = this.#reject
+    this.#resolve = undefined
+    this.#reject = undefined
+    this.#host.deadlines?.remove(this)
+    return reject
+  }
+
+  #renew(): void {
+    const { timeout } = this.#host.parts
+    if (timeout !== undefined) this.deadlineAt = timeout.clock.monotonic() + this.#limitMs(timeout.budgetMs)
+  }
+
+  #limitMs(budgetMs: number): number {
+    return this.budgetMs === undefined ? budgetMs : Math.min(budgetMs, this.budgetMs)
+  }
+
+  get #circuit(): Circuit {
+    return this.operation === 'get' || this.operation === 'list' ? 'read' : 'write'
+  }
+
+  #tellSuccess(): void {
+    if (this.operation !== 'stats') this.#host.guard?.succeeded(this.#circuit)
+  }
+
+  #tellFailure(error: unknown): void {
+    if (this.operation !== 'stats') this.#host.guard?.failed(this.#circuit, error, this.entry?.encoded?.bytes.byteLength ?? 0)
+  }
+
+  #timeoutError(): CacheError {
+    const result = this.#result as Promise<unknown>
+    const limitMs = this.#limitMs(this.#host.parts.timeout?.budgetMs ?? 0)
+    return new CacheError('timeout', `${this.operation} on ${this.#host.name} made no progress for ${Math.round(limitMs)} ms and was left`, {
+      operation: this.operation,
+      backend: this.#host.name,
+      settled: result.then(() => undefined, () => undefined),
+    })
+  }
+}
