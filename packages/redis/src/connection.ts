@@ -23,6 +23,8 @@ const LONGEST_RECONNECT_MS = 1000
 const STALL_CHECK_MS = 500
 const STALLED_CHECKS = 4
 
+type Listener = Parameters<Redis['on']>[1]
+
 /** What waits for a connection. */
 interface Waiter {
   readonly resolve: () => void
@@ -45,7 +47,7 @@ export class Connection {
   readonly #options: ConnectionOptions
   readonly #waiters = new Set<Waiter>()
   readonly #stalls = new WeakMap<Redis, { bytesRead: number; checks: number }>()
-  readonly #listeners: readonly (readonly [string, (...details: never[]) => void])[]
+  readonly #listeners: readonly (readonly [string, Listener])[]
   /** Why there is no connection, once an attempt has failed. */
   #failure: CacheError | undefined
   #lastError: unknown
