@@ -1,5 +1,5 @@
-import { CacheError, decodeFrameHeader, encodeFrameHeader, entryOfFrame, payloadProblem, positiveDurationMs, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/core'
-import type { BackendCapabilities, BackendHost, BackendStats, CacheBackend, CacheEntry, CancelTimer, Clock, Detach, Duration, FrameHeader, FrameReading } from '@thermocline/core'
+import { CacheError, decodeFrameHeader, encodeFrameHeader, entryOfFrame, getEach, payloadProblem, positiveDurationMs, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/core'
+import type { Awaitable, BackendCapabilities, BackendHost, BackendStats, CacheBackend, CacheEntry, CancelTimer, Clock, Detach, Duration, FrameHeader, FrameReading } from '@thermocline/core'
 import type { ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo, ValidKey } from '@thermocline/core'
 import { ClassicLevel } from 'classic-level'
 import { levelFailure } from './level-failure.js'
@@ -82,6 +82,10 @@ export class LevelBackend implements CacheBackend {
         return true
       })
     })
+  }
+
+  getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
+    return getEach(this, scope, keys, options)
   }
 
   delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {

@@ -41,6 +41,7 @@ export type {
   StoredEntryInfo,
 } from './contract/backend.js'
 export { isPromise } from './contract/awaitable.js'
+export { getEach } from './contract/get-each.js'
 export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
 export { ScopeSlot, TenantScope } from './contract/scope.js'
 export { isRecordKeeper, type InvalidationRecord, type RecordKeeper, type RecordLog } from './contract/records.js'

@@ -2,7 +2,9 @@ import path from 'node:path'
 import {
   CacheError,
   entryOfFrame,
+  getEach,
   ScopeSlot,
+  type Awaitable,
   type BackendCapabilities,
   type BackendHost,
   type BackendStats,
@@ -92,6 +94,10 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     }
     if (options.touch && this.#store.space !== undefined) this.#store.recency.used(file)
     return entryOfFrame(header, payload)
+  }
+
+  getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
+    return getEach(this, scope, keys, options)
   }
 
   // not `async`: a second promise for every write

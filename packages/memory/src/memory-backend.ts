@@ -89,6 +89,10 @@ export class MemoryBackend implements CacheBackend {
     return entry
   }
 
+  getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): (CacheEntry | undefined)[] {
+    return keys.map((key) => this.get(scope, key, options))
+  }
+
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): boolean {
     const store = this.#storeOf(scope) ?? this.#createStore(scope)
     if (options.onlyIfAbsent) {

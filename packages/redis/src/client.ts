@@ -3,6 +3,8 @@ import type { Server, Target } from './options.js'
 
 /** How long a TCP or TLS connection may take to come about. */
 const CONNECT_TIMEOUT_MS = 2000
+/** How long a sentinel, or a node that is asked for the slots, may take before another one is asked. */
+const ANSWER_TIMEOUT_MS = 1000
 /** Nothing is sent that was not asked for just now: no queue, no resending, no reconnection by the client (see connection.ts). */
 const NEVER_LATE = {
   lazyConnect: true,
@@ -35,6 +37,7 @@ export function clientOf(target: Target): Redis | Cluster {
         ...(username === undefined ? {} : { sentinelUsername: username }),
         ...(password === undefined ? {} : { sentinelPassword: password }),
         sentinelRetryStrategy: () => null,
+        sentinelCommandTimeout: ANSWER_TIMEOUT_MS,
         ...(target.server.tls === undefined ? {} : { enableTLSForSentinelMode: true }),
         // a sentinel may not have heard of the failover yet: whether it is a master is asked of the server itself
         enableReadyCheck: true,
@@ -50,7 +53,7 @@ export function clientOf(target: Target): Redis | Cluster {
           clusterRetryStrategy: () => null,
           retryDelayOnFailover: 0,
           retryDelayOnClusterDown: 0,
-          slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+          slotsRefreshTimeout: ANSWER_TIMEOUT_MS,
           slotsRefreshInterval: 0, // asked anew when something fails; a timer would keep the process alive
           redisOptions: { ...ofNodes, ...settings(target.server) },
           // certificates are for names: with TLS they must not be looked up before

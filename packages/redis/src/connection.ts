@@ -1,6 +1,8 @@
+import { TLSSocket } from 'node:tls'
 import { systemClock, type CacheError, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
-import { asConnectionError } from './errors.js'
+import { asConnectionError, OutOfStep } from './errors.js'
+import { onUnaskedReply } from './unasked-replies.js'
 
 /*
  * One connection to a server, or to all nodes of a cluster.
@@ -13,7 +15,11 @@ import { asConnectionError } from './errors.js'
  * connection, as long as its budget lasts, and only then sends; where the last attempt to connect has failed it does not
  * wait at all. After a connection is lost a new one is tried after 50 ms, then twice as long each time, up to a second. A
  * connection on which something waits for a reply and nothing has come for two seconds is left, because neither a packet
- * filter nor a dead host says goodbye: what waited on it has failed then, and is in doubt no longer.
+ * filter nor a dead host says goodbye: what waited on it has failed then, and is in doubt no longer. It is left with a reset,
+ * so that the operating system forgets what it has not delivered.
+ *
+ * A cluster's client connects to a node with the first command for it, and refuses more commands until that has come about.
+ * So all masters are connected at once, and operations wait until they are.
  *
  * Sockets do not keep the process alive: an operation that somebody waits for has a timer that does.
  */
@@ -22,6 +28,7 @@ const FIRST_RECONNECT_MS = 50
 const LONGEST_RECONNECT_MS = 1000
 const STALL_CHECK_MS = 500
 const STALLED_CHECKS = 4
+const COMMANDS_AT_ONCE = 16
 
 type Listener = Parameters<Redis['on']>[1]
 
@@ -46,6 +53,8 @@ export class Connection {
   readonly #client: Redis | Cluster
   readonly #options: ConnectionOptions
   readonly #waiters = new Set<Waiter>()
+  /** Masters of a cluster whose connection is coming about. */
+  readonly #connecting = new Set<Redis>()
   readonly #stalls = new WeakMap<Redis, { bytesRead: number; checks: number }>()
   readonly #listeners: readonly (readonly [string, Listener])[]
   /** Why there is no connection, once an attempt has failed. */
@@ -54,8 +63,10 @@ export class Connection {
   #attempts = 0
   #cancelReconnect = (): void => undefined
   #cancelStallCheck = (): void => undefined
+  #marks = 0
   #closed = false
   #isCorked = false
+  #corked = 0
 
   constructor(options: ConnectionOptions) {
     this.#client = options.client
@@ -66,8 +77,8 @@ export class Connection {
       ['node error', (error: unknown) => (this.#lastError = error)],
       ['close', () => this.#onLost()],
       ['end', () => this.#onEnd()],
-      ['connect', () => this.#letExit()],
-      ['+node', (node: Redis) => node.on('connect', () => this.#options.isForeign || letExit(node))],
+      ['connect', () => this.#client.isCluster || this.#onConnect(this.client)],
+      ['+node', (node: Redis) => this.#onNode(node)],
     ]
     for (const [event, listener] of this.#listeners) this.#client.on(event as 'error', listener)
   }
@@ -83,11 +94,11 @@ export class Connection {
 
   /** Begins to connect; called again it does nothing. */
   open(): void {
-    if (this.#client.status !== 'wait' || this.#closed) {
-      if (this.#client.status === 'ready') this.#onReady()
-      return
-    }
-    this.#connect()
+    if (this.#closed) return
+    this.#watchForStalls()
+    if (this.#client.status === 'ready') this.#onReady()
+    else if (this.#client.status === 'end') this.#onLost()
+    else if (this.#client.status === 'wait') this.#connect()
   }
 
   /**
@@ -95,7 +106,7 @@ export class Connection {
    * attempt to connect has failed, and when the operation is left.
    */
   ready(options: OperationOptions): Promise<void> | undefined {
-    if (this.#client.status === 'ready') return undefined
+    if (this.#isReady) return undefined
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     return this.#wait(options.signal)
   }
@@ -105,10 +116,17 @@ export class Connection {
     return this.#client.isCluster ? (this.#client as Cluster).nodes('master') : [this.#client as Redis]
   }
 
-  /** What is sent until this turn of the event loop ends goes out in one piece. */
+  /** What is sent until this turn of the event loop ends goes out in few pieces. */
   cork(): void {
     const { stream } = this.client
-    if (this.#isCorked || this.isCluster || stream === undefined) return
+    if (this.isCluster || stream === undefined) return
+    if (this.#isCorked) {
+      if (++this.#corked % COMMANDS_AT_ONCE !== 0) return
+      stream.uncork() // so that the server has something to do meanwhile
+      stream.cork()
+      return
+    }
+    this.#corked = 0
     this.#isCorked = true
     stream.cork()
     atEndOfTurn(() => {
@@ -118,15 +136,29 @@ export class Connection {
   }
 
   /** Leaves a connection that answers what it was not asked. */
-  leave(reason: CacheError): void {
-    for (const node of this.#nodes()) node.stream?.destroy(reason)
+  leave(reason: Error): void {
+    for (const node of this.#nodes()) this.#leave(node, reason)
+  }
+
+  /** Leaves it if it does: a reply looked as if it belonged to another request. */
+  leaveIfOutOfStep(): void {
+    const mark = `thermocline ${++this.#marks}`
+    for (const node of this.#nodes().filter(({ status }) => status === 'ready')) {
+      node.ping(mark).then(
+        (reply) => reply === mark || this.#leave(node, new OutOfStep()),
+        () => undefined, // lost meanwhile
+      )
+    }
   }
 
   /** Looks anew who holds which slots, or who is the master. */
-  lookAnew(): void {
-    if (this.#options.isForeign || this.#closed) return
-    if (this.#client.isCluster) (this.#client as Cluster).refreshSlotsCache()
-    else if (this.client.options.sentinels != null && this.#client.status === 'ready') this.#client.disconnect(true)
+  async lookAnew(): Promise<void> {
+    if (this.#closed) return
+    if (this.#client.isCluster) {
+      await new Promise<void>((resolve, reject) => {
+        ;(this.#client as Cluster).refreshSlotsCache((error) => (error == null ? resolve() : reject(error)))
+      })
+    } else if (!this.#options.isForeign && this.client.options.sentinels != null && this.#client.status === 'ready') this.#client.disconnect(true)
   }
 
   /** Ends at once; a client of the user's stays open. */
@@ -140,9 +172,14 @@ export class Connection {
       for (const [event, listener] of this.#listeners) this.#client.off(event, listener)
       return
     }
+    const nodes = this.#nodes()
     this.#client.disconnect()
     // a stopped server would never answer the end of the connection
-    for (const node of this.#nodes()) node.stream?.destroy()
+    for (const node of nodes) node.stream?.destroy()
+  }
+
+  get #isReady(): boolean {
+    return this.#client.status === 'ready' && this.#connecting.size === 0
   }
 
   #connect(): void {
@@ -180,9 +217,30 @@ export class Connection {
     this.#failure = undefined
     this.#lastError = undefined
     this.#attempts = 0
-    this.#watchForStalls()
     this.#options.onReady()
-    for (const waiter of [...this.#waiters]) waiter.resolve()
+    this.#endWaits()
+  }
+
+  #onNode(node: Redis): void {
+    if (this.#options.isForeign) return
+    const settled = (): void => {
+      this.#connecting.delete(node)
+      this.#endWaits()
+    }
+    node.on('connect', () => this.#onConnect(node))
+    node.on('connecting', () => this.#connecting.add(node))
+    node.on('ready', settled)
+    node.on('end', settled)
+    if (node.options.readOnly === true) return
+    this.#connecting.add(node)
+    // in a moment: the command that made the client look for the node is sent first
+    process.nextTick(() => {
+      if (node.status === 'wait') node.connect().catch((error: unknown) => (this.#lastError ??= error))
+    })
+  }
+
+  #endWaits(): void {
+    if (this.#isReady) for (const waiter of [...this.#waiters]) waiter.resolve()
   }
 
   #onLost(): void {
@@ -209,8 +267,10 @@ export class Connection {
     for (const waiter of [...this.#waiters]) waiter.reject(failure)
   }
 
-  #letExit(): void {
-    if (!this.#options.isForeign && !this.#client.isCluster) letExit(this.client)
+  #onConnect(node: Redis): void {
+    if (this.#options.isForeign) return
+    node.stream?.unref()
+    onUnaskedReply(node, () => this.#leave(node, new OutOfStep()))
   }
 
   #watchForStalls(): void {
@@ -237,9 +297,16 @@ export class Connection {
       this.#stalls.set(node, { bytesRead: stream.bytesRead, checks })
       if (checks >= STALLED_CHECKS && !this.#options.isForeign) {
         this.#stalls.delete(node)
-        stream.destroy(new Error(`connection was left: no reply for ${(STALLED_CHECKS * STALL_CHECK_MS) / 1000} s`))
+        this.#leave(node, new Error(`connection was left: no reply for ${(STALLED_CHECKS * STALL_CHECK_MS) / 1000} s`))
       }
     }
+  }
+
+  /** With a reset, so that nothing that was sent is delivered later; TLS has no such thing. */
+  #leave({ stream }: Redis, reason: Error): void {
+    this.#lastError = reason
+    if (stream instanceof TLSSocket || stream?.destroyed !== false) stream?.destroy(reason)
+    else stream.resetAndDestroy()
   }
 
   #nodes(): Redis[] {
@@ -250,8 +317,4 @@ export class Connection {
 /** After everything that is under way in this turn: first what promises resume, then this. */
 export function atEndOfTurn(callback: () => void): void {
   queueMicrotask(() => process.nextTick(callback))
-}
-
-function letExit(client: Redis): void {
-  client.stream?.unref()
 }

@@ -32,18 +32,22 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 const CONNECTION_MESSAGES = /connection is closed|stream isn't writeable|all sentinels are unreachable|cluster isn't ready|failed to refresh slots cache|connect etimedout|socket (?:closed|hang up)|connection was left/i
 const REPLY_WORD = /^([A-Z]{2,})\b/
 
-/** What an error of the client means for the cache. */
-export function asRedisError(error: unknown, operation: string, key?: string): CacheError {
+/**
+ * What an error of the client means for the cache.
+ *
+ * @param isCluster then a lost connection is one of several, and the next attempt finds out who has the slot now
+ */
+export function asRedisError(error: unknown, operation: string, key: string | undefined, isCluster: boolean): CacheError {
   if (isCacheError(error)) return error
   const { message, code } = partsOf(error)
   const word = REPLY_WORD.exec(message)?.[1] ?? ''
-  const meaning = BY_REPLY.get(word) ?? (isConnectionProblem(message, code) ? 'unavailable' : 'failed')
+  const meaning = BY_REPLY.get(word) ?? (error instanceof OutOfStep || isConnectionProblem(message, code) ? 'unavailable' : 'failed')
   const advice = ADVICE[word]
   return new CacheError(meaning, `${operation} on redis failed: ${message}${advice === undefined ? '' : ` (${advice})`}`, {
     operation,
     backend: 'redis',
     key,
-    retryable: word === 'TRYAGAIN',
+    retryable: word === 'TRYAGAIN' || (isCluster && meaning === 'unavailable' && word === ''),
     cause: error,
   })
 }
@@ -56,9 +60,11 @@ export function asConnectionError(error: unknown): CacheError {
   return new CacheError('unavailable', `no connection to redis: ${message}${advice === undefined ? '' : ` (${advice})`}`, { operation: 'connect', backend: 'redis', cause: error })
 }
 
-/** A server that answers something else than it was asked. The connection must not be used any more. */
-export function outOfStep(operation: string): CacheError {
-  return new CacheError('unavailable', `${operation} on redis failed: the reply does not belong to the request; the connection was left`, { operation, backend: 'redis' })
+/** A server answered something else than it was asked. The connection must not be used any more. */
+export class OutOfStep extends Error {
+  constructor() {
+    super('the reply does not belong to the request; the connection was left')
+  }
 }
 
 export function isReply(error: unknown, word: string): boolean {

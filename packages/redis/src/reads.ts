@@ -1,6 +1,6 @@
 import type { Connection } from './connection.js'
 import { atEndOfTurn } from './connection.js'
-import { asRedisError, outOfStep } from './errors.js'
+import { OutOfStep } from './errors.js'
 
 /** More keys than this are asked for in several commands: none may hold the server up. */
 const MOST_KEYS = 128
@@ -24,13 +24,13 @@ export interface Read {
  */
 export class Reads<R extends Read> {
   readonly #connection: Connection
-  readonly #onAnswer: (read: R, bytes: Buffer | null) => void
-  readonly #onFailure: (read: R, error: unknown) => void
+  readonly #onAnswer: (read: R, bytes: Buffer | null, connection: Connection) => void
+  readonly #onFailure: (read: R, error: unknown, connection: Connection) => void
   #waiting: R[] = []
   /** Of the values read lately. */
   #meanBytes = 1
 
-  constructor(connection: Connection, onAnswer: (read: R, bytes: Buffer | null) => void, onFailure: (read: R, error: unknown) => void) {
+  constructor(connection: Connection, onAnswer: (read: R, bytes: Buffer | null, connection: Connection) => void, onFailure: (read: R, error: unknown, connection: Connection) => void) {
     this.#connection = connection
     this.#onAnswer = onAnswer
     this.#onFailure = onFailure
@@ -57,7 +57,7 @@ export class Reads<R extends Read> {
         for (let at = 0; at < reads.length; at++) this.#answer(reads[at] as R, replies[at])
       },
       (error: unknown) => {
-        for (const read of reads) this.#onFailure(read, asRedisError(error, 'get'))
+        for (const read of reads) this.#onFailure(read, error, this.#connection)
       },
     )
   }
@@ -65,21 +65,20 @@ export class Reads<R extends Read> {
   #sendOne(read: R): void {
     this.#connection.client.getBuffer(read.name).then(
       (reply: unknown) => this.#answer(read, reply),
-      (error: unknown) => this.#onFailure(read, asRedisError(error, 'get')),
+      (error: unknown) => this.#onFailure(read, error, this.#connection),
     )
   }
 
   #answer(read: R, reply: unknown): void {
     if (Buffer.isBuffer(reply)) {
       this.#meanBytes += (reply.byteLength - this.#meanBytes) * WEIGHT
-      this.#onAnswer(read, reply)
-    } else if (reply === null) this.#onAnswer(read, null)
+      this.#onAnswer(read, reply, this.#connection)
+    } else if (reply === null) this.#onAnswer(read, null, this.#connection)
     else this.#outOfStep([read])
   }
 
   #outOfStep(reads: readonly R[]): void {
-    const error = outOfStep('get')
-    this.#connection.leave(error)
-    for (const read of reads) this.#onFailure(read, error)
+    const error = new OutOfStep()
+    for (const read of reads) this.#onFailure(read, error, this.#connection)
   }
 }

@@ -4,6 +4,7 @@ import {
   encodeFrameHeader,
   entryOfFrame,
   FRAME_MAGIC,
+  getEach,
   payloadProblem,
   PROBE_TENANT,
   systemClock,
@@ -26,12 +27,13 @@ import {
 } from '@thermocline/core'
 import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
-import { asRedisError, isReply, outOfStep } from './errors.js'
+import { asRedisError, isReply, OutOfStep } from './errors.js'
 import { LargeNames } from './large-names.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
 import { Reads } from './reads.js'
 import { namesOn, unlinkOurs } from './scan.js'
+import { SetCommand } from './set-command.js'
 import { differences, inTotal, serverInfo, type ServerInfo } from './server-info.js'
 
 /** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */
@@ -40,6 +42,7 @@ const HEAD_BYTES = 2048
 const MADE_ANEW: ReadonlySet<string> = new Set(['json', 'utf8', 'v8'])
 /** Heads that are asked for at once in a listing. */
 const HEADS_AT_ONCE = 128
+const NOT_A_STRING = 'it is not a string'
 /** Beyond this the server's clock overflows: such an entry has no end there, only in its header. */
 const LONGEST_EXPIRY_MS = 1e14
 
@@ -117,6 +120,27 @@ export class RedisBackend implements CacheBackend {
     return this.#read(scope, key, name, isLarge ? connection : undefined)
   }
 
+  /** One promise for all, and as few commands as {@link Reads} makes of them. */
+  async getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
+    const { main } = this.#connections
+    if (options.want === 'head' || keys.length === 0) return getEach(this, scope, keys, options)
+    const waiting = main.ready(options)
+    if (waiting !== undefined) await waiting
+    return new Promise((resolve, reject) => {
+      const entries = new Array<CacheEntry | undefined>(keys.length)
+      let missing = keys.length
+      const arrived = (at: number, entry: CacheEntry | undefined): void => {
+        entries[at] = entry
+        if (--missing === 0) resolve(entries)
+      }
+      keys.forEach((key, at) => {
+        const name = this.#names.of(scope, key)
+        if (this.#large.has(name)) this.get(scope, key, options).then((entry) => arrived(at, entry), reject)
+        else this.#reads.add({ scope, key, name, resolve: (entry) => arrived(at, entry), reject })
+      })
+    })
+  }
+
   async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
     const payload = entry.encoded?.bytes ?? new Uint8Array()
     if (payload.byteLength > this.#options.maxPayloadBytes) return false
@@ -127,21 +151,20 @@ export class RedisBackend implements CacheBackend {
     }
     const name = this.#names.of(scope, key)
     const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
-    const frame = Buffer.allocUnsafe(header.byteLength + payload.byteLength)
-    frame.set(header)
-    frame.set(payload, header.byteLength)
+    // native expiry is relative, so that the clocks of server and process need not agree
+    const command = new SetCommand(name, header, payload, lifeMs > LONGEST_EXPIRY_MS ? undefined : Math.ceil(lifeMs), options.onlyIfAbsent)
     const connection = this.#connections.forBytes(payload.byteLength)
     const waiting = connection.ready(options)
     if (waiting !== undefined) await waiting
     connection.cork()
     let reply: unknown
     try {
-      reply = await store(connection, name, frame, lifeMs, options.onlyIfAbsent)
+      reply = await connection.client.sendCommand(command)
     } catch (error) {
       throw this.#failed(error, 'put', key, connection)
     }
     if (reply === null && options.onlyIfAbsent) return false
-    if (reply !== 'OK') throw this.#outOfStep('put', connection)
+    if (reply !== 'OK') throw this.#failed(new OutOfStep(), 'put', key, connection)
     this.#large.note(name, payload.byteLength)
     return true
   }
@@ -226,16 +249,17 @@ export class RedisBackend implements CacheBackend {
     return new Reads(connection, this.#answer, this.#fail)
   }
 
-  readonly #answer = (read: EntryRead, bytes: Buffer | null): void => {
+  readonly #answer = (read: EntryRead, bytes: Buffer | null, connection: Connection): void => {
     try {
-      read.resolve(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes))
+      read.resolve(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes, connection))
     } catch (error) {
       read.reject(error as Error)
     }
   }
 
-  readonly #fail = (read: EntryRead, error: unknown): void => {
-    read.reject(this.#failed(error, 'get', read.key, this.#connections.main))
+  readonly #fail = (read: EntryRead, error: unknown, connection: Connection): void => {
+    if (isReply(error, 'WRONGTYPE')) read.resolve(this.#refused(read.scope, read.key, 'foreign', NOT_A_STRING))
+    else read.reject(this.#failed(error, 'get', read.key, connection))
   }
 
   /** An entry without its payload, of which the server sends nothing. */
@@ -245,32 +269,31 @@ export class RedisBackend implements CacheBackend {
     try {
       if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main)
       const bytes = (await main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1)) as unknown
-      if (!Buffer.isBuffer(bytes)) throw this.#outOfStep('get', main)
+      if (!Buffer.isBuffer(bytes) || bytes.byteLength > HEAD_BYTES) throw new OutOfStep()
       if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
       const reading = readingOf(bytes, true)
       if (reading.status === 'longer') return withoutPayload(await this.#read(scope, key, name, undefined))
-      return this.#sound(scope, key, name, reading)
+      return this.#sound(scope, key, name, reading, main)
     } catch (error) {
-      if (isReply(error, 'WRONGTYPE')) return this.#refused(scope, key, 'foreign', 'it is not a string')
+      if (isReply(error, 'WRONGTYPE')) return this.#refused(scope, key, 'foreign', NOT_A_STRING)
       throw this.#failed(error, 'get', key, main)
     }
   }
 
-  #entryOf(scope: TenantScope, key: ValidKey, name: string, bytes: Buffer): CacheEntry | undefined {
+  #entryOf(scope: TenantScope, key: ValidKey, name: string, bytes: Buffer, connection: Connection): CacheEntry | undefined {
     this.#large.note(name, bytes.byteLength)
     const reading = readingOf(bytes, false, { tenant: scope.tenant, key })
-    return reading.status === 'longer' ? undefined : this.#sound(scope, key, name, reading)
+    return reading.status === 'longer' ? undefined : this.#sound(scope, key, name, reading, connection)
   }
 
-  #sound(scope: TenantScope, key: ValidKey, name: string, reading: Exclude<Reading, { status: 'longer' }>): CacheEntry | undefined {
+  #sound(scope: TenantScope, key: ValidKey, name: string, reading: Exclude<Reading, { status: 'longer' }>, connection: Connection): CacheEntry | undefined {
     if (reading.status === 'ok') {
       const { header, payload } = reading
       if (header.key === key && header.tenant === scope.tenant) return entryOfFrame(header, payload === undefined || MADE_ANEW.has(header.codec) ? payload : ownMemory(payload))
-      // a name holds one key, so these bytes were stored under another: the replies may be out of step
-      const { main } = this.#connections
-      main.leave(outOfStep('get'))
+      connection.leaveIfOutOfStep()
       return this.#refused(scope, key, 'foreign', 'it belongs to another tenant or key')
     }
+    connection.leaveIfOutOfStep()
     if (reading.status === 'corrupt') void this.#removeDamaged(name).catch(() => undefined)
     return this.#refused(scope, key, reading.status, reading.reason)
   }
@@ -325,15 +348,10 @@ export class RedisBackend implements CacheBackend {
   }
 
   #failed(error: unknown, operation: string, key: string | undefined, connection: Connection): CacheError {
-    const failure = asRedisError(error, operation, key)
-    if (failure.code === 'unavailable' || failure.code === 'read-only') connection.lookAnew()
+    if (error instanceof OutOfStep) connection.leave(error)
+    const failure = asRedisError(error, operation, key, connection.isCluster)
+    if (failure.code === 'unavailable' || failure.code === 'read-only') void connection.lookAnew().catch(() => undefined)
     return failure
-  }
-
-  #outOfStep(operation: string, connection: Connection): CacheError {
-    const error = outOfStep(operation)
-    connection.leave(error)
-    return error
   }
 
   #report(error: CacheError): void {
@@ -341,15 +359,9 @@ export class RedisBackend implements CacheBackend {
   }
 }
 
-/** Native expiry is relative, so that the clocks of server and process need not agree. */
-function store({ client }: Connection, name: string, frame: Buffer, lifeMs: number, onlyIfAbsent: boolean): Promise<unknown> {
-  if (lifeMs > LONGEST_EXPIRY_MS) return onlyIfAbsent ? client.set(name, frame, 'NX') : client.set(name, frame)
-  const px = Math.ceil(lifeMs)
-  return onlyIfAbsent ? client.set(name, frame, 'PX', px, 'NX') : client.set(name, frame, 'PX', px)
-}
-
-/** In a cluster the probe's key lives on one server, and all have to be there. */
+/** In a cluster the probe's key lives on one server, and all that the cluster names have to be there. */
 async function everyMasterAnswers(connection: Connection): Promise<void> {
+  await connection.lookAnew()
   const states = await Promise.all(connection.masters().map((server) => server.cluster('INFO')))
   if (!states.every((state) => state.includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
 }

@@ -1,7 +1,7 @@
-import { FRAME_MAGIC, type OperationOptions } from '@thermocline/core'
+import { decodeFrameHeader, FRAME_MAGIC, FRAME_PREAMBLE_BYTES, type OperationOptions } from '@thermocline/core'
 import type { Redis } from 'ioredis'
 import type { Connection } from './connection.js'
-import { isReply } from './errors.js'
+import { isReply, OutOfStep } from './errors.js'
 
 /** Keys that one SCAN looks at: about a millisecond of the server's time. */
 const SCAN_COUNT = 1000
@@ -12,7 +12,9 @@ const NAMES_AT_ONCE = 256
 export async function* namesOn(server: Redis, pattern: string, options: OperationOptions): AsyncIterable<string[]> {
   let cursor = '0'
   do {
-    const [next, names] = await server.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT)
+    const page = (await server.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT)) as unknown
+    if (!isPage(page)) throw new OutOfStep()
+    const [next, names] = page
     cursor = next
     options.progress?.()
     if (names.length > 0) yield names
@@ -20,19 +22,18 @@ export async function* namesOn(server: Redis, pattern: string, options: Operatio
 }
 
 /**
- * Unlinks those names that hold something of ours, and returns how many did. What does not begin with the magic of a frame
- * stays.
+ * Unlinks names, but for those under which something is stored that does not begin as a frame does that is known here. Returns
+ * how many there were.
  *
  * @param via the client of one server, or of the whole cluster
  */
 export async function unlinkOurs(connection: Connection, via: Redis, names: readonly string[], options: OperationOptions): Promise<number> {
   let removed = 0
   for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
-    const part = names.slice(at, at + NAMES_AT_ONCE)
+    const part = [...new Set(names.slice(at, at + NAMES_AT_ONCE))]
     connection.cork()
-    const starts = await Promise.all(part.map((name) => via.getrangeBuffer(name, 0, FRAME_MAGIC.length - 1).catch(foreignToNothing)))
-    const ours = [...new Set(part.filter((_, place) => starts[place]?.equals(FRAME_MAGIC) === true))]
-    removed += await unlink(connection, via, ours)
+    const foreign = await Promise.all(part.map((name) => isForeign(via, name)))
+    removed += await unlink(connection, via, part.filter((_, place) => !foreign[place]))
     options.progress?.()
   }
   return removed
@@ -41,12 +42,25 @@ export async function unlinkOurs(connection: Connection, via: Redis, names: read
 /** In a cluster the keys of one command must share a slot, so each has its own. */
 async function unlink(connection: Connection, via: Redis, names: readonly string[]): Promise<number> {
   if (names.length === 0) return 0
-  if (!connection.isCluster) return via.unlink(...names)
-  const counts = await Promise.all(names.map((name) => connection.client.unlink(name)))
-  return counts.reduce((sum, count) => sum + count, 0)
+  const counts: unknown[] = await Promise.all(connection.isCluster ? names.map((name) => connection.client.unlink(name)) : [via.unlink(...names)])
+  return counts.reduce<number>((sum, count) => {
+    if (typeof count !== 'number') throw new OutOfStep()
+    return sum + count
+  }, 0)
 }
 
-function foreignToNothing(error: unknown): Buffer {
-  if (isReply(error, 'WRONGTYPE')) return Buffer.alloc(0)
-  throw error
+/** What is absent counts as ours: were the reply another request's, nothing would be left that has to go. */
+async function isForeign(via: Redis, name: string): Promise<boolean> {
+  try {
+    const start = (await via.getrangeBuffer(name, 0, FRAME_PREAMBLE_BYTES - 1)) as unknown
+    if (!Buffer.isBuffer(start) || start.byteLength > FRAME_PREAMBLE_BYTES) throw new OutOfStep()
+    return start.byteLength > 0 && (start.byteLength < FRAME_MAGIC.length || decodeFrameHeader(start).status === 'foreign')
+  } catch (error) {
+    if (isReply(error, 'WRONGTYPE')) return true
+    throw error
+  }
+}
+
+function isPage(reply: unknown): reply is [string, string[]] {
+  return Array.isArray(reply) && reply.length === 2 && typeof reply[0] === 'string' && Array.isArray(reply[1])
 }

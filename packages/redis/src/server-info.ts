@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 
 /** What `INFO` says of a server, or of all servers of a cluster together. */
-export interface ServerInfo {
+export type ServerInfo = {
   readonly usedMemoryBytes: number
   /** 0: no limit. */
   readonly maxMemoryBytes: number

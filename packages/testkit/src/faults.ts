@@ -130,6 +130,10 @@ class FaultyBackend extends WrappedBackend {
     return this.#faults.run('get', () => this.inner.get(scope, key, options))
   }
 
+  override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
+    return this.#faults.run('get', () => this.inner.getMany(scope, keys, options))
+  }
+
   override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
     // the late completion of a hanging put must store, also when its caller has gone: that is the fault
     return this.#faults.run('put', () => this.inner.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil }))

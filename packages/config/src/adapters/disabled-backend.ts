@@ -1,4 +1,4 @@
-import type { BackendCapabilities, BackendStats, CacheBackend, Detach, StoredEntryInfo } from '@thermocline/core'
+import type { BackendCapabilities, BackendStats, CacheBackend, Detach, StoredEntryInfo, TenantScope, ValidKey } from '@thermocline/core'
 
 /**
  * Stands in every tier of a cache with `enabled: false`: no package is loaded, no directory made, no server asked, and
@@ -14,6 +14,10 @@ export class DisabledBackend implements CacheBackend {
 
   get(): undefined {
     return undefined
+  }
+
+  getMany(_scope: TenantScope, keys: readonly ValidKey[]): undefined[] {
+    return keys.map(() => undefined)
   }
 
   put(): boolean {

@@ -37,18 +37,24 @@ export class ComputeWishes implements ComputeContext {
     return this.#whose.signal
   }
 
-  // arrow functions: a compute may take them off its context, ({ setTtl }) => ...
-  readonly setTtl = (ttl: Ttl): void => {
-    if (ttl === undefined) throw new TypeError('setTtl needs a time to live')
-    this.ttlMs = ttlMs(ttl, 'setTtl(ttl)')
+  // made when asked for, which is seldom; a compute may take them off its context, ({ setTtl }) => ...
+  get setTtl(): (ttl: Ttl) => void {
+    return (ttl) => {
+      if (ttl === undefined) throw new TypeError('setTtl needs a time to live')
+      this.ttlMs = ttlMs(ttl, 'setTtl(ttl)')
+    }
   }
 
-  readonly addTags = (...tags: string[]): void => {
-    this.tags = [...validateTags([...(this.tags ?? []), ...tags], 'addTags(...tags)')]
+  get addTags(): (...tags: string[]) => void {
+    return (...tags) => {
+      this.tags = [...validateTags([...(this.tags ?? []), ...tags], 'addTags(...tags)')]
+    }
   }
 
-  readonly doNotCache = (): void => {
-    this.uncached = true
+  get doNotCache(): () => void {
+    return () => {
+      this.uncached = true
+    }
   }
 }
 

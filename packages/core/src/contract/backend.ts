@@ -39,6 +39,12 @@ export interface CacheBackend extends AsyncDisposable {
   /** The entry under `key`, whether or not its life is over: the instants in the entry decide, and the manager reads them. */
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined>
   /**
+   * What `get` would answer for each of the keys, in their order. A store that takes one question for all of them is asked
+   * once; for any other `return getEach(this, scope, keys, options)` will do. Rejects when one of them fails: the manager then
+   * asks for each by itself.
+   */
+  getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]>
+  /**
    * Stores the entry; `false` when it was not stored (present already, or larger than the backend takes). The bytes may be
    * kept by reference.
    */
@@ -144,6 +150,8 @@ export interface BackendStats {
   readonly bytes?: number | undefined
   readonly maxEntries?: number | undefined
   readonly maxBytes?: number | undefined
+  /** What a store of several users says of itself: used memory, clients, its own hit rate. Numbers and short texts. */
+  readonly server?: Readonly<Record<string, number | string>> | undefined
 }
 
 /** A wrapper that adds one behaviour to a backend and keeps its contract. */

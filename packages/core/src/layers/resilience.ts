@@ -35,7 +35,7 @@ export interface Guard {
   failed(circuit: Circuit, error: unknown, bytes: number): void
 }
 
-type Operation = 'get' | 'put' | 'delete' | 'clear' | 'list' | 'stats'
+type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'list' | 'stats'
 type AnyOptions = OperationOptions & Partial<ReadOptions & PutOptions>
 
 /** The layer of several parts at once. */
@@ -74,6 +74,14 @@ class ResilientBackend extends WrappedBackend {
     const run = new Run<CacheEntry | undefined>(this, 'get', options)
     run.scope = scope
     run.key = key
+    return run.begin()
+  }
+
+  override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
+    if (this.guard?.isOpen('read') === true) throw this.guard.refusal('read')
+    const run = new Run<readonly (CacheEntry | undefined)[]>(this, 'getMany', options)
+    run.scope = scope
+    run.keys = keys
     return run.begin()
   }
 
@@ -147,6 +155,8 @@ class ResilientBackend extends WrappedBackend {
     switch (run.operation) {
       case 'get':
         return inner.get(scope, run.key as ValidKey, run as ReadOptions)
+      case 'getMany':
+        return inner.getMany(scope, run.keys as readonly ValidKey[], run as ReadOptions)
       case 'put':
         return inner.put(scope, run.key as ValidKey, run.entry as CacheEntry, run as PutOptions)
       case 'delete':
@@ -327,7 +337,7 @@ class Run<T> implements OperationOptions, Deadline {
   }
 
   get #circuit(): Circuit {
-    return this.operation === 'get' || this.operation === 'list' ? 'read' : 'write'
+    return this.operation === 'get' || this.operation === 'getMany' || this.operation === 'list' ? 'read' : 'write'
   }
 
   #tellSuccess(): void {

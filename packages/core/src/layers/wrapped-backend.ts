@@ -27,6 +27,10 @@ export class WrappedBackend implements CacheBackend {
     return this.inner.get(scope, key, options)
   }
 
+  getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
+    return this.inner.getMany(scope, keys, options)
+  }
+
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
     return this.inner.put(scope, key, entry, options)
   }

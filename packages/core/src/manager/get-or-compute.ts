@@ -3,6 +3,7 @@ import { handOut } from '../codec/isolate.js'
 import { abortable } from '../compute/abort.js'
 import { ComputeWishes, type Compute } from '../compute/compute-context.js'
 import type { Fence } from '../compute/fence.js'
+import type { Awaitable } from '../contract/backend.js'
 import { Flight } from '../compute/flight.js'
 import { messageOf } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
@@ -95,7 +96,7 @@ async function compute(engine: Engine, state: TenantState, request: FlightReques
 }
 
 /** Stores what was computed. A value the codec refuses is still the callers'; the failure is reported. */
-async function store(engine: Engine, state: TenantState, request: FlightRequest, wishes: ComputeWishes, value: unknown, ms: number, fence: Fence): Promise<void> {
+function store(engine: Engine, state: TenantState, request: FlightRequest, wishes: ComputeWishes, value: unknown, ms: number, fence: Fence): Awaitable<unknown> {
   const { key, plan } = request
   let taken: Taken
   try {
@@ -109,9 +110,9 @@ async function store(engine: Engine, state: TenantState, request: FlightRequest,
   } catch (error) {
     engine.report(error, { operation: 'encode', state, key })
     engine.warnOnce(`encode ${plan.policy.name}`, `a value computed for policy ${plan.policy.name} cannot be stored and is computed each time: ${messageOf(error)}`)
-    return
+    return undefined
   }
-  await fillEverywhere(engine, state, key, plan, taken, fence)
+  return fillEverywhere(engine, state, key, plan, taken, fence)
 }
 
 function countOutcome(engine: Engine, state: TenantState, { key, plan }: FlightRequest, { foundIn, savedMicros }: Landing): void {

@@ -35,7 +35,13 @@ export function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Pl
   for (; position < plan.slots.length; position++) {
     const slot = plan.slots[position] as Slot
     const { tier } = slot
-    if (!tier.readable || !tier.lanes.mayAsk(state.scope, key)) continue
+    if (!tier.readable) {
+      const held = tier.standIn?.get(state.scope, key, options.want === 'head' ? LOOK : options.use ? USE : PASS)
+      const found = held === undefined ? undefined : accept(engine, slot, position, held, options, engine.telemetry.bound ? engine.clock.monotonic() : 0)
+      if (found !== undefined) return found
+      continue
+    }
+    if (!tier.lanes.mayAsk(state.scope, key)) continue
     const at = position
     const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
     try {
@@ -65,7 +71,7 @@ export function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Pl
 }
 
 /** What a tier answered, if it may be served; its value is made if it is wanted. */
-function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number): Found | undefined {
+export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number): Found | undefined {
   const { clock, telemetry } = engine
   if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
   if (entry === undefined || clock.now() >= entry.keepUntil) return undefined
@@ -73,8 +79,22 @@ function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry 
   return { entry, slot, position }
 }
 
+/** What a read has come to: promotes and counts a hit, or counts a miss. */
+export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence): void {
+  const { events } = engine
+  if (found === undefined) {
+    count(state.counters.misses, plan.policy.index)
+    if (events.wants('miss')) events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
+    return
+  }
+  promote(engine, state, key, plan, found, fence)
+  count(state.counters.hits, found.slot.cell)
+  count(state.counters.savedMicros, found.slot.cell, found.entry.computeMicros)
+  if (events.wants('hit')) events.emit('hit', { tenant: state.tenant, key, tier: found.slot.tier.name, policy: plan.policy.name })
+}
+
 /** How tiers are asked: for everything and as a use, without being one, or for the head only. */
-const USE: ReadOptions = { want: 'payload', touch: true }
+export const USE: ReadOptions = { want: 'payload', touch: true }
 const PASS: ReadOptions = { want: 'payload', touch: false }
 const LOOK: ReadOptions = { want: 'head', touch: false }
 
@@ -86,7 +106,13 @@ const LOOK: ReadOptions = { want: 'head', touch: false }
 export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence): void {
   for (let position = found.position - 1; position >= 0; position--) {
     const slot = plan.slots[position] as Slot
-    if (!slot.promote || engine.closed || slot.tier.breaker.isOpen('write')) continue
+    if (!slot.promote || engine.closed) continue
+    if (slot.tier.breaker.isOpen('write')) {
+      if (slot.tier.standIn?.isActive !== true || fence.broken) continue
+      const entry = copyFor(engine, plan, found.entry, slot.tier)
+      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, engine.clock.now()))
+      continue
+    }
     try {
       fillFrom(engine, state, key, plan, found, slot, fence)
     } catch (error) {

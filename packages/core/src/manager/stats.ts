@@ -24,6 +24,8 @@ export interface TierStats {
   readonly bytes?: number | undefined
   readonly maxEntries?: number | undefined
   readonly maxBytes?: number | undefined
+  /** What the store says of itself, where it is one of several users: not only of this cache. */
+  readonly server?: Readonly<Record<string, number | string>> | undefined
 }
 
 export interface PolicyStats {

@@ -5,19 +5,19 @@ import type { Awaitable } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import { kindOf } from '../errors/describe.js'
 import { validateKey, validatePrefix, type ValidKey } from '../keys/key.js'
-import type { Plan } from '../policies/policy.js'
+import type { Plan, Policy } from '../policies/policy.js'
 import { backendStats } from './backend-stats.js'
-import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { getOrComputeInFlight, justCompute } from './get-or-compute.js'
 import { hotHit, hotPeek, isFresh } from './hot-path.js'
 import { listTiers } from './list.js'
 import type { GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
-import { promote, walk, type Found } from './read.js'
+import { conclude, walk, type Found } from './read.js'
+import { readMany } from './read-many.js'
 import { composeStats, type CacheStats } from './stats.js'
 import type { TenantState } from './tenant-state.js'
 import { checkSignal, iterable, writeOptions } from './verb-options.js'
-import { allInWindows, inWindows } from './windows.js'
+import { allInWindows } from './windows.js'
 import { clearEverywhere, deleteEverywhere, setEverywhere, Taken } from './write.js'
 
 /**
@@ -152,12 +152,20 @@ export class TenantCache {
   async getMany<T = unknown>(keys: Iterable<string>, options: GetOptions = {}): Promise<Map<string, T>> {
     this.#engine.assertOpen('getMany')
     const wanted = [...new Set(iterable(keys, 'keys'))].map(validateKey)
-    const found = await inWindows(wanted, (key) => this.#read('getMany', key, options))
-    const hits = new Map<string, T>()
-    wanted.forEach((key, at) => {
-      const hit = found[at]
-      if (hit !== undefined) hits.set(key, handOut(hit.entry.value, this.#engine.isolation) as T)
+    const groups = [...this.#byPolicy(wanted, options)]
+    options.signal?.throwIfAborted()
+    if (!this.#engine.enabled) return new Map()
+    const found = new Map<string, Found | undefined>()
+    const reads = groups.map(async ([plan, keys]) => {
+      const answers = await readMany(this.#engine, this.#state, keys, plan)
+      keys.forEach((key, at) => found.set(key, answers[at]))
     })
+    await until(Promise.all(reads), options.signal)
+    const hits = new Map<string, T>()
+    for (const key of wanted) {
+      const hit = found.get(key)
+      if (hit !== undefined) hits.set(key, handOut(hit.entry.value, this.#engine.isolation) as T)
+    }
     return hits
   }
 
@@ -225,15 +233,15 @@ export class TenantCache {
   }
 
   async #get(key: string, options: GetOptions): Promise<unknown> {
-    const found = await this.#read('get', key, options)
+    const found = await this.#read(key, options)
     return found === undefined ? undefined : handOut(found.entry.value, this.#engine.isolation)
   }
 
   /** The long way of get: walks the tiers, promotes, counts. */
-  async #read(verb: string, key: string, options: GetOptions): Promise<Found | undefined> {
+  async #read(key: string, options: GetOptions): Promise<Found | undefined> {
     const engine = this.#engine
     const state = this.#state
-    engine.assertOpen(verb)
+    engine.assertOpen('get')
     const validKey = validateKey(key)
     const plan = this.#plan(validKey, options)
     options.signal?.throwIfAborted()
@@ -246,14 +254,7 @@ export class TenantCache {
     try {
       const found = await until(walk(engine, state, validKey, plan, USE), options.signal)
       hit = found?.slot.tier.name
-      if (found === undefined) {
-        count(state.counters.misses, plan.policy.index)
-        if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
-        return undefined
-      }
-      promote(engine, state, validKey, plan, found, fence)
-      countHit(state, found)
-      if (engine.events.wants('hit')) engine.events.emit('hit', { tenant: state.tenant, key, tier: found.slot.tier.name, policy: plan.policy.name })
+      conclude(engine, state, validKey, plan, found, fence)
       return found
     } catch (error) {
       failure = { error }
@@ -290,18 +291,32 @@ export class TenantCache {
   }
 
   #plan(key: ValidKey, options: KeyOptions): Plan {
+    return this.#policy(key, options).plan(options.tiers)
+  }
+
+  #policy(key: ValidKey, options: KeyOptions): Policy {
     if (typeof options !== 'object' || options === null) throw new TypeError(`options must be an object, not ${kindOf(options)}`)
     checkSignal((options as GetOptions).signal)
     const { policies } = this.#engine
-    const policy = options.policy === undefined ? policies.forKey(key) : policies.byName(options.policy)
-    return policy.plan(options.tiers)
+    return options.policy === undefined ? policies.forKey(key) : policies.byName(options.policy)
+  }
+
+  /** The keys of each plan: a call that overrides something makes a plan of its own, once for each policy. */
+  #byPolicy(keys: readonly ValidKey[], options: KeyOptions): Map<Plan, ValidKey[]> {
+    const plans = new Map<Policy, Plan>()
+    const keysOf = new Map<Plan, ValidKey[]>()
+    for (const key of keys) {
+      const policy = this.#policy(key, options)
+      let plan = plans.get(policy)
+      if (plan === undefined) plans.set(policy, (plan = policy.plan(options.tiers)))
+      const group = keysOf.get(plan)
+      if (group === undefined) keysOf.set(plan, [key])
+      else group.push(key)
+    }
+    return keysOf
   }
 }
 
-function countHit(state: TenantState, { slot, entry }: Found): void {
-  count(state.counters.hits, slot.cell)
-  count(state.counters.savedMicros, slot.cell, entry.computeMicros)
-}
 
 const NO_OPTIONS = Object.freeze({})
 const USE = Object.freeze({ want: 'value', use: true } as const)

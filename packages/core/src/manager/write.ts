@@ -155,35 +155,54 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
 }
 
 /** Stores a computed value where the plan says, unless an invalidation has come since the fence was opened. */
-export async function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken, fence: Fence): Promise<void> {
-  const waits: Promise<void>[] = []
-  const step = (tier: Tier, outcome: Awaitable<unknown>): void => {
-    const done = (settled: unknown): void => {
-      if (settled instanceof NotApplied && settled.error !== undefined) engine.report(settled.error, { operation: 'put', tier, state, key })
-    }
-    if (isPromise(outcome)) waits.push(timed(engine, tier, outcome).then(done))
-    else done(outcome)
-  }
+export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken, fence: Fence): Awaitable<unknown> {
+  let waits: Promise<unknown> | undefined
   for (const slot of plan.slots) {
-    if (slot.tier.breaker.isOpen('write')) continue
-    if (taken.belongsIn(slot)) {
-      const entry = taken.entryFor(slot)
-      step(slot.tier, slot.tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, engine.clock.now()) }, fence))
-    } else if (taken.ttlFor(slot) === 0) {
-      step(slot.tier, slot.tier.lanes.deleteUnlessBroken(state.scope, key, fence))
-    }
+    const filled = fillOne(engine, state, key, slot, taken, fence)
+    if (filled !== undefined) waits = waits === undefined ? filled : Promise.all([waits, filled])
   }
   // a tier that the call left out was not asked; what it may hold is older than what was just computed
-  for (const tier of plan.leftOut) step(tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence))
-  await Promise.all(waits)
+  for (const tier of plan.leftOut) {
+    const left = noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence))
+    if (left !== undefined) waits = waits === undefined ? left : Promise.all([waits, left])
+  }
+  return waits
 }
 
-async function timed<T>(engine: Engine, tier: Tier, outcome: Promise<T>): Promise<T> {
+function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence): Promise<unknown> | undefined {
+  const { tier } = slot
+  const belongs = taken.belongsIn(slot)
+  if (tier.breaker.isOpen('write')) {
+    if (belongs && !fence.broken && tier.standIn?.isActive === true) {
+      const entry = taken.entryFor(slot)
+      tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, engine.clock.now()))
+    }
+    return undefined
+  }
+  if (belongs) {
+    const entry = taken.entryFor(slot)
+    return noted(engine, state, key, tier, tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, engine.clock.now()) }, fence))
+  }
+  return taken.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
+}
+
+/** Reports what went wrong; a promise only where there is something to wait for. */
+function noted(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, outcome: Awaitable<unknown>): Promise<void> | undefined {
+  const note = (settled: unknown): void => {
+    if (settled instanceof NotApplied && settled.error !== undefined) engine.report(settled.error, { operation: 'put', tier, state, key })
+  }
+  if (isPromise(outcome)) return timed(engine, tier, outcome).then(note)
+  note(outcome)
+  return undefined
+}
+
+function timed<T>(engine: Engine, tier: Tier, outcome: Promise<T>): Promise<T> {
   if (!engine.telemetry.bound) return outcome
   const startedAt = engine.clock.monotonic()
-  const settled = await outcome
-  engine.telemetry.recordLatency({ ...tierAttributes(tier), operation: 'put' }, engine.clock.monotonic() - startedAt)
-  return settled
+  return outcome.then((settled) => {
+    engine.telemetry.recordLatency({ ...tierAttributes(tier), operation: 'put' }, engine.clock.monotonic() - startedAt)
+    return settled
+  })
 }
 
 /** The tiers a delete concerns, slowest first. */

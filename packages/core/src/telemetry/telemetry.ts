@@ -143,8 +143,11 @@ export class Telemetry {
   }
 
   /** Runs a compute inside a span `cache.compute` below the read's span, so that spans made by it hang there too. */
-  async compute<T>(parent: Span, run: () => T | Promise<T>): Promise<T> {
-    if (parent === NO_SPAN) return run()
+  compute<T>(parent: Span, run: () => T | Promise<T>): T | Promise<T> {
+    return parent === NO_SPAN ? run() : this.#computeIn(parent, run)
+  }
+
+  async #computeIn<T>(parent: Span, run: () => T | Promise<T>): Promise<T> {
     const around = trace.setSpan(context.active(), parent)
     const span = this.#tracer.startSpan('cache.compute', {}, around)
     try {

@@ -11,6 +11,7 @@ import { Debts } from './debts.js'
 import { inDoubt, isUnder, laneId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type Lane, type RunningClear, type Ticket, type Work } from './lane.js'
 import { FENCED, NotApplied } from './outcome.js'
 import { PaymentSchedule } from './payment-schedule.js'
+import type { StandIn } from './stand-in.js'
 
 /*
  * Lanes: the order of writes and deletes in one tier.
@@ -42,6 +43,8 @@ export interface LanesOptions {
   /** The most debts; beyond, an invalidation that cannot be applied is refused. */
   readonly maxDebts: number
   readonly log: RecordLog | undefined
+  /** What stands in while the tier cannot be read: it is told of everything at once, in the order of the calls. */
+  readonly standIn: StandIn | undefined
   /** Told of failures in work nobody waits for. */
   readonly report: (error: CacheError) => void
   /** Told when {@link Lanes.anySuspect} changes. */
@@ -53,9 +56,12 @@ export interface StoreOptions {
   readonly keepUntil: number
 }
 
+const NO_TIMER = (): void => undefined
 const PAYMENTS_AT_ONCE = 64
 /** With less of its budget left, an operation that had to wait is not started: it would blame a healthy store. */
 const LEAST_PART_OF_BUDGET = 0.25
+/** With more of it left it is the whole: a timeout then says something about the store. */
+const WHOLE_PART_OF_BUDGET = 0.95
 
 export class Lanes {
   readonly #options: LanesOptions
@@ -100,6 +106,7 @@ export class Lanes {
 
   /** Stores for a `set`: where that fails or is refused, the key is deleted instead. */
   set(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions): Awaitable<boolean | NotApplied> {
+    this.#options.standIn?.store(scope, key, entry, options.keepUntil)
     return this.#submit(scope, key, {
       operation: 'set',
       invalidates: true,
@@ -124,16 +131,19 @@ export class Lanes {
 
   /** Deletes the key, when `after` has resolved. */
   delete(scope: TenantScope, key: ValidKey, after?: Promise<unknown>): Awaitable<number | undefined | NotApplied> {
+    this.#options.standIn?.delete(scope, key)
     return this.#submit(scope, key, { operation: 'delete', invalidates: true, pays: 'until-called', run: this.#deletion(scope, key) }, after)
   }
 
   /** Deletes the key unless an invalidation has come since the fence was opened; a failure means nothing. */
   deleteUnlessBroken(scope: TenantScope, key: ValidKey, fence: Fence): Awaitable<number | undefined | NotApplied> {
+    if (!fence.broken) this.#options.standIn?.delete(scope, key)
     return this.#submit(scope, key, { operation: 'delete', invalidates: false, pays: 'nothing', isDropped: () => fence.broken, run: this.#deletion(scope, key) })
   }
 
   /** Removes everything under the prefix, after what was called before and `after`, and before what is called later. */
   async clear(scope: TenantScope, prefix: string, after?: Promise<unknown>): Promise<number | undefined | NotApplied> {
+    this.#options.standIn?.clear(scope, prefix)
     const calledAt = this.#debts.now
     let end = (): void => undefined
     const clear: RunningClear = { scope, prefix, ended: new Promise((resolve) => (end = resolve)) }
@@ -205,9 +215,13 @@ export class Lanes {
   #enqueue<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Promise<T | NotApplied> {
     let settle!: (outcome: T | NotApplied) => void // set by the constructor below
     const outcome = new Promise<T | NotApplied>((resolve) => (settle = resolve))
-    const ticket: Ticket = { work, calledAt: this.#debts.now, settle: settle as (outcome: unknown) => void, outcome, deadlineAt: undefined, cancelTimer: () => undefined }
+    const ticket: Ticket = { work, calledAt: this.#debts.now, settle: settle as (outcome: unknown) => void, outcome, deadlineAt: undefined, cancelTimer: NO_TIMER }
     const lane = this.#laneOf(scope, key)
     lane.queue.push(ticket)
+    if (this.#clears.length === 0 && after === undefined) {
+      this.#admit(lane, ticket)
+      return outcome
+    }
     const first: Promise<unknown>[] = this.#clears.filter((clear) => isUnder(lane, clear)).map(({ ended }) => ended)
     if (after !== undefined) first.push(after)
     if (first.length === 0) this.#admit(lane, ticket)
@@ -237,30 +251,50 @@ export class Lanes {
     if (ticket.deadlineAt === undefined) return
     lane.queue.shift()
     ticket.cancelTimer()
-    void this.#run(lane, ticket, ticket.deadlineAt - this.#options.clock.monotonic())
+    this.#run(lane, ticket, ticket.deadlineAt - this.#options.clock.monotonic())
   }
 
-  async #run(lane: Lane, ticket: Ticket, leftMs: number): Promise<void> {
+  #run(lane: Lane, ticket: Ticket, leftMs: number): void {
     lane.running = ticket
     const { work } = ticket
     try {
-      if (work.isDropped?.() === true) ticket.settle(FENCED)
-      else if (this.#debts.coversByClear(lane.scope, lane.key)) ticket.settle(new NotApplied('safe', work.invalidates ? underOwedClear(this.#backend.name, work.operation, lane) : undefined))
-      else if (leftMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw waitedTooLong(this.#backend.name, work.operation, lane)
-      else {
-        const paysUntil = work.pays === 'until-run' ? this.#debts.now : ticket.calledAt
-        const value = await work.run(leftMs < this.#options.budgetMs ? leftMs : undefined)
-        if (work.pays !== 'nothing') this.#debts.payKey(lane.scope, lane.key, paysUntil)
-        ticket.settle(value)
+      if (work.isDropped?.() === true) return this.#settle(lane, ticket, FENCED)
+      if (this.#debts.coversByClear(lane.scope, lane.key)) {
+        return this.#settle(lane, ticket, new NotApplied('safe', work.invalidates ? underOwedClear(this.#backend.name, work.operation, lane) : undefined))
       }
+      const { budgetMs } = this.#options
+      if (leftMs < budgetMs * LEAST_PART_OF_BUDGET) throw waitedTooLong(this.#backend.name, work.operation, lane)
+      const paysUntil = work.pays === 'until-run' ? this.#debts.now : ticket.calledAt
+      const applied = work.run(leftMs < budgetMs * WHOLE_PART_OF_BUDGET ? leftMs : undefined)
+      if (!isPromise(applied)) return this.#applied(lane, ticket, paysUntil, applied)
+      applied.then(
+        (value) => this.#applied(lane, ticket, paysUntil, value),
+        (thrown: unknown) => void this.#failed(lane, ticket, thrown),
+      )
     } catch (thrown) {
-      const error = asCacheError(thrown, { operation: work.operation, backend: this.#backend.name, tenant: lane.scope.tenant, key: lane.key })
-      const refused = this.#refuse(lane, ticket, error)
-      if (error.settled !== undefined) return this.#doubt(lane, error.settled)
-      await refused // the debt is on record before anything else happens on the key
+      void this.#failed(lane, ticket, thrown)
     }
+  }
+
+  #applied(lane: Lane, ticket: Ticket, paysUntil: number, value: unknown): void {
+    if (ticket.work.pays !== 'nothing') this.#debts.payKey(lane.scope, lane.key, paysUntil)
+    this.#settle(lane, ticket, value)
+  }
+
+  async #failed(lane: Lane, ticket: Ticket, thrown: unknown): Promise<void> {
+    const error = asCacheError(thrown, { operation: ticket.work.operation, backend: this.#backend.name, tenant: lane.scope.tenant, key: lane.key })
+    const refused = this.#refuse(lane, ticket, error)
+    if (error.settled !== undefined) return this.#doubt(lane, error.settled)
+    await refused // the debt is on record before anything else happens on the key
     lane.running = undefined
     this.#startNext(lane)
+  }
+
+  #settle(lane: Lane, ticket: Ticket, outcome: unknown): void {
+    ticket.settle(outcome)
+    lane.running = undefined
+    if (lane.queue.length === 0) this.#startNext(lane)
+    else queueMicrotask(() => this.#startNext(lane)) // a long queue of what ends at once must not grow the stack
   }
 
   /** Takes a ticket out of the queue without having started it. */

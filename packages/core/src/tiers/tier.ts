@@ -7,6 +7,7 @@ import { CircuitBreaker } from '../layers/circuit-breaker.js'
 import { resilience, type Circuit } from '../layers/resilience.js'
 import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '../time/duration.js'
 import { Lanes } from './lanes.js'
+import { StandIn } from './stand-in.js'
 
 /** One tier of a manager: a backend at a place in the order, with its own limits. */
 export interface TierOptions {
@@ -23,6 +24,11 @@ export interface TierOptions {
   readonly attempts?: number | undefined
   /** The most invalidations recorded for later while the tier cannot take them. Default 100,000. */
   readonly maxRecords?: number | undefined
+  /**
+   * A memory that stands in while the tier cannot be reached, such as `new MemoryBackend({ maxEntries: 1000 })`: used only
+   * while the breaker holds reads back, then dropped. What is set and deleted meanwhile, the tier still owes. Default: none.
+   */
+  readonly fallback?: CacheBackend | undefined
   /** Layers of your own, innermost first; the built-in ones go around them. */
   readonly layers?: readonly Layer[] | undefined
 }
@@ -63,6 +69,7 @@ export class Tier {
   readonly maxPayloadBytes: number
   readonly lanes: Lanes
   readonly breaker: CircuitBreaker
+  readonly standIn: StandIn | undefined
   /** For a synchronous tier: the backend inside the user's layers only, for the hot path. */
   readonly direct: CacheBackend | undefined
   readonly #detach: () => void
@@ -86,13 +93,20 @@ export class Tier {
       failureThreshold: FAILURE_THRESHOLD,
       onChange: (state, circuit, error) => {
         host.stateChanged(this, state, circuit, error)
-        if (state === 'closed') this.lanes.payNow()
+        if (state === 'closed') {
+          this.standIn?.drop()
+          this.lanes.payNow()
+        }
       },
     })
     const timeout = { clock, budgetMs: this.budgetMs }
     const retry = { clock, attempts: options.attempts ?? DEFAULT_ATTEMPTS, baseDelayMs: RETRY_BASE_MS }
     this.backend = resilience({ guard: this.breaker, timeout, retry })(bare)
     this.breaker.probes(resilience({ timeout, retry })(bare))
+    this.standIn =
+      options.fallback === undefined
+        ? undefined
+        : new StandIn({ tier: name, backend: options.fallback, clock, isActive: () => !this.readable, report: (error) => host.report(this, error) })
     this.#detach = bare.attach(host.backendHost(this))
     this.lanes = new Lanes({
       tier: name,
@@ -101,6 +115,7 @@ export class Tier {
       budgetMs: this.budgetMs,
       maxDebts: options.maxRecords ?? DEFAULT_MAX_RECORDS,
       log: host.recordLog,
+      standIn: this.standIn,
       report: (error) => host.report(this, error),
       suspectsChanged: () => host.suspectsChanged(this),
     })
@@ -120,7 +135,7 @@ export class Tier {
     this.breaker.dispose()
     this.lanes.close()
     this.#detach()
-    await this.#raw[Symbol.asyncDispose]()
+    await Promise.all([this.#raw[Symbol.asyncDispose](), this.standIn?.close()])
   }
 }
 

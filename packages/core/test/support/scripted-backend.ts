@@ -41,6 +41,10 @@ export class ScriptedBackend implements CacheBackend {
     return this.#called('get', options) as Awaitable<CacheEntry | undefined>
   }
 
+  getMany(_scope: TenantScope, _keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
+    return this.#called('get', options) as Awaitable<readonly (CacheEntry | undefined)[]>
+  }
+
   put(scope: TenantScope, _key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
     this.lastPut = entry
     this.lastTenant = scope.tenant

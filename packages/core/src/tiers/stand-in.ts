@@ -1,0 +1,90 @@
+import type { Clock } from '../clock/clock.js'
+import type { CacheBackend, Detach, ReadOptions } from '../contract/backend.js'
+import { CacheEntry, type EncodedPayload } from '../contract/entry.js'
+import type { TenantScope } from '../contract/scope.js'
+import type { CacheError } from '../errors/cache-error.js'
+import { kindOf } from '../errors/describe.js'
+import type { ValidKey } from '../keys/key.js'
+
+/*
+ * A memory that stands in for a tier that cannot be reached.
+ *
+ * It is used only while the tier's breaker holds reads back, and dropped when the tier is back: what it holds then is only
+ * what was stored since, so nothing in it is older than an invalidation. The tier itself still owes what was set or deleted
+ * meanwhile (see lanes.ts), so after the outage it serves none of it.
+ *
+ * It keeps payloads as the tier would: a tier of bytes hands out a value made anew at each hit.
+ */
+
+export interface StandInOptions {
+  readonly tier: string
+  readonly backend: CacheBackend
+  readonly clock: Clock
+  readonly isActive: () => boolean
+  readonly report: (error: CacheError) => void
+}
+
+/** Bytes as a live value: what a memory keeps of a tier of bytes. */
+class HeldBytes {
+  readonly encoded: EncodedPayload
+
+  constructor(encoded: EncodedPayload) {
+    this.encoded = encoded
+  }
+}
+
+export class StandIn {
+  readonly #backend: CacheBackend
+  readonly #isActive: () => boolean
+  readonly #detach: Detach
+  /** Whose entries it may hold. */
+  readonly #scopes = new Map<string, TenantScope>()
+
+  /** @throws TypeError unless the backend answers at once */
+  constructor({ tier, backend, clock, isActive, report }: StandInOptions) {
+    const given = backend as Partial<CacheBackend> | null
+    if (typeof given?.get !== 'function' || given.capabilities?.synchronous !== true || given.capabilities.shared) {
+      throw new TypeError(`tiers.${tier}.fallback must be a backend in memory such as new MemoryBackend({ maxEntries: 1000 }), not ${kindOf(backend)}`)
+    }
+    this.#backend = backend
+    this.#isActive = isActive
+    this.#detach = backend.attach({ clock, report, evicted: () => undefined })
+  }
+
+  get isActive(): boolean {
+    return this.#isActive()
+  }
+
+  get(scope: TenantScope, key: ValidKey, options: ReadOptions): CacheEntry | undefined {
+    if (!this.isActive) return undefined
+    const held = this.#backend.get(scope, key, options) as CacheEntry | undefined
+    return held?.value instanceof HeldBytes ? CacheEntry.ofBytes(held.value.encoded, held) : held
+  }
+
+  store(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: number): void {
+    if (!this.isActive) return this.delete(scope, key)
+    this.#scopes.set(scope.tenant, scope)
+    const held = entry.encoded === undefined ? entry : new CacheEntry(new HeldBytes(entry.encoded), entry.encoded, entry)
+    void this.#backend.put(scope, key, held, { onlyIfAbsent: false, keepUntil })
+  }
+
+  delete(scope: TenantScope, key: ValidKey): void {
+    if (this.#scopes.has(scope.tenant)) void this.#backend.delete(scope, [key], {})
+  }
+
+  clear(scope: TenantScope, prefix: string): void {
+    if (this.#scopes.has(scope.tenant)) void this.#backend.clear(scope, prefix, {})
+  }
+
+  /** Forgets everything: the tier is back. */
+  drop(): void {
+    for (const scope of this.#scopes.values()) void this.#backend.clear(scope, '', {})
+    this.#scopes.clear()
+  }
+
+  async close(): Promise<void> {
+    this.drop()
+    this.#detach()
+    await this.#backend[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,86 @@
+import { describe, expect, test } from '@jest/globals'
+import { CacheError, TieredCacheManager, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { MemoryBackend } from '@thermocline/memory'
+
+/** Counts what it is asked, and fails as it is told. */
+class Counting extends WrappedBackend {
+  readonly asked = { get: 0, getMany: 0 }
+  broken: (keys: readonly string[]) => CacheError | undefined = () => undefined
+
+  override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {
+    this.asked.get++
+    const error = this.broken([key])
+    if (error !== undefined) throw error
+    return super.get(scope, key, options)
+  }
+
+  override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
+    this.asked.getMany++
+    const error = this.broken(keys)
+    if (error !== undefined) throw error
+    return super.getMany(scope, keys, options)
+  }
+}
+
+function rig(): { cache: TieredCacheManager; fast: Counting; slow: Counting } {
+  let fast!: Counting
+  let slow!: Counting
+  const fastLayer = (inner: CacheBackend): CacheBackend => (fast = new Counting(inner))
+  const slowLayer = (inner: CacheBackend): CacheBackend => (slow = new Counting(inner))
+  const cache = new TieredCacheManager({
+    tiers: { fast: { backend: new MemoryBackend(), layers: [fastLayer] }, slow: { backend: new MemoryBackend(), layers: [slowLayer] } },
+    policies: { a: {}, b: { tiers: { fast: false } } },
+    logger: false,
+  })
+  return { cache, fast, slow }
+}
+
+const names = (count: number, prefix = 'a/'): string[] => Array.from({ length: count }, (_, i) => `${prefix}${i}`)
+
+describe('getMany', () => {
+  test('asks each tier once for what the faster ones do not have, and promotes', async () => {
+    const { cache, fast, slow } = rig()
+    const acme = cache.tenant('acme')
+    for (const key of names(10)) await acme.set(key, key)
+    for (const key of names(5)) await acme.set(key, key, { tiers: { fast: false } })
+    expect([...(await acme.getMany([...names(10), 'a/nothing'])).keys()]).toEqual(names(10))
+    expect([fast.asked, slow.asked]).toEqual([{ get: 0, getMany: 1 }, { get: 0, getMany: 1 }])
+    await acme.getMany(names(10))
+    expect(slow.asked.getMany).toBe(1) // all were promoted
+    expect(await acme.stats()).toMatchObject({ hits: 20, misses: 1, tiers: { fast: { hits: 15, misses: 6, promotions: 5 }, slow: { hits: 5, misses: 1 } } })
+    await cache.close()
+  })
+
+  test('asks for keys of several policies by each policy', async () => {
+    const { cache, fast, slow } = rig()
+    const acme = cache.tenant('acme')
+    for (const key of [...names(3), ...names(3, 'b/')]) await acme.set(key, key)
+    expect((await acme.getMany([...names(3), ...names(3, 'b/')])).size).toBe(6)
+    expect([fast.asked.getMany, slow.asked.getMany]).toEqual([1, 1])
+    await cache.close()
+  })
+
+  test('one key that cannot be read spoils none of the others', async () => {
+    const { cache, fast } = rig()
+    const acme = cache.tenant('acme')
+    for (const key of names(4)) await acme.set(key, key)
+    const errors: unknown[] = []
+    cache.on('error', ({ error }) => errors.push(error))
+    fast.broken = (keys) => (keys.includes('a/2') ? new CacheError('failed', 'one bad key', { operation: 'get' }) : undefined)
+    const found = await acme.getMany(names(4))
+    expect([...found.keys()]).toEqual(names(4)) // the slow tier has it
+    expect(fast.asked).toEqual({ get: 4, getMany: 1 })
+    expect(errors.length).toBeGreaterThan(0)
+    await cache.close()
+  })
+
+  test('a tier that cannot be reached is asked once and passed over', async () => {
+    const { cache, fast } = rig()
+    const acme = cache.tenant('acme')
+    for (const key of names(4)) await acme.set(key, key)
+    fast.broken = () => new CacheError('unavailable', 'gone', { operation: 'get' })
+    expect((await acme.getMany(names(4))).size).toBe(4)
+    expect(fast.asked).toEqual({ get: 0, getMany: 1 })
+    await cache.close()
+  })
+})
