@@ -1,4 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
+import { TieredCacheManager } from '@thermocline/core'
+import { MemoryBackend } from '@thermocline/memory'
+import { Faults } from '@thermocline/testkit'
 import { withRig, type Rig } from '../support/rig.js'
 
 /** Fake milliseconds that a call took. */
@@ -145,6 +148,21 @@ describe('promise 5: a latency budget', () => {
       expect(warm.calls.get).toBe(5)
       expect(rig.seen('degraded')).toHaveLength(1)
     }))
+
+  // with a clock that stands still during a call, a write had its whole budget left when it began; with a real one never
+  test('a write that hangs opens the write circuit by a clock that moves all the time', async () => {
+    const faults = new Faults()
+    const cache = new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend(), layers: [faults.layer], budget: '40ms' } }, logger: false })
+    faults.inject('hang', 'put', 'delete')
+    await cache.tenant('acme').set('k', 1)
+    expect((await cache.stats()).tiers['hot']).toMatchObject({ state: 'degraded', errors: 1 })
+    const before = performance.now()
+    for (let i = 0; i < 20; i++) await cache.tenant('acme').set(`other${i}`, 1)
+    expect(performance.now() - before).toBeLessThan(400) // twenty budgets are 800 ms
+    faults.heal()
+    faults.drop()
+    await cache.close()
+  })
 
   test('getOrCompute, get, has, lookup, getMany and list never reject because a tier is down', () =>
     withRig('fs', {}, async (rig) => {

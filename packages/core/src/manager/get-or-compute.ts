@@ -71,17 +71,36 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
   return flight
 }
 
-/** Finds the value or makes it. Not an async function: a hit in a tier that is waited for is worth two promises, not five. */
+/**
+ * Finds the value or makes it, and ends the flight whatever happens. Not an async function: a hit in a tier that is waited for
+ * is worth two promises, not five.
+ */
 function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
-  // always a promise: the compute must not run before the flight can be joined
-  return Promise.resolve(walk(engine, state, request.key, request.plan, VALUE_IN_USE)).then(
+  // a promise in any case: the compute must not run before the flight can be joined
+  return begun(() => walk(engine, state, request.key, request.plan, VALUE_IN_USE)).then(
     (found) => {
       if (found === undefined) return compute(engine, state, request, fence, span, flight).finally(() => state.landed(flight, fence))
-      promote(engine, state, request.key, request.plan, found, fence)
+      try {
+        promote(engine, state, request.key, request.plan, found, fence)
+        return { value: found.entry.value, foundIn: found.slot, savedMicros: found.entry.computeMicros }
+      } finally {
+        state.landed(flight, fence)
+      }
+    },
+    (error: unknown) => {
       state.landed(flight, fence)
-      return { value: found.entry.value, foundIn: found.slot, savedMicros: found.entry.computeMicros }
+      throw error
     },
   )
+}
+
+/** What the work answers, or throws, as a promise. */
+function begun<T>(work: () => Awaitable<T>): Promise<T> {
+  try {
+    return Promise.resolve(work())
+  } catch (error) {
+    return Promise.reject(error as Error)
+  }
 }
 
 async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
