@@ -99,7 +99,7 @@ function begun<T>(work: () => Awaitable<T>): Promise<T> {
   try {
     return Promise.resolve(work())
   } catch (error) {
-    return Promise.reject(error as Error)
+    return Promise.reject(error)
   }
 }
 
