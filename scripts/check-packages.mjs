@@ -7,7 +7,7 @@ import { bootstrap } from './bootstrap.mjs'
 import { build } from './build.mjs'
 import { cacheDirectory, isMain, ROOT, runQuietly, seconds } from './run.mjs'
 
-/** What someone installs, the third-party packages that may arrive with it, and a script that must then run. */
+/** What someone installs, the third-party packages that may arrive with it, and a script that must then run; `computes`: how often it computes, 1 by default. */
 const INSTALLATIONS = [
   {
     packages: ['core', 'memory'],
@@ -21,17 +21,24 @@ const backend = new MemoryBackend({ maxEntries: 10 })`,
     backend: `import { FileSystemBackend } from '@thermocline/fs'
 const backend = new FileSystemBackend({ basePath: './cache' })`,
   },
+  {
+    packages: ['core', 'redis'],
+    thirdParty: ['@ioredis/commands', '@opentelemetry/api', 'cluster-key-slot', 'debug', 'denque', 'ioredis', 'ms', 'redis-errors', 'standard-as-callback'],
+    backend: `import { RedisBackend } from '@thermocline/redis'
+const backend = new RedisBackend({ port: 1 })`,
+    computes: 2, // no server listens there: the cache has to work all the same, and to let the process end
+  },
 ]
 
-/** Computes once, hits once, closes; plain JavaScript that is TypeScript too. */
-const consumer = ({ backend }) => `import { TieredCacheManager } from '@thermocline/core'
+/** Reads twice, closes; plain JavaScript that is TypeScript too. */
+const consumer = ({ backend, computes = 1 }) => `import { TieredCacheManager } from '@thermocline/core'
 ${backend}
 const cache = new TieredCacheManager({ tiers: { only: { backend } } })
 let computed = 0
 const read = () => cache.tenant('acme').getOrCompute('greeting', async () => { computed += 1; return 'hello' })
 const values = [await read(), await read()]
 await cache.close()
-if (values.join() !== 'hello,hello' || computed !== 1) throw new Error('got ' + values.join() + ' after ' + String(computed) + ' computes')
+if (values.join() !== 'hello,hello' || computed !== ${computes}) throw new Error('got ' + values.join() + ' after ' + String(computed) + ' computes')
 `
 
 const TSC = path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
@@ -151,15 +158,16 @@ async function buildAlone(one, packages, tree) {
   if (!existsSync(path.join(target, main))) throw new Error(`the build left no ${main}`)
 }
 
-async function install({ packages, backend }, tarballs, directory) {
+async function install(installation, tarballs, directory) {
+  const { packages } = installation
   mkdirSync(directory, { recursive: true })
   const files = packages.map((folder) => tarballs.get(folder))
   if (files.includes(undefined)) throw new Error('a package could not be packed')
   writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
   // One command, so that the adapter's dependency on core is met by the other tarball, not by the registry.
   await expectSuccess('npm', ['install', ...files, '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], directory)
-  writeFileSync(path.join(directory, 'consumer.mjs'), consumer({ backend }))
-  writeFileSync(path.join(directory, 'consumer.ts'), consumer({ backend }))
+  writeFileSync(path.join(directory, 'consumer.mjs'), consumer(installation))
+  writeFileSync(path.join(directory, 'consumer.ts'), consumer(installation))
   const compilerOptions = {
     ...{ target: 'es2022', lib: ['es2022', 'esnext.disposable'], module: 'nodenext', strict: true, exactOptionalPropertyTypes: true, noEmit: true },
     ...{ skipLibCheck: false, types: ['node'], typeRoots: [path.join(ROOT, 'node_modules', '@types')] },

@@ -11,7 +11,7 @@ const PACKAGE_IMPORTS: Readonly<Record<string, { readonly always: readonly strin
   fs: { always: ['core'] },
   redis: { always: ['core'] },
   testkit: { always: ['core'] },
-  config: { always: ['core'], dynamic: ['memory', 'fs'] },
+  config: { always: ['core'], dynamic: ['memory', 'fs', 'redis'] },
 }
 
 /**

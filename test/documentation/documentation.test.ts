@@ -5,6 +5,7 @@ import { describe, expect, test } from '@jest/globals'
 import { parseConfig } from '@thermocline/config'
 import { TieredCacheManager } from '@thermocline/core'
 import ts from 'typescript'
+import { parseAllDocuments } from 'yaml'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Its blocks are excerpts of the compiled example, and compared with it in a test of its own. */
@@ -34,11 +35,24 @@ describe.each(PAGES)('%s', (page) => {
   })
 })
 
+/** Variables that stand in the pages' configurations without a default. */
+const ENVIRONMENT = { REDIS_PASSWORD: 'secret' }
+
+describe.each(PAGES.filter((page) => blocks(page, 'yaml').length > 0))('the YAML in %s', (page) => {
+  test.each(blocks(page, 'yaml').map((text, index) => [index + 1, text] as const))('parses, and loads where it is a configuration: block %i', (_, text) => {
+    for (const document of parseAllDocuments(text)) {
+      expect([...document.errors, ...document.warnings]).toEqual([])
+      const content = document.toJS() as Readonly<Record<string, unknown>>
+      if ('caching' in content || 'tiers' in content || 'preset' in content) expect(() => parseConfig(content as never, { env: ENVIRONMENT })).not.toThrow()
+    }
+  })
+})
+
 describe('the README', () => {
   test('shows YAML that loads', () => {
     const [yaml] = blocks('README.md', 'yaml')
     const { tiers, policies } = parseConfig(yaml ?? '')
-    expect(Object.keys(tiers)).toEqual(['hot', 'warm'])
+    expect(Object.keys(tiers)).toEqual(['hot', 'shared', 'warm'])
     expect(Object.keys(policies ?? {})).toEqual(['embeddings', 'search_results'])
   })
 

@@ -29,6 +29,12 @@ export function describeStats(stats: CacheStats): string {
   return table(rows)
 }
 
+/** The tiers in which a policy found something, those with the most hits first. */
+export function tiersByHits({ policies }: CacheStats, policy: string): string[] {
+  const tiers = Object.entries(policies[policy]?.tiers ?? {}).filter(([, { hits }]) => hits > 0)
+  return tiers.sort(([, a], [, b]) => b.hits - a.hits).map(([tier]) => tier)
+}
+
 export function seconds(value: number): string {
   return value < 1 ? `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms` : `${value.toFixed(2)} s`
 }

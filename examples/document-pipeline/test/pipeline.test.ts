@@ -4,7 +4,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { describeRedis, startRedis, type RedisServer } from '../../../test/support/redis/index.js'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 const run = promisify(execFile)
@@ -20,7 +21,11 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true, force: true }))
 
 async function pipeline(...args: string[]): Promise<string> {
-  const env = { ...process.env, NODE_OPTIONS: '', PIPELINE_CACHE_DIR: path.join(directory, 'cache') }
+  return withRedis(undefined, ...args)
+}
+
+async function withRedis(url: string | undefined, ...args: string[]): Promise<string> {
+  const env = { ...process.env, NODE_OPTIONS: '', PIPELINE_CACHE_DIR: path.join(directory, 'cache'), REDIS_URL: url }
   return (await run(process.execPath, [main, '--dir', directory, ...args], { env })).stdout
 }
 
@@ -47,5 +52,50 @@ describe('the document pipeline', () => {
     await rm(path.join(directory, 'cats.md'))
     await rm(path.join(directory, 'notes.txt'))
     await expect(pipeline()).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('name another directory with --dir') })
+  }, 60_000)
+})
+
+describeRedis('with REDIS_URL', () => {
+  let server: RedisServer
+  beforeAll(async () => void (server = await startRedis({ password: 'secret' })))
+  afterAll(() => server.stop())
+
+  test('a Redis stands between memory and disk, and a machine with an empty disk finds everything there', async () => {
+    const first = await withRedis(server.url, '--query', 'which animal barks')
+    const rows = first.split('\n').flatMap((text) => /^[a-z_]* +(hot|redis|warm) +\d/.exec(text)?.[1] ?? [])
+    expect(rows).toEqual(['warm', 'redis', 'warm', 'hot', 'redis', 'warm', 'hot', 'redis']) // of chunks, embeddings, indexes, search_results
+    expect(await server.info('keyspace', 'db0')).toMatch(/^keys=12,/) // 8 embeddings, 2 indexes, 2 answers
+    await rm(path.join(directory, 'cache'), { recursive: true })
+    const second = await withRedis(server.url, '--query', 'which animal barks')
+    expect(second).toContain('The embeddings came from the redis tier, written by an earlier process.')
+    const third = await pipeline('--query', 'which animal barks')
+    expect(third).not.toContain('redis')
+  }, 60_000)
+
+  test.each([
+    ['refuses', () => 'redis://127.0.0.1:1'],
+    ['has another password', () => server.url.replace('secret', 'wrong')],
+  ])('that %s: it runs all the same, and says so in one line', async (_, url) => {
+    const output = await withRedis(url(), '--query', 'which animal barks')
+    expect(line(output, 'search_results').length).toBeGreaterThan(0)
+    expect(output.split('\n').filter((text) => text.includes('does not answer'))).toEqual([expect.stringContaining('The tier redis does not answer and is left out: ')])
+    expect(output).not.toContain('wrong')
+    expect(await pipeline('--query', 'which animal barks')).toContain('came from the warm tier')
+  }, 60_000)
+
+  test('that hangs: the same', async () => {
+    const hanging = await startRedis()
+    hanging.pause()
+    try {
+      const output = await withRedis(hanging.url, '--query', 'which animal barks')
+      expect(output.split('\n').filter((text) => text.includes('The tier redis does not answer'))).toHaveLength(1)
+      expect(line(output, 'search_results').length).toBeGreaterThan(0)
+    } finally {
+      await hanging.stop()
+    }
+  }, 60_000)
+
+  test('that is no address: it says what is expected', async () => {
+    await expect(withRedis('localhost:6379')).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('expected an address such as redis://localhost:6379') })
   }, 60_000)
 })

@@ -27,6 +27,8 @@ export interface TierInput {
   readonly max_payload_bytes?: number | string | undefined
   readonly attempts?: number | string | undefined
   readonly max_records?: number | string | undefined
+  /** Memory that stands in while the backend cannot be reached; for any backend but memory. */
+  readonly fallback?: { readonly max_entries: number | string } | undefined
 }
 
 /** A configuration that is guaranteed to be valid, with its variables and preset put in. */
@@ -40,11 +42,13 @@ export interface CacheConfiguration {
 }
 
 /** A tier of a valid configuration: the manager's options for it, and what its backend is to be made from. */
-export interface TierConfiguration extends Omit<TierOptions, 'backend' | 'layers'> {
+export interface TierConfiguration extends Omit<TierOptions, 'backend' | 'layers' | 'fallback'> {
   /** As the file names it. */
   readonly backend: string
   /** The adapter's own settings, in the words of the file. May hold credentials. */
   readonly config: Readonly<Record<string, unknown>>
+  /** Memory that stands in while the backend cannot be reached. */
+  readonly fallback?: { readonly maxEntries: number } | undefined
 }
 
 /** What both {@link parseConfig} and {@link loadCache} take. */

@@ -1,3 +1,4 @@
+import { BUILT_IN } from './adapters/built-in.js'
 import type { ReadingOptions } from './configuration.js'
 import { ScalarResolver } from './environment/resolve-scalars.js'
 import { didYouMean, nearMiss } from './problems/near-miss.js'
@@ -9,6 +10,7 @@ import type { Source } from './reading/document.js'
 import { rootOf } from './reading/root.js'
 import { cachingSchema, RESERVED_TIER_NAMES } from './schema/caching.js'
 import { isRecord, type JsonSchema } from './schema/json-schema.js'
+import { propertyNames } from './schema/keywords.js'
 import { validateOwn } from './schema/validate.js'
 
 /** A tier whose own keys were checked and whose adapter's `config` was not. */
@@ -18,6 +20,8 @@ export interface DraftTier {
   readonly settings: Readonly<Record<string, unknown>>
   /** `undefined` when it could not be made out, which is a problem already. */
   readonly backend: string | undefined
+  /** Where the tier has its `fallback`, if it has one. */
+  readonly fallbackAt: Path | undefined
 }
 
 /**
@@ -58,8 +62,16 @@ function tiersOf(tiers: unknown, at: Path, problems: ProblemList): readonly Draf
     const known = isRecord(settings) ? settings : {}
     const { backend } = known
     const usable = typeof backend === 'string' && backend !== '' && !problems.has([...tierAt, 'backend'])
-    return { name, at: tierAt, settings: known, backend: usable ? backend : undefined }
+    return { name, at: tierAt, settings: known, backend: usable ? backend : undefined, fallbackAt: fallbackOf(known, tierAt) }
   })
+}
+
+/** In the tier, or among the settings of a built-in backend that takes it there. */
+function fallbackOf(settings: Readonly<Record<string, unknown>>, at: Path): Path | undefined {
+  const { backend, config, fallback } = settings
+  if (fallback !== undefined) return [...at, 'fallback']
+  const schema = typeof backend === 'string' ? BUILT_IN.get(backend)?.configSchema : undefined
+  return propertyNames(schema).includes('fallback') && isRecord(config) && config['fallback'] !== undefined ? [...at, 'config', 'fallback'] : undefined
 }
 
 /** What no schema can say well: which names tiers may have, and that policies name tiers. */

@@ -1,21 +1,32 @@
 import type { PolicyOptions, TierUse } from '@thermocline/core'
+import type { BuiltIn, Settings } from './adapters/built-in-adapter.js'
 import { BUILT_IN } from './adapters/built-in.js'
 import type { AdapterSchemas, CacheConfiguration, TierConfiguration } from './configuration.js'
 import type { Draft, DraftTier } from './draft.js'
+import { TIER_SCHEMA } from './schema/caching.js'
 import { isRecord } from './schema/json-schema.js'
+import { propertyNames } from './schema/keywords.js'
 import { bytesOf } from './schema/size.js'
 import { validateForeign, validateOwn } from './schema/validate.js'
 
-type Settings = Readonly<Record<string, unknown>>
+/** The adapters' own settings with variables put in, by the name of the tier. */
+export type Configs = ReadonlyMap<string, Settings>
 
 /**
- * Checks what is left, the adapters' own settings, and gives the configuration the names that core's options have.
+ * Checks what a draft leaves, the adapters' own settings. What is wrong is in the draft's problems then.
  *
  * @param foreign schemas of third parties' adapters; a tier whose adapter's schema is not known is not checked further
+ */
+export function checkConfigs(draft: Draft, foreign: AdapterSchemas): Configs {
+  return new Map(draft.tiers.map((tier) => [tier.name, checkedConfig(tier, draft, foreign)]))
+}
+
+/**
+ * Gives the configuration the names that core's options have.
+ *
  * @throws ConfigError with every problem found since the text was read
  */
-export function finish(draft: Draft, foreign: AdapterSchemas): CacheConfiguration {
-  const configs = new Map(draft.tiers.map((tier) => [tier.name, checkedConfig(tier, draft, foreign)]))
+export function finish(draft: Draft, configs: Configs): CacheConfiguration {
   draft.problems.throwIfAny()
   const { enabled, default_ttl: defaultTtl, policies, telemetry } = draft.caching
   return {
@@ -29,6 +40,7 @@ export function finish(draft: Draft, foreign: AdapterSchemas): CacheConfiguratio
 
 function checkedConfig({ name, at, settings, backend }: DraftTier, { problems, resolver }: Draft, foreign: AdapterSchemas): Settings {
   const path = [...at, 'config']
+  if (backend === 'memory' && Object.hasOwn(settings, 'fallback')) problems.add([...at, 'fallback'], 'is memory, and so is this tier: leave it out')
   if (backend === undefined || problems.has(path)) return {}
   const builtIn = BUILT_IN.get(backend)
   const schema = builtIn?.configSchema ?? foreign.get(backend) ?? {}
@@ -37,30 +49,41 @@ function checkedConfig({ name, at, settings, backend }: DraftTier, { problems, r
   try {
     const wrong = builtIn === undefined ? validateForeign(config, schema, where) : validateOwn(config, schema, where)
     for (const { path: wrongAt, message, suggestion } of wrong) problems.add(wrongAt, message, { suggestion })
+    // what no schema can say is asked only about settings of the right types
+    if (wrong.length === 0) for (const one of builtIn?.wrong?.(config as Settings) ?? []) problems.add([...path, ...one.path], one.message)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     problems.add([...at, 'backend'], `the configSchema of this adapter is no JSON Schema: ${reason}; tell its author`, { cause })
   }
   if (!isRecord(config)) return {}
-  if (builtIn !== undefined && Object.hasOwn(config, 'default_ttl') && Object.hasOwn(settings, 'default_ttl')) {
-    problems.add([...path, 'default_ttl'], `is given twice, here and as default_ttl of the tier ${name}: give one of them`)
+  for (const key of builtIn === undefined ? [] : ofTheTier(builtIn)) {
+    if (Object.hasOwn(config, key) && Object.hasOwn(settings, key)) problems.add([...path, key], `is given twice, here and as ${key} of the tier ${name}: give one of them`)
   }
   return config
 }
 
+/** Settings that a built-in adapter takes in its `config` and that are the tier's own. */
+function ofTheTier({ configSchema }: BuiltIn): readonly string[] {
+  return propertyNames(configSchema).filter((key) => propertyNames(TIER_SCHEMA).includes(key))
+}
+
 function tierConfiguration({ settings, backend = '' }: DraftTier, config: Settings): TierConfiguration {
-  const { default_ttl: ownTtl, ...rest } = config
-  const isBuiltIn = BUILT_IN.has(backend)
+  const builtIn = BUILT_IN.get(backend)
+  const moved = builtIn === undefined ? [] : ofTheTier(builtIn)
+  const entries = Object.entries(config)
+  const own: Settings = { ...settings, ...Object.fromEntries(entries.filter(([key]) => moved.includes(key))) }
+  const fallback = own['fallback'] as { readonly max_entries: number } | undefined
   return {
     backend,
-    config: isBuiltIn ? rest : config,
+    config: Object.fromEntries(entries.filter(([key]) => !moved.includes(key))),
     ...given<Omit<TierConfiguration, 'backend' | 'config'>>({
-      maxTtl: settings['max_ttl'],
-      defaultTtl: settings['default_ttl'] ?? (settings['default_ttl'] === null ? null : isBuiltIn ? ownTtl : undefined),
-      budget: settings['budget'],
-      maxPayloadBytes: bytesOf(settings['max_payload_bytes']),
-      attempts: settings['attempts'],
-      maxRecords: settings['max_records'],
+      maxTtl: own['max_ttl'],
+      defaultTtl: own['default_ttl'],
+      budget: own['budget'],
+      maxPayloadBytes: bytesOf(own['max_payload_bytes']),
+      attempts: own['attempts'],
+      maxRecords: own['max_records'],
+      fallback: fallback === undefined ? undefined : { maxEntries: fallback.max_entries },
     }),
   }
 }

@@ -1,11 +1,15 @@
 import path from 'node:path'
 import { TieredCacheManager, type CacheBackend, type TelemetryOptions, type TieredCacheManagerOptions, type TierOptions } from '@thermocline/core'
 import { DisabledBackend } from './adapters/disabled-backend.js'
-import { loadAdapters, type LoadedAdapters } from './adapters/load.js'
+import type { Settings, SettingFiles } from './adapters/built-in-adapter.js'
+import { BUILT_IN } from './adapters/built-in.js'
+import { FALLBACK_ADAPTER, loadAdapters, type LoadedAdapters } from './adapters/load.js'
+import { readSettingFiles } from './adapters/setting-files.js'
 import type { CacheConfiguration, ConfigurationInput, ReadingOptions } from './configuration.js'
 import { draftOf, type Draft } from './draft.js'
-import { finish } from './finish.js'
+import { checkConfigs, finish, type Configs } from './finish.js'
 import { readText } from './reading/document.js'
+import type { Path } from './problems/path.js'
 import { redacted } from './problems/redact.js'
 import { filePath, readConfigFile } from './reading/file.js'
 import { readObject } from './reading/object.js'
@@ -39,18 +43,61 @@ export async function loadCache(source: string | URL | ConfigurationInput | { re
   const own = options.directory ?? (file === undefined ? undefined : path.dirname(path.resolve(file)))
   const directories = [...new Set([...(own === undefined ? [] : [path.resolve(own)]), process.cwd()])]
   // a cache that is switched off must not fail for what it would not use
-  const adapters: LoadedAdapters = draft.caching['enabled'] === false ? new Map() : await loadAdapters(draft.tiers, directories, draft.problems)
+  const isOff = draft.caching['enabled'] === false
+  const adapters: LoadedAdapters = isOff ? new Map() : await loadAdapters(draft.tiers, directories, draft.problems)
   const foreign = new Map([...adapters].flatMap(([name, { foreignSchema }]) => (foreignSchema === undefined ? [] : [[name, foreignSchema] as const])))
-  return build(finish(draft, foreign), draft, adapters, options)
+  const configs = checkConfigs(draft, foreign)
+  const files = isOff ? new Map<string, SettingFiles>() : await readFiles(draft, configs, directories)
+  return build(finish(draft, configs), { draft, adapters, files }, options)
 }
 
-async function build(configuration: CacheConfiguration, draft: Draft, adapters: LoadedAdapters, options: LoadOptions): Promise<TieredCacheManager> {
+/** What the backends are made with. */
+interface Parts {
+  readonly draft: Draft
+  readonly adapters: LoadedAdapters
+  /** By the name of the tier. */
+  readonly files: ReadonlyMap<string, SettingFiles>
+}
+
+/** The backends of a tier. */
+interface Made {
+  readonly backend: CacheBackend
+  readonly fallback: CacheBackend | undefined
+}
+
+/** Reads the files that the settings of tiers name. One that cannot be used is a problem of its setting. */
+async function readFiles({ tiers, problems, resolver }: Draft, configs: Configs, directories: readonly string[]): Promise<ReadonlyMap<string, SettingFiles>> {
+  const files = new Map<string, SettingFiles>()
+  for (const { name, at, backend = '' } of tiers) {
+    const builtIn = BUILT_IN.get(backend)
+    const config = configs.get(name) ?? {}
+    if (builtIn?.files === undefined) continue
+    const place = (setting: Path): Path => [...at, 'config', ...setting]
+    let unread = false
+    const read = await readSettingFiles(config, builtIn.files, {
+      directories,
+      variables: (setting) => resolver.variablesIn(place(setting)),
+      problem: (setting, message) => {
+        unread = true
+        problems.add(place(setting), message)
+      },
+    })
+    files.set(name, read)
+    if (!unread) for (const { path: setting, message } of builtIn.wrongFiles?.(config, read) ?? []) problems.add(place(setting), message)
+  }
+  return files
+}
+
+async function build(configuration: CacheConfiguration, { draft, adapters, files }: Parts, options: LoadOptions): Promise<TieredCacheManager> {
   const { problems } = draft
-  const backends = new Map<string, CacheBackend>()
+  const backends = new Map<string, Made>()
   for (const { name, at } of draft.tiers) {
-    const { backend, config } = configuration.tiers[name] as CacheConfiguration['tiers'][string]
+    const { backend, config, fallback, maxPayloadBytes } = configuration.tiers[name] as CacheConfiguration['tiers'][string]
+    const create = (adapter: string, settings: Settings): CacheBackend =>
+      adapters.get(adapter)?.create(settings, { files: files.get(name) ?? new Map(), maxPayloadBytes }) as CacheBackend
     try {
-      backends.set(name, configuration.enabled ? (adapters.get(backend)?.create(config) as CacheBackend) : new DisabledBackend())
+      const made = configuration.enabled ? create(backend, config) : new DisabledBackend()
+      backends.set(name, { backend: made, fallback: configuration.enabled && fallback !== undefined ? create(FALLBACK_ADAPTER, { max_entries: fallback.maxEntries }) : undefined })
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause)
       const shown = redacted(reason, config)
@@ -61,16 +108,16 @@ async function build(configuration: CacheConfiguration, draft: Draft, adapters: 
     problems.throwIfAny()
     return manager(configuration, backends, draft, options)
   } catch (error) {
-    const made: readonly Partial<CacheBackend>[] = [...backends.values()].filter((backend) => typeof backend === 'object')
+    const made: readonly Partial<CacheBackend>[] = [...backends.values()].flatMap(({ backend, fallback }) => [backend, fallback]).filter((backend) => typeof backend === 'object')
     await Promise.allSettled(made.map(async (backend) => backend[Symbol.asyncDispose]?.()))
     throw error
   }
 }
 
-function manager(configuration: CacheConfiguration, backends: ReadonlyMap<string, CacheBackend>, draft: Draft, options: LoadOptions): TieredCacheManager {
+function manager(configuration: CacheConfiguration, backends: ReadonlyMap<string, Made>, draft: Draft, options: LoadOptions): TieredCacheManager {
   const { enabled, defaultTtl, policies, telemetry } = configuration
-  const tiers = Object.entries(configuration.tiers).map(([name, { backend: _, config: __, ...limits }]) => {
-    return [name, { ...limits, backend: backends.get(name) as CacheBackend }] as const satisfies readonly [string, TierOptions]
+  const tiers = Object.entries(configuration.tiers).map(([name, { backend: _, config: __, fallback: ___, ...limits }]) => {
+    return [name, { ...limits, ...(backends.get(name) as Made) }] as const satisfies readonly [string, TierOptions]
   })
   try {
     return new TieredCacheManager({

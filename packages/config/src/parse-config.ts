@@ -1,6 +1,6 @@
 import type { CacheConfiguration, ConfigurationInput, ReadingOptions } from './configuration.js'
 import { draftOf } from './draft.js'
-import { finish } from './finish.js'
+import { checkConfigs, finish } from './finish.js'
 import { readText } from './reading/document.js'
 import { readObject } from './reading/object.js'
 
@@ -25,5 +25,6 @@ export interface ParseOptions extends ReadingOptions {
 export function parseConfig(given: string | ConfigurationInput | { readonly caching: ConfigurationInput }, options: ParseOptions = {}): CacheConfiguration {
   if (typeof given !== 'string' && (typeof given !== 'object' || given === null)) throw new TypeError('parseConfig(given) needs YAML or JSON text, or an object')
   const source = typeof given === 'string' ? readText(given, options.file) : readObject(given)
-  return finish(draftOf(source, options), new Map())
+  const draft = draftOf(source, options)
+  return finish(draft, checkConfigs(draft, new Map()))
 }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
 import { ConfigError, configFromEnv, loadCache, parseConfig } from '@thermocline/config'
-import { rejection } from './support.js'
 
 describe('a configuration from the environment alone', () => {
   test('is a memory tier where nothing is set', async () => {
@@ -37,11 +36,6 @@ describe('a configuration from the environment alone', () => {
   test('a password with ${ in it arrives as it is', () => {
     const password = 'a${B}$${C'
     expect(parseConfig(configFromEnv({ REDIS_HOST: 'cache', REDIS_PASSWORD: password })).tiers['redis']?.config).toEqual({ host: 'cache', password })
-  })
-
-  test('gives the line that installs the redis adapter when it is loaded', async () => {
-    const { problems } = await rejection(loadCache(configFromEnv({ REDIS_URL: 'redis://cache' })))
-    expect(problems).toEqual([{ path: 'tiers.redis.backend', message: 'the package of this backend is not installed; run: npm install @thermocline/redis' }])
   })
 
   test('can be added to', () => {

@@ -4,7 +4,8 @@ import type { DraftTier } from '../draft.js'
 import { didYouMean, nearMiss } from '../problems/near-miss.js'
 import type { ProblemList } from '../problems/problem-list.js'
 import { isRecord, type JsonSchema } from '../schema/json-schema.js'
-import type { BuiltIn } from './built-in-adapter.js'
+import type { Path } from '../problems/path.js'
+import type { BuiltIn, Settings, Surroundings } from './built-in-adapter.js'
 import { BUILT_IN } from './built-in.js'
 import type { CacheAdapter } from './cache-adapter.js'
 import { isModulePath, resolveModule } from './resolve.js'
@@ -13,7 +14,7 @@ import { isModulePath, resolveModule } from './resolve.js'
 export interface LoadedAdapter {
   /** The schema of a third party's `config`; the built-in ones are checked without their packages. */
   readonly foreignSchema: JsonSchema | undefined
-  create(config: Readonly<Record<string, unknown>>): CacheBackend
+  create(config: Settings, surroundings: Surroundings): CacheBackend
 }
 
 /** What a package, or a module in it, can be called. */
@@ -22,9 +23,12 @@ const PACKAGE = /^(@[a-z0-9._~-]+\/)?[a-z0-9._~-]+(\/[\w./-]+)?$/i
 /** By the name in the file. */
 export type LoadedAdapters = ReadonlyMap<string, LoadedAdapter>
 
-/** Loads the adapters that the tiers name, and only those, each once. One that cannot be had is a problem of every tier that names it. */
+/** The adapter that a `fallback` is made by. */
+export const FALLBACK_ADAPTER = 'memory'
+
+/** Loads the adapters that the tiers name, and only those, each once. One that cannot be had is a problem wherever it is named. */
 export async function loadAdapters(tiers: readonly DraftTier[], directories: readonly string[], problems: ProblemList): Promise<LoadedAdapters> {
-  const names = new Set(tiers.flatMap(({ backend }) => backend ?? []))
+  const named = tiers.flatMap(namedBy)
   const loaded = new Map<string, LoadedAdapter>()
   const load = async (name: string): Promise<void> => {
     const adapter = await loadAdapter(name, directories)
@@ -33,10 +37,17 @@ export async function loadAdapters(tiers: readonly DraftTier[], directories: rea
       return
     }
     const { message, suggestion, cause } = adapter
-    for (const { at, backend } of tiers) if (backend === name) problems.add([...at, 'backend'], message, { suggestion, cause })
+    for (const { adapter: one, at } of named) if (one === name) problems.add(at, message, { suggestion, cause })
   }
-  await Promise.all([...names].map(load))
+  await Promise.all([...new Set(named.map((one) => one.adapter))].map(load))
   return loaded
+}
+
+function namedBy({ at, backend, fallbackAt }: DraftTier): readonly { readonly adapter: string; readonly at: Path }[] {
+  return [
+    ...(backend === undefined ? [] : [{ adapter: backend, at: [...at, 'backend'] }]),
+    ...(fallbackAt === undefined ? [] : [{ adapter: FALLBACK_ADAPTER, at: fallbackAt }]),
+  ]
 }
 
 interface Unusable {
@@ -75,7 +86,7 @@ function ofClass(builtIn: BuiltIn, module: Readonly<Record<string, unknown>>): L
   const { packageName, className } = builtIn
   const Backend = module[className]
   if (typeof Backend !== 'function') return { message: `${packageName} exports no ${className}: its version does not fit; run: npm install ${packageName}` }
-  return { foreignSchema: undefined, create: (config) => Reflect.construct(Backend, [builtIn.options(config)]) as CacheBackend }
+  return { foreignSchema: undefined, create: (config, surroundings) => Reflect.construct(Backend, [builtIn.options(config, surroundings)]) as CacheBackend }
 }
 
 function thirdParty(name: string, module: Readonly<Record<string, unknown>>): LoadedAdapter | Unusable {

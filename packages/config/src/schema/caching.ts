@@ -15,6 +15,13 @@ export const CODEC_NAMES: readonly string[] = ['auto', 'bytes', 'buffer', 'utf8'
  */
 export const ADAPTER_CONFIG: JsonSchema = { type: ['object', 'null'], description: "The adapter's own settings." }
 
+/** Of a tier, and of the `config` of those backends that take it there too. */
+export const FALLBACK_SCHEMA: JsonSchema = map(
+  'Memory that stands in while the backend cannot be reached, then dropped.',
+  { max_entries: wholeNumber('The most entries kept there.', 1) },
+  { required: ['max_entries'] },
+)
+
 export const TIER_SCHEMA: JsonSchema = map(
   'One tier: a backend at a place in the order, with its own limits.',
   {
@@ -28,6 +35,7 @@ export const TIER_SCHEMA: JsonSchema = map(
     max_payload_bytes: size("Larger payloads are not stored in this tier. Default: the backend's own limit."),
     attempts: wholeNumber('Attempts for what the backend calls retryable, the first included.', 1, { default: 2 }),
     max_records: wholeNumber('The most invalidations recorded for later while the tier cannot take them.', 1, { default: 100_000 }),
+    fallback: FALLBACK_SCHEMA,
   },
   { required: ['backend'] },
 )
