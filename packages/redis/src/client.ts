@@ -1,5 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Server, Target } from './options.js'
+import { Sentinels } from './sentinels.js'
 
 /** How long a TCP or TLS connection may take to come about. */
 const CONNECT_TIMEOUT_MS = 2000
@@ -13,6 +14,8 @@ const NEVER_LATE = {
   maxRetriesPerRequest: 0,
   retryStrategy: () => null,
   connectTimeout: CONNECT_TIMEOUT_MS,
+  // the client waits so long for the other side to end, also where there is no connection, and keeps the process alive
+  disconnectTimeout: 100,
   // INFO, which the client's own check sends, is denied to users that may do nothing dangerous
   enableReadyCheck: false,
   // version 3 of the protocol has nothing that is used here, and one more step before the first command
@@ -32,13 +35,14 @@ export function clientOf(target: Target): Redis | Cluster {
       return new Redis({
         ...NEVER_LATE,
         ...settings(target.server),
+        Connector: Sentinels as unknown as RedisOptions['Connector'],
         name,
         sentinels: sentinels.map(({ host, port }) => ({ host: host as string, port: port as number })),
         ...(username === undefined ? {} : { sentinelUsername: username }),
         ...(password === undefined ? {} : { sentinelPassword: password }),
         sentinelRetryStrategy: () => null,
         sentinelCommandTimeout: ANSWER_TIMEOUT_MS,
-        ...(target.server.tls === undefined ? {} : { enableTLSForSentinelMode: true }),
+        ...(target.server.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: target.server.tls }),
         // a sentinel may not have heard of the failover yet: whether it is a master is asked of the server itself
         enableReadyCheck: true,
       })

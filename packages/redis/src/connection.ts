@@ -142,13 +142,16 @@ export class Connection {
 
   /** Leaves it if it does: a reply looked as if it belonged to another request. */
   leaveIfOutOfStep(): void {
+    this.inStep().catch((error: unknown) => {
+      if (error instanceof OutOfStep) this.leave(error)
+    })
+  }
+
+  /** Resolves when replies sent before belonged to their requests: to be asked where a wrong one could pass for a right one. */
+  async inStep(servers: readonly Redis[] = this.masters()): Promise<void> {
     const mark = `thermocline ${++this.#marks}`
-    for (const node of this.#nodes().filter(({ status }) => status === 'ready')) {
-      node.ping(mark).then(
-        (reply) => reply === mark || this.#leave(node, new OutOfStep()),
-        () => undefined, // lost meanwhile
-      )
-    }
+    const replies = await Promise.all(servers.map((server) => server.ping(mark)))
+    if (replies.some((reply) => reply !== mark)) throw new OutOfStep()
   }
 
   /** Looks anew who holds which slots, or who is the master. */
@@ -158,7 +161,9 @@ export class Connection {
       await new Promise<void>((resolve, reject) => {
         ;(this.#client as Cluster).refreshSlotsCache((error) => (error == null ? resolve() : reject(error)))
       })
-    } else if (!this.#options.isForeign && this.client.options.sentinels != null && this.#client.status === 'ready') this.#client.disconnect(true)
+    } else if (!this.#options.isForeign && this.client.options.sentinels != null && this.#client.status === 'ready') {
+      this.#leave(this.client, new Error('connection was left: another server may be the master'))
+    }
   }
 
   /** Ends at once; a client of the user's stays open. */
@@ -305,8 +310,8 @@ export class Connection {
   /** With a reset, so that nothing that was sent is delivered later; TLS has no such thing. */
   #leave({ stream }: Redis, reason: Error): void {
     this.#lastError = reason
-    if (stream instanceof TLSSocket || stream?.destroyed !== false) stream?.destroy(reason)
-    else stream.resetAndDestroy()
+    if (stream instanceof TLSSocket) stream.destroy(reason)
+    else stream?.resetAndDestroy()
   }
 
   #nodes(): Redis[] {

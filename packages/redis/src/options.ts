@@ -123,8 +123,9 @@ function targetOf(options: RedisBackendOptions): Target {
     if (!Array.isArray(cluster) || cluster.length === 0) throw new TypeError(`cluster must be a list of at least one node, not ${kind(cluster)}`)
     const nodes = (cluster as readonly unknown[]).map((node, at) => (typeof node === 'string' ? parseUrl(node, `cluster[${at}]`) : addressOf(node, `cluster[${at}]`, DEFAULT_PORT)))
     const first = nodes.find((node): node is Server => 'tls' in node)
-    if ((options.db ?? 0) !== 0) throw new TypeError(`db must be 0 in a cluster, not ${options.db}`)
-    return { kind: 'cluster', server: withCredentials(first ?? nowhere, options), nodes: nodes.map(({ host, port }) => ({ host, port })) }
+    const server = withCredentials(first ?? nowhere, options)
+    if (server.db !== 0) throw new TypeError(`db must be 0 in a cluster, not ${server.db}`)
+    return { kind: 'cluster', server, nodes: nodes.map(({ host, port }) => ({ host, port })) }
   }
   if (sentinel !== undefined) {
     if (!isObject(sentinel) || typeof sentinel.name !== 'string' || sentinel.name === '') throw new TypeError('sentinel must be { name, sentinels }, with the name of the group')

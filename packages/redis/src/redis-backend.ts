@@ -173,7 +173,7 @@ export class RedisBackend implements CacheBackend {
     const { main } = this.#connections
     await main.ready(options)
     try {
-      return await unlinkOurs(main, main.client, keys.map((key) => this.#names.of(scope, key)), options)
+      return await unlinkOurs(main, keys.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
       throw this.#failed(error, 'delete', keys[0], main)
     }
@@ -186,8 +186,8 @@ export class RedisBackend implements CacheBackend {
       const cleared = await Promise.all(
         main.masters().map(async (server) => {
           let removed = 0
-          for await (const names of namesOn(server, this.#names.pattern(scope, prefix), options)) {
-            removed += await unlinkOurs(main, server, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
+          for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
+            removed += await unlinkOurs(main, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
           }
           return removed
         }),
@@ -204,7 +204,7 @@ export class RedisBackend implements CacheBackend {
     const seen = new Set<string>() // a scan may show a name twice
     try {
       for (const server of main.masters()) {
-        for await (const names of namesOn(server, this.#names.pattern(scope, prefix), options)) {
+        for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
           const found = names.flatMap((name) => {
             const key = seen.has(name) ? undefined : this.#names.keyOf(scope, name)
             seen.add(name)

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, test } from '@jest/globals'
 import { TieredCacheManager, type TierOptions } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { RedisBackend } from '@thermocline/redis'
-import { checkModel, FakeClock, Faults, type ModelSubject } from '@thermocline/testkit'
+import { checkModel, Faults, type ModelSubject } from '@thermocline/testkit'
 import { describeRedis, startRedis, type RedisServer } from '../../../test/support/redis/index.js'
+import { NetworkClock } from './support/network-clock.js'
 import { freshPrefix } from './support/stage.js'
 
 /** The same programs each time. More, and others: MODEL_RUNS=1000 MODEL_SEED=$RANDOM */
@@ -19,12 +20,12 @@ describeRedis('random programs keep the promises', () => {
   afterAll(() => server.stop())
 
   const create = (withMemory: boolean, withFaults: boolean): ModelSubject => {
-    const clock = new FakeClock(Date.now())
+    const clock = new NetworkClock(Date.now())
     const faults = withMemory ? [new Faults(), new Faults()] : [new Faults()]
     const patience = withFaults ? {} : PATIENT
     const tiers: Record<string, TierOptions> = {}
     if (withMemory) tiers.hot = { backend: new MemoryBackend(), maxTtl: null, ...patience }
-    tiers.warm = { backend: new RedisBackend({ url: server.url, keyPrefix: freshPrefix() }), ...patience, layers: [faults.at(-1)!.layer] }
+    tiers.warm = { backend: new RedisBackend({ url: server.url, keyPrefix: freshPrefix() }), ...patience, layers: [clock.layer, faults.at(-1)!.layer] }
     const cache = new TieredCacheManager({ tiers, clock, logger: false })
     const cleanUp = async (): Promise<void> => {
       for (const fault of faults) {

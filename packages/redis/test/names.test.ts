@@ -23,7 +23,7 @@ const legalTenant = legal(MAX_TENANT_BYTES, WEIRD_TENANTS)
 function matches(pattern: string, name: string): boolean {
   const source = pattern.replace(/\\(.)|([\s\S])/gu, (_, escaped: string | undefined, plain: string | undefined) => {
     if (plain === '*') return '[\\s\\S]*'
-    return [...(escaped ?? plain ?? '')].map((character) => `\\u{${character.codePointAt(0)!.toString(16)}}`).join('')
+    return `\\u{${(escaped ?? plain ?? '').codePointAt(0)!.toString(16)}}`
   })
   return new RegExp(`^${source}$`, 'u').test(name)
 }
@@ -62,7 +62,7 @@ describe('names of keys', () => {
   test('a prefix of a key is a prefix of its name', () => {
     fc.assert(
       fc.property(legalTenant, legalKey, fc.nat(), (tenant, key, at) => {
-        const characters = [...key]
+        const characters = Array.from(key)
         const prefix = characters.slice(0, at % (characters.length + 1)).join('')
         return names.of(scopeOf(tenant), key).startsWith(names.of(scopeOf(tenant), prefix))
       }),

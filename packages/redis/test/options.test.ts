@@ -81,7 +81,7 @@ describe('what is wrong with options', () => {
   test('never says what is secret', () => {
     const wrong: unknown[] = [
       { url: `redis://u:${SECRET}@localhost:x` },
-      { url: `${SECRET}` },
+      { url: SECRET },
       { url: `redis://u:${SECRET}%@localhost` },
       { url: `redis://u:${SECRET}@localhost/db` },
       { cluster: [`redis://u:${SECRET}@`, SECRET] },

@@ -140,6 +140,20 @@ describeRedis('one server', () => {
   test('a network that delays', () => goThrough('replies 400 ms late', through(), { begin: () => proxy.delay(400), end: () => proxy.pass() }), 20_000)
   test('a network that resets in mid-reply', () => goThrough('reset in mid-reply', through(), { begin: () => proxy.resetMidReply(), end: () => proxy.pass() }, { degrades: 'maybe' }), 20_000)
 
+  test('a write that was left is not delivered when the network is back', async () => {
+    const stage = new Stage(through(), 'redis')
+    const name = `${stage.keyPrefix}acme:key/0`
+    await until('it is in use', () => stage.inUse())
+    await proxy.blackHole()
+    await stage.timed(() => stage.set('key/0'))
+    await pause(3000)
+    await admin.command('SET', name, 'written by somebody else')
+    await proxy.pass()
+    await until('it is in use', () => stage.inUse(), { withinMs: BACK_WITHIN_MS })
+    await pause(300)
+    expect(String(await admin.command('GET', name))).toBe('written by somebody else')
+  }, 20_000)
+
   describe('a server that answers something else', () => {
     const frame = Buffer.from('$5\r\nhello\r\n')
     test.each([
@@ -200,6 +214,24 @@ describeRedis('a server that is not there yet', () => {
 })
 
 describeRedis('Sentinel', () => {
+  test('a failover that was asked for: a master that has become a replica is left', async () => {
+    const group = await startSentinel()
+    afterwards(() => group.stop())
+    const stage = new Stage({ sentinel: { name: group.name, sentinels: group.addresses } }, 'redis')
+    await until('it is in use', () => stage.inUse())
+    const old = await group.master()
+    await group.sentinels[0]!.command('SENTINEL', 'FAILOVER', group.name)
+    const master = await group.failoverDone()
+    // sentinels let the old master go on for eight seconds before they make it follow
+    await until('the old master has become a replica', async () => ((await old.command('ROLE')) as unknown[])[0] === 'slave', { withinMs: 15_000 })
+    const startedAt = performance.now()
+    const arrives = async (): Promise<boolean> => (await stage.inUse()) && (await master.command('EXISTS', `${stage.keyPrefix}acme:in use`)) === 1
+    await until('a write arrives', async () => (await arrives()) && isOk(stage), { withinMs: BACK_WITHIN_MS })
+    rows.push(['Sentinel failover, asked for', '', stage.longest.toFixed(0), '', `${stage.degraded.length}`, `${stage.recovered}`, ((performance.now() - startedAt) / 1000).toFixed(2)])
+    expect(stage.recovered).toBe(stage.degraded.length)
+    expect(stage.problems).toEqual([])
+  }, 40_000)
+
   test('a failover under load', async () => {
     const group = await startSentinel()
     afterwards(() => group.stop())

@@ -41,6 +41,7 @@ export class Stage {
   /** How long each call took, in milliseconds. */
   readonly durations: number[] = []
   recovered = 0
+  readonly keyPrefix: string
   readonly #redis: RedisBackendOptions
   /** Options with which the server is asked first. */
   readonly #straight: { tiers?: Record<string, false> }
@@ -51,6 +52,7 @@ export class Stage {
 
   constructor(redis: RedisBackendOptions, stack: Stack = 'memory and redis', tier: Partial<TierOptions> = {}) {
     this.#redis = { keyPrefix: freshPrefix(), ...redis }
+    this.keyPrefix = this.#redis.keyPrefix as string
     this.#straight = stack === 'memory and redis' ? { tiers: { memory: false } } : {}
     const tiers: Record<string, TierOptions> = {}
     if (stack === 'memory and redis') tiers.memory = { backend: new MemoryBackend() }
@@ -84,6 +86,12 @@ export class Stage {
     const options = Math.random() < 0.5 ? this.#straight : {}
     const value = isPast ? await this.acme.get<Stamped>(key, options) : await this.acme.getOrCompute<Stamped>(key, () => this.#make(key), options)
     this.#judge(key, value, floor, 'a caller')
+  }
+
+  async readMany(keys: readonly string[]): Promise<void> {
+    const floors = keys.map((key) => this.#floors.get(key) ?? 0)
+    const values = await this.acme.getMany<Stamped>(keys, this.#straight)
+    keys.forEach((key, at) => this.#judge(key, values.get(key), floors[at] as number, 'a caller of many'))
   }
 
   async set(key: string): Promise<void> {
@@ -167,7 +175,8 @@ export class Stage {
       const key = `key/${Math.floor(Math.random() * KEYS)}`
       const dice = Math.random()
       await this.timed(() => {
-        if (dice < 0.6) return this.read(key)
+        if (dice < 0.55) return this.read(key)
+        if (dice < 0.6) return this.readMany(this.#keys.slice(0, 20))
         if (dice < 0.7) return this.read(key, true)
         if (dice < 0.88) return this.set(key)
         if (dice < 0.99 || !clears) return this.delete(key)
