@@ -58,6 +58,8 @@ export function clientOf(target: Target): Redis | Cluster {
           retryDelayOnFailover: 0,
           retryDelayOnClusterDown: 0,
           slotsRefreshTimeout: ANSWER_TIMEOUT_MS,
+          // its own check goes to some node, perhaps one that has not been let in yet, and gives up then: the probe asks them all
+          enableReadyCheck: false,
           slotsRefreshInterval: 0, // asked anew when something fails; a timer would keep the process alive
           redisOptions: { ...ofNodes, ...settings(target.server) },
           // certificates are for names: with TLS they must not be looked up before

@@ -218,8 +218,8 @@ describeTls('TLS and a user with few rights', () => {
   })
 })
 
-describeRedis('a cluster’s client of the user’s', () => {
-  test('stays open', async () => {
+describeRedis('a cluster', () => {
+  test('a client of the user’s stays open', async () => {
     const cluster = await startCluster()
     afterwards(() => cluster.stop())
     const client = new Cluster(cluster.addresses)
@@ -229,5 +229,17 @@ describeRedis('a cluster’s client of the user’s', () => {
     await shelf.close()
     expect(client.status).toBe('ready')
     expect(await client.exists(shelf.nameOf('k1'))).toBe(1)
+  }, 30_000)
+
+  test('with a password, lets the first operation in every time', async () => {
+    const cluster = await startCluster()
+    afterwards(() => cluster.stop())
+    for (const node of cluster.nodes) await node.command('CONFIG', 'SET', 'requirepass', 'hush')
+    for (let i = 0; i < 40; i++) {
+      const shelf = new Shelf({ cluster: cluster.addresses, password: 'hush' })
+      await shelf.put('k', `value ${i}`)
+      expect(String(await shelf.get('k'))).toBe(`value ${i}`)
+      await shelf.close()
+    }
   }, 30_000)
 })
