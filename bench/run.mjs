@@ -11,19 +11,21 @@
  *   --list           the names of the cases
  */
 import { createHash } from 'node:crypto'
-import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { cases } from './cases/index.mjs'
+import { about } from './lib/about.mjs'
 import { runCase } from './lib/driver.mjs'
+import { pinningOf, warnIfNotPinned } from './lib/pinning.mjs'
+import { redisVersion } from './lib/redis-server.mjs'
 import { asText, barsOf, pageOf, rowsOf, summaryRows } from './lib/report.mjs'
 
 const HERE = path.dirname(fileURLToPath(import.meta.url))
 const ROOT = path.dirname(HERE)
-const PACKAGES = ['core', 'memory', 'fs']
+const PACKAGES = ['core', 'memory', 'fs', 'redis']
 const PAGE = path.join(ROOT, 'docs', 'performance.md')
 const BEGIN = '<!-- measured: made by `pnpm bench --docs` -->'
 const END = '<!-- end of measured -->'
@@ -48,7 +50,11 @@ else await main()
 async function main() {
   const rounds = options.rounds === undefined ? undefined : Number(options.rounds)
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new TypeError(`--rounds must be a positive whole number, not ${options.rounds}`)
-  const chosen = choose(options.case)
+  const chosen = whatCanRun(choose(options.case))
+  if (chosen.length === 0) {
+    process.exitCode = 1
+    return
+  }
   checkBuild()
   const root = fs.mkdtempSync(path.join(options.dir ?? os.tmpdir(), 'thermocline-bench-'))
   const clean = () => fs.rmSync(root, { recursive: true, force: true })
@@ -98,6 +104,17 @@ function choose(names) {
   })
 }
 
+function whatCanRun(chosen) {
+  const needing = chosen.filter((one) => one.redis)
+  if (needing.length === 0) return chosen
+  if (redisVersion() === undefined) {
+    console.warn(`\n*** There is no redis-server here (apt-get install redis-server, or REDIS_SERVER=<path>): left out are ${needing.map((one) => one.name).join(', ')}. ***\n`)
+    return chosen.filter((one) => !one.redis)
+  }
+  warnIfNotPinned()
+  return chosen
+}
+
 function checkBuild() {
   for (const name of PACKAGES) {
     const dist = path.join(ROOT, 'packages', name, 'dist', 'bundle.js')
@@ -125,34 +142,16 @@ function digestOfBuild() {
 
 function describeMachine(root) {
   return {
-    startedAt: new Date().toISOString(),
-    node: process.versions.node,
-    cores: os.cpus().length,
-    platform: `${process.platform} ${process.arch}`,
+    ...about(),
     fileSystem: nameOfFileSystem(fs.statfsSync(root).type),
-    commit: commit(),
+    redis: redisVersion(),
+    pinning: pinningOf(),
     build: digestOfBuild(),
-    versions: versions(),
   }
 }
 
 function nameOfFileSystem(type) {
   return { 0xef53: 'ext4', 0x58465342: 'xfs', 0x9123683e: 'btrfs', 0x01021994: 'tmpfs', 0x794c7630: 'overlayfs' }[type] ?? `type 0x${type.toString(16)}`
-}
-
-function commit() {
-  try {
-    const git = (...args) => execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', 'packages').length > 0 ? ', changed' : '')
-  } catch {
-    return 'unknown'
-  }
-}
-
-function versions() {
-  const { devDependencies } = JSON.parse(fs.readFileSync(path.join(HERE, 'package.json'), 'utf8'))
-  const versionOf = (name) => JSON.parse(fs.readFileSync(path.join(HERE, 'node_modules', name, 'package.json'), 'utf8')).version
-  return Object.fromEntries(Object.keys(devDependencies).map((name) => [name, versionOf(name)]))
 }
 
 function showProgress(spec) {
@@ -178,7 +177,7 @@ function keep(results) {
 function merged(files) {
   const read = files.map((file) => JSON.parse(fs.readFileSync(file, 'utf8')))
   const latest = new Map(read.flatMap(({ cases: kept }) => kept.map(({ about, contenders }) => [about.name, { ...about, contenders }])))
-  return { meta: read.at(-1).meta, cases: cases.flatMap((spec) => latest.get(spec.name) ?? []) }
+  return { meta: Object.assign({}, ...read.map(({ meta }) => meta)), cases: cases.flatMap((spec) => latest.get(spec.name) ?? []) }
 }
 
 function writePage(results, files) {

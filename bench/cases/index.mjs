@@ -5,9 +5,10 @@ import { hotCases } from './hot.mjs'
 import { importCases } from './import.mjs'
 import { limitCases } from './disk-limit.mjs'
 import { openCases } from './open.mjs'
+import { redisCases } from './redis.mjs'
 
 /** In the order of the page. */
-export const cases = [...hotCases, ...coldCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases]
+export const cases = [...hotCases, ...coldCases, ...redisCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases]
 
 export function findCase(name) {
   const found = cases.find((one) => one.name === name)

@@ -6,11 +6,16 @@
  *           baseline's.
  *   sample  each round every contender gives one set of named numbers: from its one process, or (`fresh`) from a new
  *           process each time.
+ *
+ * A case with `redis` gets a server of its own, and every contender a database in it. `placement` says on which cores they run. A
+ * contender that answers `cannot` is left out, and the tables say why.
  */
 import { execFile, fork } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { coresFor, onCore } from './pinning.mjs'
+import { startRedis } from './redis-server.mjs'
 import { rounded, spread } from './stats.mjs'
 
 const CHILD = new URL('./child.mjs', import.meta.url)
@@ -20,11 +25,13 @@ class Contender {
   #waiting
   #gone
 
-  constructor({ spec, name, dir, quick, execArgv }) {
+  constructor({ spec, name, dir, quick, execArgv, redis }) {
     this.name = name
     this.dir = dir
-    this.#process = fork(CHILD, [JSON.stringify({ caseName: spec.name, contender: name, dir, quick })], {
-      execArgv: [...(spec.execArgv ?? []), ...execArgv],
+    const [execPath, args] = onCore(coresFor(spec.placement)?.client, process.execPath, [...(spec.execArgv ?? []), ...execArgv])
+    this.#process = fork(CHILD, [JSON.stringify({ caseName: spec.name, contender: name, dir, quick, redis })], {
+      execPath,
+      execArgv: args,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     this.#process.on('message', (message) => {
@@ -64,22 +71,41 @@ export async function runCase(spec, { rounds, quick, root, execArgv = [], progre
   const names = Object.keys(spec.contenders)
   const directoryOf = (name) => path.join(root, spec.name, name.replaceAll(/[^a-z0-9]+/gi, '-'))
   for (const name of names) fs.mkdirSync(directoryOf(name), { recursive: true })
-  const settings = { spec, quick, execArgv, directoryOf, names, progress, rounds: quick ? Math.min(3, rounds ?? 3) : (rounds ?? spec.rounds ?? 11) }
+  const server = spec.redis ? await startRedis({ core: coresFor(spec.placement)?.server }) : undefined
+  const redisFor = (name) => (server === undefined ? undefined : { host: server.host, port: server.port, db: names.indexOf(name) })
+  const settings = { spec, quick, execArgv, directoryOf, redisFor, names, progress, rounds: quick ? Math.min(3, rounds ?? 3) : (rounds ?? spec.rounds ?? 11) }
   // ext4 keeps away from inodes freed less than five seconds ago; looking past thousands of them costs more than the write
   if (!quick) await sleep(spec.restMs ?? 0)
-  return spec.kind === 'rate' ? runRates(settings) : runSamples(settings)
+  try {
+    return await (spec.kind === 'rate' ? runRates(settings) : runSamples(settings))
+  } finally {
+    await server?.kill()
+  }
 }
 
-async function start({ spec, quick, execArgv, directoryOf }, name) {
-  const contender = new Contender({ spec, name, dir: directoryOf(name), quick, execArgv })
-  await contender.ready
+/** @returns the contender's process, once it has set itself up */
+async function start({ spec, quick, execArgv, directoryOf, redisFor }, name) {
+  const contender = new Contender({ spec, name, dir: directoryOf(name), quick, execArgv, redis: redisFor(name) })
+  contender.cannot = (await contender.ready).cannot
   return contender
+}
+
+/** Ends those that cannot do the case. @returns why, by name */
+async function leaveOut(contenders) {
+  const reasons = {}
+  for (const contender of contenders) {
+    if (contender.cannot === undefined) continue
+    reasons[contender.name] = contender.cannot
+    await contender.close()
+  }
+  return reasons
 }
 
 async function runRates(settings) {
   const { spec, names, rounds, quick, progress } = settings
   const contenders = []
-  for (const name of names) contenders.push(await start(settings, name))
+  const started = []
+  let reasons = {}
   const slices = Object.fromEntries(names.map((name) => [name, []]))
   const mostBytes = {}
   const take = async (contender) => {
@@ -94,15 +120,22 @@ async function runRates(settings) {
     return (await answer).slice
   }
   try {
+    for (const name of names) {
+      progress(`starting ${name}`)
+      started.push(await start(settings, name))
+    }
+    reasons = await leaveOut(started)
+    contenders.push(...started.filter(({ cannot }) => cannot === undefined))
     for (const contender of contenders) for (let warm = 0; warm < (spec.warmUpSlices ?? 2); warm++) await take(contender)
     for (let round = 0; round < rounds; round++) {
       progress(`round ${round + 1} of ${rounds}`)
       for (const contender of [...contenders, ...contenders.toReversed()]) slices[contender.name].push(await take(contender))
     }
   } finally {
-    for (const contender of contenders) await contender.close()
+    for (const contender of started) await contender.close()
   }
-  return { rounds, contenders: Object.fromEntries(names.map((name) => [name, rated(slices[name], slices[spec.baseline], mostBytes[name])])) }
+  const resultOf = (name) => (reasons[name] === undefined ? rated(slices[name], slices[spec.baseline], mostBytes[name]) : { cannot: reasons[name] })
+  return { rounds, contenders: Object.fromEntries(names.map((name) => [name, resultOf(name)])) }
 }
 
 /** A contender's rate per round over the baseline's. A round is two slices, there and back. */
@@ -137,12 +170,19 @@ async function runSamples(settings) {
   }
   const samples = Object.fromEntries(names.map((name) => [name, []]))
   const lasting = new Map()
+  let reasons = {}
   try {
-    if (!spec.fresh) for (const name of names) lasting.set(name, await start(settings, name))
+    if (!spec.fresh) {
+      for (const name of names) {
+        progress(`starting ${name}`)
+        lasting.set(name, await start(settings, name))
+      }
+      reasons = await leaveOut(lasting.values())
+    }
     for (let round = 0; round < rounds; round++) {
       progress(`round ${round + 1} of ${rounds}`)
       for (const name of round % 2 === 0 ? names : names.toReversed()) {
-        if (spec.once?.includes(name) && round > 0) continue
+        if ((spec.once?.includes(name) && round > 0) || reasons[name] !== undefined) continue
         const contender = lasting.get(name) ?? (await start(settings, name))
         const { sample } = await contender.ask({ ask: 'sample' })
         samples[name].push(sample)
@@ -152,14 +192,21 @@ async function runSamples(settings) {
   } finally {
     for (const contender of lasting.values()) await contender.close()
   }
-  return { rounds, contenders: Object.fromEntries(names.map((name) => [name, sampled(samples[name], spec.warmUpSamples ?? 0)])) }
+  if (spec.relative !== undefined) addRelative(samples, spec)
+  const resultOf = (name) => (reasons[name] === undefined ? sampled(samples[name], spec.warmUpSamples ?? 0) : { cannot: reasons[name] })
+  return { rounds, contenders: Object.fromEntries(names.map((name) => [name, resultOf(name)])) }
+}
+
+/** One number more: another one over the baseline's in the same round. */
+function addRelative(samples, { relative, baseline }) {
+  for (const own of Object.values(samples)) for (const [round, sample] of own.entries()) sample[relative.as] = sample[relative.of] / samples[baseline][round][relative.of]
 }
 
 function sampled(samples, warmUp) {
   const counted = samples.length > warmUp ? samples.slice(warmUp) : samples
   const numbers = Object.keys(counted[0])
   return {
-    values: Object.fromEntries(numbers.map((number) => [number, spread(counted.map((sample) => sample[number]))])),
+    values: Object.fromEntries(numbers.map((number) => [number, { ...spread(counted.map((sample) => sample[number])), max: rounded(Math.max(...counted.map((sample) => sample[number]))) }])),
     samples: samples.map((sample) => numbers.map((number) => rounded(sample[number]))),
   }
 }

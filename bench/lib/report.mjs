@@ -2,7 +2,7 @@
  * What people read: a table per case on the terminal, and the tables of docs/performance.md. Everything here is made from a
  * results file, so a page can be made again from kept results.
  */
-const digits = (value) => {
+export const digits = (value) => {
   if (value === null || value === undefined) return '-'
   if (Number.isInteger(value) && Math.abs(value) < 100) return String(value)
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
@@ -14,25 +14,34 @@ const withSpread = (numbers) => {
   return numbers.p10 === numbers.p90 ? digits(numbers.median) : `${digits(numbers.median)} [${digits(numbers.p10)} to ${digits(numbers.p90)}]`
 }
 
+/** The row of a contender that cannot do the case. */
+function instead(name, reason, width) {
+  return [name, reason, ...Array.from({ length: width - 2 }, () => '-')]
+}
+
 /** The rows of a case: first the headings. */
 export function rowsOf({ kind, baseline, columns, contenders }) {
   if (kind === 'rate') {
     const watched = Object.values(contenders).some((result) => result.mostBytes !== undefined)
     return [
       ['contender', `times ${baseline}`, 'by CPU time', 'operations/s', ...(watched ? ['most bytes between slices', 'most bytes at any time'] : [])],
-      ...Object.entries(contenders).map(([name, result]) => [
-        name,
-        withSpread(result.ratio),
-        digits(result.cpuRatio.median),
-        digits(result.opsPerSecond),
-        ...(watched ? [digits(result.mostBytes), digits(result.mostBytesMoving)] : []),
-      ]),
+      ...Object.entries(contenders).map(([name, result]) =>
+        result.cannot === undefined
+          ? [name, withSpread(result.ratio), digits(result.cpuRatio.median), digits(result.opsPerSecond), ...(watched ? [digits(result.mostBytes), digits(result.mostBytesMoving)] : [])]
+          : instead(name, result.cannot, watched ? 6 : 4),
+      ),
     ]
   }
   return [
     ['contender', ...Object.values(columns)],
-    ...Object.entries(contenders).map(([name, { values }]) => [name, ...Object.keys(columns).map((number) => withSpread(values[number]))]),
+    ...Object.entries(contenders).map(([name, { values, cannot }]) =>
+      cannot === undefined ? [name, ...Object.keys(columns).map((number) => withSpread(values[number]))] : instead(name, cannot, 1 + Object.keys(columns).length),
+    ),
   ]
+}
+
+function asOne(number) {
+  return { median: number, p10: number, p90: number }
 }
 
 /** The bars of a case with what was measured against them. */
@@ -41,7 +50,9 @@ export function barsOf({ bars, contenders, against, baseline }) {
     const read = (name) => {
       const result = contenders[name]
       if (result === undefined) return undefined
-      if (bar.number === 'mostBytes') return { median: result.mostBytes, p10: result.mostBytes, p90: result.mostBytes }
+      if (result.cannot !== undefined) return { cannot: result.cannot }
+      if (bar.worst) return asOne(result.values[bar.number].max)
+      if (bar.number === 'mostBytes') return asOne(result.mostBytes)
       return result.values?.[bar.number] ?? result[bar.number]
     }
     const measured = read(bar.of)
@@ -61,7 +72,7 @@ function summaryRow(bar) {
     bar.stretch === undefined ? '' : digits(bar.stretch),
     withSpread(bar.measured),
     bar.met ? (bar.stretched ? 'yes, and the stretch' : 'yes') : '**no**',
-    bar.peerMeasured === undefined ? '' : `${bar.peer} ${digits(bar.peerMeasured.median)}`,
+    bar.peerMeasured === undefined ? '' : `${bar.peer} ${bar.peerMeasured.cannot ?? digits(bar.peerMeasured.median)}`,
   ]
 }
 
@@ -79,11 +90,15 @@ export function asMarkdown([head, ...rows]) {
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
 }
 
+function redisOf({ redis, pinning }) {
+  return redis === undefined ? '' : `Redis ${redis} on the same machine (${pinning}), `
+}
+
 /** The part of docs/performance.md that a run makes. */
 export function pageOf(results, files) {
   const { meta } = results
   const parts = [
-    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}, commit ${meta.commit}. Raw results: ${files.map((file) => `\`bench/results/${file}\``).join(', ')}.`,
+    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}, ${redisOf(meta)}commit ${meta.commit}. Raw results: ${files.map((file) => `\`bench/results/${file}\``).join(', ')}.`,
     asMarkdown(summaryRows(results)),
     '### Every contender',
     ...results.cases.map((one) => `**${one.title}** (\`${one.name}\`, ${one.rounds} rounds)\n\n${asMarkdown(rowsOf(one))}`),
