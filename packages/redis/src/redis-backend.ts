@@ -32,7 +32,7 @@ import { LargeNames } from './large-names.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
 import { Reads } from './reads.js'
-import { namesOn, unlinkOurs } from './scan.js'
+import { namesOn, unlink } from './scan.js'
 import { SetCommand } from './set-command.js'
 import { differences, inTotal, serverInfo, type ServerInfo } from './server-info.js'
 
@@ -173,7 +173,7 @@ export class RedisBackend implements CacheBackend {
     const { main } = this.#connections
     await main.ready(options)
     try {
-      return await unlinkOurs(main, keys.map((key) => this.#names.of(scope, key)), options)
+      return await unlink(main, keys.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
       throw this.#failed(error, 'delete', keys[0], main)
     }
@@ -186,10 +186,13 @@ export class RedisBackend implements CacheBackend {
       const cleared = await Promise.all(
         main.masters().map(async (server) => {
           let removed = 0
+          let removing: Promise<number> = Promise.resolve(0) // one page goes while the next is looked for
           for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
-            removed += await unlinkOurs(main, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
+            removed += await removing
+            removing = unlink(main, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
+            removing.catch(() => undefined) // told by the next await, unless the scan fails first
           }
-          return removed
+          return removed + (await removing)
         }),
       )
       return cleared.reduce((sum, removed) => sum + removed, 0)

@@ -1,7 +1,7 @@
-import { decodeFrameHeader, FRAME_MAGIC, FRAME_PREAMBLE_BYTES, type OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/core'
 import type { Redis } from 'ioredis'
 import type { Connection } from './connection.js'
-import { isReply, OutOfStep } from './errors.js'
+import { OutOfStep } from './errors.js'
 
 /** Keys that one SCAN looks at: about a millisecond of the server's time. */
 const SCAN_COUNT = 1000
@@ -23,42 +23,22 @@ export async function* namesOn(connection: Connection, server: Redis, pattern: s
 }
 
 /**
- * Unlinks names, but for those under which something is stored that does not begin as a frame does that is known here. Returns
- * how many there were.
+ * Unlinks names and returns how many there were, whatever they hold: they are ours alone, and what a newer release wrote under
+ * one must go as well when it is invalidated.
  */
-export async function unlinkOurs(connection: Connection, names: readonly string[], options: OperationOptions): Promise<number> {
+export async function unlink(connection: Connection, names: readonly string[], options: OperationOptions): Promise<number> {
   let removed = 0
   for (let at = 0; at < names.length; at += NAMES_AT_ONCE) {
-    const part = [...new Set(names.slice(at, at + NAMES_AT_ONCE))]
-    connection.cork()
-    const foreign = await Promise.all(part.map((name) => isForeign(connection.client, name)))
-    if (foreign.includes(true)) await connection.inStep()
-    removed += await unlink(connection, part.filter((_, place) => !foreign[place]))
+    const part = names.slice(at, at + NAMES_AT_ONCE)
+    // in a cluster the keys of one command must share a slot, so each has its own
+    const counts: unknown[] = await Promise.all(connection.isCluster ? part.map((name) => connection.client.unlink(name)) : [connection.client.unlink(...part)])
+    for (const count of counts) {
+      if (typeof count !== 'number') throw new OutOfStep()
+      removed += count
+    }
     options.progress?.()
   }
   return removed
-}
-
-/** In a cluster the keys of one command must share a slot, so each has its own. */
-async function unlink({ client, isCluster }: Connection, names: readonly string[]): Promise<number> {
-  if (names.length === 0) return 0
-  const counts: unknown[] = await Promise.all(isCluster ? names.map((name) => client.unlink(name)) : [client.unlink(...names)])
-  return counts.reduce<number>((sum, count) => {
-    if (typeof count !== 'number') throw new OutOfStep()
-    return sum + count
-  }, 0)
-}
-
-/** What is absent counts as ours: were the reply another request's, nothing would be left that ought to go. */
-async function isForeign(client: Redis, name: string): Promise<boolean> {
-  try {
-    const start = (await client.getrangeBuffer(name, 0, FRAME_PREAMBLE_BYTES - 1)) as unknown
-    if (!Buffer.isBuffer(start) || start.byteLength > FRAME_PREAMBLE_BYTES) throw new OutOfStep()
-    return start.byteLength > 0 && (start.byteLength < FRAME_MAGIC.length || decodeFrameHeader(start).status === 'foreign')
-  } catch (error) {
-    if (isReply(error, 'WRONGTYPE')) return true
-    throw error
-  }
 }
 
 function isPage(reply: unknown): reply is [string, string[]] {

@@ -22,9 +22,10 @@ export type Detach = () => void
  * - A failure is a {@link CacheError} (`asCacheError` makes one); only the adapter says whether it is `retryable`. A failure
  *   that is to be retried is a rejection, not a synchronous throw.
  * - `put` is all or nothing: no reader ever sees part of a payload.
- * - Data of an unknown version, or not ours, is a miss, reported as `foreign`, and left where it is: by reads, listings,
- *   clears, deletes, sweeps and `onlyIfAbsent`. A plain `put` of that key replaces it, or the key could never be stored. Data
- *   of ours that fails its checksum, or a frame that is cut off, is a miss, reported as `corrupt`, and removed.
+ * - Data of an unknown version, or not ours, is a miss, reported as `foreign`, and left where it is: by reads, listings, sweeps
+ *   and `onlyIfAbsent`, and by deletes and clears where others may put things too (files in a directory); under names that
+ *   are the adapter's alone those remove it, because what a newer release wrote is invalidated too. A plain `put` of that
+ *   key replaces it, or the key could never be stored. Data of ours that fails its checksum, or a frame that is cut off, is a miss, reported as `corrupt`, and removed.
  * - A record whose header names another tenant or key is foreign.
  * - A backend may serve several managers; it takes its clock from the first and tells all of them what it reports.
  *
