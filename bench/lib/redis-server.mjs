@@ -89,6 +89,7 @@ export class RedisServer {
     const child = this.#child
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((resolve) => child.once('exit', resolve))
+    child.ref() // or nothing may be left that waits for its end
     child.kill('SIGKILL')
     await gone
   }

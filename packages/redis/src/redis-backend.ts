@@ -309,7 +309,7 @@ export class RedisBackend implements CacheBackend {
   /** Looks once more before removing: a good entry may have been written over the damaged one meanwhile. */
   async #removeDamaged(name: string): Promise<void> {
     const { main } = this.#connections
-    if (main.ready({}) !== undefined) return
+    await main.ready({})
     const bytes = (await main.client.getBuffer(name)) as unknown
     if (Buffer.isBuffer(bytes) && readingOf(bytes, false).status === 'corrupt') await main.client.unlink(name)
   }
