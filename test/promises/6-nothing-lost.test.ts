@@ -111,7 +111,7 @@ describe('promise 6: nothing is lost', () => {
     withRig('memory and fs', {}, async ({ basePath, cache: unused }) => {
       await unused.close()
       const cold = new MemoryBackend() // stands for a store that outlives the process
-      const keep = cold.attach({ clock: new FakeClock(), evicted: () => undefined, report: () => undefined })
+      const keep = cold.attach({ clock: new FakeClock(), evicted: () => undefined, demotes: () => false, report: () => undefined })
       const faults = new Faults()
       const clock = new FakeClock(Date.now())
       const open = (): TieredCacheManager =>

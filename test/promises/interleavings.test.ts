@@ -147,7 +147,7 @@ describe('operations on several tiers', () => {
 
   test('close waits for a delete that is under way', () =>
     withRig('memory and fs', {}, async ({ acme, faults, cache, clock, backends }) => {
-      const keep = backends.hot?.attach({ clock, evicted: () => undefined, report: () => undefined })
+      const keep = backends.hot?.attach({ clock, evicted: () => undefined, demotes: () => false, report: () => undefined })
       await acme.set('k', 'old')
       faults.warm?.inject('hang', 'delete')
       const deleting = acme.delete('k')

@@ -12,7 +12,7 @@ const key = validateKey('k')
 async function readDamaged(at: string, damage: (record: Buffer) => Buffer): Promise<{ entry: Entry | undefined; reported: string[]; left: boolean }> {
   const path = newDirectory()
   const reported: string[] = []
-  const host: BackendHost = { clock: systemClock, evicted: () => undefined, report: (error) => reported.push(error.code) }
+  const host: BackendHost = { clock: systemClock, evicted: () => undefined, demotes: () => false, report: (error) => reported.push(error.code) }
   const createdAt = systemClock.now()
   const entry = CacheEntry.ofBytes({ codec: 'buffer', bytes: Buffer.from('payload') }, { createdAt, expiresAt: createdAt + 1000 })
   const using = async <T>(work: (backend: LevelBackend) => Promise<T>): Promise<T> => {

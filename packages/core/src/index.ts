@@ -43,6 +43,8 @@ export type {
 export { isPromise } from './contract/awaitable.js'
 export { getEach } from './contract/get-each.js'
 export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
+export { isStreamed, StreamedEntry, type PayloadStream } from './contract/stream.js'
+export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type PendingWrite, type WriteBackJournal } from './contract/journal.js'
 export { ScopeSlot, TenantScope } from './contract/scope.js'
 export { isRecordKeeper, type InvalidationRecord, type RecordKeeper, type RecordLog } from './contract/records.js'
 
@@ -56,6 +58,7 @@ export { estimateBytes } from './codec/value-size.js'
 export {
   decodeFrameHeader,
   encodeFrameHeader,
+  encodeHeaderOf,
   entryOfFrame,
   FRAME_MAGIC,
   FRAME_PREAMBLE_BYTES,
@@ -63,8 +66,24 @@ export {
   type FrameHeader,
   type FrameOwner,
   type FrameReading,
+  type PayloadDescription,
 } from './frame/frame.js'
 
+export { checkedChunks, type ExpectedPayload } from './frame/checked-chunks.js'
+export { crc32 } from './frame/crc32.js'
+export { ObjectNames } from './objects/names.js'
+export {
+  contentEncodingOf,
+  contentTypeOf,
+  decodeObjectMetadata,
+  encodeObjectMetadata,
+  keyInMetadata,
+  MAX_OBJECT_METADATA_BYTES,
+  MAX_USER_METADATA_BYTES,
+  type ObjectHeader,
+  type ObjectPayload,
+  type ObjectReading,
+} from './objects/metadata.js'
 export { CircuitBreaker, PROBE_TENANT, type CircuitBreakerOptions } from './layers/circuit-breaker.js'
 export type { Circuit } from './layers/resilience.js'
 export { retry, type RetryOptions } from './layers/retry.js'

@@ -82,7 +82,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     const file = this.#pathOf(scope, key)
     let reading: FileReading
     try {
-      reading = await readEntryFile(file, options.want, options, this.#store.descriptors.close)
+      reading = await readEntryFile(file, options.want === 'head' ? 'head' : 'payload', options, this.#store.descriptors.close)
     } catch (error) {
       throw asFsError(error, 'get', key)
     }

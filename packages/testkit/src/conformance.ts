@@ -355,7 +355,7 @@ class Bench {
   readonly failures: CacheError[] = []
   readonly clock: Clock = systemClock
   readonly now = this.clock.now()
-  readonly host: BackendHost = { clock: this.clock, evicted: () => undefined, report: (error) => this.failures.push(error) }
+  readonly host: BackendHost = { clock: this.clock, evicted: () => undefined, demotes: () => false, report: (error) => this.failures.push(error) }
   readonly #codecs = new CodecTable()
   readonly #detach: () => void
   #closed = false

@@ -2,6 +2,7 @@ import type { Clock, EpochMs } from '../clock/clock.js'
 import type { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import type { CacheEntry } from './entry.js'
+import type { JournalSlot } from './journal.js'
 import type { TenantScope } from './scope.js'
 
 /** A value now or later. A memory hit costs no promise. */
@@ -21,7 +22,8 @@ export type Detach = () => void
  * - A miss is `undefined`, never an error.
  * - A failure is a {@link CacheError} (`asCacheError` makes one); only the adapter says whether it is `retryable`. A failure
  *   that is to be retried is a rejection, not a synchronous throw.
- * - `put` is all or nothing: no reader ever sees part of a payload.
+ * - `put` is all or nothing: no reader ever sees part of a payload. Of a streamed entry nothing is to be seen before its `chunks`
+ *   have ended, however long that takes, and nothing is left when they throw.
  * - Data of an unknown version, or not ours, is a miss, reported as `foreign`, and left where it is: by reads, listings, sweeps
  *   and `onlyIfAbsent`, and by deletes and clears where others may put things too (files in a directory); under names that
  *   are the adapter's alone those remove it, because what a newer release wrote is invalidated too. A plain `put` of that
@@ -76,8 +78,16 @@ export interface BackendCapabilities {
   readonly shared: boolean
   /** What was put survives the process. */
   readonly durable: boolean
-  /** Payloads can be read and written as streams. */
+  /**
+   * Payloads can be read and written as streams: `get` with `want: 'stream'` answers with a {@link StreamedEntry}, and `put` may be
+   * given one. Without it, nobody asks.
+   */
   readonly streams: boolean
+  /**
+   * For stores that keep the payload plain and everything else in metadata of their own. The metadata is limited, and is
+   * fixed before the first byte, so a streamed `put` ought to know length and checksum beforehand.
+   */
+  readonly plain?: { readonly maxMetadataBytes: number } | undefined
   /** Entries leave by themselves some time after `keepUntil`, by the store's doing or the adapter's. Told to people and tools. */
   readonly nativeExpiry: boolean
   /** The view of the payload the backend keeps, and is guaranteed to be given. */
@@ -99,9 +109,12 @@ export interface BackendHost {
   readonly clock: Clock
   /**
    * To be called after the backend itself removed an entry that was sound. `entry` is absent where only the key is known;
-   * where only the tenant's name is known, a new {@link TenantScope} of it will do.
+   * where only the tenant's name is known, a new {@link TenantScope} of it will do. An entry may be a {@link StreamedEntry} of what
+   * is gone from the store already; the host then reads it or cancels it.
    */
   evicted(scope: TenantScope, key: ValidKey, entry: CacheEntry | undefined, reason: EvictionReason): void
+  /** Whether an entry that leaves for space is wanted, because another tier is to have it. Asked before `evicted`, by stores that would have to read it. */
+  demotes(scope: TenantScope, key: ValidKey): boolean
   /** Reports a failure nobody waits for, such as data that had to be treated as a miss. Never throws. */
   report(error: CacheError): void
 }
@@ -119,10 +132,12 @@ export interface OperationOptions {
 }
 
 export interface ReadOptions extends OperationOptions {
-  /** `head`: instants and metadata only; the payload is not read. */
-  readonly want: 'head' | 'payload'
+  /** `head`: instants and metadata only; the payload is not read. `stream`: a {@link StreamedEntry}; only where `capabilities.streams`. */
+  readonly want: 'head' | 'payload' | 'stream'
   /** Whether the read counts as a use for recency. */
   readonly touch: boolean
+  /** What lies in the entry's place without being ours is an entry too: raw bytes that never expire. For stores with `capabilities.plain`. */
+  readonly adopt?: boolean | undefined
 }
 
 export interface PutOptions extends OperationOptions {
@@ -130,6 +145,8 @@ export interface PutOptions extends OperationOptions {
   readonly onlyIfAbsent: boolean
   /** From when on this backend's copy may not be served: at or before `entry.expiresAt`. To be stored beside the entry. */
   readonly keepUntil: EpochMs
+  /** For a backend that keeps a journal: once the entry is stored, this slot's copy is there too. */
+  readonly journal?: JournalSlot | undefined
 }
 
 export interface ListOptions extends OperationOptions {

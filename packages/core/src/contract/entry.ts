@@ -2,7 +2,7 @@ import type { EpochMs } from '../clock/clock.js'
 
 /** A payload as bytes, with the codec that made them. */
 export interface EncodedPayload {
-  /** The id of the codec: how to turn the bytes back into a value. */
+  /** The id of the codec: how to turn the bytes back into a value. Compressed bytes say so: `json+gzip`. */
   readonly codec: string
   readonly bytes: Uint8Array
 }
@@ -21,6 +21,8 @@ export interface EntryDetails {
   readonly staleAt?: EpochMs | undefined
   readonly tags?: readonly string[] | undefined
   readonly metadata?: Metadata | undefined
+  /** The media type that the policy gives the payload, for stores that other tools read. */
+  readonly contentType?: string | undefined
   /** The fencing token of the write, once locks across processes exist. */
   readonly fence?: number | undefined
 }

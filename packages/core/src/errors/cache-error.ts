@@ -8,6 +8,11 @@
  * - `storage-full`: no space or memory is left for writes; reads and deletes go on
  * - `read-only`: the store refuses every change
  * - `access-denied`: the store refuses our credentials, or what we may do is not enough
+ * - `bucket-missing`: the bucket does not exist
+ * - `wrong-region`: the bucket is in another region than the client asks
+ * - `clock-skew`: this machine's clock is too far off for the store to trust its signatures
+ * - `throttled`: the store asks for fewer requests; tried again, with jitter, while the budget lasts
+ * - `archived`: the object is in a storage class that has to be restored before it can be read; a miss
  * - `misconfigured`: the store's own settings differ from what was expected; told, never changed
  * - `corrupt`: stored data under our own mark failed its checksum
  * - `foreign`: stored data is not ours, or of a version or codec this release does not know
@@ -24,6 +29,11 @@ export type CacheErrorCode =
   | 'storage-full'
   | 'read-only'
   | 'access-denied'
+  | 'bucket-missing'
+  | 'wrong-region'
+  | 'clock-skew'
+  | 'throttled'
+  | 'archived'
   | 'misconfigured'
   | 'corrupt'
   | 'foreign'

@@ -44,6 +44,7 @@ const Field = {
   metadata: 11,
   fence: 12,
   computeMicros: 13,
+  contentType: 14,
 } as const
 
 /** What stands before the payload. */
@@ -76,14 +77,31 @@ export type FrameReading<T> =
 export function encodeFrameHeader(tenant: string, key: ValidKey, entry: CacheEntry, keepUntil: EpochMs): Buffer {
   const encoded = entry.encoded
   if (encoded === undefined) throw new TypeError('a frame is made of an entry that has its bytes')
+  return encodeHeaderOf(tenant, key, entry, keepUntil, { codec: encoded.codec, byteLength: encoded.bytes.byteLength, crc32: crc32(encoded.bytes) })
+}
+
+/** What a header says of a payload that is not at hand. */
+export interface PayloadDescription {
+  readonly codec: string
+  readonly byteLength: number
+  readonly crc32: number
+}
+
+/**
+ * The header of an entry whose payload is described. Two descriptions with the same codec make headers of the same length: a file
+ * can be begun with one and its header written once more when the payload is known.
+ *
+ * @throws CacheError as {@link encodeFrameHeader} does
+ */
+export function encodeHeaderOf(tenant: string, key: ValidKey, entry: CacheEntry, keepUntil: EpochMs, payload: PayloadDescription): Buffer {
   const fields = new FieldWriter()
   fields.text(Field.tenant, tenant)
   fields.text(Field.key, key)
-  fields.text(Field.codec, encoded.codec)
+  fields.text(Field.codec, payload.codec)
   fields.number(Field.createdAt, entry.createdAt)
   fields.number(Field.expiresAt, entry.expiresAt)
-  fields.number(Field.payloadBytes, encoded.bytes.byteLength)
-  fields.number(Field.payloadCrc, crc32(encoded.bytes))
+  fields.number(Field.payloadBytes, payload.byteLength)
+  fields.number(Field.payloadCrc, payload.crc32)
   if (keepUntil < entry.expiresAt) fields.number(Field.keepUntil, keepUntil)
   if (entry.computeMicros > 0) fields.number(Field.computeMicros, entry.computeMicros)
   const details = entry.details
@@ -92,6 +110,7 @@ export function encodeFrameHeader(tenant: string, key: ValidKey, entry: CacheEnt
     for (const tag of details.tags ?? []) fields.text(Field.tag, tag)
     if (details.metadata !== undefined) fields.text(Field.metadata, JSON.stringify(details.metadata))
     if (details.fence !== undefined) fields.number(Field.fence, details.fence)
+    if (details.contentType !== undefined) fields.text(Field.contentType, details.contentType)
   }
   if (fields.length > MAX_FIELDS_BYTES) {
     throw new CacheError('not-encodable', `the entry's tags and metadata make a header of ${fields.length} bytes, at most ${MAX_FIELDS_BYTES} fit`, { operation: 'encode', tenant, key })
@@ -161,6 +180,7 @@ function readFields(fields: Buffer, payloadOffset: number, expected: FrameOwner 
       case Field.keepUntil: (details ??= {}).keepUntil = reader.number(); break
       case Field.staleAt: (details ??= {}).staleAt = reader.number(); break
       case Field.fence: (details ??= {}).fence = reader.number(); break
+      case Field.contentType: (details ??= {}).contentType = reader.text(); break
       case Field.tag: (details ??= {}).tags = tags ??= []; tags.push(reader.text()); break
       case Field.metadata: {
         const metadata = parseMetadata(reader.text())

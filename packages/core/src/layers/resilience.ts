@@ -2,6 +2,7 @@ import type { Clock } from '../clock/clock.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
+import type { JournalSlot } from '../contract/journal.js'
 import type { TenantScope } from '../contract/scope.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
@@ -174,10 +175,12 @@ const NO_OPTIONS: AnyOptions = {}
 /** One operation: its arguments, the options the backend is given, and how it is doing. The signal is made when asked for. */
 class Run<T> implements OperationOptions, Deadline {
   readonly operation: Operation
-  readonly want: 'head' | 'payload' | undefined
+  readonly want: ReadOptions['want'] | undefined
   readonly touch: boolean | undefined
+  readonly adopt: boolean | undefined
   readonly onlyIfAbsent: boolean | undefined
   readonly keepUntil: number | undefined
+  readonly journal: JournalSlot | undefined
   readonly budgetMs: number | undefined
   scope: TenantScope | undefined
   key: ValidKey | undefined
@@ -202,8 +205,10 @@ class Run<T> implements OperationOptions, Deadline {
     this.operation = operation
     this.want = options.want
     this.touch = options.touch
+    this.adopt = options.adopt
     this.onlyIfAbsent = options.onlyIfAbsent
     this.keepUntil = options.keepUntil
+    this.journal = options.journal
     this.budgetMs = options.budgetMs
     this.scope = undefined
     this.key = undefined

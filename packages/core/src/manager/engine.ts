@@ -159,6 +159,7 @@ export class Engine {
     return {
       clock: this.clock,
       report: (error) => this.report(error, { operation: error.operation, tier, key: error.key }),
+      demotes: () => false,
       evicted: (scope, key, _entry, reason: EvictionReason) => {
         if (reason !== 'expired') count((this.tenants.peek(scope.tenant)?.counters ?? this.#unowned).evictions, this.#cell(this.policies.forKey(key), tier))
         if (this.events.wants('evict')) this.events.emit('evict', { tenant: scope.tenant, key, tier: tier.name, reason })

@@ -48,7 +48,7 @@ export class StandIn {
     }
     this.#backend = backend
     this.#isActive = isActive
-    this.#detach = backend.attach({ clock, report, evicted: () => undefined })
+    this.#detach = backend.attach({ clock, report, evicted: () => undefined, demotes: () => false })
   }
 
   get isActive(): boolean {

@@ -32,6 +32,7 @@ export class Shelf {
     this.#detach = this.backend.attach({
       clock,
       report: (error) => this.reports.push(error),
+      demotes: () => false,
       evicted: (_scope, key, _entry, reason) => this.evictions.push({ key, reason }),
     })
     afterwards(() => this.close())

@@ -19,6 +19,7 @@ export class Bench {
       report: (error) => {
         throw error
       },
+      demotes: () => false,
       evicted: (scope, key, _entry, reason) => {
         this.evicted.push([scope.tenant, key, reason])
         onEvicted(scope.tenant, key, reason)

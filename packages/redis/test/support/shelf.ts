@@ -16,7 +16,7 @@ export class Shelf {
   constructor({ keyPrefix = freshPrefix(), ...options }: RedisBackendOptions) {
     this.keyPrefix = keyPrefix
     this.backend = new RedisBackend({ keyPrefix, ...options })
-    this.#detach = this.backend.attach({ clock: systemClock, report: (error) => this.reports.push(error), evicted: () => undefined })
+    this.#detach = this.backend.attach({ clock: systemClock, report: (error) => this.reports.push(error), evicted: () => undefined, demotes: () => false })
     afterwards(() => this.close())
   }
 

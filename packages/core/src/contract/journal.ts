@@ -1,0 +1,66 @@
+import type { EpochMs } from '../clock/clock.js'
+import type { CacheEntry } from './entry.js'
+import type { TenantScope } from './scope.js'
+import type { ValidKey } from '../keys/key.js'
+
+/**
+ * The journal of write-back: entries that a durable tier has acknowledged and a slower tier does not have yet. Each pending upload keeps
+ * a copy of its own (a hard link where the disk allows it), so that neither eviction nor a later write takes it away, and
+ * what a process left behind is taken up by the next one.
+ *
+ * A separate contract for durable backends, like {@link RecordKeeper}.
+ */
+export interface JournalKeeper {
+  openJournal(options: JournalOptions): WriteBackJournal
+}
+
+export interface JournalOptions {
+  /** Where the copies lie. Default: beside the backend's own data. */
+  readonly directory?: string | undefined
+  /** The most bytes of pending copies. */
+  readonly maxBytes: number
+  /** The most pending copies. */
+  readonly maxEntries: number
+}
+
+/** What a pending upload is about. */
+export interface PendingWrite {
+  /** The name of the tier that is to have it. */
+  readonly tier: string
+  readonly tenant: string
+  readonly key: ValidKey
+  /** The end of its life in that tier; `Infinity`: never. The copy's own may differ. */
+  readonly expiresAt: EpochMs
+  /** Bytes of the payload. */
+  readonly bytes: number
+}
+
+/** A pending upload with its place in the journal. */
+export interface JournalSlot extends PendingWrite {
+  /** Grows with every slot of a journal, over restarts too: of two for one key the greater is the newer. */
+  readonly sequence: number
+}
+
+export interface WriteBackJournal {
+  /**
+   * What earlier processes left, oldest first: read once, before the first operation. Copies that cannot be read are reported to the backend's
+   * hosts and set aside. What a live process is about is not touched.
+   */
+  load(): readonly JournalSlot[]
+  /** A place for one more; `undefined` when the journal is full. Nothing is on disk yet. */
+  reserve(write: PendingWrite): JournalSlot | undefined
+  /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make. Rejects when the disk cannot take it. */
+  store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void>
+  /** The copy; `undefined` when it is gone or damaged. `stream` gives a {@link StreamedEntry}. Its `expiresAt` is the slot's. */
+  read(slot: JournalSlot, want: 'payload' | 'stream'): Promise<CacheEntry | undefined>
+  /** Gives the place up; resolves when no restart brings the upload back. */
+  remove(slot: JournalSlot): Promise<void>
+  /** Pending copies and their bytes, reserved ones included. */
+  readonly size: { readonly entries: number; readonly bytes: number }
+  /** Lets go of the directory; what is pending stays for the next process. */
+  close(): Promise<void>
+}
+
+export function isJournalKeeper(backend: object): backend is JournalKeeper {
+  return typeof (backend as Partial<JournalKeeper>).openJournal === 'function'
+}
