@@ -68,6 +68,7 @@ export {
   type FrameReading,
   type PayloadDescription,
 } from './frame/frame.js'
+export { ownMemory, readFrame, readFrameHead, type FrameContent } from './frame/read-frame.js'
 
 export { checkedChunks, type ExpectedPayload } from './frame/checked-chunks.js'
 export { crc32 } from './frame/crc32.js'
