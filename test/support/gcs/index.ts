@@ -1,0 +1,5 @@
+export type { GcsServer, GcsStorageOptions } from './server.js'
+export { type Role } from './strict/access.js'
+export { type Served, startStrictGcs, StrictGcsServer } from './strict-server.js'
+export { type FaultOptions, Faults } from './strict/faults.js'
+export { type Operation } from './strict/request.js'
