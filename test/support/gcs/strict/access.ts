@@ -9,11 +9,11 @@ const PERMISSIONS: Partial<Record<GcsRequest['operation'], string>> = { 'objects
 
 /**
  * Refuses who may not: 401 without a token or with one that is not known, 403 without the permission
- * (cloud.google.com/storage/docs/json_api/v1/status-codes). Also: "If the object doesn't exist, a 403 is returned when you lack the
- * storage.objects.list permission" (the same page, at 404 Not Found; .../docs/troubleshooting).
+ * (cloud.google.com/storage/docs/json_api/v1/status-codes). Who may not list the bucket is not told that an object is missing, but 403:
+ * the message itself says "or it may not exist".
  */
 export function checkAccess(request: GcsRequest, tokens: Readonly<Record<string, Role>> | undefined, store: Store): void {
-  if (tokens === undefined || request.operation === 'uploads.put' || request.operation === 'uploads.cancel') return // "the session URI acts as an authentication token"
+  if (tokens === undefined || request.operation === 'uploads.put' || request.operation === 'uploads.cancel') return // who has the address of a session needs nothing else (.../docs/resumable-uploads#session-uris)
   const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1]
   const place = { locationType: 'header', location: 'Authorization' }
   const permission = PERMISSIONS[request.operation] ?? request.operation

@@ -22,7 +22,7 @@ export function expectedHashes(metadata: Readonly<Record<string, unknown>>, head
   }
 }
 
-/** "If the checksums don't match, the write request is rejected" with 400 (cloud.google.com/storage/docs/data-validation); CRC32C is looked at first. */
+/** A write whose hashes do not fit is rejected with 400 (cloud.google.com/storage/docs/data-validation); CRC32C is looked at first. */
 export function checkHashes(data: Buffer, expected: Expected): void {
   const crc = crc32c(data)
   if (expected.crc32c !== undefined && expected.crc32c !== crc) throw invalid(`Provided CRC32C "${expected.crc32c}" doesn't match calculated CRC32C "${crc}".`)

@@ -1,7 +1,7 @@
 import { invalid, notModelled } from './reply.js'
 import { objectResource, type StoredBucket } from './store.js'
 
-/** "The service will use this parameter or 1,000 items, whichever is smaller." */
+/** A page has no more than this, whatever is asked for. */
 const MOST_RESULTS = 1_000
 const NOT_MODELLED = ['matchGlob', 'versions', 'softDeleted', 'filter']
 

@@ -3,8 +3,8 @@ import { GcsError, type Reply } from './reply.js'
 import { etagOf, type StoredObject } from './store.js'
 
 /**
- * The bytes of an object. Which headers come with them: seen from the service at `alt=media`; custom metadata is documented for the XML
- * API only, so it is left out unless `hasCustomMetadata`.
+ * The bytes of an object. The headers are those that the service was seen to send at `alt=media`; custom metadata among them is documented
+ * of the XML API only, so it is left out unless `hasCustomMetadata`.
  */
 export function mediaReply(object: StoredObject, headers: { readonly range?: string | undefined; readonly acceptEncoding: string }, hasCustomMetadata: boolean): Reply {
   const { data, fields } = object

@@ -14,9 +14,9 @@ export interface ObjectFields {
 
 const TEXT_FIELDS = ['contentType', 'contentEncoding', 'contentDisposition', 'contentLanguage', 'cacheControl', 'customTime', 'storageClass'] as const
 const STORAGE_CLASSES = ['STANDARD', 'NEARLINE', 'COLDLINE', 'ARCHIVE', 'MULTI_REGIONAL', 'REGIONAL', 'DURABLE_REDUCED_AVAILABILITY']
-/** "Maximum combined size of all custom metadata keys and values per object: 8 KiB" (cloud.google.com/storage/quotas). */
+/** Of all keys and values of an object together (cloud.google.com/storage/quotas#objects). */
 const CUSTOM_METADATA_BYTES = 8_192
-/** "Maximum object name size: 1024 bytes (UTF-8 encoded)" (the same page). */
+/** In UTF-8 (the same page). */
 const NAME_BYTES = 1_024
 
 /** "Object naming requirements" of cloud.google.com/storage/docs/objects. */
@@ -72,12 +72,12 @@ function patchCustomMetadata(old: ObjectFields['metadata'], patch: unknown): Obj
     else throw invalid(`Invalid value for field: metadata[${JSON.stringify(key)}]`)
   }
   const bytes = [...metadata].flat().reduce((sum, text) => sum + Buffer.byteLength(text), 0)
-  // The limit is documented, the words of the JSON API are not; the XML API says "Your metadata headers exceed the maximum allowed metadata size."
+  // the limit is documented, the words of the JSON API are not
   if (bytes > CUSTOM_METADATA_BYTES) throw invalid(`The custom metadata of ${bytes} bytes exceeds the maximum of ${CUSTOM_METADATA_BYTES} bytes.`)
   return metadata.size === 0 ? undefined : Object.fromEntries(metadata)
 }
 
-/** "Once a Custom-Time has been set on an object, it cannot be removed and cannot be set to an earlier datetime" (cloud.google.com/storage/docs/metadata#custom-time). */
+/** Once set, it is neither removed nor set to an earlier time (cloud.google.com/storage/docs/metadata#custom-time). */
 function checkCustomTime(old: string | undefined, next: string | undefined): void {
   if (next !== undefined && Number.isNaN(Date.parse(next))) throw invalid('Invalid value for field: customTime')
   if (old !== undefined && (next === undefined || Date.parse(next) < Date.parse(old))) throw invalid('Custom time cannot be removed or set to an earlier time.')

@@ -78,7 +78,7 @@ export function uploadName(query: URLSearchParams, metadata: Readonly<Record<str
   return name
 }
 
-/** The fields of an upload. "contentEncoding: If set, sets the contentEncoding property of the final object" (objects/insert). */
+/** The fields of an upload. A contentEncoding in the query goes before the one in the metadata (objects/insert). */
 export function uploadFields(query: URLSearchParams, metadata: Readonly<Record<string, unknown>>, contentType: string | undefined): ObjectFields {
   const contentEncoding = query.get('contentEncoding')
   return readFields({ ...(contentType === undefined ? {} : { contentType }), ...metadata, ...(contentEncoding === null ? {} : { contentEncoding }) })
@@ -112,7 +112,7 @@ function copy(store: Store, { bucket, object, destination, query }: GcsRequest, 
   return insertObject(store, { bucket: destination.bucket, name: destination.object, query }, source.data, fields, settings)
 }
 
-/** "Maximum rate of writes to the same object name: one write per second" (cloud.google.com/storage/quotas), refused as .../docs/gcs429 has it. */
+/** An object may be written once a second (cloud.google.com/storage/quotas#objects); more is refused as .../docs/gcs429 has it. */
 function checkWriteRate({ bucket, name, updated }: StoredObject, { writeIntervalMs }: Settings): void {
   if (writeIntervalMs === undefined || Date.now() - updated.getTime() >= writeIntervalMs) return
   const message = `The object ${bucket}/${name} exceeded the rate limit for object mutation operations (create, update, and delete). Please reduce your request rate. See https://cloud.google.com/storage/docs/gcs429.`

@@ -7,9 +7,8 @@ interface Versions {
 
 /**
  * Checks the preconditions of a request against what is there now. From the reference of each method
- * (cloud.google.com/storage/docs/json_api/v1/objects): "ifGenerationMatch ... Setting to 0 makes the operation succeed only if there
- * are no live versions", "ifGenerationNotMatch ... If no live object exists, the precondition fails. Setting to 0 makes the
- * operation succeed only if there is a live version".
+ * (cloud.google.com/storage/docs/json_api/v1/objects): ifGenerationMatch=0 holds when there is no object; ifGenerationNotMatch fails when there
+ * is none, so that 0 holds when there is one.
  *
  * A read whose *NotMatch condition does not hold is answered 304, everything else 412
  * (cloud.google.com/storage/docs/json_api/v1/status-codes).

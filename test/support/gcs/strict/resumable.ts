@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { checkHashes, type Expected } from './checksums.js'
 import { GcsError, invalid } from './reply.js'
 
-/** "The chunk size should be a multiple of 256 KiB, unless it's the last chunk" (cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload). */
+/** Chunks are to be a multiple of this, but for the last (cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload). */
 const UNIT = 256 * 1024
 
 export type Progress = { readonly isDone: false; readonly received: number } | { readonly isDone: true; readonly data: Buffer }

@@ -44,7 +44,7 @@ export class Sessions {
         return this.#put(this.#session(request), request, body, isWhole, settings)
       case 'uploads.cancel':
         this.#session(request).upload.cancel()
-        return { status: 499 } // "499 CLIENT CLOSED REQUEST" is the answer to a cancellation that went well
+        return { status: 499 } // the answer to a cancellation that went well (.../docs/performing-resumable-uploads#cancel-upload)
       default:
         return undefined
     }
@@ -65,7 +65,7 @@ export class Sessions {
   }
 
   #put(session: Session, { headers }: GcsRequest, body: Buffer, isWhole: boolean, settings: Settings): Reply {
-    if (session.resource !== undefined) return { status: 200, body: session.resource } // "a 200 OK or 201 Created response indicates that the upload was completed"
+    if (session.resource !== undefined) return { status: 200, body: session.resource } // a client whose last answer was lost asks again
     const progress = session.upload.put(headers['content-range'], body, { isWhole, hashes: expectedHashes({}, headers) })
     if (!progress.isDone) {
       const range: Record<string, string> = progress.received === 0 ? {} : { range: `bytes=0-${progress.received - 1}` }
