@@ -1,3 +1,4 @@
+import type { StorageOptions } from '@google-cloud/storage'
 import { unlessAborted } from './aborts.js'
 import type { CheckedOptions, GcsClient } from './options.js'
 
@@ -24,7 +25,8 @@ export class Credentials {
 
   /** Loaded when first needed: the Google client takes a sixth of a second, and an emulator needs no credentials. */
   #own(): Promise<GcsClient> {
-    this.#client ??= import('@google-cloud/storage').then(({ Storage }) => new Storage({ ...this.#options.account, apiEndpoint: this.#options.endpoint.origin }) as GcsClient)
+    const options: StorageOptions = { ...this.#options.account, apiEndpoint: this.#options.endpoint.origin }
+    this.#client ??= import('@google-cloud/storage').then(({ Storage }) => new Storage(options))
     return this.#client
   }
 }

@@ -74,8 +74,8 @@ export function factsOfHeaders(headers: IncomingHttpHeaders): ObjectFacts {
 
 /** Whether a body on its way was unpacked or packed by somebody: then it is not what is stored. https://cloud.google.com/storage/docs/transcoding */
 export function isTranscoded(headers: IncomingHttpHeaders): boolean {
-  const stored = headers['x-goog-stored-content-encoding']
-  return (stored !== undefined && encodingOf(stored as string | undefined) !== encodingOf(headers['content-encoding'])) || String(headers['warning'] ?? '').startsWith('214')
+  const stored = headers['x-goog-stored-content-encoding']?.toString()
+  return (stored !== undefined && encodingOf(stored) !== encodingOf(headers['content-encoding'])) || headers.warning?.toString().startsWith('214') === true
 }
 
 function encodingOf(header: string | undefined): string | undefined {

@@ -8,5 +8,12 @@ export interface MediaType {
 }
 
 export function mediaTypeOf(key: string, codec: string, details: EntryDetails | undefined): MediaType {
-  return { contentType: contentTypeOf(key, codec, details, lookup), contentEncoding: contentEncodingOf(codec) }
+  return { contentType: contentTypeOf(key, codec, details, byExtension), contentEncoding: contentEncodingOf(codec) }
+}
+
+/** A key without an extension has no type by it: the table would take `png` for one, and `constructor` for a function. */
+function byExtension(key: string): string | undefined {
+  const last = key.slice(key.lastIndexOf('/') + 1)
+  const type: unknown = last.includes('.') ? lookup(last) : undefined
+  return typeof type === 'string' ? type : undefined
 }

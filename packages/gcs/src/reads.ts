@@ -20,7 +20,7 @@ import { asGcsError, isRefusal } from './errors.js'
 import { factsOfHeaders, isTranscoded, storeChecksum, type ObjectFacts, type StoreChecksum } from './facts.js'
 import type { ObjectApi } from './object-api.js'
 
-/** A payload and its metadata are asked for in two requests only on emulators; this often, when the object changes in between. */
+/** How often payload and metadata are asked for, where they take two requests and the object changes in between. */
 const MOST_LOOKS = 3
 /** What packed bytes core can unpack. */
 const ENCODINGS: ReadonlySet<string> = new Set(['gzip', 'br', 'zstd'])
@@ -32,12 +32,19 @@ interface Found {
   readonly payload: ObjectPayload
 }
 
+interface Opened {
+  readonly response: IncomingMessage
+  readonly facts: ObjectFacts
+}
+
 /** Reads entries, and decides what is none. */
 export class Reads {
   readonly #api: ObjectApi
   readonly #names: ObjectNames
   readonly #probe: AccessProbe
   readonly #report: (error: CacheError) => void
+  /** The server is an emulator whose downloads come without metadata: they take a request of their own, before, as one that waits for it would hold a connection. */
+  #looksFirst = false
 
   constructor(api: ObjectApi, names: ObjectNames, probe: AccessProbe, report: (error: CacheError) => void) {
     this.#api = api
@@ -87,22 +94,24 @@ export class Reads {
   }
 
   /** The answer with the payload, and all facts of that very generation. */
-  async #open(name: string, options: ReadOptions): Promise<{ readonly response: IncomingMessage; readonly facts: ObjectFacts } | undefined> {
-    for (let looks = 1; ; looks++) {
+  async #open(name: string, options: ReadOptions): Promise<Opened | undefined> {
+    if (!this.#looksFirst) {
       const response = await this.#api.download(name, options.signal)
       if (response === undefined) return undefined
       const facts = factsOfHeaders(response.headers)
       if (facts.metadata !== undefined) return { response, facts }
-      try {
-        const looked = await this.#api.look(name, options.signal)
-        if (looked?.generation === facts.generation) return { response, facts: { ...looked, contentEncoding: facts.contentEncoding } }
-      } catch (error) {
-        drop(response)
-        throw error
-      }
       drop(response)
-      if (looks === MOST_LOOKS) throw new CacheError('unavailable', 'get on gcs found the object changed each time it looked', { operation: 'get', backend: 'gcs', retryable: true })
+      this.#looksFirst = true
     }
+    for (let looks = 1; looks <= MOST_LOOKS; looks++) {
+      const facts = await this.#api.look(name, options.signal)
+      const response = facts === undefined ? undefined : await this.#api.download(name, options.signal)
+      if (facts === undefined || response === undefined) return undefined
+      const { generation, contentEncoding } = factsOfHeaders(response.headers)
+      if (generation === facts.generation) return { response, facts: { ...facts, contentEncoding } }
+      drop(response)
+    }
+    throw new CacheError('unavailable', 'get on gcs found the object changed each time it looked', { operation: 'get', backend: 'gcs', retryable: true })
   }
 
   /** What an object is; `undefined` and a report: nothing that can be read. */
