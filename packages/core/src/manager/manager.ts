@@ -16,6 +16,7 @@ export interface ForTenant {
 }
 
 const DEFAULT_DEADLINE = '2s'
+const DEFAULT_FLUSH_DEADLINE = '30s'
 /** Handles kept for callers who ask for them each time. */
 const KEPT_HANDLES = 1000
 
@@ -122,6 +123,7 @@ export class TieredCacheManager implements AsyncDisposable {
       tiers: engine.tiers,
       backends: await backendStats(engine, undefined),
       pendingWrites: engine.background.size,
+      writeBack: engine.writeBack.stats,
     })
     return { ...stats, tenants: Object.fromEntries([...engine.tenants.each()].map(([tenant, counters]) => [tenant, tenantSummary(counters)])) }
   }
@@ -133,6 +135,18 @@ export class TieredCacheManager implements AsyncDisposable {
    */
   on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void): () => void {
     return this.#engine.events.on(name, listener)
+  }
+
+  /**
+   * Tries everything that is to be written back at once, and waits for it. Resolves with the number of uploads still pending at the deadline
+   * (default `'30s'`); they go on.
+   */
+  async flush(options: CloseOptions = {}): Promise<number> {
+    const engine = this.#engine
+    engine.assertOpen('flush')
+    const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_FLUSH_DEADLINE, 'deadline')
+    await within(engine, engine.writeBack.drained(), deadlineMs)
+    return engine.writeBack.stats.pending
   }
 
   /**
@@ -159,17 +173,15 @@ export class TieredCacheManager implements AsyncDisposable {
       closed.forEach((result, at) => {
         if (result.status === 'rejected') engine.report(result.reason, { operation: 'close', tier: engine.tiers[at] })
       })
+      await engine.writeBack.close()
       await engine.recordLog?.close()
     }
-    let cancel = (): void => undefined
-    const late = new Promise<'late'>((resolve) => {
-      cancel = engine.clock.schedule(deadlineMs, () => resolve('late'))
-    })
-    const outcome = await Promise.race([finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), late])
-    cancel()
-    if (outcome !== 'late') return
-    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close`)
+    if (await within(engine, finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), deadlineMs)) return
+    const { pending } = engine.writeBack.stats
+    const left = pending === 0 ? '' : `; ${pending} entries that are to be written back stay in the journal for the next start`
+    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close${left}`)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
+    void engine.writeBack.close()
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
       tier.lanes.close()
@@ -197,4 +209,15 @@ export class TieredCacheManager implements AsyncDisposable {
   async #later<T>(options: ForTenant, run: (cache: TenantCache) => Promise<T>): Promise<T> {
     return run(this.#of(options))
   }
+}
+
+/** Whether the work ended in time. */
+async function within(engine: Engine, work: Promise<unknown>, deadlineMs: number): Promise<boolean> {
+  let cancel = (): void => undefined
+  const late = new Promise<'late'>((resolve) => {
+    cancel = engine.clock.schedule(deadlineMs, () => resolve('late'))
+  })
+  const first = await Promise.race([work, late])
+  cancel()
+  return first !== 'late'
 }

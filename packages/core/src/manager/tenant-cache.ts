@@ -112,7 +112,7 @@ export class TenantCache {
     engine.assertOpen('set')
     const validKey = validateKey(key)
     const plan = this.#plan(validKey, options)
-    const wishes = writeOptions(options)
+    const wishes = writeOptions(options, plan)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
     // taken before anything is touched: a value that is refused changes nothing
@@ -176,11 +176,11 @@ export class TenantCache {
       if (!Array.isArray(pair)) throw new TypeError(`setMany(entries) takes pairs [key, value], not ${kindOf(pair)}`)
       return [validateKey(pair[0]), pair[1]] as const
     })
-    const wishes = writeOptions(options)
+    const planned = pairs.map(([key, value]) => ({ key, value, plan: this.#plan(key, options) }))
+    const wishes = writeOptions(options, ...new Set(planned.map(({ plan }) => plan)))
     options.signal?.throwIfAborted()
     const { enabled } = this.#engine
-    const items = pairs.map(([key, value]) => {
-      const plan = this.#plan(key, options)
+    const items = planned.map(({ key, value, plan }) => {
       return { key, plan, taken: enabled ? new Taken(this.#engine, plan, { value, ...wishes }) : undefined }
     })
     await allInWindows('setMany', items, async ({ key, plan, taken }) => {
@@ -214,6 +214,7 @@ export class TenantCache {
       tiers: engine.tiers,
       backends: await backendStats(engine, this.#state),
       pendingWrites: engine.background.size,
+      writeBack: engine.writeBack.stats,
     })
   }
 
@@ -223,7 +224,7 @@ export class TenantCache {
       const validKey = validateKey(key)
       if (typeof compute !== 'function') throw new TypeError(`getOrCompute(key, compute) needs a function to compute with, not ${kindOf(compute)}`)
       const plan = this.#plan(validKey, options)
-      const wishes = writeOptions(options)
+      const wishes = writeOptions(options, plan)
       options.signal?.throwIfAborted()
       if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
       return getOrComputeInFlight(engine, this.#state, { key: validKey, plan, compute, ttlMs: wishes.ttlMs, tags: wishes.tags, metadata: wishes.metadata }, options.signal)
