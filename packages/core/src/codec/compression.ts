@@ -41,7 +41,7 @@ const gzip: Algorithm = {
   compress: (bytes, level) => promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)(bytes, { level }),
   compressor: (level) => zlib.createGzip({ level }),
   decompress: promisify<Uint8Array, Buffer>(zlib.gunzip),
-  decompressor: () => zlib.createGunzip() as unknown as Transform,
+  decompressor: () => zlib.createGunzip(),
 }
 
 const quality = (level: number): zlib.BrotliOptions => ({ params: { [zlib.constants.BROTLI_PARAM_QUALITY]: level } })
@@ -52,7 +52,7 @@ const brotli: Algorithm = {
   compress: (bytes, level) => promisify<Uint8Array, zlib.BrotliOptions, Buffer>(zlib.brotliCompress)(bytes, quality(level)),
   compressor: (level) => zlib.createBrotliCompress(quality(level)),
   decompress: promisify<Uint8Array, Buffer>(zlib.brotliDecompress),
-  decompressor: () => zlib.createBrotliDecompress() as unknown as Transform,
+  decompressor: () => zlib.createBrotliDecompress(),
 }
 
 /** Node has zstd from 22.15 on; its types came with it. */

@@ -4,10 +4,10 @@ import { takeIn } from '../codec/isolate.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields } from '../contract/entry.js'
 import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
-import type { Engine } from './engine.js'
+import type { EngineHost } from './host.js'
 
 /** An entry with the view another tier keeps, and without what belongs to the copy it was read from. Its value has been made, or its bytes are there. */
-export function copyFor(engine: Engine, policy: Policy, entry: CacheEntry, tier: Tier): CacheEntry {
+export function copyFor(engine: EngineHost, policy: Policy, entry: CacheEntry, tier: Tier): CacheEntry {
   const keepsValues = tier.capabilities.keeps === 'value'
   // as it was read, where nothing in it belongs to the copy it was read from
   if (keepsValues && entry.value !== NO_VALUE && entry.details === undefined && engine.isolation === 'share' && !isPacked(entry)) return entry

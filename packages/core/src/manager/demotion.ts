@@ -8,7 +8,7 @@ import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { count } from './counters.js'
 import { copyFor, travellingFields } from './copies.js'
-import type { Engine } from './engine.js'
+import type { EngineHost } from './host.js'
 import type { TenantState } from './tenant-state.js'
 
 /** Demotions at once. */
@@ -21,12 +21,12 @@ const MOST_WAITING = 1024
  * fill like a promotion: whatever is there already stays, and an invalidation that comes meanwhile wins.
  */
 export class Demotion {
-  readonly #engine: Engine
+  readonly #engine: EngineHost
   readonly #possible: boolean
   readonly #waiting: (() => Promise<void>)[] = []
   #running = 0
 
-  constructor(engine: Engine) {
+  constructor(engine: EngineHost) {
     this.#engine = engine
     this.#possible = engine.policies.all.some(({ slots }) => slots.some(({ write }) => write === 'demote'))
   }

@@ -15,6 +15,7 @@ import { ttlMs } from '../time/duration.js'
 import { Background } from './background.js'
 import { count, Counters } from './counters.js'
 import { Events } from './events.js'
+import type { EngineHost, Failure } from './host.js'
 import type { Logger, TieredCacheManagerOptions } from './options.js'
 import { TenantRegistry, type TenantState } from './tenant-state.js'
 import { WriteBack } from './write-back.js'
@@ -26,16 +27,8 @@ const MAX_BACKGROUND = 1000
 /** Names that mean something else beside tiers in a policy or in configuration. */
 const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set(['tiers', 'ttl', 'codec', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal'])
 
-/** What a failure is about, as far as it is known. */
-export interface Failure {
-  readonly operation: string
-  readonly tier?: Tier | undefined
-  readonly state?: TenantState | undefined
-  readonly key?: string | undefined
-}
-
 /** What all verbs of one manager share: its parts, put together once. */
-export class Engine {
+export class Engine implements EngineHost {
   readonly clock: Clock
   readonly enabled: boolean
   readonly tiers: readonly Tier[]

@@ -7,7 +7,7 @@ import { journalSlot, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { instantAfter } from '../time/duration.js'
-import type { Engine } from './engine.js'
+import type { EngineHost } from './host.js'
 import type { TenantState } from './tenant-state.js'
 
 /*
@@ -84,7 +84,7 @@ export interface QueuedWrites {
 }
 
 export class WriteBack {
-  readonly #engine: Engine
+  readonly #engine: EngineHost
   readonly #options: WriteBackOptions
   readonly #journals = new Map<Tier, WriteBackJournal>()
   /** Everything whose copy is not gone yet, by tier, tenant and key. */
@@ -97,7 +97,7 @@ export class WriteBack {
   #closed = false
 
   /** @throws TypeError for invalid options */
-  constructor(engine: Engine, options: WriteBackOptions = {}) {
+  constructor(engine: EngineHost, options: WriteBackOptions = {}) {
     for (const name of ['maxBytes', 'maxEntries', 'concurrency'] as const) {
       const value = options[name]
       if (value !== undefined && !(Number.isInteger(value) && value > 0)) throw new TypeError(`writeBack.${name} must be a positive whole number, not ${String(value)}`)
