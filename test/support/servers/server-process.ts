@@ -30,8 +30,8 @@ export function serverDirectory(name: string): string {
 }
 
 /** Sees to it that a container of Docker does not outlive the test process, nor the test file. */
-export function guardContainer(name: string): void {
-  ensureHome().guardian.watchContainer(name)
+export function guardContainer(name: string, docker: string): void {
+  ensureHome().guardian.watchContainer(name, docker)
 }
 
 /** Runs a program that ends by itself, and gives what it printed. It never outlives the test process; rejects when it fails. */
