@@ -30,7 +30,7 @@ export class GcsEmulator implements GcsServer {
     this.dir = serverDirectory(`gcs-emulator-${port}`)
     const temporary = path.join(this.dir, 'tmp') // where it stores objects, in a folder of the same name for every instance
     mkdirSync(temporary)
-    this.#process = new ServerProcess(this.dir, process.execPath, [PROGRAM, firebaseToolsDirectory(), String(port)], { TMPDIR: temporary, NODE_OPTIONS: '' })
+    this.#process = new ServerProcess(this.dir, process.execPath, [PROGRAM, firebaseToolsDirectory(), String(port)], { env: { TMPDIR: temporary, NODE_OPTIONS: '' } })
   }
 
   get pid(): number {
