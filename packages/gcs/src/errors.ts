@@ -33,16 +33,30 @@ const ADVICE: Readonly<Partial<Record<CacheErrorCode, string>>> = {
   throttled: 'an object takes about one write a second, and a bucket that grows needs some minutes',
 }
 
+/** Where a failure happened. */
+export interface Place {
+  readonly operation: string
+  readonly tenant?: string | undefined
+  readonly key?: string | undefined
+}
+
 /**
  * What a failure means for the cache.
  *
  * @param mayRetry false where the same call cannot be made again, whatever failed
  */
-export function asGcsError(error: unknown, operation: string, key: string | undefined, mayRetry = true): CacheError {
+export function asGcsError(error: unknown, place: Place, mayRetry = true): CacheError {
   if (isCacheError(error)) return error
   const { code, retryable } = meaningOf(error)
   const advice = ADVICE[code]
-  return new CacheError(code, `${operation} on gcs failed: ${messageOf(error)}${advice === undefined ? '' : ` (${advice})`}`, { operation, backend: 'gcs', key, retryable: retryable && mayRetry, cause: error })
+  const message = `${place.operation} on gcs failed: ${messageOf(error)}${advice === undefined ? '' : ` (${advice})`}`
+  return new CacheError(code, message, { ...place, backend: 'gcs', retryable: retryable && mayRetry, cause: error })
+}
+
+/** The caller does not wait any more. Not `unavailable`: that the store is well is not in doubt. */
+export function abandoned(signal: AbortSignal, place: Place): CacheError {
+  const reason: unknown = signal.reason
+  return isCacheError(reason) ? reason : new CacheError('failed', `${place.operation} on gcs was given up: ${messageOf(reason)}`, { ...place, backend: 'gcs', cause: reason })
 }
 
 export function isRefusal(error: unknown, ...statuses: readonly number[]): error is Refusal {
@@ -70,10 +84,6 @@ function meaningOf(error: unknown): Meaning {
   return { code: 'failed', retryable: false }
 }
 
-/**
- * Two codes that core has for object stores do not arise here: buckets are found from anywhere, so none is in the wrong region; and objects of
- * every storage class, ARCHIVE included, are read at once.
- */
 function meaningOfRefusal(error: Refusal): Meaning {
   const { status, reason } = error
   if (status === 429 || /^(?:user)?rateLimitExceeded$|^SlowDown$/i.test(reason)) return { code: 'throttled', retryable: true }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EpochMs } from '@thermocline/core'
 
@@ -8,6 +7,7 @@ export interface ObjectFacts {
   readonly generation: string
   /** Bytes as they are stored; `undefined`: the answer does not say. */
   readonly byteLength: number | undefined
+  readonly contentType: string | undefined
   readonly contentEncoding: string | undefined
   /** Custom metadata; `undefined`: the answer has none, and is of a kind that might leave it out. */
   readonly metadata: Readonly<Record<string, unknown>> | undefined
@@ -22,6 +22,7 @@ export interface Resource {
   readonly name?: string
   readonly generation?: string
   readonly size?: string
+  readonly contentType?: string
   readonly contentEncoding?: string
   readonly metadata?: Readonly<Record<string, unknown>>
   readonly updated?: string
@@ -30,12 +31,13 @@ export interface Resource {
 }
 
 /** The fields that {@link factsOfResource} reads. */
-export const RESOURCE_FIELDS = 'generation,size,contentEncoding,metadata,updated,md5Hash,crc32c'
+export const RESOURCE_FIELDS = 'generation,size,contentType,contentEncoding,metadata,updated,md5Hash,crc32c'
 
 export function factsOfResource(resource: Resource): ObjectFacts {
   return {
     generation: resource.generation ?? '',
     byteLength: resource.size === undefined ? undefined : Number(resource.size),
+    contentType: resource.contentType,
     contentEncoding: resource.contentEncoding === '' ? undefined : resource.contentEncoding,
     metadata: resource.metadata ?? {},
     updatedAt: instantOf(resource.updated),
@@ -64,6 +66,7 @@ export function factsOfHeaders(headers: IncomingHttpHeaders): ObjectFacts {
   return {
     generation: String(headers['x-goog-generation'] ?? ''),
     byteLength: stored === undefined ? undefined : Number(stored),
+    contentType: headers['content-type'],
     contentEncoding: encodingOf(headers['content-encoding']),
     metadata: isKnown ? metadata : undefined,
     updatedAt: instantOf(headers['last-modified']),
@@ -85,23 +88,4 @@ function encodingOf(header: string | undefined): string | undefined {
 function instantOf(text: string | undefined): EpochMs {
   const instant = text === undefined ? Number.NaN : Date.parse(text)
   return Number.isNaN(instant) ? 0 : instant
-}
-
-/** The store's own checksum, taken over bytes as they arrive: its MD5, and the CRC-32C of objects that have no MD5. */
-export interface StoreChecksum {
-  update(chunk: Uint8Array): unknown
-  /** Whether what was given is what is stored. */
-  matches(): boolean
-}
-
-/** `undefined`: the store has said nothing that could be checked. */
-export async function storeChecksum({ md5, crc32c }: ObjectFacts): Promise<StoreChecksum | undefined> {
-  if (md5 !== undefined) {
-    const hash = createHash('md5')
-    return { update: (chunk) => hash.update(chunk), matches: () => hash.digest('base64') === md5 }
-  }
-  if (crc32c === undefined) return undefined
-  const { CRC32C } = await import('@google-cloud/storage')
-  const hash = new CRC32C()
-  return { update: (chunk) => hash.update(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)), matches: () => hash.toString() === crc32c }
 }

@@ -18,17 +18,17 @@ import {
   type TenantScope,
   type ValidKey,
 } from '@thermocline/core'
-import { AccessProbe } from './access-probe.js'
 import { Credentials } from './credentials.js'
 import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'
-import { Listing } from './listing.js'
+import { Lister } from './lister.js'
 import { ObjectApi } from './object-api.js'
-import { checkOptions, type CheckedOptions, type GcsBackendOptions } from './options.js'
-import { Reads } from './reads.js'
-import { Removals } from './removals.js'
+import { checkOptions, type GcsBackendOptions } from './options.js'
+import { Reader } from './reader.js'
+import { Refusals } from './refusals.js'
+import { Remover } from './remover.js'
 import { Transport } from './transport.js'
-import { Upload } from './upload.js'
-import { Writes } from './writes.js'
+import { Uploader } from './uploader.js'
+import { Writer } from './writer.js'
 
 /**
  * A cold tier in a bucket of Google Cloud Storage.
@@ -39,30 +39,28 @@ import { Writes } from './writes.js'
 export class GcsBackend implements CacheBackend {
   readonly name = 'gcs'
   readonly capabilities: BackendCapabilities
-  readonly #options: CheckedOptions
   readonly #transport: Transport
-  readonly #reads: Reads
-  readonly #writes: Writes
-  readonly #removals: Removals
-  readonly #listing: Listing
+  readonly #reader: Reader
+  readonly #writer: Writer
+  readonly #remover: Remover
+  readonly #lister: Lister
   readonly #lifecycle: Lifecycle
   readonly #hosts = new Set<BackendHost>()
   #clock: Clock = systemClock
-  #isCompared = false
 
   /** Connects to nothing. @throws TypeError for invalid options */
   constructor(options: GcsBackendOptions) {
-    this.#options = checkOptions(options)
-    const { endpoint, anonymous, bucket, names, storageClass, maxSockets, lifecycleRules } = this.#options
-    const credentials = new Credentials(this.#options)
+    const checked = checkOptions(options)
+    const { endpoint, anonymous, bucket, names, storageClass, maxSockets, lifecycleRules } = checked
+    const credentials = new Credentials(checked)
     this.#transport = new Transport(endpoint, maxSockets, anonymous ? undefined : (signal) => credentials.headers(signal))
     const api = new ObjectApi(this.#transport, bucket)
     const report = (error: CacheError): void => this.#report(error)
-    this.#listing = new Listing(api, names)
-    this.#reads = new Reads(api, names, new AccessProbe(api, names, report), report)
-    this.#writes = new Writes(api, new Upload(api), names, storageClass, () => this.#clock)
-    this.#removals = new Removals(api, names, this.#listing, maxSockets)
-    this.#lifecycle = new Lifecycle(api, names.root, lifecycleRules)
+    this.#lister = new Lister(api, names)
+    this.#reader = new Reader(api, names, new Refusals(api, names, () => this.#clock, report), report)
+    this.#writer = new Writer(api, new Uploader(api), names, storageClass, () => this.#clock)
+    this.#remover = new Remover(api, names, this.#lister, maxSockets)
+    this.#lifecycle = new Lifecycle(api, names.root, lifecycleRules, { clock: () => this.#clock, report })
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -78,14 +76,14 @@ export class GcsBackend implements CacheBackend {
   attach(host: BackendHost): Detach {
     if (this.#hosts.size === 0) this.#clock = host.clock
     this.#hosts.add(host)
-    if (!this.#isCompared && this.#options.lifecycleRules.length > 0) void this.#compareLifecycle()
+    this.#lifecycle.compareOnce()
     return () => {
       this.#hosts.delete(host)
     }
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    return this.#reads.get(scope, key, options)
+    return this.#reader.get(scope, key, options)
   }
 
   getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
@@ -93,19 +91,19 @@ export class GcsBackend implements CacheBackend {
   }
 
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    return this.#writes.put(scope, key, entry, options)
+    return this.#writer.put(scope, key, entry, options)
   }
 
   delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number | undefined> {
-    return this.#removals.delete(scope, keys, options)
+    return this.#remover.delete(scope, keys, options)
   }
 
   clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number | undefined> {
-    return this.#removals.clear(scope, prefix, options)
+    return this.#remover.clear(scope, prefix, options)
   }
 
   list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
-    return this.#listing.list(scope, prefix, options)
+    return this.#lister.list(scope, prefix, options)
   }
 
   /** Nothing: counting would list the whole bucket. */
@@ -125,18 +123,11 @@ export class GcsBackend implements CacheBackend {
 
   /** Ends the connections, once no manager uses the backend any more; a client that was given stays as it is. */
   [Symbol.asyncDispose](): Promise<void> {
-    if (this.#hosts.size === 0) this.#transport.close()
-    return Promise.resolve()
-  }
-
-  async #compareLifecycle(): Promise<void> {
-    this.#isCompared = true
-    try {
-      const difference = await this.#lifecycle.compare()
-      if (difference !== undefined) this.#report(difference)
-    } catch {
-      this.#isCompared = false // the bucket cannot be asked; with the next manager, once more
+    if (this.#hosts.size === 0) {
+      this.#lifecycle.stop()
+      this.#transport.close()
     }
+    return Promise.resolve()
   }
 
   #report(error: CacheError): void {

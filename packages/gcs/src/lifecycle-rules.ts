@@ -5,7 +5,7 @@ import { TenantScope, validatePrefix, validateTenant } from '@thermocline/core'
 export const STORAGE_CLASSES: readonly string[] = ['STANDARD', 'NEARLINE', 'COLDLINE', 'ARCHIVE', 'MULTI_REGIONAL', 'REGIONAL', 'DURABLE_REDUCED_AVAILABILITY']
 
 /** What the bucket's lifecycle ought to do with entries, by their age since they were written. */
-export interface GcsLifecycleRule {
+export interface LifecycleRule {
   /** A name for messages. Cloud Storage keeps none. */
   readonly id?: string | undefined
   /** Whose entries. Default: all tenants'. */
@@ -27,7 +27,7 @@ export interface BucketRule {
 }
 
 /** @throws TypeError that names the rule and what is wrong with it */
-export function checkLifecycleRules(given: unknown): readonly GcsLifecycleRule[] {
+export function checkLifecycleRules(given: unknown): readonly LifecycleRule[] {
   if (given === undefined) return []
   if (!Array.isArray(given)) throw new TypeError(`lifecycleRules must be a list of rules such as { expirationDays: 365 }, not ${typeof given}`)
   return given.map((rule, at) => checkRule(rule as unknown, `lifecycleRules[${at}]`))
@@ -35,11 +35,11 @@ export function checkLifecycleRules(given: unknown): readonly GcsLifecycleRule[]
 
 const FIELDS: readonly string[] = ['id', 'tenant', 'prefix', 'transitionDays', 'storageClass', 'expirationDays']
 
-function checkRule(given: unknown, name: string): GcsLifecycleRule {
+function checkRule(given: unknown, name: string): LifecycleRule {
   if (typeof given !== 'object' || given === null) throw new TypeError(`${name} must be a rule such as { expirationDays: 365 }, not ${String(given)}`)
   const unknown = Object.keys(given).find((field) => !FIELDS.includes(field))
   if (unknown !== undefined) throw new TypeError(`${name}.${unknown} is not a setting of a rule: ${FIELDS.join(', ')} are`)
-  const rule = given as GcsLifecycleRule
+  const rule = given as LifecycleRule
   for (const field of ['id', 'tenant', 'prefix'] as const) {
     if (rule[field] !== undefined && typeof rule[field] !== 'string') throw new TypeError(`${name}.${field} must be a string, not ${String(rule[field])}`)
   }
@@ -63,7 +63,7 @@ function days(value: unknown, least: number, name: string): void {
 }
 
 /** The rules as the bucket ought to have them: a rule that moves and removes is two. */
-export function bucketRulesOf(rules: readonly GcsLifecycleRule[], names: ObjectNames): readonly BucketRule[] {
+export function bucketRulesOf(rules: readonly LifecycleRule[], names: ObjectNames): readonly BucketRule[] {
   return rules.flatMap(({ tenant, prefix = '', transitionDays, storageClass, expirationDays }) => {
     const matchesPrefix = [tenant === undefined ? names.root : names.under(new TenantScope(validateTenant(tenant)), prefix)[0]]
     const made: BucketRule[] = []

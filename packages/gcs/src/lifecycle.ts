@@ -1,7 +1,11 @@
-import { CacheError } from '@thermocline/core'
+import { CacheError, type CancelTimer, type Clock } from '@thermocline/core'
 import { asGcsError, isRefusal } from './errors.js'
 import { isOurs, textOf, type BucketRule } from './lifecycle-rules.js'
 import type { ObjectApi } from './object-api.js'
+
+/** Milliseconds until a bucket that could not be asked is asked again. */
+const AGAIN_MS = 60_000
+const PLACE = { operation: 'lifecycle' }
 
 /** What `applyLifecycle` has done. */
 export interface AppliedLifecycle {
@@ -15,27 +19,36 @@ interface Bucket {
   readonly lifecycle?: { readonly rule?: readonly BucketRule[] }
 }
 
+interface Surroundings {
+  readonly clock: () => Clock
+  readonly report: (error: CacheError) => void
+}
+
 /** The bucket's rules and ours. Rules that concern anything else are never touched. */
 export class Lifecycle {
   readonly #api: ObjectApi
   readonly #root: string
   readonly #wanted: readonly BucketRule[]
+  readonly #surroundings: Surroundings
+  #isComparing = false
+  #cancel: CancelTimer = () => undefined
 
-  constructor(api: ObjectApi, root: string, wanted: readonly BucketRule[]) {
+  constructor(api: ObjectApi, root: string, wanted: readonly BucketRule[], surroundings: Surroundings) {
     this.#api = api
     this.#root = root
     this.#wanted = wanted
+    this.#surroundings = surroundings
   }
 
-  /** What to report; `undefined`: nothing differs. Rejects when the bucket cannot be asked just now. */
-  async compare(): Promise<CacheError | undefined> {
-    try {
-      const differences = this.#differences(await this.#read())
-      return differences.length === 0 ? undefined : misconfigured(`the bucket's lifecycle differs: ${differences.join('; ')}. Nothing was changed; applyLifecycle() of the backend would`)
-    } catch (error) {
-      if (isRefusal(error, 403)) return misconfigured('lifecycleRules cannot be compared: grant storage.buckets.get, or leave them out', error)
-      throw asGcsError(error, 'compare', undefined)
-    }
+  /** Compares in the background, when first called. Nobody waits for it. */
+  compareOnce(): void {
+    if (this.#isComparing || this.#wanted.length === 0) return
+    this.#isComparing = true
+    this.#compareIn(0)
+  }
+
+  stop(): void {
+    this.#cancel()
   }
 
   /** Makes the bucket's rules for our objects what they ought to be, unless somebody changes the bucket at the same moment. */
@@ -49,10 +62,30 @@ export class Lifecycle {
       return { changed: true, differences }
     } catch (error) {
       if (isRefusal(error, 412)) {
-        throw new CacheError('failed', 'the bucket was changed by somebody else at the same moment; nothing was done: try again', { operation: 'applyLifecycle', backend: 'gcs', retryable: true, cause: error })
+        throw new CacheError('failed', 'the bucket was changed by somebody else at the same moment; nothing was done: try again', { ...PLACE, backend: 'gcs', retryable: true, cause: error })
       }
-      throw asGcsError(error, 'applyLifecycle', undefined)
+      throw asGcsError(error, PLACE)
     }
+  }
+
+  #compareIn(ms: number): void {
+    this.#cancel = this.#surroundings.clock().schedule(ms, () => void this.#compare(), { background: true })
+  }
+
+  async #compare(): Promise<void> {
+    try {
+      const differences = this.#differences(await this.#read())
+      if (differences.length > 0) this.#tell(`the bucket's lifecycle is not what lifecycleRules says: ${differences.join('; ')}. Nothing was changed; applyLifecycle() would change it`, undefined)
+    } catch (error) {
+      const failure = asGcsError(error, PLACE)
+      if (failure.code === 'closed') return
+      if (isRefusal(error, 401, 403)) this.#tell(`lifecycleRules cannot be compared with the bucket's lifecycle: ${failure.message}; grant storage.buckets.get`, error)
+      else this.#compareIn(AGAIN_MS)
+    }
+  }
+
+  #tell(message: string, cause: unknown): void {
+    this.#surroundings.report(new CacheError('misconfigured', message, { ...PLACE, backend: 'gcs', cause }))
   }
 
   #read(): Promise<Bucket> {
@@ -68,8 +101,4 @@ export class Lifecycle {
 
 function rulesOf({ lifecycle }: Bucket): readonly BucketRule[] {
   return lifecycle?.rule ?? []
-}
-
-function misconfigured(message: string, cause?: unknown): CacheError {
-  return new CacheError('misconfigured', message, { operation: 'compare', backend: 'gcs', cause })
 }

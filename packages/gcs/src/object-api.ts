@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { collect, drop, textOf } from './bodies.js'
+import { collect, drop, textOf } from './body.js'
 import { isBucketMissing, Refusal } from './errors.js'
 import { factsOfResource, RESOURCE_FIELDS, type ObjectFacts, type Resource } from './facts.js'
 import type { Exchange, RequestHead, Transport } from './transport.js'

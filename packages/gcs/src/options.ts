@@ -1,6 +1,7 @@
 import type { ObjectNames } from '@thermocline/core'
 import { ObjectNames as Names } from '@thermocline/core'
-import { bucketRulesOf, checkLifecycleRules, STORAGE_CLASSES, type BucketRule, type GcsLifecycleRule } from './lifecycle-rules.js'
+import { isObject, kind } from './checks.js'
+import { bucketRulesOf, checkLifecycleRules, STORAGE_CLASSES, type BucketRule, type LifecycleRule } from './lifecycle-rules.js'
 
 /** As much of a `Storage` of `@google-cloud/storage`, 7 or 8, as the backend uses: where it sends to, and as whom. */
 export interface GcsClient {
@@ -16,7 +17,7 @@ export type GcsCredentials = Readonly<Record<string, unknown>>
 export interface GcsBackendOptions {
   /** The name of the bucket, which has to exist. */
   readonly bucket: string
-  /** The project. Default: that of the credentials. Reads and writes do not need it. */
+  /** The project. Default: that of the credentials. Reader and writes do not need it. */
   readonly projectId?: string | undefined
   /** The address of the service. Default: what `STORAGE_EMULATOR_HOST` says, else `https://storage.googleapis.com`. */
   readonly apiEndpoint?: string | undefined
@@ -35,7 +36,7 @@ export interface GcsBackendOptions {
   /** The most connections. Default 64. */
   readonly maxSockets?: number | undefined
   /** The bucket's lifecycle as it ought to be: compared after the start, and a difference is reported. Changed only by `applyLifecycle()`. */
-  readonly lifecycleRules?: readonly GcsLifecycleRule[] | undefined
+  readonly lifecycleRules?: readonly LifecycleRule[] | undefined
 }
 
 export interface CheckedOptions {
@@ -134,17 +135,6 @@ function text(value: unknown, option: string): void {
   if (value !== undefined && (typeof value !== 'string' || value === '')) throw new TypeError(`${option} must be a non-empty string, not ${kind(value)}`)
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null
-}
-
 function named(value: unknown): string {
   return typeof value === 'string' && value !== '' ? JSON.stringify(value) : kind(value)
-}
-
-/** For messages: never the content of text, which may be secret. */
-function kind(value: unknown): string {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return 'a list'
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value === '' ? 'an empty string' : typeof value
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { CacheError, type ExpectedPayload, type OperationOptions } from '@thermocline/core'
-import { drop } from './bodies.js'
+import { drop } from './body.js'
 import type { Resource } from './facts.js'
 import { json, type ObjectApi, type Query } from './object-api.js'
 import { finishUpload, sendChunks, wrongLength, type UploadTarget } from './send-chunks.js'

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { CacheError, type OperationOptions } from '@thermocline/core'
 import { unlessAborted } from './aborts.js'
-import { CutOff, drop } from './bodies.js'
+import { CutOff, drop } from './body.js'
 import { accept } from './object-api.js'
 import type { Exchange } from './transport.js'
 

@@ -6,13 +6,13 @@ import { onAbort } from './aborts.js'
  * Requests go out by Node's own http, not by the Google client's `request`. What that client cannot do, and a cache tier needs:
  * a request that is given up (`AbortSignal`), limits on connecting and on silence, a number of connections, an answer whose body is
  * binary without a chain of four streams, a connection that is free again when a body is not wanted. Only credentials are the
- * client's. Figures are in docs/decisions/0011-gcs-transport.md.
+ * client's. Figures are in docs/decisions.
  */
 
 /** How long a connection may take to be made, its TLS included. */
 const CONNECT_MS = 3_000
 /** How long a connection may be silent while an answer is waited for: a little above the tier's budget, which ends most operations earlier. */
-const SILENCE_MS = 6_000
+export const SILENCE_MS = 6_000
 
 /** A request without its body. */
 export interface RequestHead {
@@ -164,11 +164,6 @@ export class Exchange {
   destroy(): void {
     this.#request.destroy()
   }
-}
-
-/** Whether silence is the server's fault while a body is read: not while the reader is busy. */
-export function awaitBody(response: http.IncomingMessage, isWaiting: boolean): void {
-  if (!response.readableEnded) response.socket.setTimeout(isWaiting ? SILENCE_MS : 0) // after its end the connection may be another request's
 }
 
 function ignore(): void {

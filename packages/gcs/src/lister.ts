@@ -1,11 +1,14 @@
 import { decodeObjectMetadata, keyInMetadata, type ListOptions, type ObjectNames, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
 import { onAbort } from './aborts.js'
-import { asGcsError } from './errors.js'
+import { abandoned, asGcsError } from './errors.js'
 import type { Resource } from './facts.js'
 import type { ObjectApi, Page } from './object-api.js'
 
+/** Names have at most so many bytes; no longer prefix is that of any. */
+const MAX_NAME_BYTES = 1024
+
 /** Lists objects. A page of the JSON API has the metadata of its objects, where they are asked for: nothing has to be looked at one by one. */
-export class Listing {
+export class Lister {
   readonly #api: ObjectApi
   readonly #names: ObjectNames
 
@@ -40,8 +43,9 @@ export class Listing {
         }
       }
     } catch (error) {
-      if (options.signal?.aborted === true) throw options.signal.reason
-      throw asGcsError(error, 'list', undefined)
+      const place = { operation: 'list', tenant: scope.tenant }
+      if (options.signal?.aborted === true) throw abandoned(options.signal, place)
+      throw asGcsError(error, place)
     }
   }
 
@@ -55,6 +59,7 @@ export class Listing {
       return page
     }
     try {
+      if (Buffer.byteLength(prefix) > MAX_NAME_BYTES) return
       signal?.throwIfAborted()
       let next: Promise<Page> | undefined = ask(undefined)
       while (next !== undefined) {

@@ -1,7 +1,6 @@
 import {
   CacheEntry,
   crc32,
-  decodeObjectMetadata,
   encodeObjectMetadata,
   isStreamed,
   type Clock,
@@ -12,29 +11,30 @@ import {
   type TenantScope,
   type ValidKey,
 } from '@thermocline/core'
-import { asGcsError, isRefusal } from './errors.js'
+import { abandoned, asGcsError, isRefusal } from './errors.js'
 import type { ObjectFacts } from './facts.js'
+import { judge } from './judge.js'
 import { mediaTypeOf } from './media-types.js'
 import type { ObjectApi } from './object-api.js'
 import type { UploadTarget } from './send-chunks.js'
-import type { Upload } from './upload.js'
+import type { Uploader } from './uploader.js'
 
 /** The generation of an object that is not there, in conditions. */
 const ABSENT = '0'
 /** How often an object that comes and goes is looked at before a conditional write is given up. */
 const MOST_LOOKS = 3
 
-/** Writes entries, each as one object that is there whole or not at all. */
-export class Writes {
+/** Writer entries, each as one object that is there whole or not at all. */
+export class Writer {
   readonly #api: ObjectApi
-  readonly #upload: Upload
+  readonly #uploader: Uploader
   readonly #names: ObjectNames
   readonly #storageClass: string | undefined
   readonly #clock: () => Clock
 
-  constructor(api: ObjectApi, upload: Upload, names: ObjectNames, storageClass: string | undefined, clock: () => Clock) {
+  constructor(api: ObjectApi, uploader: Uploader, names: ObjectNames, storageClass: string | undefined, clock: () => Clock) {
     this.#api = api
-    this.#upload = upload
+    this.#uploader = uploader
     this.#names = names
     this.#storageClass = storageClass
     this.#clock = clock
@@ -50,8 +50,9 @@ export class Writes {
       return isStreamed(entry) ? await this.#putStream(scope, key, entry, options) : await this.#putBytes(scope, key, entry, options)
     } catch (error) {
       if (isStreamed(entry)) entry.payload.cancel()
-      if (options.signal?.aborted === true) throw options.signal.reason
-      throw asGcsError(error, 'put', key, !isStreamed(entry)) // its chunks come only once
+      const place = { operation: 'put', tenant: scope.tenant, key }
+      if (options.signal?.aborted === true) throw abandoned(options.signal, place)
+      throw asGcsError(error, place, !isStreamed(entry)) // its chunks come only once
     }
   }
 
@@ -59,12 +60,12 @@ export class Writes {
     const { codec, bytes } = entry.encoded ?? { codec: 'buffer', bytes: new Uint8Array() }
     const target = this.#target(scope, key, entry, options.keepUntil, { codec, byteLength: bytes.byteLength, crc32: crc32(bytes) })
     if (!options.onlyIfAbsent) {
-      await this.#upload.bytes(target, bytes, undefined, options)
+      await this.#uploader.bytes(target, bytes, undefined, options)
       return true
     }
     let generation: string | undefined = ABSENT
     for (let looks = 0; generation !== undefined && looks < MOST_LOOKS; looks++) {
-      if (await succeeds(this.#upload.bytes(target, bytes, generation, options))) return true
+      if (await succeeds(this.#uploader.bytes(target, bytes, generation, options))) return true
       generation = await this.#replaceable(scope, key, target.name, options)
     }
     return false
@@ -79,7 +80,7 @@ export class Writes {
       return false
     }
     const targetOf = (payload: ObjectPayload): UploadTarget => this.#target(scope, key, entry, options.keepUntil, payload)
-    const sent = this.#upload.stream(targetOf, entry.payload, generation, options)
+    const sent = this.#uploader.stream(targetOf, entry.payload, generation, options)
     if (generation === undefined) return sent.then(() => true)
     const isStored = await succeeds(sent)
     if (!isStored) entry.payload.cancel()
@@ -93,9 +94,9 @@ export class Writes {
   }
 
   /** Whether it may still be served, or is not ours to judge. */
-  #isKept(scope: TenantScope, key: ValidKey, { metadata }: ObjectFacts): boolean {
-    const reading = decodeObjectMetadata(metadata, scope, key)
-    return reading.status === 'ok' ? this.#clock().now() < reading.header.keepUntil : reading.status !== 'corrupt'
+  #isKept(scope: TenantScope, key: ValidKey, facts: ObjectFacts): boolean {
+    const judged = judge(facts, scope, key, false)
+    return judged.status === 'foreign' || (judged.status === 'ok' && this.#clock().now() < judged.keepUntil)
   }
 
   #target(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: number, payload: ObjectPayload): UploadTarget {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { awaitBody } from './transport.js'
+import { SILENCE_MS } from './transport.js'
 
 /** Up to here what is not wanted is read to its end, which keeps the connection; above, the connection is ended. */
 const CHEAP_BYTES = 64 * 1024
@@ -9,7 +9,7 @@ export class CutOff extends Error {
   readonly code = 'ECONNRESET'
 }
 
-/** Reads a body into memory of its own. Rejects with {@link CutOff} when it is not whole. */
+/** Reader a body into memory of its own. Rejects with {@link CutOff} when it is not whole. */
 export function collect(response: IncomingMessage, progress: (() => void) | undefined): Promise<Buffer> {
   const length = lengthOf(response)
   return length === undefined ? collectUnknown(response, progress) : collectKnown(response, length, progress)
@@ -62,6 +62,11 @@ export async function* chunksOf(response: IncomingMessage, progress: (() => void
   }
 }
 
+/** Whether silence is the server's fault while a body is read: not while the reader is busy. After its end the connection may be another request's. */
+export function awaitBody(response: IncomingMessage, isWaiting: boolean): void {
+  if (!response.readableEnded) response.socket.setTimeout(isWaiting ? SILENCE_MS : 0)
+}
+
 /** Gives up a body that is not wanted, so that its connection is free. */
 export function drop(response: IncomingMessage): void {
   if (response.readableEnded || response.destroyed) return
@@ -70,7 +75,7 @@ export function drop(response: IncomingMessage): void {
   else response.destroy()
 }
 
-/** Reads a body as text; empty when it cannot be read. */
+/** Reader a body as text; empty when it cannot be read. */
 export async function textOf(response: IncomingMessage): Promise<string> {
   try {
     return (await collect(response, undefined)).toString('utf8')

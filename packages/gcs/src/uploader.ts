@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { crc32, type ExpectedPayload, type ObjectPayload, type OperationOptions, type PayloadStream } from '@thermocline/core'
 import { unlessAborted } from './aborts.js'
-import { drop } from './bodies.js'
+import { drop } from './body.js'
 import type { ObjectApi, Query } from './object-api.js'
 import { ResumableUpload } from './resumable-upload.js'
 import { finishUpload, sendChunks, wrongLength, type UploadTarget } from './send-chunks.js'
@@ -10,7 +10,7 @@ import { finishUpload, sendChunks, wrongLength, type UploadTarget } from './send
 const PART_BYTES = 8 * 1024 ** 2
 
 /** Sends payloads. Nothing is to be seen of one before its end, and nothing is left when it fails. */
-export class Upload {
+export class Uploader {
   readonly #api: ObjectApi
 
   constructor(api: ObjectApi) {
