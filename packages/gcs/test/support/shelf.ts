@@ -56,7 +56,7 @@ export function staged<S extends GcsServer>(kind: S['kind'], start: () => Promis
       return bucket
     },
     backend: (options = {}) => new GcsBackend(complete(options)),
-    shelf: (options = {}, clock = systemClock) => new Shelf(server as S, complete(options), clock),
+    shelf: (options = {}, clock) => new Shelf(server as S, complete(options), clock),
   }
 }
 
@@ -103,7 +103,7 @@ export class Shelf {
   readonly #detach: () => void
   #closed = false
 
-  constructor(server: GcsServer, options: GcsBackendOptions, clock: Clock) {
+  constructor(server: Pick<GcsServer, 'storageOptions'>, options: GcsBackendOptions, clock: Clock = systemClock) {
     this.prefix = options.prefix ?? ''
     this.#bucket = options.bucket
     this.#plain = new Storage({ ...server.storageOptions(), retryOptions: { autoRetry: false } })
