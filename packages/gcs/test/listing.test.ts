@@ -51,7 +51,7 @@ onStrictServer('a listing', (stage) => {
     await fill(shelf, Array.from({ length: 1100 }, (_, i) => `${i}`))
     const before = stage.server.requests.length
     for await (const _ of shelf.backend.list(scopeOf('acme'), '', { detail: 'keys' })) break
-    expect(stage.server.requests.slice(before).map(({ operation }) => operation)).length).toBeLessThanOrEqual(2) // one may have been on its way
+    expect(stage.server.requests.length - before).toBeLessThanOrEqual(2) // one may have been on its way
     expect(await shelf.text('1')).toBe('v')
   })
 
