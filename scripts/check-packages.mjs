@@ -28,6 +28,13 @@ const backend = new FileSystemBackend({ basePath: './cache' })`,
 const backend = new RedisBackend({ port: 1 })`,
     computes: 2, // no server listens there: the cache has to work all the same, and to let the process end
   },
+  {
+    packages: ['core', 'gcs'],
+    thirdParty: GCS_THIRD_PARTY,
+    backend: `import { GcsBackend } from '@thermocline/gcs'
+const backend = new GcsBackend({ bucket: 'absent', apiEndpoint: 'http://127.0.0.1:1' })`,
+    computes: 2, // as above
+  },
 ]
 
 /** Reads twice, closes; plain JavaScript that is TypeScript too. */
