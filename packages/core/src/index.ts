@@ -13,6 +13,8 @@ export type {
   SetOptions,
   TieredCacheManagerOptions,
 } from './manager/options.js'
+export type { ByteSource } from './manager/streams/bytes-from.js'
+export type { Produce } from './manager/streams/compute-stream.js'
 export type { CacheEventName, CacheEvents, KeyEvent } from './manager/events.js'
 export type { CacheStats, PolicyStats, TenantStats, TierStats } from './manager/stats.js'
 export type { PolicyOptions, TierUse, WriteMode } from './policies/policy.js'

@@ -3,10 +3,13 @@
  * scripts/servers.mjs asks before anything is compiled.
  */
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
 const OLDEST_REDIS = [6, 2]
+const CEPH_PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'radosgw-admin', 'monmaptool', 'osdmaptool']
 
 /** The redis-server to use: what REDIS_SERVER names, else the one on the path. Says what is wrong where there is none. */
 export function findRedis() {
@@ -26,9 +29,57 @@ export function findOpenssl() {
   return onPath('openssl')
 }
 
-function versionOf(file) {
+/**
+ * The programs of Ceph that together make an S3 server: a monitor, a store (OSD), the gateway that speaks S3, and the
+ * tools that set them up. Distributions put them into several packages, so some may be there without the others.
+ */
+export function findCeph() {
+  const files = Object.fromEntries(CEPH_PROGRAMS.map((name) => [name, onPath(name)]))
+  const absent = CEPH_PROGRAMS.filter((name) => files[name] === undefined)
+  if (absent.length > 0) return { missing: `there is no ${absent.join(', ')} on the path` }
+  const version = firstMatch(/version (\d+\.\d+\.\d+)/, files.radosgw, ['--version'])
+  if (version === undefined) return { missing: `${files.radosgw} does not say which version of Ceph it is` }
+  return { files, version }
+}
+
+/** A docker command whose engine answers. */
+export function findDocker() {
+  const file = onPath('docker')
+  if (file === undefined) return { missing: 'there is no docker on the path' }
+  const version = firstMatch(/^(\d\S*)/, file, ['version', '--format', '{{.Server.Version}}'])
+  if (version === undefined) return { missing: 'no Docker engine answers' }
+  return { file, version }
+}
+
+/** The version whose storage emulator the tests use; newer ones may move the modules that `emulator-process.cjs` loads. */
+export const FIREBASE_TOOLS_VERSION = '15.34.2'
+
+/** Where scripts/servers.mjs puts firebase-tools: 220 MB, which is too much for a dependency of the workspace. */
+export function firebaseToolsFolder() {
+  return path.join(ROOT, '.cache', `firebase-tools-${FIREBASE_TOOLS_VERSION}`)
+}
+
+/** A firebase-tools that is there as a whole: its folder gets this name when it is complete, so a damaged one was damaged later. */
+export function findFirebaseTools(folder = firebaseToolsFolder()) {
+  const file = path.join(folder, 'node_modules', 'firebase-tools')
   try {
-    return /v=(\d+\.\d+\.\d+)/.exec(execFileSync(file, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5_000 }))?.[1]
+    const { version } = JSON.parse(readFileSync(path.join(file, 'package.json'), 'utf8'))
+    accessSync(path.join(file, 'lib', 'emulator', 'storage', 'server.js'))
+    if (version === FIREBASE_TOOLS_VERSION) return { file, version }
+  } catch {
+    // the same answer
+  }
+  return { missing: `there is no firebase-tools ${FIREBASE_TOOLS_VERSION} in ${path.relative(ROOT, folder)}` }
+}
+
+function versionOf(file) {
+  return firstMatch(/v=(\d+\.\d+\.\d+)/, file, ['--version'])
+}
+
+/** What the expression finds in what a program prints. */
+function firstMatch(expression, file, args) {
+  try {
+    return expression.exec(execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5_000 }))?.[1]
   } catch {
     return undefined
   }

@@ -17,7 +17,8 @@ import { count, Counters } from './counters.js'
 import { Events } from './events.js'
 import type { EngineHost, Failure } from './host.js'
 import type { Logger, TieredCacheManagerOptions } from './options.js'
-import { TenantRegistry, type TenantState } from './tenant-state.js'
+import { TenantRegistry } from './tenant-state.js'
+import type { SharedStream } from './streams/shared-stream.js'
 import { WriteBack } from './write-back.js'
 import { Demotion } from './demotion.js'
 
@@ -42,6 +43,8 @@ export class Engine implements EngineHost {
   readonly background: Background
   readonly writeBack: WriteBack
   readonly demotion: Demotion
+  /** Streams that somebody reads or writes; close gives them up. */
+  readonly streams = new Set<SharedStream>()
   readonly logger: Logger
   /** The strictest isolation any memory tier asks for: it holds for every value handed out. */
   readonly isolation: Isolation

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Compute } from '../compute/compute-context.js'
 import { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
@@ -8,6 +9,8 @@ import type { CacheEventName, CacheEvents } from './events.js'
 import type { CloseOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions } from './options.js'
 import { composeStats, tenantSummary, type CacheStats } from './stats.js'
 import { backendStats } from './backend-stats.js'
+import type { ByteSource } from './streams/bytes-from.js'
+import type { Produce } from './streams/compute-stream.js'
 import { TenantCache } from './tenant-cache.js'
 
 /** The tenant that a verb on the manager is for. */
@@ -93,6 +96,21 @@ export class TieredCacheManager implements AsyncDisposable {
     return this.#later(options, (cache) => cache.clear(prefix))
   }
 
+  /** See {@link TenantCache.getStream}. */
+  getStream(key: string, options: GetOptions & ForTenant): Promise<Readable | undefined> {
+    return this.#later(options, (cache) => cache.getStream(key, options))
+  }
+
+  /** See {@link TenantCache.setStream}. */
+  setStream(key: string, source: ByteSource, options: SetOptions & ForTenant): Promise<void> {
+    return this.#later(options, (cache) => cache.setStream(key, source, options))
+  }
+
+  /** See {@link TenantCache.getOrComputeStream}. */
+  getOrComputeStream(key: string, produce: Produce, options: GetOrComputeOptions & ForTenant): Promise<Readable> {
+    return this.#later(options, (cache) => cache.getOrComputeStream(key, produce, options))
+  }
+
   /** See {@link TenantCache.getMany}. */
   getMany<T = unknown>(keys: Iterable<string>, options: GetOptions & ForTenant): Promise<Map<string, T>> {
     return this.#later(options, (cache) => cache.getMany<T>(keys, options))
@@ -169,6 +187,8 @@ export class TieredCacheManager implements AsyncDisposable {
     engine.close()
     const finish = async (): Promise<void> => {
       await engine.drained()
+      for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
+      await engine.background.drained() // what was given up on the side
       const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
       closed.forEach((result, at) => {
         if (result.status === 'rejected') engine.report(result.reason, { operation: 'close', tier: engine.tiers[at] })
@@ -181,6 +201,7 @@ export class TieredCacheManager implements AsyncDisposable {
     const left = pending === 0 ? '' : `; ${pending} entries that are to be written back stay in the journal for the next start`
     engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close${left}`)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
+    for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
     void engine.writeBack.close()
     for (const tier of engine.tiers) {
       tier.breaker.dispose()

@@ -58,7 +58,7 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
         const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt)
         one.found = isPromise(found) ? await found : found
       }
-      return askAlone(engine, state, plan, position, writeBack.isIdle ? [] : wanted.filter(isPending))
+      return await askAlone(engine, state, plan, position, writeBack.isIdle ? [] : wanted.filter(isPending))
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
       if (!tier.readable) return // what failed was the tier, not one of the keys

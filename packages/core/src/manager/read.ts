@@ -139,7 +139,7 @@ export function promote(engine: Engine, state: TenantState, key: ValidKey, plan:
     if (slot.tier.breaker.isOpen('write')) {
       if (slot.tier.standIn?.isActive !== true || fence.broken) continue
       const entry = copyFor(engine, plan.policy, found.entry, slot.tier)
-      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, engine.clock.now()))
+      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
       continue
     }
     try {
@@ -156,19 +156,19 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
   if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
   const now = engine.clock.now()
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
-  const until = Math.min(keepUntil(slot, entry, now), now + slotTtlMs)
+  const until = Math.min(keepUntil(slot, entry.expiresAt, now), now + slotTtlMs)
   if (tier.direct === undefined && !engine.background.hasRoom) return
   const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until }, fence)
-  if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found, slot, filled)
+  if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
   fence.holders++ // the caller's hold may end before the write begins
-  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found, slot, outcome)).finally(() => state.fences.close(fence)))
+  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(() => state.fences.close(fence)))
 }
 
-function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, outcome: boolean | NotApplied): void {
+export function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, from: Slot, slot: Slot, outcome: boolean | NotApplied): void {
   const { tier } = slot
   if (outcome === true) {
     count(state.counters.promotions, slot.cell)
-    if (engine.events.wants('promote')) engine.events.emit('promote', { tenant: state.tenant, key, from: found.slot.tier.name, to: tier.name, policy: plan.policy.name })
+    if (engine.events.wants('promote')) engine.events.emit('promote', { tenant: state.tenant, key, from: from.tier.name, to: tier.name, policy: plan.policy.name })
   } else if (outcome instanceof NotApplied && outcome.error !== undefined) {
     engine.report(outcome.error, { operation: 'promote', tier, state, key })
   }

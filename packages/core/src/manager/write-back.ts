@@ -70,6 +70,9 @@ interface Upload {
   cancelRetry: (() => void) | undefined
 }
 
+/** Whether a slot is to have an entry, and until when it lives there. */
+export type Belongs = (slot: Slot) => { readonly expiresAt: number } | undefined
+
 /** What a call has queued, before its durable tier has answered. */
 export interface QueuedWrites {
   /** The slot whose put is to make the first copy. */
@@ -81,6 +84,11 @@ export interface QueuedWrites {
   enter(entry: CacheEntry): Promise<void>
   /** It does not. */
   abandon(): Promise<void>
+}
+
+export interface PreparedWrites extends QueuedWrites {
+  /** From now on what invalidates the key breaks it. */
+  register(): void
 }
 
 export class WriteBack {
@@ -131,7 +139,14 @@ export class WriteBack {
    *
    * @param belongs whether a slot is to have the entry at all, and until when it lives there
    */
-  queue(state: TenantState, key: ValidKey, plan: Plan, bytes: number, belongs: (slot: Slot) => { readonly expiresAt: number } | undefined): QueuedWrites | undefined {
+  queue(state: TenantState, key: ValidKey, plan: Plan, bytes: number, belongs: Belongs): QueuedWrites | undefined {
+    const queue = this.prepare(state, key, plan, bytes, belongs)
+    queue?.register()
+    return queue
+  }
+
+  /** The same for an entry that is put before its turn in the order of calls comes: nothing that is called now breaks it before it is registered. */
+  prepare(state: TenantState, key: ValidKey, plan: Plan, bytes: number, belongs: Belongs): PreparedWrites | undefined {
     let keeper: Slot | undefined
     const uploads: Upload[] = []
     const slots = new Set<Slot>()
@@ -147,7 +162,7 @@ export class WriteBack {
         continue
       }
       slots.add(slot)
-      uploads.push(this.#add(journal, place, slot.tier, state, key))
+      uploads.push(newUpload(journal, place, slot.tier, state, key))
     }
     const first = uploads[0]
     if (keeper === undefined || first === undefined) return undefined
@@ -155,6 +170,9 @@ export class WriteBack {
       keeper,
       first: first.slot,
       slots,
+      register: () => {
+        for (const upload of uploads) this.#register(upload)
+      },
       enter: async (entry) => {
         for (const upload of uploads.slice(1)) await upload.journal.store(upload.slot, state.scope, entry)
         for (const upload of uploads) this.#enter(upload)
@@ -232,18 +250,15 @@ export class WriteBack {
     }
     const state = this.#engine.tenants.of(validateTenant(slot.tenant))
     for (const older of this.#queued.get(idOf(tier, state, slot.key)) ?? []) this.#drop(older)
-    this.#enter(this.#add(journal, slot, tier, state, slot.key))
+    const upload = newUpload(journal, slot, tier, state, slot.key)
+    this.#register(upload)
+    this.#enter(upload)
   }
 
-  #add(journal: WriteBackJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
-    let leave = (): void => undefined
-    const gone = new Promise<void>((resolve) => (leave = resolve))
-    const id = idOf(tier, state, key)
-    const upload: Upload = { id, journal, slot, tier, state, key, fence: new Fence(key), gone, leave, entered: false, attempts: 0, cancelRetry: undefined }
-    const others = this.#queued.get(id)
-    if (others === undefined) this.#queued.set(id, [upload])
+  #register(upload: Upload): void {
+    const others = this.#queued.get(upload.id)
+    if (others === undefined) this.#queued.set(upload.id, [upload])
     else others.push(upload)
-    return upload
   }
 
   #enter(upload: Upload): void {
@@ -350,6 +365,12 @@ export class WriteBack {
     upload.leave()
     if (this.#queued.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
   }
+}
+
+function newUpload(journal: WriteBackJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
+  let leave = (): void => undefined
+  const gone = new Promise<void>((resolve) => (leave = resolve))
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), gone, leave, entered: false, attempts: 0, cancelRetry: undefined }
 }
 
 function idOf(tier: Tier, state: TenantState, key: string): string {

@@ -4,83 +4,62 @@ import { cloneValue, takeIn } from '../codec/isolate.js'
 import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
-import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from '../contract/entry.js'
+import { CacheEntry, NO_VALUE, type EncodedPayload } from '../contract/entry.js'
 import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
-import { instantAfter } from '../time/duration.js'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
-import type { QueuedWrites } from './write-back.js'
+import { Terms, type EntryWishes } from './terms.js'
+import type { Belongs, QueuedWrites } from './write-back.js'
 
 /** What is to be stored, and the call's wishes. */
-export interface Storable {
+export interface Storable extends EntryWishes {
   readonly value: unknown
-  readonly ttlMs?: number | undefined
-  readonly computeMicros?: number | undefined
-  readonly tags?: readonly string[] | undefined
-  readonly metadata?: Metadata | undefined
 }
 
 /** A value taken in: later changes to the caller's object change nothing of it. */
 export class Taken {
+  readonly terms: Terms
   /** The bytes as the codec made them. */
   readonly encoded: EncodedPayload | undefined
   /** Resolves when the bytes that tiers are given are compressed; `undefined`: they are given as they are. */
   readonly ready: Promise<void> | undefined
   readonly #live: unknown
-  readonly #item: Storable
-  readonly #createdAt: number
-  readonly #details: EntryDetails | undefined
   #forValues: CacheEntry | undefined
   readonly #forBytes: CacheEntry[] = []
 
   /** @throws CacheError `not-encodable` when a tier of the plan needs bytes and the codec refuses the value */
   constructor(engine: Engine, plan: Plan, item: Storable) {
-    const { codec, compression, contentType } = plan.policy
-    this.#item = item
-    this.#createdAt = engine.clock.now()
-    this.#details = detailsOf(item, contentType)
+    const { codec, compression } = plan.policy
+    this.terms = new Terms(engine.clock.now(), plan, item)
     const goesAsBytes = plan.slots.some((slot) => slot.tier.capabilities.keeps === 'bytes')
     if (goesAsBytes || codec !== undefined) this.encoded = engine.codecs.encode(item.value, codec)
-    if (plan.slots.some((slot) => slot.tier.capabilities.keeps === 'value')) this.#live = this.#takeLive(engine)
+    if (plan.slots.some((slot) => slot.tier.capabilities.keeps === 'value')) this.#live = this.#takeLive(engine, item.value)
     if (goesAsBytes && compression !== undefined && this.encoded !== undefined && this.encoded.bytes.byteLength >= compression.threshold) this.ready = this.#compress(compression, this.encoded)
   }
 
   /** The entry as one slot stores it. Slots with the same time to live share one entry per view. */
   entryFor(slot: Slot): CacheEntry {
-    const expiresAt = this.expiresAt(slot)
+    const expiresAt = this.terms.expiresAt(slot)
     if (slot.tier.capabilities.keeps === 'value') {
-      if (this.#forValues?.expiresAt !== expiresAt) this.#forValues = new CacheEntry(this.#live, this.encoded, this.fieldsUntil(expiresAt))
+      if (this.#forValues?.expiresAt !== expiresAt) this.#forValues = new CacheEntry(this.#live, this.encoded, this.terms.fieldsFor(slot))
       return this.#forValues
     }
     let entry = this.#forBytes.find((made) => made.expiresAt === expiresAt)
-    if (entry === undefined) this.#forBytes.push((entry = new CacheEntry(NO_VALUE, this.encoded, this.fieldsUntil(expiresAt))))
+    if (entry === undefined) this.#forBytes.push((entry = new CacheEntry(NO_VALUE, this.encoded, this.terms.fieldsFor(slot))))
     return entry
-  }
-
-  /** Milliseconds: the call's, the policy's, the tier's or the manager's, in this order. */
-  ttlFor(slot: Slot): number {
-    return this.#item.ttlMs ?? slot.policyTtlMs ?? slot.defaultTtlMs
-  }
-
-  expiresAt(slot: Slot): number {
-    return instantAfter(this.#createdAt, this.ttlFor(slot))
   }
 
   /** Whether the slot is to hold it, now or in a while: with a life, and not too large as far as that is known. */
   belongsIn(slot: Slot): boolean {
-    return isWritten(slot) && this.ttlFor(slot) > 0 && (this.ready !== undefined || slot.tier.takes(this.encoded?.bytes.byteLength ?? 0))
+    return this.terms.livesIn(slot) && (this.ready !== undefined || slot.tier.takes(this.encoded?.bytes.byteLength ?? 0))
   }
 
   /** How {@link WriteBack.queue} asks. */
-  readonly belongs = (slot: Slot): { readonly expiresAt: number } | undefined => (this.belongsIn(slot) ? { expiresAt: this.expiresAt(slot) } : undefined)
-
-  fieldsUntil(expiresAt: number): EntryFields {
-    return { createdAt: this.#createdAt, expiresAt, computeMicros: this.#item.computeMicros, details: this.#details }
-  }
+  readonly belongs: Belongs = (slot) => (this.belongsIn(slot) ? { expiresAt: this.terms.expiresAt(slot) } : undefined)
 
   /** What compression cannot do is left as it is. */
   async #compress(compression: Compression, encoded: EncodedPayload): Promise<void> {
@@ -88,8 +67,7 @@ export class Taken {
     for (const entry of this.#forBytes) entry.encoded = compressed
   }
 
-  #takeLive(engine: Engine): unknown {
-    const { value } = this.#item
+  #takeLive(engine: Engine, value: unknown): unknown {
     try {
       // bytes are taken out of the caller's reach, and out of the reach of whoever gets them while a slower tier still writes
       return this.encoded !== undefined && types.isUint8Array(value) ? cloneValue(value) : takeIn(value, engine.isolation)
@@ -97,11 +75,6 @@ export class Taken {
       throw new CacheError('not-encodable', `the value cannot be copied for isolation '${engine.isolation}'`, { operation: 'encode', cause })
     }
   }
-}
-
-/** Whether a set writes to the slot, awaited or later. */
-export function isWritten({ write }: Slot): boolean {
-  return write === 'through' || write === 'back'
 }
 
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. */
@@ -117,7 +90,7 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     else {
       const entry = taken.entryFor(slot)
       const journal = slot === queue?.keeper ? queue.first : undefined
-      const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, entry.createdAt), journal }
+      const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, entry.createdAt), journal }
       steps.push({ tier, outcome: tier.lanes.set(state.scope, key, entry, options, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined) })
     }
   }
@@ -248,17 +221,17 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
   if (tier.breaker.isOpen('write')) {
     if (belongs && !fence.broken && tier.standIn?.isActive === true) {
       const entry = taken.entryFor(slot)
-      tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, engine.clock.now()))
+      tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
     }
     return undefined
   }
   if (belongs) {
     const entry = taken.entryFor(slot)
-    const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, engine.clock.now()), journal: queue?.first }
+    const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
     const filled = tier.lanes.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined)
     return noted(engine, state, key, tier, queue === undefined ? filled : enterIfKept(queue, filled, entry, fence))
   }
-  return taken.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
+  return taken.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
 }
 
 /** What is to be written back is queued once its keeper has it; where that fails, nothing happens. */
@@ -306,13 +279,4 @@ function notRecorded(operation: string, state: TenantState, key: ValidKey | unde
     key,
     cause: causes[0],
   })
-}
-
-export function detailsOf({ tags, metadata }: Pick<Storable, 'tags' | 'metadata'>, contentType: string | undefined): EntryDetails | undefined {
-  if (metadata === undefined && contentType === undefined && (tags === undefined || tags.length === 0)) return undefined
-  return {
-    ...(tags === undefined || tags.length === 0 ? {} : { tags: [...tags] }),
-    ...(metadata === undefined ? {} : { metadata: { ...metadata } }),
-    ...(contentType === undefined ? {} : { contentType }),
-  }
 }

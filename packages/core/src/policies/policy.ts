@@ -4,7 +4,6 @@ import type { CodecName, CodecTable } from '../codec/standard.js'
 import type { CacheBackend } from '../contract/backend.js'
 import { kindOf } from '../errors/describe.js'
 import type { EpochMs } from '../clock/clock.js'
-import type { CacheEntry } from '../contract/entry.js'
 import type { Tier } from '../tiers/tier.js'
 import { instantAfter, ttlMs, type Ttl } from '../time/duration.js'
 
@@ -69,9 +68,9 @@ export interface Slot {
  */
 const MAX_TTL_ABOVE_SHARED_MS = 60_000
 
-/** Until when a slot's tier may serve an entry that it takes in now. */
-export function keepUntil(slot: Slot, entry: CacheEntry, now: EpochMs): EpochMs {
-  return Math.min(entry.expiresAt, instantAfter(now, slot.maxTtlMs))
+/** Until when a slot's tier may serve an entry with that end of life which it takes in now. */
+export function keepUntil(slot: Slot, expiresAt: EpochMs, now: EpochMs): EpochMs {
+  return Math.min(expiresAt, instantAfter(now, slot.maxTtlMs))
 }
 
 /** A slot whose tier answers without a promise. */

@@ -130,14 +130,14 @@ export class Lanes {
    * Lets a streamed put that has been given all but its end be carried out in its turn, for a `set`: `commit` releases the end and is how the
    * put went. Where that fails or is refused, the key is deleted instead.
    */
-  commit(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>): Awaitable<boolean | NotApplied> {
+  commit(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
     this.#options.standIn?.delete(scope, key)
-    return this.#submit(scope, key, setting(() => this.#deleteUnlessStored(scope, key, commit(), Number.POSITIVE_INFINITY)))
+    return this.#submit(scope, key, setting(() => this.#deleteUnlessStored(scope, key, commit(), Number.POSITIVE_INFINITY)), after)
   }
 
   /** The same for a promotion or a compute: where that fails, nothing happens. */
-  commitFill(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, fence: Fence): Awaitable<boolean | NotApplied> {
-    return this.#submit(scope, key, this.#filling(scope, key, fence, commit))
+  commitFill(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, fence: Fence, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
+    return this.#submit(scope, key, this.#filling(scope, key, fence, commit), after)
   }
 
   /** Deletes the key, when `after` has resolved. */
