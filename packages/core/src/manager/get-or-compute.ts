@@ -12,6 +12,7 @@ import type { Metadata } from '../contract/entry.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { promote, walk } from './read.js'
+import type { StreamFlight } from './streams/stream-flight.js'
 import type { TenantState } from './tenant-state.js'
 import { fillEverywhere, Taken } from './write.js'
 
@@ -76,6 +77,22 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
  * is worth two promises, not five.
  */
 function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
+  const streaming = streamOf(state, request.key)
+  if (streaming === undefined) return look(engine, state, request, fence, span, flight)
+  return landing(streaming).then(
+    (streamed) => {
+      if (streamed === undefined) return look(engine, state, request, fence, span, flight)
+      state.landed(flight, fence)
+      return streamed
+    },
+    (error: unknown) => {
+      state.landed(flight, fence)
+      throw error
+    },
+  )
+}
+
+function look(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
   // a promise in any case: the compute must not run before the flight can be joined
   return begun(() => walk(engine, state, request.key, request.plan, VALUE_IN_USE)).then(
     (found) => {
@@ -94,6 +111,18 @@ function land(engine: Engine, state: TenantState, request: FlightRequest, fence:
   )
 }
 
+/** The stream that somebody computes of the key: one compute is enough for both. */
+function streamOf(state: TenantState, key: ValidKey): StreamFlight | undefined {
+  const streaming = state.streams.get(key)
+  return streaming?.computes === true ? streaming : undefined
+}
+
+/** What the stream gives as a value; `undefined`: a tier had it, or its beginning has passed. */
+async function landing(streaming: StreamFlight): Promise<Landing | undefined> {
+  const bytes = await streaming.computedWhole()
+  return bytes === undefined ? undefined : { value: bytes, foundIn: undefined, savedMicros: 0 }
+}
+
 /** What the work answers, or throws, as a promise. */
 function begun<T>(work: () => Awaitable<T>): Promise<T> {
   try {
@@ -105,12 +134,9 @@ function begun<T>(work: () => Awaitable<T>): Promise<T> {
 
 async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
   flight.throwIfAborted()
-  const streaming = state.streams.get(request.key)
-  if (streaming?.computes === true) {
-    // somebody computes the key as a stream: one compute is enough for both
-    const bytes = await streaming.computedWhole()
-    if (bytes !== undefined) return { value: bytes, foundIn: undefined, savedMicros: 0 }
-  }
+  const streaming = streamOf(state, request.key)
+  const streamed = streaming === undefined ? undefined : await landing(streaming)
+  if (streamed !== undefined) return streamed
   const wishes = new ComputeWishes(request.key, state.tenant, flight)
   const startedAt = engine.clock.monotonic()
   const value = await engine.telemetry.compute(span, () => request.compute(wishes))
