@@ -21,7 +21,8 @@ export async function readEntryFile(path: string, want: 'head' | 'payload', opti
   return reading.status === 'ok' && reading.payload !== undefined ? { ...reading, payload: ownMemory(reading.payload) } : reading
 }
 
-function readingOfFailure(error: unknown): FileReading {
+/** What a failure to read says of the path; a failure of the disk is thrown. */
+export function readingOfFailure(error: unknown): { readonly status: 'missing' } | { readonly status: 'foreign'; readonly reason: string } {
   if (isMissing(error)) return { status: 'missing' }
   if (isNotAFile(error)) return { status: 'foreign', reason: 'no file is in its place' }
   throw error

@@ -4,6 +4,7 @@ import {
   entryOfFrame,
   getEach,
   ScopeSlot,
+  StreamedEntry,
   type Awaitable,
   type BackendCapabilities,
   type BackendHost,
@@ -22,6 +23,7 @@ import {
   type ValidKey,
 } from '@thermocline/core'
 import { readEntryFile, type FileReading } from './entry-file.js'
+import { isDamaged, openEntryStream, type StreamReading } from './entry-stream.js'
 import { EntryWriter } from './entry-writer.js'
 import { asFsError } from './errors.js'
 import { fileName, isEntryName, keyOfName, tenantDirectory } from './layout.js'
@@ -33,6 +35,7 @@ import { openStore, type Store } from './store.js'
 import { Sweeper } from './sweeper.js'
 
 const REMOVALS_AT_ONCE = 16
+const OF_ANOTHER = { status: 'foreign', reason: 'it belongs to another tenant or key' } as const
 
 /**
  * The warm tier on local disk: one file per entry, whole or not there at all.
@@ -60,7 +63,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       synchronous: false,
       shared: true,
       durable: true,
-      streams: false,
+      streams: true,
       nativeExpiry: false,
       keeps: 'bytes',
       ...(Number.isFinite(maxFileBytes) ? { maxPayloadBytes: maxFileBytes } : {}),
@@ -78,7 +81,11 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     return new FileRecordLog(this.#store.layout.records)
   }
 
-  async get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+  get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    return options.want === 'stream' ? this.#open(scope, key, options) : this.#read(scope, key, options)
+  }
+
+  async #read(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
     const file = this.#pathOf(scope, key)
     let reading: FileReading
     try {
@@ -89,11 +96,28 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     if (reading.status === 'missing') return undefined
     if (reading.status !== 'ok') return this.#treatAsMiss(file, scope, key, reading)
     const { header, payload } = reading
-    if (header.tenant !== scope.tenant || header.key !== key) {
-      return this.#treatAsMiss(file, scope, key, { status: 'foreign', reason: 'it belongs to another tenant or key' })
-    }
+    if (header.tenant !== scope.tenant || header.key !== key) return this.#treatAsMiss(file, scope, key, OF_ANOTHER)
     if (options.touch && this.#store.space !== undefined) this.#store.recency.used(file)
     return entryOfFrame(header, payload)
+  }
+
+  async #open(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<StreamedEntry | undefined> {
+    const file = this.#pathOf(scope, key)
+    let reading: StreamReading
+    try {
+      reading = await openEntryStream(file, this.#store.descriptors.close, (error) => this.#dropDamaged(file, key, error))
+    } catch (error) {
+      throw asFsError(error, 'get', key)
+    }
+    if (reading.status === 'missing') return undefined
+    if (reading.status !== 'ok') return this.#treatAsMiss(file, scope, key, reading)
+    const { header, payload } = reading
+    if (header.tenant !== scope.tenant || header.key !== key) {
+      payload.cancel()
+      return this.#treatAsMiss(file, scope, key, OF_ANOTHER)
+    }
+    if (options.touch && this.#store.space !== undefined) this.#store.recency.used(file)
+    return new StreamedEntry(payload, header)
   }
 
   getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -197,13 +221,19 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
   async #treatAsMiss(file: string, scope: TenantScope, key: ValidKey, reading: { status: 'foreign' | 'corrupt'; reason: string }): Promise<undefined> {
     const left = reading.status === 'foreign' ? 'it was left in place' : 'it was removed'
     const error = new CacheError(reading.status, `an entry's file is a miss because ${reading.reason}; ${left}: ${file}`, { operation: 'get', backend: 'fs', tenant: scope.tenant, key })
-    if (reading.status === 'corrupt') await this.#removeDamaged(file, key).catch(() => undefined)
-    this.#store.hosts.report(error)
+    if (reading.status === 'corrupt') await this.#dropDamaged(file, key, error)
+    else this.#store.hosts.report(error)
     return undefined
   }
 
   /** Looks once more before removing: a good file may have been written over the damaged one meanwhile. */
-  async #removeDamaged(file: string, key: ValidKey): Promise<void> {
-    if ((await readEntryFile(file, 'payload')).status === 'corrupt') await removeEntry(this.#store, file, 'get', key)
+  async #dropDamaged(file: string, key: ValidKey, error: CacheError): Promise<void> {
+    const { descriptors, hosts } = this.#store
+    try {
+      if (await isDamaged(file, descriptors.close)) await removeEntry(this.#store, file, 'get', key)
+    } catch {
+      // it stays a miss, and the next reader tries again
+    }
+    hosts.report(error)
   }
 }
