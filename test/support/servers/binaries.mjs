@@ -7,6 +7,7 @@ import { accessSync, constants, statSync } from 'node:fs'
 import path from 'node:path'
 
 const OLDEST_REDIS = [6, 2]
+const CEPH_PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'radosgw-admin', 'monmaptool', 'osdmaptool']
 
 /** The redis-server to use: what REDIS_SERVER names, else the one on the path. Says what is wrong where there is none. */
 export function findRedis() {
@@ -26,9 +27,36 @@ export function findOpenssl() {
   return onPath('openssl')
 }
 
+/**
+ * The programs of Ceph that together make an S3 server: a monitor, a store (OSD), the gateway that speaks S3, and the
+ * tools that set them up. Distributions put them into several packages, so some may be there without the others.
+ */
+export function findCeph() {
+  const files = Object.fromEntries(CEPH_PROGRAMS.map((name) => [name, onPath(name)]))
+  const absent = CEPH_PROGRAMS.filter((name) => files[name] === undefined)
+  if (absent.length > 0) return { missing: `there is no ${absent.join(', ')} on the path` }
+  const version = firstMatch(/version (\d+\.\d+\.\d+)/, files.radosgw, ['--version'])
+  if (version === undefined) return { missing: `${files.radosgw} does not say which version of Ceph it is` }
+  return { files, version }
+}
+
+/** A docker command whose engine answers. */
+export function findDocker() {
+  const file = onPath('docker')
+  if (file === undefined) return { missing: 'there is no docker on the path' }
+  const version = firstMatch(/^(\d\S*)/, file, ['version', '--format', '{{.Server.Version}}'])
+  if (version === undefined) return { missing: 'no Docker engine answers' }
+  return { file, version }
+}
+
 function versionOf(file) {
+  return firstMatch(/v=(\d+\.\d+\.\d+)/, file, ['--version'])
+}
+
+/** What the expression finds in what a program prints. */
+function firstMatch(expression, file, args) {
   try {
-    return /v=(\d+\.\d+\.\d+)/.exec(execFileSync(file, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5_000 }))?.[1]
+    return expression.exec(execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5_000 }))?.[1]
   } catch {
     return undefined
   }

@@ -1,17 +1,23 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
-/** Learns process ids from its input. At the end of it (the test process ended, however it did) kills those still there. */
+/**
+ * Learns process ids, and names of containers, from its input. At the end of it (the test process ended, however it did) kills
+ * those still there.
+ */
 const SCRIPT = `
 trap '' HUP INT TERM
 pids=' '
-while read -r verb pid; do
+containers=''
+while read -r verb what; do
   case $verb in
-    watch) pids="$pids$pid " ;;
-    forget) case $pids in *" $pid "*) pids="\${pids%% $pid *} \${pids#* $pid }" ;; esac ;;
+    watch) pids="$pids$what " ;;
+    forget) case $pids in *" $what "*) pids="\${pids%% $what *} \${pids#* $what }" ;; esac ;;
+    container) containers="$containers $what" ;;
   esac
 done
 [ "$pids" = ' ' ] || kill -9 $pids
+[ -z "$containers" ] || docker rm --force $containers
 rm -rf -- "$1"
 `
 
@@ -36,6 +42,11 @@ export class Guardian {
   /** The process has ended: its id may soon be another's. */
   forget(pid: number): void {
     this.#process.stdin?.write(`forget ${pid}\n`)
+  }
+
+  /** For containers of Docker, whose processes are not ours to kill. One that has gone by the end does no harm. */
+  watchContainer(name: string): void {
+    this.#process.stdin?.write(`container ${name}\n`)
   }
 
   /** Does now what it would do when this process ends. */

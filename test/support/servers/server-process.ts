@@ -29,17 +29,40 @@ export function serverDirectory(name: string): string {
   return mkdtempSync(path.join(ensureHome().directory, `${name}-`))
 }
 
+/** Sees to it that a container of Docker does not outlive the test process, nor the test file. */
+export function guardContainer(name: string): void {
+  ensureHome().guardian.watchContainer(name)
+}
+
+/** Runs a program that ends by itself, and gives what it printed. It never outlives the test process; rejects when it fails. */
+export async function runToEnd(program: string, args: readonly string[], { withinMs = 30_000 } = {}): Promise<string> {
+  const { guardian } = ensureHome()
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: withinMs, killSignal: 'SIGKILL' })
+  const printed: Buffer[] = []
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => printed.push(bytes))
+  const { pid } = child
+  if (pid !== undefined) guardian.watch(pid)
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null] // rejects when there is no such program
+  if (pid !== undefined) guardian.forget(pid)
+  const output = Buffer.concat(printed).toString()
+  if (code !== 0) throw new Error(`${path.basename(program)} ${args.join(' ')}\nended with ${signal ?? code}:\n${output.slice(-LOG_TAIL)}`)
+  return output
+}
+
 /** A program that runs as a server, in a directory that also has its log. It never outlives the test file. */
 export class ServerProcess {
   readonly directory: string
   readonly #program: string
   readonly #args: readonly string[]
+  readonly #env: NodeJS.ProcessEnv
   #child: ChildProcess | undefined
 
-  constructor(directory: string, program: string, args: readonly string[]) {
+  /** Its environment is that of this process, with `env` over it. */
+  constructor(directory: string, program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.directory = directory
     this.#program = program
     this.#args = args
+    this.#env = env
     atEndOfFile(() => this.kill())
   }
 
@@ -58,7 +81,7 @@ export class ServerProcess {
     if (this.isRunning) throw new Error(`${this.#program} is running already, as ${this.pid}`)
     const { guardian } = ensureHome()
     const log = openSync(path.join(this.directory, LOG), 'a')
-    const child = spawn(this.#program, this.#args, { cwd: this.directory, stdio: ['ignore', log, log] })
+    const child = spawn(this.#program, this.#args, { cwd: this.directory, env: { ...process.env, ...this.#env }, stdio: ['ignore', log, log] })
     closeSync(log)
     this.#child = child
     const { pid } = child

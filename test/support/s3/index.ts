@@ -1,0 +1,6 @@
+export { describeCeph, describeS3, s3Kind } from './available.js'
+export { CephServer, startCeph, type CephOptions } from './ceph.js'
+export { GivenServer, givenServer } from './given.js'
+export { LocalStackServer, startLocalStack } from './localstack.js'
+export { S3Server, type ClientOptions, type Credentials } from './server.js'
+export { startS3 } from './start.js'
