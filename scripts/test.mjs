@@ -1,5 +1,5 @@
 // `npm test [-- jest arguments]`: installs, builds, then runs every test. Nothing but Node and npm has to be there; without
-// a redis-server, and where none can be installed, the suites that need one are left out.
+// a server, and where none can be installed, the suites that need it are left out.
 import { bootstrap } from './bootstrap.mjs'
 import { build } from './build.mjs'
 import { jest } from './jest.mjs'

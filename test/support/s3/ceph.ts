@@ -120,7 +120,8 @@ async function startCluster(plan: CephPlan): Promise<Parts> {
     runToEnd(program('ceph-mon'), [...common, '-i', 'a', '--mkfs', '--monmap', file('monmap'), '--osdmap', file('osdmap'), '--keyring', file('keyring')]),
     runToEnd(program('ceph-osd'), [...common, '-i', '0', '--mkfs', '--osd-uuid', randomUUID()]),
   ])
-  const part = (name: CephProgram, args: readonly string[]): ServerProcess => new ServerProcess(newDirectory(file(`${name}.out`)), program(name), [...common, '-f', ...args])
+  // in the root directory, as a service: Debian 13 looks for plug-ins in lib/..., from where it is
+  const part = (name: CephProgram, args: readonly string[]): ServerProcess => new ServerProcess(newDirectory(file(`${name}.out`)), program(name), [...common, '-f', ...args], { cwd: '/' })
   const parts = { directory, monitor: part('ceph-mon', ['-i', 'a']), store: part('ceph-osd', ['-i', '0']), gateway: part('radosgw', ['-n', GATEWAY]) }
   parts.monitor.start()
   parts.store.start()

@@ -1,19 +1,27 @@
 import { AbortMultipartUploadCommand, DeleteBucketCommand, DeleteObjectsCommand, ListMultipartUploadsCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3'
 import { atEndOfFile } from '../servers/end-of-file.js'
-import { type Credentials, S3Server } from './server.js'
+import { type Credentials, type S3Description, S3Server } from './server.js'
 
-/** A server that somebody else runs. Buckets made on it are removed after the test file, with what is in them. */
+/** A server that somebody else runs. Buckets made on it are removed with what is in them, after the test file at the latest. */
 export class GivenServer extends S3Server {
   readonly kind = 'given'
+  readonly #buckets: string[] = []
+
+  constructor(description: S3Description) {
+    super(description)
+    atEndOfFile(() => this.stop())
+  }
 
   override async createBucket(name?: string): Promise<string> {
     const bucket = await super.createBucket(name)
-    atEndOfFile(() => this.#removeBucket(bucket))
+    this.#buckets.push(bucket)
     return bucket
   }
 
-  /** Does nothing: it is not ours to end. */
-  async stop(): Promise<void> {}
+  /** Removes the buckets; the server itself is not ours to end. */
+  async stop(): Promise<void> {
+    for (const bucket of this.#buckets.splice(0)) await this.#removeBucket(bucket)
+  }
 
   async #removeBucket(bucket: string): Promise<void> {
     const client = new S3Client(this.clientConfig())

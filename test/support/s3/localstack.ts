@@ -36,7 +36,7 @@ export async function startLocalStack(): Promise<LocalStackServer> {
   const port = await freePort()
   const endpoint = `http://127.0.0.1:${port}`
   const container = `thermocline-tests-${randomBytes(8).toString('hex')}`
-  guardContainer(container)
+  guardContainer(container, dockerProgram())
   const publish = `127.0.0.1:${port}:${INNER_PORT}`
   await runToEnd(dockerProgram(), ['run', '--detach', '--rm', '--name', container, '--publish', publish, '--env', 'SERVICES=s3', '--env', 'EAGER_SERVICE_LOADING=1', IMAGE], { withinMs: PULLED_WITHIN_MS })
   const credentials = { accessKeyId: 'test', secretAccessKey: 'test' }

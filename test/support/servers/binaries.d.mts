@@ -23,3 +23,6 @@ export function findRedis(): Program | Missing
 export function findOpenssl(): string | undefined
 export function findCeph(): Ceph | Missing
 export function findDocker(): Program | Missing
+export const FIREBASE_TOOLS_VERSION: string
+export function firebaseToolsFolder(): string
+export function findFirebaseTools(folder?: string): Program | Missing

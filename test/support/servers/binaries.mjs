@@ -3,9 +3,11 @@
  * scripts/servers.mjs asks before anything is compiled.
  */
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
 const OLDEST_REDIS = [6, 2]
 const CEPH_PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'radosgw-admin', 'monmaptool', 'osdmaptool']
 
@@ -47,6 +49,27 @@ export function findDocker() {
   const version = firstMatch(/^(\d\S*)/, file, ['version', '--format', '{{.Server.Version}}'])
   if (version === undefined) return { missing: 'no Docker engine answers' }
   return { file, version }
+}
+
+/** The version whose storage emulator the tests use; newer ones may move the modules that `emulator-process.cjs` loads. */
+export const FIREBASE_TOOLS_VERSION = '15.34.2'
+
+/** Where scripts/servers.mjs puts firebase-tools: 220 MB, which is too much for a dependency of the workspace. */
+export function firebaseToolsFolder() {
+  return path.join(ROOT, '.cache', `firebase-tools-${FIREBASE_TOOLS_VERSION}`)
+}
+
+/** A firebase-tools that is there as a whole: its folder gets this name when it is complete, so a damaged one was damaged later. */
+export function findFirebaseTools(folder = firebaseToolsFolder()) {
+  const file = path.join(folder, 'node_modules', 'firebase-tools')
+  try {
+    const { version } = JSON.parse(readFileSync(path.join(file, 'package.json'), 'utf8'))
+    accessSync(path.join(file, 'lib', 'emulator', 'storage', 'server.js'))
+    if (version === FIREBASE_TOOLS_VERSION) return { file, version }
+  } catch {
+    // the same answer
+  }
+  return { missing: `there is no firebase-tools ${FIREBASE_TOOLS_VERSION} in ${path.relative(ROOT, folder)}` }
 }
 
 function versionOf(file) {

@@ -9,15 +9,15 @@ const SCRIPT = `
 trap '' HUP INT TERM
 pids=' '
 containers=''
-while read -r verb what; do
+while read -r verb what with; do
   case $verb in
     watch) pids="$pids$what " ;;
     forget) case $pids in *" $what "*) pids="\${pids%% $what *} \${pids#* $what }" ;; esac ;;
-    container) containers="$containers $what" ;;
+    container) containers="$containers $what"; docker=$with ;;
   esac
 done
 [ "$pids" = ' ' ] || kill -9 $pids
-[ -z "$containers" ] || docker rm --force $containers
+[ -z "$containers" ] || "$docker" rm --force $containers
 rm -rf -- "$1"
 `
 
@@ -44,9 +44,9 @@ export class Guardian {
     this.#process.stdin?.write(`forget ${pid}\n`)
   }
 
-  /** For containers of Docker, whose processes are not ours to kill. One that has gone by the end does no harm. */
-  watchContainer(name: string): void {
-    this.#process.stdin?.write(`container ${name}\n`)
+  /** For containers, whose processes are not ours to kill, with the docker command. One that has gone by the end does no harm. */
+  watchContainer(name: string, docker: string): void {
+    this.#process.stdin?.write(`container ${name} ${docker}\n`)
   }
 
   /** Does now what it would do when this process ends. */

@@ -30,8 +30,8 @@ export function serverDirectory(name: string): string {
 }
 
 /** Sees to it that a container of Docker does not outlive the test process, nor the test file. */
-export function guardContainer(name: string): void {
-  ensureHome().guardian.watchContainer(name)
+export function guardContainer(name: string, docker: string): void {
+  ensureHome().guardian.watchContainer(name, docker)
 }
 
 /** Runs a program that ends by itself, and gives what it printed. It never outlives the test process; rejects when it fails. */
@@ -55,14 +55,16 @@ export class ServerProcess {
   readonly #program: string
   readonly #args: readonly string[]
   readonly #env: NodeJS.ProcessEnv
+  readonly #cwd: string
   #child: ChildProcess | undefined
 
-  /** Its environment is that of this process, with `env` over it. */
-  constructor(directory: string, program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  /** Its environment is that of this process, with `env` over it; it runs in its directory, or in `cwd`. */
+  constructor(directory: string, program: string, args: readonly string[], { env = {}, cwd = directory }: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string } = {}) {
     this.directory = directory
     this.#program = program
     this.#args = args
     this.#env = env
+    this.#cwd = cwd
     atEndOfFile(() => this.kill())
   }
 
@@ -81,7 +83,7 @@ export class ServerProcess {
     if (this.isRunning) throw new Error(`${this.#program} is running already, as ${this.pid}`)
     const { guardian } = ensureHome()
     const log = openSync(path.join(this.directory, LOG), 'a')
-    const child = spawn(this.#program, this.#args, { cwd: this.directory, env: { ...process.env, ...this.#env }, stdio: ['ignore', log, log] })
+    const child = spawn(this.#program, this.#args, { cwd: this.#cwd, env: { ...process.env, ...this.#env }, stdio: ['ignore', log, log] })
     closeSync(log)
     this.#child = child
     const { pid } = child

@@ -1,0 +1,7 @@
+export { describeGcsEmulator, gcsEmulatorAvailable } from './available.js'
+export { GcsEmulator, startGcsEmulator } from './emulator.js'
+export type { GcsServer, GcsStorageOptions } from './server.js'
+export { type Served, startStrictGcs, StrictGcsServer } from './strict-server.js'
+export { type Role } from './strict/access.js'
+export { type FaultOptions, Faults } from './strict/faults.js'
+export { type GcsRequest, type Operation } from './strict/request.js'
