@@ -37,9 +37,15 @@ function collectAnnounced(body: Readable, length: number, progress: (() => void)
       at += chunk.byteLength
       progress?.()
     })
-    body.on('end', () => (at === length ? resolve(bytes) : cut()))
+    let isWhole = false
+    body.on('end', () => {
+      isWhole = at === length
+      if (isWhole) resolve(bytes)
+    })
     body.on('error', cut)
-    body.on('close', () => cut()) // after an end or an error it changes nothing
+    body.on('close', () => {
+      if (!isWhole) cut() // after an error it changes nothing
+    })
   })
 }
 
