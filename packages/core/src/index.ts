@@ -13,10 +13,13 @@ export type {
   SetOptions,
   TieredCacheManagerOptions,
 } from './manager/options.js'
+export type { ByteSource } from './manager/streams/bytes-from.js'
+export type { Produce } from './manager/streams/compute-stream.js'
 export type { CacheEventName, CacheEvents, KeyEvent } from './manager/events.js'
 export type { CacheStats, PolicyStats, TenantStats, TierStats } from './manager/stats.js'
 export type { PolicyOptions, TierUse, WriteMode } from './policies/policy.js'
 export type { TierOptions } from './tiers/tier.js'
+export type { WriteBackOptions, WriteBackStats } from './manager/write-back.js'
 export type { Compute, ComputeContext } from './compute/compute-context.js'
 export type { TelemetryOptions } from './telemetry/telemetry.js'
 
@@ -52,6 +55,7 @@ export { MAX_KEY_BYTES, MAX_TENANT_BYTES, validateKey, validatePrefix, validateT
 export { decodeEscaped, encodeCaseExact, encodeCaseFolded, fitOrHash, isHashedName } from './keys/encode.js'
 
 export type { Codec } from './codec/codec.js'
+export type { CompressionName, CompressionOption } from './codec/compression.js'
 export { CodecTable, type CodecName } from './codec/standard.js'
 export { estimateBytes } from './codec/value-size.js'
 

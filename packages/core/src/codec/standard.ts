@@ -75,6 +75,7 @@ export class CodecTable {
     if (typeof wanted !== 'object' || wanted === null || typeof wanted.id !== 'string' || typeof wanted.encode !== 'function' || typeof wanted.decode !== 'function') {
       throw new TypeError(`${option} must be a codec's name or { id, encode, decode }, not ${kindOf(wanted)}`)
     }
+    if (!/^[\x21-\x2a\x2c-\x7e]{1,64}$/.test(wanted.id)) throw new TypeError(`${option}.id must be 1 to 64 printable ASCII characters without blanks and '+', not ${JSON.stringify(wanted.id)}`)
     const known = this.#byId.get(wanted.id)
     if (known !== undefined && known !== wanted) throw new TypeError(`${option}: another codec has the id ${JSON.stringify(wanted.id)}`)
     this.#byId.set(wanted.id, wanted)

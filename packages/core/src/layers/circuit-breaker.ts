@@ -102,6 +102,7 @@ export class CircuitBreaker implements Guard {
       case 'in-doubt':
       case 'corrupt':
       case 'foreign':
+      case 'archived':
       case 'not-encodable':
       case 'closed':
         return

@@ -4,6 +4,7 @@ import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, Operati
 import type { CacheEntry } from '../contract/entry.js'
 import type { JournalSlot } from '../contract/journal.js'
 import type { TenantScope } from '../contract/scope.js'
+import { isStreamed, StreamedEntry } from '../contract/stream.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { Deadlines, type Deadline } from './deadlines.js'
@@ -36,7 +37,7 @@ export interface Guard {
   failed(circuit: Circuit, error: unknown, bytes: number): void
 }
 
-type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'list' | 'stats'
+type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'list' | 'stats' | 'chunk'
 type AnyOptions = OperationOptions & Partial<ReadOptions & PutOptions>
 
 /** The layer of several parts at once. */
@@ -75,7 +76,16 @@ class ResilientBackend extends WrappedBackend {
     const run = new Run<CacheEntry | undefined>(this, 'get', options)
     run.scope = scope
     run.key = key
-    return run.begin()
+    return options.want === 'stream' ? this.#guarded(run.begin()) : run.begin()
+  }
+
+  /** The layers' effect lasts until the payload's stream is consumed. */
+  async #guarded(answer: Awaitable<CacheEntry | undefined>): Promise<CacheEntry | undefined> {
+    const entry = await answer
+    if (entry === undefined || !isStreamed(entry)) return entry
+    const { payload } = entry
+    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', NO_OPTIONS, () => payload.cancel())
+    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel: () => payload.cancel() }, entry)
   }
 
   override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -102,7 +112,7 @@ class ResilientBackend extends WrappedBackend {
     const run = new Run<boolean>(this, 'put', options)
     run.scope = scope
     run.key = key
-    run.entry = entry
+    run.entry = isStreamed(entry) ? run.pacing(entry) : entry
     return run.begin()
   }
 
@@ -122,15 +132,20 @@ class ResilientBackend extends WrappedBackend {
     return run.begin()
   }
 
-  /** Each step of a listing has the budget to itself: what the consumer does in between is not the backend's time. */
-  override async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
-    const { guard } = this
-    if (guard?.isOpen('read') === true) throw guard.refusal('read')
-    const iterator = this.inner.list(scope, prefix, options)[Symbol.asyncIterator]()
+  override list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    return this.#eachInTime(() => {
+      if (this.guard?.isOpen('read') === true) throw this.guard.refusal('read')
+      return this.inner.list(scope, prefix, options)
+    }, 'list', options)
+  }
+
+  /** Each step has the budget to itself: what the consumer does in between is not the backend's time. */
+  async *#eachInTime<T>(begin: () => AsyncIterable<T>, operation: 'list' | 'chunk', options: OperationOptions, abandon?: () => void): AsyncGenerator<T, void, undefined> {
+    const iterator = begin()[Symbol.asyncIterator]()
     let done = false
     try {
       for (;;) {
-        const step = await new Run<IteratorResult<StoredEntryInfo>>(this, 'list', options).over(iterator.next())
+        const step = await new Run<IteratorResult<T>>(this, operation, options).over(iterator.next())
         if (step.done === true) {
           done = true
           return
@@ -139,7 +154,10 @@ class ResilientBackend extends WrappedBackend {
       }
     } finally {
       // a hanging iterator's return() would wait behind its hanging next(), so nobody waits for it
-      if (!done) void iterator.return?.()?.then(undefined, () => undefined)
+      if (!done) {
+        abandon?.()
+        void iterator.return?.()?.then(undefined, () => undefined)
+      }
     }
   }
 
@@ -171,6 +189,8 @@ class ResilientBackend extends WrappedBackend {
 }
 
 const NO_OPTIONS: AnyOptions = {}
+/** Attempts, with doubling waits, while a store asks for fewer requests: the budget ends them sooner. */
+const THROTTLED_ATTEMPTS = 6
 
 /** One operation: its arguments, the options the backend is given, and how it is doing. The signal is made when asked for. */
 class Run<T> implements OperationOptions, Deadline {
@@ -196,6 +216,8 @@ class Run<T> implements OperationOptions, Deadline {
   #combined: AbortSignal | undefined
   #progress: (() => void) | undefined
   #expired: CacheError | undefined
+  /** What the put was given to read from has failed: not the backend's doing. */
+  #sourceFailed = false
   #result: Promise<unknown> | undefined
   #resolve: ((value: T) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
@@ -236,6 +258,37 @@ class Run<T> implements OperationOptions, Deadline {
       this.#outer.progress?.()
     }
     return this.#progress
+  }
+
+  /** The entry with a payload that no time is counted for: waiting for the source is not the backend's time. */
+  pacing(entry: StreamedEntry): StreamedEntry {
+    const { payload } = entry
+    const chunks = (): AsyncIterable<Uint8Array> => this.#paced(payload.chunks())
+    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel: () => payload.cancel() }, entry)
+  }
+
+  async *#paced(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    const iterator = source[Symbol.asyncIterator]()
+    let done = false
+    try {
+      for (;;) {
+        this.deadlineAt = Number.POSITIVE_INFINITY
+        const step = await iterator.next()
+        this.#resume()
+        if (step.done === true) {
+          done = true
+          return
+        }
+        yield step.value
+      }
+    } catch (error) {
+      done = true
+      this.#sourceFailed = true
+      throw error
+    } finally {
+      this.#resume()
+      if (!done) await iterator.return?.()
+    }
   }
 
   begin(): Awaitable<T> {
@@ -282,7 +335,7 @@ class Run<T> implements OperationOptions, Deadline {
         const resolve = this.#resolve
         if (resolve === undefined) return
         this.#settle()
-        if (this.operation !== 'list' || (value as IteratorResult<unknown>).done === true) this.#tellSuccess()
+        if ((this.operation !== 'list' && this.operation !== 'chunk') || (value as IteratorResult<unknown>).done === true) this.#tellSuccess()
         resolve(value)
       },
       (error: unknown) => {
@@ -301,7 +354,10 @@ class Run<T> implements OperationOptions, Deadline {
 
   #mayRetry(error: unknown): boolean {
     const { retry } = this.#host.parts
-    return retry !== undefined && this.operation !== 'list' && isCacheError(error) && error.retryable && this.#attempts < retry.attempts && this.#outer.signal?.aborted !== true
+    if (retry === undefined || !isCacheError(error) || !error.retryable || this.#outer.signal?.aborted === true) return false
+    // steps of a listing or a stream do not come again, and neither does what a stream put was read from
+    if (this.operation === 'list' || this.operation === 'chunk' || (this.entry !== undefined && isStreamed(this.entry))) return false
+    return this.#attempts < (error.code === 'throttled' ? Math.max(retry.attempts, THROTTLED_ATTEMPTS) : retry.attempts)
   }
 
   /**
@@ -332,6 +388,12 @@ class Run<T> implements OperationOptions, Deadline {
     return reject
   }
 
+  /** Time counts again. */
+  #resume(): void {
+    this.#renew()
+    if (this.#reject !== undefined) this.#host.deadlines?.add(this)
+  }
+
   #renew(): void {
     const { timeout } = this.#host.parts
     if (timeout !== undefined) this.deadlineAt = timeout.clock.monotonic() + this.#limitMs(timeout.budgetMs)
@@ -342,7 +404,7 @@ class Run<T> implements OperationOptions, Deadline {
   }
 
   get #circuit(): Circuit {
-    return this.operation === 'get' || this.operation === 'getMany' || this.operation === 'list' ? 'read' : 'write'
+    return this.operation === 'put' || this.operation === 'delete' || this.operation === 'clear' ? 'write' : 'read'
   }
 
   #tellSuccess(): void {
@@ -350,7 +412,7 @@ class Run<T> implements OperationOptions, Deadline {
   }
 
   #tellFailure(error: unknown): void {
-    if (this.operation !== 'stats') this.#host.guard?.failed(this.#circuit, error, this.entry?.encoded?.bytes.byteLength ?? 0)
+    if (this.operation !== 'stats' && !this.#sourceFailed) this.#host.guard?.failed(this.#circuit, error, this.entry?.encoded?.bytes.byteLength ?? 0)
   }
 
   #timeoutError(): CacheError {

@@ -10,6 +10,8 @@ export class Counters {
   readonly savedMicros: number[]
   readonly promotions: number[]
   readonly evictions: number[]
+  /** What a tier got from one above that had no space for it. */
+  readonly demotions: number[]
   readonly errors: number[]
   /** Verbs that found nothing in any tier. */
   readonly misses: number[]
@@ -25,6 +27,7 @@ export class Counters {
     this.savedMicros = zeros(cells)
     this.promotions = zeros(cells)
     this.evictions = zeros(cells)
+    this.demotions = zeros(cells)
     this.errors = zeros(tiers + 1)
     this.misses = zeros(policies)
     this.computes = zeros(policies)
@@ -42,7 +45,7 @@ export class Counters {
   }
 }
 
-const COUNTED = ['hits', 'tierMisses', 'savedMicros', 'promotions', 'evictions', 'errors', 'misses', 'computes', 'computeMicros', 'coalesced'] as const
+const COUNTED = ['hits', 'tierMisses', 'savedMicros', 'promotions', 'evictions', 'demotions', 'errors', 'misses', 'computes', 'computeMicros', 'coalesced'] as const
 
 function zeros(length: number): number[] {
   return Array.from({ length }, () => 0)

@@ -15,8 +15,12 @@ import { ttlMs } from '../time/duration.js'
 import { Background } from './background.js'
 import { count, Counters } from './counters.js'
 import { Events } from './events.js'
+import type { EngineHost, Failure } from './host.js'
 import type { Logger, TieredCacheManagerOptions } from './options.js'
-import { TenantRegistry, type TenantState } from './tenant-state.js'
+import { TenantRegistry } from './tenant-state.js'
+import type { SharedStream } from './streams/shared-stream.js'
+import { WriteBack } from './write-back.js'
+import { Demotion } from './demotion.js'
 
 const DEFAULT_TTL_MS = 3_600_000
 const MAX_BACKGROUND = 1000
@@ -24,16 +28,8 @@ const MAX_BACKGROUND = 1000
 /** Names that mean something else beside tiers in a policy or in configuration. */
 const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set(['tiers', 'ttl', 'codec', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal'])
 
-/** What a failure is about, as far as it is known. */
-export interface Failure {
-  readonly operation: string
-  readonly tier?: Tier | undefined
-  readonly state?: TenantState | undefined
-  readonly key?: string | undefined
-}
-
 /** What all verbs of one manager share: its parts, put together once. */
-export class Engine {
+export class Engine implements EngineHost {
   readonly clock: Clock
   readonly enabled: boolean
   readonly tiers: readonly Tier[]
@@ -45,6 +41,10 @@ export class Engine {
   readonly events: Events
   readonly telemetry: Telemetry
   readonly background: Background
+  readonly writeBack: WriteBack
+  readonly demotion: Demotion
+  /** Streams that somebody reads or writes; close gives them up. */
+  readonly streams = new Set<SharedStream>()
   readonly logger: Logger
   /** The strictest isolation any memory tier asks for: it holds for every value handed out. */
   readonly isolation: Isolation
@@ -83,6 +83,8 @@ export class Engine {
     this.#everySpan = options.telemetry?.spans === 'all'
     this.background = new Background(MAX_BACKGROUND, (error) => this.report(error, { operation: 'background' }))
     this.telemetry = new Telemetry(options.telemetry ?? {}, this.#metricSources(options.telemetry?.tenantAttribute === true))
+    this.demotion = new Demotion(this)
+    this.writeBack = new WriteBack(this, options.writeBack)
     this.#updateShortWay()
   }
 
@@ -105,6 +107,7 @@ export class Engine {
     await Promise.allSettled(this.#invalidations)
     await this.background.drained()
     await Promise.all(this.tiers.map((tier) => tier.lanes.drained()))
+    await this.writeBack.drained()
   }
 
   /** @throws CacheError `closed` after close */
@@ -159,10 +162,11 @@ export class Engine {
     return {
       clock: this.clock,
       report: (error) => this.report(error, { operation: error.operation, tier, key: error.key }),
-      demotes: () => false,
-      evicted: (scope, key, _entry, reason: EvictionReason) => {
+      demotes: (_scope, key) => this.demotion.wants(tier, key),
+      evicted: (scope, key, entry, reason: EvictionReason) => {
         if (reason !== 'expired') count((this.tenants.peek(scope.tenant)?.counters ?? this.#unowned).evictions, this.#cell(this.policies.forKey(key), tier))
         if (this.events.wants('evict')) this.events.emit('evict', { tenant: scope.tenant, key, tier: tier.name, reason })
+        if (entry !== undefined && reason !== 'expired') this.demotion.take(tier, scope, key, entry)
       },
     }
   }
@@ -174,6 +178,7 @@ export class Engine {
     } else {
       this.logger.info(`thermocline: tier ${tier.name} (${tier.backend.name}) has recovered`)
       this.events.emit('recovered', { tier: tier.name })
+      this.writeBack.kick()
     }
   }
 

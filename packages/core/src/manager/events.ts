@@ -21,6 +21,10 @@ export interface CacheEvents {
   set: KeyEvent & { readonly policy: string }
   delete: KeyEvent
   clear: { readonly tenant: string; readonly prefix: string }
+  /** An entry that a set had queued was written to its tier. */
+  writeBack: KeyEvent & { readonly tier: string }
+  /** An entry that a tier had no space for went to the tier below. */
+  demote: KeyEvent & { readonly from: string; readonly to: string }
   /** A backend removed an entry by itself. */
   evict: KeyEvent & { readonly tier: string; readonly reason: EvictionReason }
   /** A failure that no caller was told of. `tier` is absent when no tier was involved. */
@@ -33,7 +37,7 @@ export interface CacheEvents {
 
 export type CacheEventName = keyof CacheEvents
 
-const EVENT_NAMES: ReadonlySet<string> = new Set<CacheEventName>(['hit', 'miss', 'compute', 'promote', 'set', 'delete', 'clear', 'evict', 'error', 'degraded', 'recovered'])
+const EVENT_NAMES: ReadonlySet<string> = new Set<CacheEventName>(['hit', 'miss', 'compute', 'promote', 'set', 'delete', 'clear', 'writeBack', 'demote', 'evict', 'error', 'degraded', 'recovered'])
 
 /** Listeners of all events in one table: each is only ever called with its own event. */
 type Listener = (event: unknown) => unknown

@@ -28,7 +28,7 @@ export interface FlightRequest {
 }
 
 /** What a flight brought: the value, and unless it was computed where it was found and what it had cost. */
-interface Landing {
+export interface Landing {
   readonly value: unknown
   readonly foundIn: Slot | undefined
   readonly savedMicros: number
@@ -105,6 +105,12 @@ function begun<T>(work: () => Awaitable<T>): Promise<T> {
 
 async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
   flight.throwIfAborted()
+  const streaming = state.streams.get(request.key)
+  if (streaming?.computes === true) {
+    // somebody computes the key as a stream: one compute is enough for both
+    const bytes = await streaming.computedWhole()
+    if (bytes !== undefined) return { value: bytes, foundIn: undefined, savedMicros: 0 }
+  }
   const wishes = new ComputeWishes(request.key, state.tenant, flight)
   const startedAt = engine.clock.monotonic()
   const value = await engine.telemetry.compute(span, () => request.compute(wishes))
@@ -134,7 +140,7 @@ function store(engine: Engine, state: TenantState, request: FlightRequest, wishe
   return fillEverywhere(engine, state, key, plan, taken, fence)
 }
 
-function countOutcome(engine: Engine, state: TenantState, { key, plan }: FlightRequest, { foundIn, savedMicros }: Landing): void {
+export function countOutcome(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>, { foundIn, savedMicros }: Landing): void {
   const policy = plan.policy.name
   if (foundIn === undefined) countMiss(engine, state, { key, plan })
   else {
@@ -158,7 +164,7 @@ function handOutAnyway(value: unknown, engine: Engine): unknown {
   }
 }
 
-function countCompute(engine: Engine, state: TenantState, { key, plan }: FlightRequest, ms: number): void {
+export function countCompute(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>, ms: number): void {
   count(state.counters.computes, plan.policy.index)
   count(state.counters.computeMicros, plan.policy.index, Math.round(ms * 1000))
   engine.telemetry.recordCompute({ policy: plan.policy.name }, ms)

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Compute } from '../compute/compute-context.js'
 import { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
@@ -8,6 +9,8 @@ import type { CacheEventName, CacheEvents } from './events.js'
 import type { CloseOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions } from './options.js'
 import { composeStats, tenantSummary, type CacheStats } from './stats.js'
 import { backendStats } from './backend-stats.js'
+import type { ByteSource } from './streams/bytes-from.js'
+import type { Produce } from './streams/compute-stream.js'
 import { TenantCache } from './tenant-cache.js'
 
 /** The tenant that a verb on the manager is for. */
@@ -16,6 +19,7 @@ export interface ForTenant {
 }
 
 const DEFAULT_DEADLINE = '2s'
+const DEFAULT_FLUSH_DEADLINE = '30s'
 /** Handles kept for callers who ask for them each time. */
 const KEPT_HANDLES = 1000
 
@@ -92,6 +96,21 @@ export class TieredCacheManager implements AsyncDisposable {
     return this.#later(options, (cache) => cache.clear(prefix))
   }
 
+  /** See {@link TenantCache.getStream}. */
+  getStream(key: string, options: GetOptions & ForTenant): Promise<Readable | undefined> {
+    return this.#later(options, (cache) => cache.getStream(key, options))
+  }
+
+  /** See {@link TenantCache.setStream}. */
+  setStream(key: string, source: ByteSource, options: SetOptions & ForTenant): Promise<void> {
+    return this.#later(options, (cache) => cache.setStream(key, source, options))
+  }
+
+  /** See {@link TenantCache.getOrComputeStream}. */
+  getOrComputeStream(key: string, produce: Produce, options: GetOrComputeOptions & ForTenant): Promise<Readable> {
+    return this.#later(options, (cache) => cache.getOrComputeStream(key, produce, options))
+  }
+
   /** See {@link TenantCache.getMany}. */
   getMany<T = unknown>(keys: Iterable<string>, options: GetOptions & ForTenant): Promise<Map<string, T>> {
     return this.#later(options, (cache) => cache.getMany<T>(keys, options))
@@ -122,6 +141,7 @@ export class TieredCacheManager implements AsyncDisposable {
       tiers: engine.tiers,
       backends: await backendStats(engine, undefined),
       pendingWrites: engine.background.size,
+      writeBack: engine.writeBack.stats,
     })
     return { ...stats, tenants: Object.fromEntries([...engine.tenants.each()].map(([tenant, counters]) => [tenant, tenantSummary(counters)])) }
   }
@@ -133,6 +153,18 @@ export class TieredCacheManager implements AsyncDisposable {
    */
   on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void): () => void {
     return this.#engine.events.on(name, listener)
+  }
+
+  /**
+   * Tries everything that is to be written back at once, and waits for it. Resolves with the number of uploads still pending at the deadline
+   * (default `'30s'`); they go on.
+   */
+  async flush(options: CloseOptions = {}): Promise<number> {
+    const engine = this.#engine
+    engine.assertOpen('flush')
+    const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_FLUSH_DEADLINE, 'deadline')
+    await within(engine, engine.writeBack.drained(), deadlineMs)
+    return engine.writeBack.stats.pending
   }
 
   /**
@@ -155,21 +187,22 @@ export class TieredCacheManager implements AsyncDisposable {
     engine.close()
     const finish = async (): Promise<void> => {
       await engine.drained()
+      for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
+      await engine.background.drained() // what was given up on the side
       const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
       closed.forEach((result, at) => {
         if (result.status === 'rejected') engine.report(result.reason, { operation: 'close', tier: engine.tiers[at] })
       })
+      await engine.writeBack.close()
       await engine.recordLog?.close()
     }
-    let cancel = (): void => undefined
-    const late = new Promise<'late'>((resolve) => {
-      cancel = engine.clock.schedule(deadlineMs, () => resolve('late'))
-    })
-    const outcome = await Promise.race([finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), late])
-    cancel()
-    if (outcome !== 'late') return
-    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close`)
+    if (await within(engine, finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), deadlineMs)) return
+    const { pending } = engine.writeBack.stats
+    const left = pending === 0 ? '' : `; ${pending} entries that are to be written back stay in the journal for the next start`
+    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close${left}`)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
+    for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
+    void engine.writeBack.close()
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
       tier.lanes.close()
@@ -197,4 +230,15 @@ export class TieredCacheManager implements AsyncDisposable {
   async #later<T>(options: ForTenant, run: (cache: TenantCache) => Promise<T>): Promise<T> {
     return run(this.#of(options))
   }
+}
+
+/** Whether the work ended in time. */
+async function within(engine: Engine, work: Promise<unknown>, deadlineMs: number): Promise<boolean> {
+  let cancel = (): void => undefined
+  const late = new Promise<'late'>((resolve) => {
+    cancel = engine.clock.schedule(deadlineMs, () => resolve('late'))
+  })
+  const first = await Promise.race([work, late])
+  cancel()
+  return first !== 'late'
 }

@@ -6,6 +6,7 @@ import type { PolicyOptions, TierUse } from '../policies/policy.js'
 import type { TelemetryOptions } from '../telemetry/telemetry.js'
 import type { TierOptions } from '../tiers/tier.js'
 import type { Duration, Ttl } from '../time/duration.js'
+import type { WriteBackOptions } from './write-back.js'
 
 /** Where the few lines go that a person should see. `console` is one. */
 export interface Logger {
@@ -29,6 +30,8 @@ export interface TieredCacheManagerOptions {
   /** Told when a tier degrades or recovers, and what a close could not finish. Default `console`; `false`: silent. */
   readonly logger?: Logger | false | undefined
   readonly telemetry?: TelemetryOptions | undefined
+  /** Where and how much of what is written back is kept until the slow tier has it. */
+  readonly writeBack?: WriteBackOptions | undefined
 }
 
 /** Options of every verb that concerns a key. */

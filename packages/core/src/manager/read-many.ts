@@ -1,12 +1,13 @@
 import type { Span } from '@opentelemetry/api'
 import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
+import type { Awaitable } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Plan, Slot } from '../policies/policy.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
-import { accept, conclude, USE, walk, type Found } from './read.js'
+import { accept, conclude, readOptions, walk, type Found } from './read.js'
 import type { TenantState } from './tenant-state.js'
 
 /** Keys in one question to a tier. */
@@ -45,20 +46,30 @@ export async function readMany(engine: Engine, state: TenantState, keys: readonl
 async function askTier(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly Wanted[]): Promise<void> {
   const slot = plan.slots[position] as Slot
   const { tier } = slot
-  const asked = tier.readable ? wanted.filter(({ key }) => tier.lanes.mayAsk(state.scope, key)) : []
+  const { writeBack } = engine
+  const isPending = ({ key }: Wanted): boolean => !writeBack.isIdle && writeBack.pending(tier, state, key) !== undefined
+  const asked = tier.readable ? wanted.filter((one) => tier.lanes.mayAsk(state.scope, one.key) && !isPending(one)) : []
   if (asked.length > 1) {
     try {
       const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
-      const answer = tier.backend.getMany(state.scope, asked.map(({ key }) => key), USE)
+      const answer = tier.backend.getMany(state.scope, asked.map(({ key }) => key), readOptions(plan, VALUE_IN_USE))
       const entries = isPromise(answer) ? await answer : answer
-      for (const [at, one] of asked.entries()) one.found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt)
-      return
+      for (const [at, one] of asked.entries()) {
+        const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt)
+        one.found = isPromise(found) ? await found : found
+      }
+      return await askAlone(engine, state, plan, position, writeBack.isIdle ? [] : wanted.filter(isPending))
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
       if (!tier.readable) return // what failed was the tier, not one of the keys
     }
   }
-  // each by itself: one alone, those a stand-in may have, and those of whom one spoiled the answer for all
+  // one alone, those a stand-in may have, and those of whom one spoiled the answer for all
+  await askAlone(engine, state, plan, position, wanted)
+}
+
+/** Asks a tier for each key by itself. */
+async function askAlone(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly Wanted[]): Promise<void> {
   const alone: Plan = { policy: plan.policy, slots: plan.slots.slice(0, position + 1), leftOut: plan.leftOut }
   await Promise.all(
     wanted.map(async (one) => {
@@ -68,13 +79,16 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
 }
 
 /** What one tier has under one key; a payload that cannot be decoded is a miss. */
-function acceptOne(engine: Engine, state: TenantState, slot: Slot, position: number, key: ValidKey, entry: CacheEntry | undefined, startedAt: number): Found | undefined {
+function acceptOne(engine: Engine, state: TenantState, slot: Slot, position: number, key: ValidKey, entry: CacheEntry | undefined, startedAt: number): Awaitable<Found | undefined> {
+  const missed = (error: unknown): undefined => {
+    if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
+    count(state.counters.tierMisses, slot.cell)
+    return undefined
+  }
   try {
     const found = accept(engine, slot, position, entry, VALUE_IN_USE, startedAt)
-    if (found !== undefined) return found
+    return isPromise(found) ? found.catch(missed) : (found ?? missed(undefined))
   } catch (error) {
-    engine.report(error, { operation: 'get', tier: slot.tier, state, key })
+    return missed(error)
   }
-  count(state.counters.tierMisses, slot.cell)
-  return undefined
 }

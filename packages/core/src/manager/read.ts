@@ -1,12 +1,12 @@
-import { types } from 'node:util'
-import { takeIn } from '../codec/isolate.js'
+import { decompressed, isCompressed } from '../codec/compression.js'
 import { isPromise } from '../contract/awaitable.js'
-import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails } from '../contract/entry.js'
+import { NO_VALUE, type CacheEntry, type EncodedPayload } from '../contract/entry.js'
 import type { Awaitable, ReadOptions } from '../contract/backend.js'
 import type { Fence } from '../compute/fence.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
+import { copyFor } from './copies.js'
 import { count } from './counters.js'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
@@ -33,50 +33,70 @@ export interface WalkOptions {
  */
 export function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position = 0): Awaitable<Found | undefined> {
   for (; position < plan.slots.length; position++) {
-    const slot = plan.slots[position] as Slot
-    const { tier } = slot
-    if (!tier.readable) {
-      const held = tier.standIn?.get(state.scope, key, options.want === 'head' ? LOOK : options.use ? USE : PASS)
-      const found = held === undefined ? undefined : accept(engine, slot, position, held, options, engine.telemetry.bound ? engine.clock.monotonic() : 0)
-      if (found !== undefined) return found
-      continue
-    }
-    if (!tier.lanes.mayAsk(state.scope, key)) continue
     const at = position
+    const slot = plan.slots[at] as Slot
+    const { tier } = slot
     const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
     try {
-      const answer = tier.backend.get(state.scope, key, options.want === 'head' ? LOOK : options.use ? USE : PASS)
+      const answer = ask(engine, state, key, plan, tier, options)
+      if (answer === NOT_ASKED) continue
       if (isPromise(answer)) {
-        const goOn = (error: unknown): Awaitable<Found | undefined> => {
-          if (error !== undefined) engine.report(error, { operation: 'get', tier, state, key })
-          if (options.use) count(state.counters.tierMisses, slot.cell)
-          return walk(engine, state, key, plan, options, at + 1)
-        }
+        const goOn = (error: unknown): Awaitable<Found | undefined> => passOver(engine, state, key, plan, options, at, error)
         return answer.then((entry) => {
           try {
-            return accept(engine, slot, at, entry, options, startedAt) ?? goOn(undefined)
+            const found = accept(engine, slot, at, entry, options, startedAt)
+            return isPromise(found) ? found.catch(goOn) : (found ?? goOn(undefined))
           } catch (error) {
             return goOn(error)
           }
         }, goOn)
       }
       const found = accept(engine, slot, at, answer, options, startedAt)
+      if (isPromise(found)) return found.catch((error: unknown) => passOver(engine, state, key, plan, options, at, error))
       if (found !== undefined) return found
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state, key })
     }
-    if (options.use) count(state.counters.tierMisses, slot.cell)
+    if (options.use && tier.readable) count(state.counters.tierMisses, slot.cell)
   }
   return undefined
 }
 
-/** What a tier answered, if it may be served; its value is made if it is wanted. */
-export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number): Found | undefined {
+/** A tier that was waited for had nothing, or failed: goes on with the next. */
+function passOver(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, error: unknown): Awaitable<Found | undefined> {
+  const slot = plan.slots[position] as Slot
+  if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
+  if (options.use) count(state.counters.tierMisses, slot.cell)
+  return walk(engine, state, key, plan, options, position + 1)
+}
+
+/** The tier cannot be asked for the key now, and nothing stands in for it. */
+const NOT_ASKED = Symbol('not asked')
+
+/** Asks one tier, or what answers for it: the copy of what it is still to have, or its stand-in. */
+function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, tier: Tier, options: WalkOptions): Awaitable<CacheEntry | undefined> | typeof NOT_ASKED {
+  const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
+  if (pending !== undefined) return pending('payload')
+  if (!tier.readable) return tier.standIn?.get(state.scope, key, readOptions(plan, options)) ?? NOT_ASKED
+  return tier.lanes.mayAsk(state.scope, key) ? tier.backend.get(state.scope, key, readOptions(plan, options)) : NOT_ASKED
+}
+
+/** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where that has to be decompressed. */
+export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number): Awaitable<Found | undefined> {
   const { clock, telemetry } = engine
   if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
   if (entry === undefined || clock.now() >= entry.keepUntil) return undefined
-  if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
+  if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) {
+    if (isCompressed(entry.encoded.codec)) return unpacked(engine, { entry, slot, position }, entry.encoded)
+    entry.value = engine.codecs.decode(entry.encoded)
+  }
   return { entry, slot, position }
+}
+
+/** Makes the value of compressed bytes; they stay as they are, for faster tiers. */
+async function unpacked(engine: Engine, found: Found, encoded: EncodedPayload): Promise<Found> {
+  found.entry.value = engine.codecs.decode(await decompressed(encoded))
+  return found
 }
 
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
@@ -94,9 +114,18 @@ export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan
 }
 
 /** How tiers are asked: for everything and as a use, without being one, or for the head only. */
-export const USE: ReadOptions = { want: 'payload', touch: true }
+const USE: ReadOptions = { want: 'payload', touch: true }
 const PASS: ReadOptions = { want: 'payload', touch: false }
 const LOOK: ReadOptions = { want: 'head', touch: false }
+/** The same by policies that take other tools' objects for entries. */
+const ADOPTING_USE: ReadOptions = { ...USE, adopt: true }
+const ADOPTING_PASS: ReadOptions = { ...PASS, adopt: true }
+const ADOPTING_LOOK: ReadOptions = { ...LOOK, adopt: true }
+
+export function readOptions({ policy }: Plan, { want, use }: WalkOptions): ReadOptions {
+  if (policy.adopts) return want === 'head' ? ADOPTING_LOOK : use ? ADOPTING_USE : ADOPTING_PASS
+  return want === 'head' ? LOOK : use ? USE : PASS
+}
 
 /**
  * Copies a found entry into the faster tiers of the plan, with its instants as they are. Synchronous tiers have it when
@@ -106,11 +135,11 @@ const LOOK: ReadOptions = { want: 'head', touch: false }
 export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence): void {
   for (let position = found.position - 1; position >= 0; position--) {
     const slot = plan.slots[position] as Slot
-    if (!slot.promote || engine.closed) continue
+    if (!slot.promote || slot.write === 'demote' || engine.closed) continue
     if (slot.tier.breaker.isOpen('write')) {
       if (slot.tier.standIn?.isActive !== true || fence.broken) continue
-      const entry = copyFor(engine, plan, found.entry, slot.tier)
-      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, engine.clock.now()))
+      const entry = copyFor(engine, plan.policy, found.entry, slot.tier)
+      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
       continue
     }
     try {
@@ -123,48 +152,24 @@ export function promote(engine: Engine, state: TenantState, key: ValidKey, plan:
 
 function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence): void {
   const { tier } = slot
-  const entry = copyFor(engine, plan, found.entry, tier)
+  const entry = copyFor(engine, plan.policy, found.entry, tier)
   if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
   const now = engine.clock.now()
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
-  const until = Math.min(keepUntil(slot, entry, now), now + slotTtlMs)
+  const until = Math.min(keepUntil(slot, entry.expiresAt, now), now + slotTtlMs)
   if (tier.direct === undefined && !engine.background.hasRoom) return
   const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until }, fence)
-  if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found, slot, filled)
+  if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
   fence.holders++ // the caller's hold may end before the write begins
-  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found, slot, outcome)).finally(() => state.fences.close(fence)))
+  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(() => state.fences.close(fence)))
 }
 
-function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, outcome: boolean | NotApplied): void {
+export function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, from: Slot, slot: Slot, outcome: boolean | NotApplied): void {
   const { tier } = slot
   if (outcome === true) {
     count(state.counters.promotions, slot.cell)
-    if (engine.events.wants('promote')) engine.events.emit('promote', { tenant: state.tenant, key, from: found.slot.tier.name, to: tier.name, policy: plan.policy.name })
+    if (engine.events.wants('promote')) engine.events.emit('promote', { tenant: state.tenant, key, from: from.tier.name, to: tier.name, policy: plan.policy.name })
   } else if (outcome instanceof NotApplied && outcome.error !== undefined) {
     engine.report(outcome.error, { operation: 'promote', tier, state, key })
   }
-}
-
-/** The entry with the view the tier keeps, and without what belongs to the copy it was read from. */
-function copyFor(engine: Engine, plan: Plan, entry: CacheEntry, tier: Tier): CacheEntry {
-  // as it was read, where nothing in it belongs to the copy it was read from
-  if (tier.capabilities.keeps === 'value' && entry.value !== NO_VALUE && entry.details === undefined && engine.isolation === 'share') return entry
-  const fields = { createdAt: entry.createdAt, expiresAt: entry.expiresAt, computeMicros: entry.computeMicros, details: travelling(entry.details) }
-  if (tier.capabilities.keeps === 'value') {
-    if (entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
-    return new CacheEntry(takeIn(entry.value, engine.isolation), entry.encoded, fields)
-  }
-  entry.encoded ??= engine.codecs.encode(entry.value, plan.policy.codec)
-  return new CacheEntry(NO_VALUE, apart(entry), fields)
-}
-
-/** The payload in memory that the receiver of the value cannot reach: raw bytes are handed out as they were read. */
-function apart({ encoded, value }: CacheEntry): EncodedPayload | undefined {
-  return encoded === undefined || value === NO_VALUE || !types.isUint8Array(value) ? encoded : { codec: encoded.codec, bytes: Buffer.from(encoded.bytes) }
-}
-
-function travelling(details: EntryDetails | undefined): EntryDetails | undefined {
-  if (details?.keepUntil === undefined) return details
-  const { keepUntil: _stays, ...travels } = details
-  return Object.keys(travels).length === 0 ? undefined : travels
 }

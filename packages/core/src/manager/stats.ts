@@ -2,6 +2,7 @@ import type { BackendStats } from '../contract/backend.js'
 import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Counters } from './counters.js'
+import type { WriteBackStats } from './write-back.js'
 
 export interface TierStats {
   readonly backend: string
@@ -12,6 +13,8 @@ export interface TierStats {
   readonly hitRate: number
   readonly promotions: number
   readonly evictions: number
+  /** Entries it got from a tier above that had no space for them. */
+  readonly demotions: number
   readonly errors: number
   /** `degraded` while a circuit is open. */
   readonly state: 'ok' | 'degraded'
@@ -61,6 +64,8 @@ export interface CacheStats {
   readonly evictions: number
   /** Background writes that are running. */
   readonly pendingWrites: number
+  /** Entries that slow tiers do not have yet; of all tenants. */
+  readonly writeBack: WriteBackStats
   readonly tiers: Readonly<Record<string, TierStats>>
   readonly policies: Readonly<Record<string, PolicyStats>>
   /** In the manager's stats: the tenants it remembers. */
@@ -73,6 +78,7 @@ export interface StatsSources {
   readonly tiers: readonly Tier[]
   readonly backends: readonly BackendStats[]
   readonly pendingWrites: number
+  readonly writeBack: WriteBackStats
 }
 
 /** Builds the public numbers from the counted cells. */
@@ -87,6 +93,7 @@ export function composeStats(sources: StatsSources): CacheStats {
     errors: sum(counters.errors),
     evictions: sum(counters.evictions),
     pendingWrites: sources.pendingWrites,
+    writeBack: sources.writeBack,
     tiers: byName(tiers, (tier) => tierStats(tier, sources)),
     policies: byName(policies, (policy) => policyStats(policy, sources)),
   }
@@ -110,6 +117,7 @@ function tierStats(tier: Tier, { counters, policies, tiers, backends }: StatsSou
     hitRate: rate(hits, misses),
     promotions: sumOf(counters.promotions, cells),
     evictions: sumOf(counters.evictions, cells),
+    demotions: sumOf(counters.demotions, cells),
     errors: counters.errors[tier.index] ?? 0,
     state: degraded ? 'degraded' : 'ok',
     pendingInvalidations: tier.lanes.debts,

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { handOut } from '../codec/isolate.js'
 import { abortable } from '../compute/abort.js'
 import type { Compute } from '../compute/compute-context.js'
@@ -15,6 +16,10 @@ import type { GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerb
 import { conclude, walk, type Found } from './read.js'
 import { readMany } from './read-many.js'
 import { composeStats, type CacheStats } from './stats.js'
+import { bytesFrom, type ByteSource } from './streams/bytes-from.js'
+import { getOrComputeStream, justProduce, type Produce } from './streams/compute-stream.js'
+import { getStream } from './streams/read-stream.js'
+import { setStream } from './streams/write-stream.js'
 import type { TenantState } from './tenant-state.js'
 import { checkSignal, iterable, writeOptions } from './verb-options.js'
 import { allInWindows } from './windows.js'
@@ -112,7 +117,7 @@ export class TenantCache {
     engine.assertOpen('set')
     const validKey = validateKey(key)
     const plan = this.#plan(validKey, options)
-    const wishes = writeOptions(options)
+    const wishes = writeOptions(options, plan)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
     // taken before anything is touched: a value that is refused changes nothing
@@ -148,6 +153,59 @@ export class TenantCache {
     return removed
   }
 
+  /**
+   * The payload as a stream of its bytes, or `undefined`: strings as UTF-8, what is JSON as its text, decompressed. Faster tiers are filled
+   * while it is read, at the caller's pace. Several readers of one key share one download.
+   *
+   * To be read to its end or destroyed. It errors instead of ending when the bytes are not those that were stored, and with
+   * `signal.reason` when the signal fires.
+   */
+  async getStream(key: string, options: GetOptions = {}): Promise<Readable | undefined> {
+    const engine = this.#engine
+    engine.assertOpen('getStream')
+    const validKey = validateKey(key)
+    const plan = this.#plan(validKey, options)
+    options.signal?.throwIfAborted()
+    return engine.enabled ? getStream(engine, this.#state, validKey, plan, options.signal) : undefined
+  }
+
+  /**
+   * Stores what a stream gives as one value, a Buffer to whoever gets it whole, in every tier of the policy, without ever having all of it in
+   * memory. Nothing changes before the source has ended: that is when the set takes its place in the order of calls. What a tier
+   * cannot hold (`maxPayloadBytes`; 8 MiB in tiers without streams) it does not get.
+   *
+   * Rejects as `set` does, and with the source's own error; nothing is stored then, in no tier.
+   */
+  async setStream(key: string, source: ByteSource, options: SetOptions = {}): Promise<void> {
+    const engine = this.#engine
+    engine.assertOpen('setStream')
+    const validKey = validateKey(key)
+    const plan = this.#plan(validKey, options)
+    const wishes = writeOptions(options, plan)
+    const chunks = bytesFrom(source, 'source')
+    options.signal?.throwIfAborted()
+    if (!engine.enabled) return
+    await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
+    if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+  }
+
+  /**
+   * The cached payload as a stream, or what `produce` makes: it returns a `Readable`, a `ReadableStream` or an iterable of chunks, and what
+   * passes is stored. Concurrent callers share one download or one compute, each with a stream of its own.
+   *
+   * Rejects like `getOrCompute`; a source that fails ends each caller's stream with its own error, and nothing is stored.
+   */
+  async getOrComputeStream(key: string, produce: Produce, options: GetOrComputeOptions = {}): Promise<Readable> {
+    const engine = this.#engine
+    const validKey = validateKey(key)
+    if (typeof produce !== 'function') throw new TypeError(`getOrComputeStream(key, produce) needs a function that makes a stream, not ${kindOf(produce)}`)
+    const plan = this.#plan(validKey, options)
+    const wishes = writeOptions(options, plan)
+    options.signal?.throwIfAborted()
+    if (engine.closed || !engine.enabled) return justProduce(this.#state, validKey, produce, options.signal)
+    return getOrComputeStream(engine, this.#state, { key: validKey, plan, produce, wishes }, options.signal)
+  }
+
   /** The cached values of those keys that are hits, in the order of the keys. */
   async getMany<T = unknown>(keys: Iterable<string>, options: GetOptions = {}): Promise<Map<string, T>> {
     this.#engine.assertOpen('getMany')
@@ -176,11 +234,11 @@ export class TenantCache {
       if (!Array.isArray(pair)) throw new TypeError(`setMany(entries) takes pairs [key, value], not ${kindOf(pair)}`)
       return [validateKey(pair[0]), pair[1]] as const
     })
-    const wishes = writeOptions(options)
+    const planned = pairs.map(([key, value]) => ({ key, value, plan: this.#plan(key, options) }))
+    const wishes = writeOptions(options, ...new Set(planned.map(({ plan }) => plan)))
     options.signal?.throwIfAborted()
     const { enabled } = this.#engine
-    const items = pairs.map(([key, value]) => {
-      const plan = this.#plan(key, options)
+    const items = planned.map(({ key, value, plan }) => {
       return { key, plan, taken: enabled ? new Taken(this.#engine, plan, { value, ...wishes }) : undefined }
     })
     await allInWindows('setMany', items, async ({ key, plan, taken }) => {
@@ -214,6 +272,7 @@ export class TenantCache {
       tiers: engine.tiers,
       backends: await backendStats(engine, this.#state),
       pendingWrites: engine.background.size,
+      writeBack: engine.writeBack.stats,
     })
   }
 
@@ -223,7 +282,7 @@ export class TenantCache {
       const validKey = validateKey(key)
       if (typeof compute !== 'function') throw new TypeError(`getOrCompute(key, compute) needs a function to compute with, not ${kindOf(compute)}`)
       const plan = this.#plan(validKey, options)
-      const wishes = writeOptions(options)
+      const wishes = writeOptions(options, plan)
       options.signal?.throwIfAborted()
       if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
       return getOrComputeInFlight(engine, this.#state, { key: validKey, plan, compute, ttlMs: wishes.ttlMs, tags: wishes.tags, metadata: wishes.metadata }, options.signal)

@@ -3,6 +3,7 @@ import type { Flight, FlightOwner } from '../compute/flight.js'
 import { TenantScope } from '../contract/scope.js'
 import type { TenantId } from '../keys/key.js'
 import { Counters } from './counters.js'
+import type { StreamFlight } from './streams/stream-flight.js'
 
 /** What a manager keeps in the process about one tenant: nothing that grows with its entries. */
 export class TenantState implements FlightOwner {
@@ -10,6 +11,8 @@ export class TenantState implements FlightOwner {
   readonly scope: TenantScope
   readonly fences = new FenceTable()
   readonly flights = new Map<string, Flight>()
+  /** Streams under way that more callers may join. */
+  readonly streams = new Map<string, StreamFlight>()
   readonly counters: Counters
 
   constructor(tenant: TenantId, counters: Counters) {
@@ -36,7 +39,7 @@ export class TenantState implements FlightOwner {
   invalidatingPrefix(prefix: string): () => void {
     const detach = (): void => {
       this.fences.breakPrefix(prefix)
-      for (const key of this.flights.keys()) if (key.startsWith(prefix)) this.flights.delete(key)
+      for (const flights of [this.flights, this.streams]) for (const key of flights.keys()) if (key.startsWith(prefix)) flights.delete(key)
     }
     detach()
     const end = this.fences.whileInvalidatingPrefix(prefix)
@@ -61,6 +64,7 @@ export class TenantState implements FlightOwner {
   detach(key: string): void {
     this.fences.breakKey(key)
     this.flights.delete(key)
+    this.streams.delete(key)
   }
 }
 

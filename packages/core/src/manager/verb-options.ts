@@ -1,15 +1,16 @@
 import type { Metadata } from '../contract/entry.js'
 import { validateTags } from '../compute/compute-context.js'
 import { kindOf } from '../errors/describe.js'
+import type { Plan } from '../policies/policy.js'
 import { ttlMs } from '../time/duration.js'
 import type { SetOptions } from './options.js'
 
 /** What a call says about the entry to be stored. @throws TypeError that names the option */
-export function writeOptions(options: SetOptions): WriteWishes {
+export function writeOptions(options: SetOptions, ...plans: readonly Plan[]): WriteWishes {
   return {
     ttlMs: ttlMs(options.ttl, 'ttl'),
     tags: options.tags === undefined ? undefined : validateTags(options.tags, 'tags'),
-    metadata: options.metadata === undefined ? undefined : checkMetadata(options.metadata),
+    metadata: options.metadata === undefined ? undefined : checkMetadata(options.metadata, plans),
   }
 }
 
@@ -21,13 +22,19 @@ interface WriteWishes {
 
 const MAX_METADATA_BYTES = 64 * 1024
 
-function checkMetadata(metadata: Metadata): Metadata {
+function checkMetadata(metadata: Metadata, plans: readonly Plan[]): Metadata {
   if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) throw new TypeError(`metadata must be an object of strings, not ${kindOf(metadata)}`)
   let bytes = 0
   for (const [name, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') throw new TypeError(`metadata.${name} must be a string, not ${kindOf(value)}`)
     if (!name.isWellFormed() || !value.isWellFormed()) throw new TypeError(`metadata.${name} must be well-formed Unicode`)
     bytes += Buffer.byteLength(name) + Buffer.byteLength(value)
+  }
+  for (const { tier } of new Set(plans.flatMap(({ slots }) => slots))) {
+    const most = tier.capabilities.plain?.maxMetadataBytes
+    if (most !== undefined && bytes > most) {
+      throw new TypeError(`metadata must be at most ${most} bytes where the tier ${tier.name} (${tier.backend.name}) is used, this is ${bytes}: names and values together, as UTF-8`)
+    }
   }
   if (bytes > MAX_METADATA_BYTES) throw new TypeError(`metadata must be at most ${MAX_METADATA_BYTES} bytes, this is ${bytes}`)
   return metadata

@@ -1,71 +1,73 @@
 import { types } from 'node:util'
+import type { Compression } from '../codec/compression.js'
 import { cloneValue, takeIn } from '../codec/isolate.js'
 import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
-import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type Metadata } from '../contract/entry.js'
+import { CacheEntry, NO_VALUE, type EncodedPayload } from '../contract/entry.js'
 import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
-import { instantAfter } from '../time/duration.js'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
+import { Terms, type EntryWishes } from './terms.js'
+import type { Belongs, QueuedWrites } from './write-back.js'
 
 /** What is to be stored, and the call's wishes. */
-export interface Storable {
+export interface Storable extends EntryWishes {
   readonly value: unknown
-  readonly ttlMs?: number | undefined
-  readonly computeMicros?: number | undefined
-  readonly tags?: readonly string[] | undefined
-  readonly metadata?: Metadata | undefined
 }
 
 /** A value taken in: later changes to the caller's object change nothing of it. */
 export class Taken {
+  readonly terms: Terms
+  /** The bytes as the codec made them. */
   readonly encoded: EncodedPayload | undefined
+  /** Resolves when the bytes that tiers are given are compressed; `undefined`: they are given as they are. */
+  readonly ready: Promise<void> | undefined
   readonly #live: unknown
-  readonly #item: Storable
-  readonly #createdAt: number
-  readonly #details: EntryDetails | undefined
   #forValues: CacheEntry | undefined
-  #forBytes: CacheEntry | undefined
+  readonly #forBytes: CacheEntry[] = []
 
   /** @throws CacheError `not-encodable` when a tier of the plan needs bytes and the codec refuses the value */
   constructor(engine: Engine, plan: Plan, item: Storable) {
-    this.#item = item
-    this.#createdAt = engine.clock.now()
-    this.#details = detailsOf(item)
-    const needsBytes = plan.policy.codec !== undefined || plan.slots.some((slot) => slot.tier.capabilities.keeps === 'bytes')
-    if (needsBytes) this.encoded = engine.codecs.encode(item.value, plan.policy.codec)
-    if (plan.slots.some((slot) => slot.tier.capabilities.keeps === 'value')) this.#live = this.#takeLive(engine)
+    const { codec, compression } = plan.policy
+    this.terms = new Terms(engine.clock.now(), plan, item)
+    const goesAsBytes = plan.slots.some((slot) => slot.tier.capabilities.keeps === 'bytes')
+    if (goesAsBytes || codec !== undefined) this.encoded = engine.codecs.encode(item.value, codec)
+    if (plan.slots.some((slot) => slot.tier.capabilities.keeps === 'value')) this.#live = this.#takeLive(engine, item.value)
+    if (goesAsBytes && compression !== undefined && this.encoded !== undefined && this.encoded.bytes.byteLength >= compression.threshold) this.ready = this.#compress(compression, this.encoded)
   }
 
   /** The entry as one slot stores it. Slots with the same time to live share one entry per view. */
   entryFor(slot: Slot): CacheEntry {
-    const expiresAt = instantAfter(this.#createdAt, this.ttlFor(slot))
-    const fields = { createdAt: this.#createdAt, expiresAt, computeMicros: this.#item.computeMicros, details: this.#details }
+    const expiresAt = this.terms.expiresAt(slot)
     if (slot.tier.capabilities.keeps === 'value') {
-      if (this.#forValues?.expiresAt !== expiresAt) this.#forValues = new CacheEntry(this.#live, this.encoded, fields)
+      if (this.#forValues?.expiresAt !== expiresAt) this.#forValues = new CacheEntry(this.#live, this.encoded, this.terms.fieldsFor(slot))
       return this.#forValues
     }
-    if (this.#forBytes?.expiresAt !== expiresAt) this.#forBytes = new CacheEntry(NO_VALUE, this.encoded, fields)
-    return this.#forBytes
+    let entry = this.#forBytes.find((made) => made.expiresAt === expiresAt)
+    if (entry === undefined) this.#forBytes.push((entry = new CacheEntry(NO_VALUE, this.encoded, this.terms.fieldsFor(slot))))
+    return entry
   }
 
-  /** Milliseconds: the call's, the policy's, the tier's or the manager's, in this order. */
-  ttlFor(slot: Slot): number {
-    return this.#item.ttlMs ?? slot.policyTtlMs ?? slot.defaultTtlMs
-  }
-
-  /** Whether the slot is to hold it: written through, with a life, and not too large. */
+  /** Whether the slot is to hold it, now or in a while: with a life, and not too large as far as that is known. */
   belongsIn(slot: Slot): boolean {
-    return slot.write === 'through' && this.ttlFor(slot) > 0 && slot.tier.takes(this.encoded?.bytes.byteLength ?? 0)
+    return this.terms.livesIn(slot) && (this.ready !== undefined || slot.tier.takes(this.encoded?.bytes.byteLength ?? 0))
   }
 
-  #takeLive(engine: Engine): unknown {
-    const { value } = this.#item
+  /** How {@link WriteBack.queue} asks. */
+  readonly belongs: Belongs = (slot) => (this.belongsIn(slot) ? { expiresAt: this.terms.expiresAt(slot) } : undefined)
+
+  /** What compression cannot do is left as it is. */
+  async #compress(compression: Compression, encoded: EncodedPayload): Promise<void> {
+    const compressed = await compression.compressed(encoded).catch(() => encoded)
+    for (const entry of this.#forBytes) entry.encoded = compressed
+  }
+
+  #takeLive(engine: Engine, value: unknown): unknown {
     try {
       // bytes are taken out of the caller's reach, and out of the reach of whoever gets them while a slower tier still writes
       return this.encoded !== undefined && types.isUint8Array(value) ? cloneValue(value) : takeIn(value, engine.isolation)
@@ -78,27 +80,65 @@ export class Taken {
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. */
 export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken): Promise<void> {
   const end = state.invalidating(key)
-  const steps: { tier: Tier; outcome: Awaitable<unknown> }[] = []
+  const older = engine.writeBack.invalidate(state, key)
+  const queue = engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
+  const steps: Step[] = []
   for (const slot of plan.slots) {
-    const { lanes } = slot.tier
-    const entry = taken.belongsIn(slot) ? taken.entryFor(slot) : undefined
-    const outcome =
-      entry === undefined
-        ? lanes.delete(state.scope, key)
-        : lanes.set(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, entry.createdAt) })
-    steps.push({ tier: slot.tier, outcome })
+    if (queue?.slots.has(slot) === true) continue
+    const { tier } = slot
+    if (!taken.belongsIn(slot)) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
+    else {
+      const entry = taken.entryFor(slot)
+      const journal = slot === queue?.keeper ? queue.first : undefined
+      const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, entry.createdAt), journal }
+      steps.push({ tier, outcome: tier.lanes.set(state.scope, key, entry, options, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined) })
+    }
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
+  await settled(engine, state, key, steps, { end, older, queue, entryOf: (slot) => taken.entryFor(slot) })
+}
+
+/** What a set has asked of one tier. */
+export interface Step {
+  readonly tier: Tier
+  readonly outcome: Awaitable<unknown>
+}
+
+/** What else a set has begun. */
+export interface Begun {
+  /** Ends the invalidation. */
+  readonly end: () => void
+  /** Resolves when older queued writes are gone. */
+  readonly older: Promise<unknown> | undefined
+  readonly queue: QueuedWrites | undefined
+  readonly entryOf: (slot: Slot) => CacheEntry
+}
+
+/** Waits for what a set has asked of the tiers, and sees to what is to be written back. @throws CacheError `not-recorded` */
+export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf }: Begun): Promise<void> {
   const lost: CacheError[] = []
+  let isKept = false
   try {
     for (const { tier, outcome } of steps) {
-      const settled = isPromise(outcome) ? await timed(engine, tier, outcome) : outcome
-      if (settled instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, settled, lost)
+      const answer = isPromise(outcome) ? await timed(engine, tier, outcome) : outcome
+      if (answer instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, answer, lost)
+      if (tier === queue?.keeper.tier) isKept = answer === true
     }
+    if (older !== undefined) await older
+    if (queue !== undefined) await (isKept ? queue.enter(entryOf(queue.keeper)).catch(() => giveUp(engine, state, key, queue, lost)) : giveUp(engine, state, key, queue, lost))
   } finally {
     end()
   }
   if (lost.length > 0) throw notRecorded('set', state, key, lost)
+}
+
+/** What was to be written back has no copy: the key is deleted where it would have gone. */
+async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[]): Promise<void> {
+  await queue.abandon()
+  for (const { tier } of queue.slots) {
+    const outcome = await tier.lanes.delete(state.scope, key)
+    if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
+  }
 }
 
 /**
@@ -107,6 +147,7 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
  */
 export async function deleteEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan): Promise<boolean | undefined> {
   const end = state.invalidating(key)
+  const queued = engine.writeBack.invalidate(state, key)
   let deleted: boolean | undefined = false
   const lost: CacheError[] = []
   // its place in every tier is taken now, so what is called later comes later everywhere
@@ -123,6 +164,7 @@ export async function deleteEverywhere(engine: Engine, state: TenantState, key: 
       if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
       else if (deleted === false) deleted = undefined
     }
+    if (queued !== undefined) await queued
   } finally {
     end()
   }
@@ -133,6 +175,7 @@ export async function deleteEverywhere(engine: Engine, state: TenantState, key: 
 /** Clears the prefix in every tier, slowest first. The most that any tier removed; `undefined` when none can tell. */
 export async function clearEverywhere(engine: Engine, state: TenantState, prefix: string): Promise<number | undefined> {
   const end = state.invalidatingPrefix(prefix)
+  const queued = engine.writeBack.invalidatePrefix(state, prefix)
   let removed: number | undefined
   const lost: CacheError[] = []
   let slower: Promise<unknown> | undefined
@@ -147,6 +190,7 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
       if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
       else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
     }
+    if (queued !== undefined) await queued
   } finally {
     end()
   }
@@ -156,9 +200,11 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
 
 /** Stores a computed value where the plan says, unless an invalidation has come since the fence was opened. */
 export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken, fence: Fence): Awaitable<unknown> {
+  const queue = fence.broken ? undefined : engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
   let waits: Promise<unknown> | undefined
   for (const slot of plan.slots) {
-    const filled = fillOne(engine, state, key, slot, taken, fence)
+    if (queue?.slots.has(slot) === true) continue
+    const filled = fillOne(engine, state, key, slot, taken, fence, slot === queue?.keeper ? queue : undefined)
     if (filled !== undefined) waits = waits === undefined ? filled : Promise.all([waits, filled])
   }
   // a tier that the call left out was not asked; what it may hold is older than what was just computed
@@ -169,25 +215,35 @@ export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey
   return waits
 }
 
-function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence): Promise<unknown> | undefined {
+function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence, queue: QueuedWrites | undefined): Promise<unknown> | undefined {
   const { tier } = slot
   const belongs = taken.belongsIn(slot)
   if (tier.breaker.isOpen('write')) {
     if (belongs && !fence.broken && tier.standIn?.isActive === true) {
       const entry = taken.entryFor(slot)
-      tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, engine.clock.now()))
+      tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
     }
     return undefined
   }
   if (belongs) {
     const entry = taken.entryFor(slot)
-    return noted(engine, state, key, tier, tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry, engine.clock.now()) }, fence))
+    const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
+    const filled = tier.lanes.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined)
+    return noted(engine, state, key, tier, queue === undefined ? filled : enterIfKept(queue, filled, entry, fence))
   }
-  return taken.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
+  return taken.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
+}
+
+/** What is to be written back is queued once its keeper has it; where that fails, nothing happens. */
+export async function enterIfKept(queue: QueuedWrites, filled: Awaitable<boolean | NotApplied>, entry: CacheEntry, fence: Fence): Promise<boolean | NotApplied> {
+  const outcome = await filled
+  if (outcome === true && !fence.broken) await queue.enter(entry).catch(() => queue.abandon())
+  else await queue.abandon()
+  return outcome
 }
 
 /** Reports what went wrong; a promise only where there is something to wait for. */
-function noted(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, outcome: Awaitable<unknown>): Promise<void> | undefined {
+export function noted(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, outcome: Awaitable<unknown>): Promise<void> | undefined {
   const note = (settled: unknown): void => {
     if (settled instanceof NotApplied && settled.error !== undefined) engine.report(settled.error, { operation: 'put', tier, state, key })
   }
@@ -224,12 +280,3 @@ function notRecorded(operation: string, state: TenantState, key: ValidKey | unde
     cause: causes[0],
   })
 }
-
-function detailsOf({ tags, metadata }: Storable): EntryDetails | undefined {
-  if (metadata === undefined && (tags === undefined || tags.length === 0)) return undefined
-  return {
-    ...(tags === undefined || tags.length === 0 ? {} : { tags: [...tags] }),
-    ...(metadata === undefined ? {} : { metadata: { ...metadata } }),
-  }
-}
-

@@ -1,9 +1,9 @@
 import type { Codec } from '../codec/codec.js'
+import { Compression, type CompressionOption } from '../codec/compression.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
 import type { CacheBackend } from '../contract/backend.js'
 import { kindOf } from '../errors/describe.js'
 import type { EpochMs } from '../clock/clock.js'
-import type { CacheEntry } from '../contract/entry.js'
 import type { Tier } from '../tiers/tier.js'
 import { instantAfter, ttlMs, type Ttl } from '../time/duration.js'
 
@@ -12,8 +12,8 @@ import { instantAfter, ttlMs, type Ttl } from '../time/duration.js'
  *
  * - `through`: awaited before `set`, or the caller that computed, resumes
  * - `around`: filled by promotion only; a set deletes the key there
- * - `back`: queued behind a durable tier (from the release that brings object stores)
- * - `demote`: filled by what the tier above evicts (from the same release)
+ * - `back`: once a durable tier above that keeps a journal holds the entry, it is written here in the background
+ * - `demote`: filled by what the tiers above evict for space; a set deletes the key there
  */
 export type WriteMode = 'through' | 'back' | 'around' | 'demote'
 
@@ -36,12 +36,21 @@ export interface PolicyOptions {
   readonly ttl?: Ttl | undefined
   /** Default `auto`: bytes raw, strings UTF-8, JSON where exact, else a structured binary form. */
   readonly codec?: CodecName | Codec | undefined
+  /** Compresses payloads for the tiers that keep bytes, once for all of them. Default: none. */
+  readonly compression?: CompressionOption | undefined
+  /** The media type of the payloads, for stores that other tools read. Default: by metadata, the key's extension or the codec. */
+  readonly contentType?: string | undefined
+  /**
+   * What another tool put into a bucket in an entry's place, without our metadata: `adopt` takes it for raw bytes that never
+   * expire, `ignore` for a miss. Default `ignore`.
+   */
+  readonly foreignObjects?: 'adopt' | 'ignore' | undefined
 }
 
 /** One tier as a policy, or a call that overrides it, uses it. */
 export interface Slot {
   readonly tier: Tier
-  readonly write: 'through' | 'around'
+  readonly write: WriteMode
   readonly promote: boolean
   /** What the policy says about the time to live in this tier, in milliseconds. */
   readonly policyTtlMs: number | undefined
@@ -59,9 +68,9 @@ export interface Slot {
  */
 const MAX_TTL_ABOVE_SHARED_MS = 60_000
 
-/** Until when a slot's tier may serve an entry that it takes in now. */
-export function keepUntil(slot: Slot, entry: CacheEntry, now: EpochMs): EpochMs {
-  return Math.min(entry.expiresAt, instantAfter(now, slot.maxTtlMs))
+/** Until when a slot's tier may serve an entry with that end of life which it takes in now. */
+export function keepUntil(slot: Slot, expiresAt: EpochMs, now: EpochMs): EpochMs {
+  return Math.min(expiresAt, instantAfter(now, slot.maxTtlMs))
 }
 
 /** A slot whose tier answers without a promise. */
@@ -81,6 +90,9 @@ export class Policy implements Plan {
   readonly name: string
   readonly index: number
   readonly codec: Codec | undefined
+  readonly compression: Compression | undefined
+  readonly contentType: string | undefined
+  readonly adopts: boolean
   readonly slots: readonly Slot[]
   readonly leftOut: readonly Tier[] = []
   /** The first slot, if its tier is synchronous: the one a hot hit needs. */
@@ -99,11 +111,14 @@ export class Policy implements Plan {
     this.name = name
     this.index = index
     this.codec = codecs.resolve(options.codec, `${where}.codec`)
+    this.compression = Compression.of(options.compression, `${where}.compression`)
+    this.contentType = mediaType(options.contentType, `${where}.contentType`)
+    this.adopts = adoption(options.foreignObjects, `${where}.foreignObjects`)
     this.#ttlMs = ttlMs(options.ttl, `${where}.ttl`)
     this.#managerTtlMs = managerTtlMs
     this.#tiers = tiers
     checkTierNames(options.tiers, tiers, `${where}.tiers`)
-    this.slots = limited(tiers.flatMap((tier) => this.#slot(tier, ownUse(options.tiers, tier.name) ?? true, `${where}.tiers.${tier.name}`)))
+    this.slots = checked(limited(tiers.flatMap((tier) => this.#slot(tier, ownUse(options.tiers, tier.name) ?? true, `${where}.tiers.${tier.name}`))), `${where}.tiers`)
     if (this.slots.length === 0) throw new TypeError(`${where} uses no tier: set at least one of ${tiers.map((tier) => tier.name).join(', ')} to true`)
     const first = this.slots[0] as Slot
     this.hot = first.tier.direct === undefined ? undefined : (first as SynchronousSlot)
@@ -130,7 +145,7 @@ export class Policy implements Plan {
         if (made.length === 0 && own !== undefined) leftOut.push(tier)
       }
     }
-    return { policy: this, slots: limited(slots), leftOut }
+    return { policy: this, slots: checked(limited(slots), 'tiers'), leftOut }
   }
 
   #slot(tier: Tier, use: TierUse, where: string): Slot[] {
@@ -161,11 +176,42 @@ function limited(slots: readonly Slot[]): readonly Slot[] {
   })
 }
 
-function writeMode(mode: WriteMode | undefined, where: string): 'through' | 'around' {
-  if (mode === undefined || mode === 'through') return 'through'
-  if (mode === 'around') return mode
-  if (mode === 'back' || mode === 'demote') throw new TypeError(`${where}.write: '${mode}' is not available in this version; use 'through' or 'around'`)
+function writeMode(mode: WriteMode | undefined, where: string): WriteMode {
+  if (mode === undefined) return 'through'
+  if (mode === 'through' || mode === 'around' || mode === 'back' || mode === 'demote') return mode
   throw new TypeError(`${where}.write must be 'through', 'back', 'around' or 'demote', not ${kindOf(mode)}`)
+}
+
+/** @throws TypeError when a slot is written in a way that the slots above it do not allow */
+function checked(slots: readonly Slot[], where: string): readonly Slot[] {
+  slots.forEach((slot, at) => {
+    if (slot.write === 'back' && journalSlot(slots, at) === undefined) {
+      throw new TypeError(`${where}.${slot.tier.name}.write: 'back' needs a durable tier above it that is written through and keeps a journal, such as a FileSystemBackend on local disk`)
+    }
+    if (slot.write === 'demote' && at === 0) throw new TypeError(`${where}.${slot.tier.name}.write: 'demote' needs a tier above it whose evicted entries it takes`)
+  })
+  return slots
+}
+
+/** The slot above whose tier keeps the journal for a slot that is written back. */
+export function journalSlot(slots: readonly Slot[], at: number): Slot | undefined {
+  return slots.slice(0, at).find(({ tier, write }) => write === 'through' && tier.capabilities.durable && tier.journalKeeper !== undefined)
+}
+
+/** The slot below that takes what a tier evicts. */
+export function demotionSlot(slots: readonly Slot[], from: Tier): Slot | undefined {
+  return slots.find(({ tier, write }) => tier.index > from.index && write === 'demote')
+}
+
+function mediaType(value: string | undefined, where: string): string | undefined {
+  if (value === undefined || (typeof value === 'string' && /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:\s*;[\x20-\x7e]*)?$/.test(value) && value.length <= 200)) return value
+  throw new TypeError(`${where} must be a media type such as image/jpeg, not ${kindOf(value)}`)
+}
+
+function adoption(value: unknown, where: string): boolean {
+  if (value === undefined || value === 'ignore') return false
+  if (value === 'adopt') return true
+  throw new TypeError(`${where} must be 'adopt' or 'ignore', not ${kindOf(value)}`)
 }
 
 /** A tier may be called like something every object inherits. */

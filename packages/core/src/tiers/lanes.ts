@@ -3,6 +3,7 @@ import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, CacheBackend } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
+import type { JournalSlot } from '../contract/journal.js'
 import type { RecordLog } from '../contract/records.js'
 import type { TenantScope } from '../contract/scope.js'
 import { asCacheError, CacheError } from '../errors/cache-error.js'
@@ -40,6 +41,8 @@ export interface LanesOptions {
   readonly backend: CacheBackend
   readonly clock: Clock
   readonly budgetMs: number
+  /** Larger payloads are not put. */
+  readonly maxPayloadBytes: number
   /** The most debts; beyond, an invalidation that cannot be applied is refused. */
   readonly maxDebts: number
   readonly log: RecordLog | undefined
@@ -54,6 +57,7 @@ export interface LanesOptions {
 export interface StoreOptions {
   readonly onlyIfAbsent: boolean
   readonly keepUntil: number
+  readonly journal?: JournalSlot | undefined
 }
 
 const NO_TIMER = (): void => undefined
@@ -104,29 +108,36 @@ export class Lanes {
     return !this.#debts.covers(scope, key) && !this.#isInDoubt(scope, key)
   }
 
-  /** Stores for a `set`: where that fails or is refused, the key is deleted instead. */
-  set(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions): Awaitable<boolean | NotApplied> {
+  /**
+   * Stores for a `set`, when `after` has resolved: the entry's bytes may be made until then. Where that fails or is refused, the
+   * key is deleted instead.
+   */
+  set(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
     this.#options.standIn?.store(scope, key, entry, options.keepUntil)
-    return this.#submit(scope, key, {
-      operation: 'set',
-      invalidates: true,
-      pays: 'until-called',
-      run: (budgetMs) => this.#putOrDelete(scope, key, entry, options, budgetMs),
-    })
+    return this.#submit(scope, key, setting((budgetMs) => this.#orDelete(scope, key, (left) => this.#put(scope, key, entry, options, left), budgetMs)), after)
   }
 
-  /** Stores for a promotion or a compute: where that fails, nothing happens. */
-  fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence): Awaitable<boolean | NotApplied> {
+  /** Stores for a promotion or a compute, when `after` has resolved: where that fails, nothing happens. */
+  fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
+    if (after !== undefined) return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => this.#put(scope, key, entry, options, budgetMs)), after)
     // each promotion into memory comes here: at best the work is done before it is described
     const begun = this.#isAtOnce ? (fence.broken ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
     if (begun !== undefined && !isPromise(begun)) return begun
-    return this.#submit(scope, key, {
-      operation: 'fill',
-      invalidates: false,
-      pays: 'nothing',
-      isDropped: () => fence.broken || this.#debts.owesKey(scope, key),
-      run: (budgetMs) => begun ?? this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs }),
-    })
+    return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => begun ?? this.#put(scope, key, entry, options, budgetMs)))
+  }
+
+  /**
+   * Lets a streamed put that has been given all but its end be carried out in its turn, for a `set`: `commit` releases the end and is how the
+   * put went. Where that fails or is refused, the key is deleted instead.
+   */
+  commit(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
+    this.#options.standIn?.delete(scope, key)
+    return this.#submit(scope, key, setting(() => this.#deleteUnlessStored(scope, key, commit(), Number.POSITIVE_INFINITY)), after)
+  }
+
+  /** The same for a promotion or a compute: where that fails, nothing happens. */
+  commitFill(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, fence: Fence, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
+    return this.#submit(scope, key, this.#filling(scope, key, fence, commit), after)
   }
 
   /** Deletes the key, when `after` has resolved. */
@@ -196,6 +207,16 @@ export class Lanes {
     } catch (thrown) {
       return Promise.reject(thrown)
     }
+  }
+
+  #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean> {
+    if ((entry.encoded?.bytes.byteLength ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is compressed first
+    const { onlyIfAbsent, keepUntil, journal } = options
+    return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, budgetMs })
+  }
+
+  #filling(scope: TenantScope, key: ValidKey, fence: Fence, run: Work<boolean>['run']): Work<boolean> {
+    return { operation: 'fill', invalidates: false, pays: 'nothing', isDropped: () => fence.broken || this.#debts.owesKey(scope, key), run }
   }
 
   #submit<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Awaitable<T | NotApplied> {
@@ -332,9 +353,9 @@ export class Lanes {
     return (budgetMs) => this.#backend.delete(scope, [key], { budgetMs })
   }
 
-  #putOrDelete(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
+  #orDelete(scope: TenantScope, key: ValidKey, put: (budgetMs: number | undefined) => Awaitable<boolean>, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
     const startedAt = this.#options.clock.monotonic()
-    const stored = this.#backend.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil, budgetMs })
+    const stored = put(budgetMs)
     return stored === true ? true : this.#deleteUnlessStored(scope, key, stored, startedAt + (budgetMs ?? this.#options.budgetMs))
   }
 
@@ -346,7 +367,7 @@ export class Lanes {
       failure = asCacheError(thrown, { operation: 'set', backend: this.#backend.name, tenant: scope.tenant, key })
       if (failure.settled !== undefined) throw failure
     }
-    const budgetMs = deadlineAt - this.#options.clock.monotonic()
+    const budgetMs = Math.min(this.#options.budgetMs, deadlineAt - this.#options.clock.monotonic())
     if (failure !== undefined && budgetMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw failure
     try {
       await this.#backend.delete(scope, [key], { budgetMs: Math.max(1, budgetMs) })
@@ -411,4 +432,8 @@ export class Lanes {
     }
     return lane
   }
+}
+
+function setting(run: Work<boolean | NotApplied>['run']): Work<boolean | NotApplied> {
+  return { operation: 'set', invalidates: true, pays: 'until-called', run }
 }

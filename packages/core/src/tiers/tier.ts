@@ -1,5 +1,6 @@
 import type { Clock } from '../clock/clock.js'
 import type { BackendCapabilities, BackendHost, CacheBackend, Layer } from '../contract/backend.js'
+import { isJournalKeeper, type JournalKeeper } from '../contract/journal.js'
 import { isRecordKeeper, type RecordLog } from '../contract/records.js'
 import type { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
@@ -72,6 +73,8 @@ export class Tier {
   readonly standIn: StandIn | undefined
   /** For a synchronous tier: the backend inside the user's layers only, for the hot path. */
   readonly direct: CacheBackend | undefined
+  /** The backend itself, if it keeps a journal for what is written back. */
+  readonly journalKeeper: JournalKeeper | undefined
   readonly #detach: () => void
   readonly #raw: CacheBackend
 
@@ -87,6 +90,7 @@ export class Tier {
     this.defaultTtlMs = ttlMs(options.defaultTtl, `tiers.${name}.defaultTtl`)
     this.maxPayloadBytes = Math.min(options.maxPayloadBytes ?? Number.POSITIVE_INFINITY, bare.capabilities.maxPayloadBytes ?? Number.POSITIVE_INFINITY)
     this.direct = bare.capabilities.synchronous ? bare : undefined
+    this.journalKeeper = isJournalKeeper(options.backend) ? options.backend : undefined
     const { clock } = host
     this.breaker = new CircuitBreaker({
       clock,
@@ -113,6 +117,7 @@ export class Tier {
       backend: this.backend,
       clock,
       budgetMs: this.budgetMs,
+      maxPayloadBytes: this.maxPayloadBytes,
       maxDebts: options.maxRecords ?? DEFAULT_MAX_RECORDS,
       log: host.recordLog,
       standIn: this.standIn,

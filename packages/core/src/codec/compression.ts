@@ -1,0 +1,161 @@
+import { promisify } from 'node:util'
+import zlib from 'node:zlib'
+import { CacheError, messageOf } from '../errors/cache-error.js'
+import { kindOf } from '../errors/describe.js'
+import type { EncodedPayload } from '../contract/entry.js'
+
+/*
+ * Compression: a codec around a codec. Compressed bytes name it behind the codec that made them, `json+gzip`, so a reader knows what to
+ * undo whatever its own setting is, and one that does not know the name has a miss. The names are those of HTTP's
+ * Content-Encoding, which is what an object store is told.
+ */
+
+export type CompressionName = 'gzip' | 'brotli' | 'zstd'
+
+/** How a policy compresses: a name, or a name with its settings. */
+export type CompressionOption =
+  | CompressionName
+  | false
+  | {
+      readonly algorithm: CompressionName
+      /** The algorithm's own: gzip 1 to 9 (default 6), brotli 0 to 11 (default 4), zstd 1 to 22 (default 3). */
+      readonly level?: number | undefined
+      /** Payloads of fewer bytes stay as they are. Default 1,024. */
+      readonly threshold?: number | undefined
+    }
+
+type Transform = zlib.Gzip | zlib.BrotliCompress
+interface Algorithm {
+  /** Behind the `+` of a codec's id. */
+  readonly suffix: string
+  readonly levels: readonly [least: number, most: number, preset: number]
+  readonly compress: (bytes: Uint8Array, level: number) => Promise<Buffer>
+  readonly compressor: (level: number) => Transform
+  readonly decompress: (bytes: Uint8Array) => Promise<Buffer>
+  readonly decompressor: () => Transform
+}
+
+const gzip: Algorithm = {
+  suffix: 'gzip',
+  levels: [1, 9, 6],
+  compress: (bytes, level) => promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)(bytes, { level }),
+  compressor: (level) => zlib.createGzip({ level }),
+  decompress: promisify<Uint8Array, Buffer>(zlib.gunzip),
+  decompressor: () => zlib.createGunzip(),
+}
+
+const quality = (level: number): zlib.BrotliOptions => ({ params: { [zlib.constants.BROTLI_PARAM_QUALITY]: level } })
+
+const brotli: Algorithm = {
+  suffix: 'br',
+  levels: [0, 11, 4], // the default of the format, 11, takes a hundred times as long
+  compress: (bytes, level) => promisify<Uint8Array, zlib.BrotliOptions, Buffer>(zlib.brotliCompress)(bytes, quality(level)),
+  compressor: (level) => zlib.createBrotliCompress(quality(level)),
+  decompress: promisify<Uint8Array, Buffer>(zlib.brotliDecompress),
+  decompressor: () => zlib.createBrotliDecompress(),
+}
+
+/** Node has zstd from 22.15 on; its types came with it. */
+interface WithZstd {
+  zstdCompress(bytes: Uint8Array, options: object, done: (error: Error | null, result: Buffer) => void): void
+  zstdDecompress(bytes: Uint8Array, done: (error: Error | null, result: Buffer) => void): void
+  createZstdCompress(options: object): Transform
+  createZstdDecompress(): Transform
+  readonly constants: { readonly ZSTD_c_compressionLevel: number }
+}
+
+function zstdOf(node: WithZstd): Algorithm {
+  const settings = (level: number): object => ({ params: { [node.constants.ZSTD_c_compressionLevel]: level } })
+  return {
+    suffix: 'zstd',
+    levels: [1, 22, 3],
+    compress: (bytes, level) => new Promise((resolve, reject) => node.zstdCompress(bytes, settings(level), (error, result) => (error === null ? resolve(result) : reject(error)))),
+    compressor: (level) => node.createZstdCompress(settings(level)),
+    decompress: (bytes) => new Promise((resolve, reject) => node.zstdDecompress(bytes, (error, result) => (error === null ? resolve(result) : reject(error)))),
+    decompressor: () => node.createZstdDecompress(),
+  }
+}
+
+const ALGORITHMS: Readonly<Record<CompressionName, Algorithm | undefined>> = {
+  gzip,
+  brotli,
+  zstd: 'zstdCompress' in zlib ? zstdOf(zlib as unknown as WithZstd) : undefined,
+}
+
+const DEFAULT_THRESHOLD = 1024
+
+/** A policy's compression, checked. */
+export class Compression {
+  readonly threshold: number
+  readonly #algorithm: Algorithm
+  readonly #level: number
+
+  /** @throws TypeError for what is no compression, and for one that this version of Node does not have */
+  static of(option: CompressionOption | undefined, where: string): Compression | undefined {
+    if (option === undefined || option === false) return undefined
+    const settings = typeof option === 'string' ? { algorithm: option } : option
+    if (typeof settings !== 'object' || settings === null) throw new TypeError(`${where} must be false, 'gzip', 'brotli', 'zstd' or { algorithm, level, threshold }, not ${kindOf(option)}`)
+    const { algorithm: name } = settings
+    if (!Object.hasOwn(ALGORITHMS, name)) throw new TypeError(`${where} must be one of ${Object.keys(ALGORITHMS).join(', ')}, not ${kindOf(name)}`)
+    const algorithm = ALGORITHMS[name]
+    if (algorithm === undefined) throw new TypeError(`${where}: this version of Node (${process.version}) has no ${name}; use gzip or brotli, or Node 22.15 or newer`)
+    return new Compression(algorithm, settings, where)
+  }
+
+  private constructor(algorithm: Algorithm, settings: { readonly level?: number | undefined; readonly threshold?: number | undefined }, where: string) {
+    const [least, most, preset] = algorithm.levels
+    const { level = preset, threshold = DEFAULT_THRESHOLD } = settings
+    if (!Number.isInteger(level) || level < least || level > most) throw new TypeError(`${where}.level must be a whole number from ${least} to ${most}, not ${kindOf(level)}`)
+    if (!Number.isInteger(threshold) || threshold < 0) throw new TypeError(`${where}.threshold must be a whole number of bytes, not ${kindOf(threshold)}`)
+    this.#algorithm = algorithm
+    this.#level = level
+    this.threshold = threshold
+  }
+
+  /** The compressed payload; the payload itself where that is not smaller. Works on the thread pool. */
+  async compressed(payload: EncodedPayload): Promise<EncodedPayload> {
+    const bytes = await this.#algorithm.compress(payload.bytes, this.#level)
+    return bytes.byteLength < payload.bytes.byteLength ? { codec: this.codecOver(payload.codec), bytes } : payload
+  }
+
+  /** The id of this compression over a codec. */
+  codecOver(codec: string): string {
+    return `${codec}+${this.#algorithm.suffix}`
+  }
+
+  compressor(): Transform {
+    return this.#algorithm.compressor(this.#level)
+  }
+}
+
+/** Whether the bytes have to be decompressed before their codec can read them. */
+export function isCompressed(codec: string): boolean {
+  return codec.includes('+')
+}
+
+/** The codec under a compression, or the codec itself. */
+export function plainCodec(codec: string): string {
+  const at = codec.indexOf('+')
+  return at < 0 ? codec : codec.slice(0, at)
+}
+
+/** @throws CacheError `foreign` when the compression is not known here or the bytes are none of its */
+export async function decompressed(payload: EncodedPayload): Promise<EncodedPayload> {
+  const algorithm = algorithmOf(payload.codec)
+  try {
+    return { codec: plainCodec(payload.codec), bytes: await algorithm.decompress(payload.bytes) }
+  } catch (cause) {
+    throw new CacheError('foreign', `the entry's payload is no ${algorithm.suffix}: ${messageOf(cause)}`, { operation: 'decode', cause })
+  }
+}
+
+/** A stream that decompresses what a codec names. @throws CacheError `foreign` when the compression is not known here */
+export function decompressorOf(codec: string): Transform {
+  return algorithmOf(codec).decompressor()
+}
+
+function algorithmOf(codec: string): Algorithm {
+  const suffix = codec.slice(codec.indexOf('+') + 1)
+  for (const algorithm of Object.values(ALGORITHMS)) if (algorithm?.suffix === suffix) return algorithm
+  throw new CacheError('foreign', `the entry was written with compression ${JSON.stringify(suffix)}, which is not known here`, { operation: 'decode' })
+}

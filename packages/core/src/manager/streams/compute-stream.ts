@@ -1,0 +1,152 @@
+import { Readable } from 'node:stream'
+import type { Span } from '@opentelemetry/api'
+import { ComputeWishes, type ComputeContext } from '../../compute/compute-context.js'
+import { abortable } from '../../compute/abort.js'
+import { CacheError } from '../../errors/cache-error.js'
+import type { ValidKey } from '../../keys/key.js'
+import type { Plan } from '../../policies/policy.js'
+import type { Engine } from '../engine.js'
+import { countCompute, countOutcome, type Landing } from '../get-or-compute.js'
+import type { TenantState } from '../tenant-state.js'
+import { Terms, type EntryWishes } from '../terms.js'
+import { bytesFrom, type ByteSource } from './bytes-from.js'
+import { openStream } from './open-stream.js'
+import { begin, countHit, countMiss, joinOrStart, landed, type SharedOpened } from './read-stream.js'
+import { SharedStream } from './shared-stream.js'
+import { storedForm } from './stored-form.js'
+import { after, goneMeanwhile, readableOf, StreamFlight } from './stream-flight.js'
+import { abandoned } from './tier-sink.js'
+import { StreamedWrite } from './write-stream.js'
+
+/** A function that makes a stream that was not found. */
+export type Produce = (context: ComputeContext) => ByteSource | Promise<ByteSource>
+
+/** What the first caller of a flight asked for. */
+export interface StreamRequest {
+  readonly key: ValidKey
+  readonly plan: Plan
+  readonly produce: Produce
+  readonly wishes: EntryWishes
+}
+
+/** The verb `getOrComputeStream`: callers of one key share one download or one compute. */
+export async function getOrComputeStream(engine: Engine, state: TenantState, request: StreamRequest, signal: AbortSignal | undefined): Promise<Readable> {
+  const { key, plan } = request
+  const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
+  let hit: string | undefined
+  let failure: { error: unknown } | undefined
+  try {
+    const flight = state.flights.get(key)
+    if (flight !== undefined) {
+      // somebody computes the value as a whole: one compute is enough for both
+      const landing = (await flight.join(signal)) as Landing
+      countOutcome(engine, state, { key, plan }, landing)
+      hit = landing.foundIn?.tier.name
+      return Readable.from([engine.codecs.encode(landing.value, plan.policy.codec).bytes], { objectMode: false })
+    }
+    for (;;) {
+      const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, () => start(engine, state, request, span), signal)
+      if (joined === undefined) continue // it was one that only looked: nobody has started to compute
+      const { found, codec } = joined.opened
+      if (found === undefined) countMiss(engine, state, key, plan)
+      else countHit(engine, state, key, plan, found)
+      hit = found?.slot.tier.name
+      return readableOf(joined.reader, codec, signal)
+    }
+  } catch (error) {
+    failure = { error }
+    throw error
+  } finally {
+    engine.telemetry.endGet(span, hit, failure)
+  }
+}
+
+/** Only computes: for a cache that is closed or switched off. */
+export async function justProduce(state: TenantState, key: ValidKey, produce: Produce, signal: AbortSignal | undefined): Promise<Readable> {
+  const run = async (): Promise<ByteSource> => produce(new ComputeWishes(key, state.tenant, { signal: signal ?? new AbortController().signal }))
+  const readable = Readable.from(bytesFrom(await abortable(run(), signal), 'what produce returns'), { objectMode: false })
+  readable.on('error', () => undefined)
+  return readable
+}
+
+function start(engine: Engine, state: TenantState, request: StreamRequest, span: Span): StreamFlight<SharedOpened> {
+  const { key, plan } = request
+  const flight = new StreamFlight<SharedOpened>(key, state.fences.open(key), true)
+  state.streams.set(key, flight)
+  flight.opened = openStream(engine, state, key, plan)
+    .then((found) => (found === undefined ? produced(engine, state, request, flight, span) : begin(engine, state, key, plan, flight, found)))
+    .catch((error: unknown) => {
+      landed(state, flight)
+      throw error
+    })
+  flight.opened.catch(() => undefined) // told to whoever is still there
+  return flight
+}
+
+/** Makes the stream, shares it among the callers, and stores what passes. Its end is theirs once the tiers have it. */
+async function produced(engine: Engine, state: TenantState, request: StreamRequest, flight: StreamFlight<SharedOpened>, span: Span): Promise<SharedOpened> {
+  const { key, plan } = request
+  const { fence } = flight
+  const wishes = new ComputeWishes(key, state.tenant, flight)
+  const startedAt = engine.clock.monotonic()
+  const source = await engine.telemetry.compute(span, () => request.produce(wishes))
+  const stream = new SharedStream(bytesFrom(source, 'what produce returns'), {
+    clock: engine.clock,
+    beforeEnd: () => stored,
+    deserted: () => {
+      const reason = new CacheError('failed', 'the last caller has left', { operation: 'stream', key })
+      flight.abort(reason)
+      stream.abort(reason)
+    },
+  })
+  const isStored = !wishes.uncached && !fence.broken && !engine.closed
+  const terms = new Terms(engine.clock.now(), plan, {
+    ttlMs: wishes.ttlMs ?? request.wishes.ttlMs,
+    tags: wishes.tags === undefined ? request.wishes.tags : [...(request.wishes.tags ?? []), ...wishes.tags],
+    metadata: request.wishes.metadata,
+  })
+  const storing = isStored ? store(engine, state, key, plan, stream, terms, flight) : stream.ended.catch(() => undefined)
+  engine.streams.add(stream)
+  const stored: Promise<unknown> = storing.finally(() => {
+    engine.streams.delete(stream)
+    landed(state, flight)
+  })
+  void stream.ended.then(() => countCompute(engine, state, { key, plan }, engine.clock.monotonic() - startedAt), () => undefined)
+  const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(engine, state, key, plan, terms, stored))
+  return { stream, isFound: false, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
+}
+
+/** How long callers of a compute wait for one that does not read. */
+const OTHERS_WAIT_MS = 5000
+
+async function store(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, stream: SharedStream, terms: Terms, { fence }: StreamFlight): Promise<void> {
+  const { compression } = plan.policy
+  const side = compression === undefined ? undefined : stream.join({ paces: false, patienceMs: OTHERS_WAIT_MS })
+  let write: StreamedWrite | undefined
+  try {
+    // without compression at once: the tiers join at the beginning
+    const form = compression === undefined ? { stream, codec: 'buffer' } : await storedForm(stream, side, compression, engine.clock)
+    write = new StreamedWrite(engine, state, key, plan, form, terms, fence)
+    if (write.isEmpty) await side?.return()
+    await Promise.all([stream.ended, form.stream === stream || write.isEmpty ? undefined : form.stream.ended])
+    await write.fill(fence)
+  } catch (error) {
+    await write?.abandon(abandoned(error))
+    if (!stream.isDeserted) engine.report(error, { operation: 'stream', state, key })
+  }
+}
+
+/** What was stored, for a caller who was left behind. */
+async function* again(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, terms: Terms, stored: Promise<unknown>): AsyncGenerator<Uint8Array, void, undefined> {
+  await stored
+  const found = await openStream(engine, state, key, plan)
+  if (found === undefined || found.entry.createdAt !== terms.createdAt) {
+    found?.payload.cancel()
+    throw goneMeanwhile(key)
+  }
+  yield* readableOf(oneReader(engine, found.payload.chunks()), found.payload.codec, undefined) as AsyncIterable<Uint8Array>
+}
+
+function oneReader(engine: Engine, chunks: AsyncIterable<Uint8Array>): NonNullable<ReturnType<SharedStream['join']>> {
+  return new SharedStream(chunks, { clock: engine.clock }).join({ paces: true, patienceMs: undefined }) as NonNullable<ReturnType<SharedStream['join']>>
+}

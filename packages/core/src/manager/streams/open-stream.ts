@@ -1,0 +1,77 @@
+import { isPromise } from '../../contract/awaitable.js'
+import type { Awaitable, ReadOptions } from '../../contract/backend.js'
+import type { CacheEntry, EncodedPayload } from '../../contract/entry.js'
+import { isStreamed, type PayloadStream } from '../../contract/stream.js'
+import type { ValidKey } from '../../keys/key.js'
+import type { Plan, Slot } from '../../policies/policy.js'
+import { count } from '../counters.js'
+import { tierAttributes, type Engine } from '../engine.js'
+import { accept, readOptions, type Found } from '../read.js'
+import type { TenantState } from '../tenant-state.js'
+
+/** A fresh entry whose payload can be read as a stream, and where it was found. */
+export interface FoundStream {
+  readonly entry: CacheEntry
+  readonly slot: Slot
+  readonly position: number
+  readonly payload: PayloadStream
+  /** Where the whole payload is at hand: for promotion as usual. */
+  readonly whole: Found | undefined
+}
+
+const IN_USE = Object.freeze({ want: 'value', use: true } as const)
+
+/** As `walk`: asks the tiers for a fresh entry, for its payload as a stream where the tier has streams. */
+export async function openStream(engine: Engine, state: TenantState, key: ValidKey, plan: Plan): Promise<FoundStream | undefined> {
+  for (const [position, slot] of plan.slots.entries()) {
+    const { tier } = slot
+    const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
+    try {
+      const answer = ask(engine, state, key, plan, slot)
+      if (answer === undefined) continue
+      const entry = isPromise(answer) ? await answer : answer
+      const found = entry === undefined ? undefined : await openOne(engine, slot, position, entry, plan, startedAt)
+      if (found !== undefined) return found
+    } catch (error) {
+      engine.report(error, { operation: 'get', tier, state, key })
+    }
+    count(state.counters.tierMisses, slot.cell)
+  }
+  return undefined
+}
+
+/** Asks one tier, or what answers for it; `undefined`: there is nobody to ask now. */
+function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { tier }: Slot): Awaitable<CacheEntry | undefined> | undefined {
+  const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
+  if (pending !== undefined) return pending('stream')
+  const options = readOptions(plan, IN_USE)
+  if (!tier.readable) return tier.standIn?.get(state.scope, key, options)
+  if (!tier.lanes.mayAsk(state.scope, key)) return undefined
+  const answer = tier.backend.get(state.scope, key, tier.capabilities.streams ? streaming(options) : options)
+  return isPromise(answer) ? answer : Promise.resolve(answer)
+}
+
+async function openOne(engine: Engine, slot: Slot, position: number, entry: CacheEntry, plan: Plan, startedAt: number): Promise<FoundStream | undefined> {
+  if (isStreamed(entry)) {
+    if (engine.telemetry.bound) engine.telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, engine.clock.monotonic() - startedAt)
+    if (engine.clock.now() < entry.keepUntil) return { entry, slot, position, payload: entry.payload, whole: undefined }
+    entry.payload.cancel()
+    return undefined
+  }
+  const whole = await accept(engine, slot, position, entry, IN_USE, startedAt)
+  if (whole === undefined) return undefined
+  const encoded = entry.encoded ?? engine.codecs.encode(entry.value, plan.policy.codec)
+  return { entry, slot, position, payload: payloadOf(encoded), whole }
+}
+
+function payloadOf({ codec, bytes }: EncodedPayload): PayloadStream {
+  async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+    await Promise.resolve()
+    yield bytes
+  }
+  return { codec, byteLength: bytes.byteLength, crc32: undefined, chunks, cancel: () => undefined }
+}
+
+function streaming(options: ReadOptions): ReadOptions {
+  return { ...options, want: 'stream' }
+}

@@ -1,0 +1,185 @@
+import type { Fence } from '../../compute/fence.js'
+import type { Awaitable } from '../../contract/backend.js'
+import { isStreamed, StreamedEntry } from '../../contract/stream.js'
+import { CacheEntry } from '../../contract/entry.js'
+import { onAbort } from '../../compute/abort.js'
+import type { ValidKey } from '../../keys/key.js'
+import type { Plan, Slot } from '../../policies/policy.js'
+import type { NotApplied } from '../../tiers/outcome.js'
+import type { Engine } from '../engine.js'
+import type { TenantState } from '../tenant-state.js'
+import { Terms, type EntryWishes } from '../terms.js'
+import { enterIfKept, noted, settled, type Step } from '../write.js'
+import type { PreparedWrites } from '../write-back.js'
+import { SharedStream } from './shared-stream.js'
+import { storedForm, type StoredForm } from './stored-form.js'
+import { abandoned, TierSink } from './tier-sink.js'
+
+/** What a pending upload of unknown length is taken for in the journal's limits. */
+const GUESSED_BYTES = 64 * 1024 ** 2
+
+/**
+ * The tiers that a stream is written to: those that take it as it passes, and those that are given it from the durable tier above once
+ * that has it, because they want to know length and checksum beforehand.
+ */
+export class StreamedWrite {
+  readonly #engine: Engine
+  readonly #state: TenantState
+  readonly #key: ValidKey
+  readonly #plan: Plan
+  readonly #terms: Terms
+  readonly #sinks = new Map<Slot, TierSink>()
+  readonly #spooled = new Map<Slot, Slot>()
+  readonly #queue: PreparedWrites | undefined
+
+  /** @param fence for a compute; a set has none, and waits for each tier as long as its put makes progress */
+  constructor(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { stream, codec }: StoredForm, terms: Terms, fence: Fence | undefined) {
+    this.#engine = engine
+    this.#state = state
+    this.#key = key
+    this.#plan = plan
+    this.#terms = terms
+    this.#queue = engine.writeBack.prepare(state, key, plan, GUESSED_BYTES, (slot) => (terms.livesIn(slot) ? { expiresAt: terms.expiresAt(slot) } : undefined))
+    for (const [at, slot] of plan.slots.entries()) {
+      if (!terms.livesIn(slot) || this.#queue?.slots.has(slot) === true) continue
+      const spool = slot.tier.capabilities.plain === undefined ? undefined : plan.slots.slice(0, at).find((above) => this.#canSpool(above))
+      if (spool !== undefined) {
+        this.#spooled.set(slot, spool)
+        continue
+      }
+      const sink = TierSink.open(engine, state, key, stream, {
+        slot,
+        fields: terms.fieldsFor(slot),
+        keepUntil: terms.keepUntil(slot, engine.clock.now()),
+        onlyIfAbsent: false,
+        payload: { codec, byteLength: undefined, crc32: undefined },
+        fence,
+        patienceMs: fence === undefined ? undefined : slot.tier.budgetMs,
+        journal: slot === this.#queue?.keeper ? this.#queue.first : undefined,
+      })
+      if (sink !== undefined) this.#sinks.set(slot, sink)
+    }
+  }
+
+  /** Whether no tier takes it as it passes. */
+  get isEmpty(): boolean {
+    return this.#sinks.size === 0
+  }
+
+  /** Everything has passed: each tier stores it or loses the key, as for a set that is called now. */
+  async set(): Promise<void> {
+    const engine = this.#engine
+    const end = this.#state.invalidating(this.#key)
+    const older = engine.writeBack.invalidate(this.#state, this.#key)
+    this.#queue?.register()
+    const steps: Step[] = []
+    const outcomes = new Map<Slot, Awaitable<unknown>>()
+    for (const slot of this.#plan.slots) {
+      if (this.#queue?.slots.has(slot) === true) continue
+      const outcome = this.#setOne(slot, outcomes)
+      outcomes.set(slot, outcome)
+      steps.push({ tier: slot.tier, outcome })
+    }
+    for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(this.#state.scope, this.#key) })
+    await settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)) })
+  }
+
+  /** Everything has passed: each tier stores it, unless an invalidation has come since the fence was opened. */
+  async fill(fence: Fence): Promise<void> {
+    const engine = this.#engine
+    if (!fence.broken) this.#queue?.register()
+    const outcomes = new Map<Slot, Awaitable<boolean | NotApplied>>()
+    const noting: Promise<void>[] = []
+    for (const slot of this.#plan.slots) {
+      const filled = this.#fillOne(slot, outcomes, fence)
+      if (filled === undefined) continue
+      outcomes.set(slot, filled)
+      const queue = slot === this.#queue?.keeper ? this.#queue : undefined
+      const outcome = queue === undefined ? filled : enterIfKept(queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence)
+      noting.push(noted(engine, this.#state, this.#key, slot.tier, outcome) ?? Promise.resolve())
+    }
+    if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
+    for (const tier of this.#plan.leftOut) noting.push(noted(engine, this.#state, this.#key, tier, tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
+    await Promise.all(noting)
+  }
+
+  /** Nothing is stored, and nothing changes. */
+  async abandon(error: unknown): Promise<void> {
+    await Promise.all([...this.#sinks.values()].map((sink) => sink.abandon(error)))
+    await this.#queue?.abandon()
+  }
+
+  #setOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>): Awaitable<unknown> {
+    const { lanes } = slot.tier
+    const sink = this.#sinks.get(slot)
+    if (sink !== undefined) return sink.set()
+    const spool = this.#spooled.get(slot)
+    if (spool === undefined) return lanes.delete(this.#state.scope, this.#key)
+    return lanes.commit(this.#state.scope, this.#key, () => this.#copy(spool, slot), Promise.resolve(outcomes.get(spool)))
+  }
+
+  #fillOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>, fence: Fence): Awaitable<boolean | NotApplied> | undefined {
+    const sink = this.#sinks.get(slot)
+    if (sink !== undefined) return sink.fill(fence)
+    const spool = this.#spooled.get(slot)
+    if (spool === undefined || slot.tier.breaker.isOpen('write')) return undefined
+    return slot.tier.lanes.commitFill(this.#state.scope, this.#key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
+  }
+
+  /** Gives a slot's tier what the durable tier above holds, if that is still this entry. */
+  async #copy(spool: Slot, slot: Slot): Promise<boolean> {
+    const { scope } = this.#state
+    const entry = await spool.tier.backend.get(scope, this.#key, { want: 'stream', touch: false })
+    if (entry === undefined || !isStreamed(entry)) return false
+    if (entry.createdAt !== this.#terms.createdAt || (entry.payload.byteLength ?? 0) > slot.tier.maxPayloadBytes) {
+      entry.payload.cancel()
+      return false
+    }
+    const copy = new StreamedEntry(entry.payload, this.#terms.fieldsFor(slot))
+    try {
+      return await slot.tier.backend.put(scope, this.#key, copy, { onlyIfAbsent: false, keepUntil: this.#terms.keepUntil(slot, this.#engine.clock.now()) })
+    } finally {
+      entry.payload.cancel()
+    }
+  }
+
+  #canSpool({ tier, write }: Slot): boolean {
+    const { durable, streams, plain } = tier.capabilities
+    return write === 'through' && durable && streams && plain === undefined && !tier.breaker.isOpen('write')
+  }
+}
+
+/** The verb `setStream`. It takes its place in the order of calls when its source has ended: until then it only reads. */
+export async function setStream(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: AsyncIterable<Uint8Array>, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<void> {
+  const stream = new SharedStream(source, { clock: engine.clock })
+  const side = plan.policy.compression === undefined ? undefined : stream.join({ paces: false, patienceMs: undefined })
+  const drain = drained(stream)
+  const stop = signal === undefined ? undefined : onAbort(signal, () => stream.abort(signal.reason))
+  if (signal?.aborted === true) stream.abort(signal.reason)
+  engine.streams.add(stream)
+  let write: StreamedWrite | undefined
+  try {
+    const form = await storedForm(stream, side, plan.policy.compression, engine.clock)
+    write = new StreamedWrite(engine, state, key, plan, form, new Terms(engine.clock.now(), plan, wishes), undefined)
+    if (form.stream !== stream) void drained(form.stream)
+    await drain
+    await Promise.all([stream.ended, form.stream.ended])
+  } catch (error) {
+    await write?.abandon(abandoned(error))
+    throw error
+  } finally {
+    stop?.()
+    engine.streams.delete(stream)
+  }
+  await write.set()
+}
+
+/** Reads everything, so that a stream goes on when no tier takes it. */
+async function drained(stream: SharedStream): Promise<void> {
+  const reader = stream.join({ paces: false, patienceMs: undefined })
+  try {
+    while (reader !== undefined && (await reader.next()).done !== true);
+  } catch {
+    // told by the stream itself
+  }
+}

@@ -1,0 +1,378 @@
+import { Fence } from '../compute/fence.js'
+import type { CacheEntry } from '../contract/entry.js'
+import type { JournalSlot, WriteBackJournal } from '../contract/journal.js'
+import { CacheError, messageOf } from '../errors/cache-error.js'
+import { validateTenant, type ValidKey } from '../keys/key.js'
+import { journalSlot, type Plan, type Slot } from '../policies/policy.js'
+import { NotApplied } from '../tiers/outcome.js'
+import type { Tier } from '../tiers/tier.js'
+import { instantAfter } from '../time/duration.js'
+import type { EngineHost } from './host.js'
+import type { TenantState } from './tenant-state.js'
+
+/*
+ * Write-back: a slow tier gets its entries in the background, and none that was acknowledged is lost while the disk survives.
+ *
+ * A set is answered once the durable tier above holds the entry and its journal has a copy for the slow tier. The copy is uploaded, with
+ * backoff for as long as it takes; until then it answers for that tier, which may still hold an older value. Every set, delete and
+ * clear breaks what is queued for its keys in the moment it is called, and is not answered before the copies are gone: a restart
+ * brings nothing back. An upload goes through the tier's lane like any other write.
+ *
+ * Rejected: the manager's fences, which an invalidation under way gives out broken: of two sets at once the later one's upload would be
+ * dropped. And writing through when the disk fails in the middle: its place in the slow tier's order is gone by then, so the key
+ * is deleted there instead; where it is known beforehand (no room, the disk's circuit open) the tier is written through.
+ */
+
+export interface WriteBackOptions {
+  /** Where pending uploads are kept. Default: in the directory of the durable tier. */
+  readonly directory?: string | undefined
+  /** The most bytes of pending uploads; beyond, sets are written through. Default 1 GiB. */
+  readonly maxBytes?: number | undefined
+  /** The most pending uploads; beyond, sets are written through. Default 10,000. */
+  readonly maxEntries?: number | undefined
+  /** Uploads at once, for each tier. Default 4. */
+  readonly concurrency?: number | undefined
+}
+
+/** What `stats` tells of write-back. */
+export interface WriteBackStats {
+  /** Uploads that are waiting or running. */
+  readonly pending: number
+  readonly bytes: number
+  readonly uploaded: number
+  /** Attempts that failed and are tried again. */
+  readonly retries: number
+}
+
+const DEFAULT_MAX_BYTES = 1024 ** 3
+const DEFAULT_MAX_ENTRIES = 10_000
+const DEFAULT_CONCURRENCY = 4
+const FIRST_RETRY_MS = 500
+const LAST_RETRY_MS = 30_000
+/** Larger copies are uploaded as a stream. */
+const STREAMED_BYTES = 4 * 1024 ** 2
+
+/** One entry for one tier. */
+interface Upload {
+  readonly id: string
+  readonly journal: WriteBackJournal
+  readonly slot: JournalSlot
+  readonly tier: Tier
+  readonly state: TenantState
+  readonly key: ValidKey
+  /** Broken by whatever invalidates the key after the upload was queued. */
+  readonly fence: Fence
+  /** Resolves when its copy is gone. */
+  readonly gone: Promise<void>
+  readonly leave: () => void
+  entered: boolean
+  attempts: number
+  cancelRetry: (() => void) | undefined
+}
+
+/** Whether a slot is to have an entry, and until when it lives there. */
+export type Belongs = (slot: Slot) => { readonly expiresAt: number } | undefined
+
+/** What a call has queued, before its durable tier has answered. */
+export interface QueuedWrites {
+  /** The slot whose put is to make the first copy. */
+  readonly keeper: Slot
+  readonly first: JournalSlot
+  /** The slots that will be written back, and so not now. */
+  readonly slots: ReadonlySet<Slot>
+  /** The durable tier holds the entry. Rejects when the other copies cannot be made. */
+  enter(entry: CacheEntry): Promise<void>
+  /** It does not. */
+  abandon(): Promise<void>
+}
+
+export interface PreparedWrites extends QueuedWrites {
+  /** From now on what invalidates the key breaks it. */
+  register(): void
+}
+
+export class WriteBack {
+  readonly #engine: EngineHost
+  readonly #options: WriteBackOptions
+  readonly #journals = new Map<Tier, WriteBackJournal>()
+  /** Everything whose copy is not gone yet, by tier, tenant and key. */
+  readonly #queued = new Map<string, Upload[]>()
+  readonly #waiting = new Map<Tier, Upload[]>()
+  readonly #running = new Map<Tier, number>()
+  #idle: (() => void)[] = []
+  #uploaded = 0
+  #retries = 0
+  #closed = false
+
+  /** @throws TypeError for invalid options */
+  constructor(engine: EngineHost, options: WriteBackOptions = {}) {
+    for (const name of ['maxBytes', 'maxEntries', 'concurrency'] as const) {
+      const value = options[name]
+      if (value !== undefined && !(Number.isInteger(value) && value > 0)) throw new TypeError(`writeBack.${name} must be a positive whole number, not ${String(value)}`)
+    }
+    if (options.directory !== undefined && (typeof options.directory !== 'string' || options.directory === '')) throw new TypeError('writeBack.directory must be the path of a directory')
+    this.#engine = engine
+    this.#options = options
+    for (const { slots } of engine.policies.all) {
+      slots.forEach((slot, at) => {
+        const keeper = slot.write === 'back' ? journalSlot(slots, at) : undefined
+        if (keeper !== undefined) this.#journalOf(keeper.tier)
+      })
+    }
+  }
+
+  /** Whether anything is queued at all. */
+  get isIdle(): boolean {
+    return this.#queued.size === 0
+  }
+
+  get stats(): WriteBackStats {
+    let pending = 0
+    let bytes = 0
+    for (const uploads of this.#queued.values()) for (const { slot, fence } of uploads) if (!fence.broken) { pending++; bytes += slot.bytes }
+    return { pending, bytes, uploaded: this.#uploaded, retries: this.#retries }
+  }
+
+  /**
+   * Queues an entry for the plan's slots that are written back; to be called when the call is made. `undefined`: there are none, or
+   * they are to be written through, because the journal is full or the disk takes no writes now.
+   *
+   * @param belongs whether a slot is to have the entry at all, and until when it lives there
+   */
+  queue(state: TenantState, key: ValidKey, plan: Plan, bytes: number, belongs: Belongs): QueuedWrites | undefined {
+    const queue = this.prepare(state, key, plan, bytes, belongs)
+    queue?.register()
+    return queue
+  }
+
+  /** The same for an entry that is put before its turn in the order of calls comes: nothing that is called now breaks it before it is registered. */
+  prepare(state: TenantState, key: ValidKey, plan: Plan, bytes: number, belongs: Belongs): PreparedWrites | undefined {
+    let keeper: Slot | undefined
+    const uploads: Upload[] = []
+    const slots = new Set<Slot>()
+    for (const [at, slot] of plan.slots.entries()) {
+      if (slot.write !== 'back') continue
+      keeper ??= journalSlot(plan.slots, at) as Slot
+      const kept = belongs(slot)
+      if (kept === undefined || belongs(keeper) === undefined || this.#closed || keeper.tier.breaker.isOpen('write')) continue
+      const journal = this.#journalOf(keeper.tier)
+      const place = journal.reserve({ tier: slot.tier.name, tenant: state.tenant, key, expiresAt: kept.expiresAt, bytes })
+      if (place === undefined) {
+        this.#engine.warnOnce('write-back full', `the journal of write-back is full (${journal.size.entries} entries, ${journal.size.bytes} bytes): sets are written through until there is room`)
+        continue
+      }
+      slots.add(slot)
+      uploads.push(newUpload(journal, place, slot.tier, state, key))
+    }
+    const first = uploads[0]
+    if (keeper === undefined || first === undefined) return undefined
+    return {
+      keeper,
+      first: first.slot,
+      slots,
+      register: () => {
+        for (const upload of uploads) this.#register(upload)
+      },
+      enter: async (entry) => {
+        for (const upload of uploads.slice(1)) await upload.journal.store(upload.slot, state.scope, entry)
+        for (const upload of uploads) this.#enter(upload)
+        if (uploads.some(({ fence }) => fence.broken)) await Promise.all(uploads.map(({ gone }) => gone))
+      },
+      abandon: async () => {
+        for (const upload of uploads) upload.fence.broken = true
+        await Promise.all(uploads.map((upload) => this.#remove(upload)))
+      },
+    }
+  }
+
+  /**
+   * Breaks what is queued for a key, in the moment something newer is called. Returns what to wait for before that is answered: from
+   * then on no restart brings it back.
+   */
+  invalidate(state: TenantState, key: string): Promise<unknown> | undefined {
+    if (this.#queued.size === 0) return undefined
+    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key)))
+  }
+
+  /** The same for every key with the prefix. */
+  invalidatePrefix(state: TenantState, prefix: string): Promise<unknown> | undefined {
+    if (this.#queued.size === 0) return undefined
+    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()])
+  }
+
+  /** What a tier does not have yet, if an upload is pending: reads the copy. */
+  pending(tier: Tier, state: TenantState, key: string): ((want: 'payload' | 'stream') => Promise<CacheEntry | undefined>) | undefined {
+    const upload = this.#queued.get(idOf(tier, state, key))?.findLast(({ entered, fence }) => entered && !fence.broken)
+    return upload === undefined ? undefined : (want) => upload.journal.read(upload.slot, want)
+  }
+
+  /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
+  kick(): void {
+    for (const uploads of this.#queued.values()) {
+      for (const upload of uploads) {
+        if (upload.cancelRetry === undefined) continue
+        upload.cancelRetry()
+        upload.cancelRetry = undefined
+        this.#schedule(upload)
+      }
+    }
+  }
+
+  /** Resolves when nothing is queued any more. */
+  drained(): Promise<void> {
+    this.kick()
+    return this.isIdle ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  /** Stops uploading; what is pending stays in the journal. */
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
+    await Promise.all([...this.#journals.values()].map((journal) => journal.close()))
+  }
+
+  #journalOf(keeper: Tier): WriteBackJournal {
+    const known = this.#journals.get(keeper)
+    if (known !== undefined) return known
+    const { directory, maxBytes = DEFAULT_MAX_BYTES, maxEntries = DEFAULT_MAX_ENTRIES } = this.#options
+    const journal = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
+    this.#journals.set(keeper, journal)
+    for (const slot of journal.load()) this.#resume(journal, slot)
+    return journal
+  }
+
+  /** Takes up what an earlier process left. */
+  #resume(journal: WriteBackJournal, slot: JournalSlot): void {
+    const tier = this.#engine.tiers.find(({ name }) => name === slot.tier)
+    if (tier === undefined) {
+      this.#engine.warnOnce(`write-back ${slot.tier}`, `the journal of write-back holds entries for a tier ${JSON.stringify(slot.tier)} that does not exist any more; they are left there`)
+      return
+    }
+    const state = this.#engine.tenants.of(validateTenant(slot.tenant))
+    for (const older of this.#queued.get(idOf(tier, state, slot.key)) ?? []) this.#drop(older)
+    const upload = newUpload(journal, slot, tier, state, slot.key)
+    this.#register(upload)
+    this.#enter(upload)
+  }
+
+  #register(upload: Upload): void {
+    const others = this.#queued.get(upload.id)
+    if (others === undefined) this.#queued.set(upload.id, [upload])
+    else others.push(upload)
+  }
+
+  #enter(upload: Upload): void {
+    upload.entered = true
+    if (upload.fence.broken) return void this.#remove(upload)
+    for (const older of this.#queued.get(upload.id) ?? []) if (older !== upload && older.entered && older.slot.sequence < upload.slot.sequence) this.#drop(older)
+    this.#schedule(upload)
+  }
+
+  #break(concerns: (upload: Upload) => boolean, ids: readonly string[]): Promise<unknown> | undefined {
+    const going: Promise<void>[] = []
+    for (const id of ids) {
+      for (const upload of [...(this.#queued.get(id) ?? [])]) {
+        if (!concerns(upload)) continue
+        this.#drop(upload)
+        going.push(upload.gone)
+      }
+    }
+    return going.length === 0 ? undefined : Promise.all(going)
+  }
+
+  /** Something newer has come. What has not entered yet is removed when its put has ended. */
+  #drop(upload: Upload): void {
+    upload.fence.broken = true
+    if (upload.entered) void this.#remove(upload)
+  }
+
+  #schedule(upload: Upload): void {
+    const waiting = this.#waiting.get(upload.tier)
+    if (waiting === undefined) this.#waiting.set(upload.tier, [upload])
+    else waiting.push(upload)
+    this.#startNext(upload.tier)
+  }
+
+  #startNext(tier: Tier): void {
+    const running = this.#running.get(tier) ?? 0
+    if (this.#closed || running >= (this.#options.concurrency ?? DEFAULT_CONCURRENCY)) return
+    const upload = this.#waiting.get(tier)?.shift()
+    if (upload === undefined) return
+    this.#running.set(tier, running + 1)
+    void this.#carryOut(upload)
+      .catch((error: unknown) => this.#later(upload, error))
+      .finally(() => {
+        this.#running.set(tier, (this.#running.get(tier) ?? 1) - 1)
+        this.#startNext(tier)
+      })
+    this.#startNext(tier)
+  }
+
+  async #carryOut(upload: Upload): Promise<void> {
+    const { tier, journal, slot, state, key, fence } = upload
+    const { clock } = this.#engine
+    if (fence.broken) return
+    if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
+    if (clock.now() >= slot.expiresAt) return this.#remove(upload)
+    const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
+    if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
+    const keepUntil = Math.min(slot.expiresAt, instantAfter(clock.now(), tier.maxTtlMs ?? Number.POSITIVE_INFINITY))
+    const outcome = await tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
+    if (fence.broken) return
+    if (outcome === true) {
+      this.#uploaded++
+      await this.#remove(upload)
+      if (this.#engine.events.wants('writeBack')) this.#engine.events.emit('writeBack', { tenant: state.tenant, key, tier: tier.name })
+    } else if (outcome === false) await this.#giveUp(upload, 'the tier does not take it')
+    else this.#later(upload, outcome instanceof NotApplied ? outcome.error : undefined)
+  }
+
+  /** Tries again after a random wait that doubles, up to half a minute. */
+  #later(upload: Upload, error: unknown): void {
+    if (upload.fence.broken || this.#closed) return
+    if (error !== undefined) {
+      this.#retries++
+      this.#engine.report(error, { operation: 'write-back', tier: upload.tier, state: upload.state, key: upload.key })
+    }
+    const mostMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** upload.attempts++)
+    upload.cancelRetry = this.#engine.clock.schedule(mostMs * (0.5 + Math.random() / 2), () => {
+      upload.cancelRetry = undefined
+      this.#schedule(upload)
+    }, { background: true })
+  }
+
+  /** It cannot be uploaded: what the tier has under the key is older and goes. */
+  async #giveUp(upload: Upload, why: string): Promise<void> {
+    const { tier, state, key } = upload
+    this.#engine.report(new CacheError('failed', `an entry could not be written back to ${tier.name}: ${why}; the key is deleted there`, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key }), { operation: 'write-back', tier, state, key })
+    await tier.lanes.delete(state.scope, key)
+    await this.#remove(upload)
+  }
+
+  async #remove(upload: Upload): Promise<void> {
+    upload.fence.broken = true
+    upload.cancelRetry?.()
+    upload.cancelRetry = undefined
+    try {
+      await upload.journal.remove(upload.slot)
+    } catch (error) {
+      this.#engine.warnOnce('write-back removal', `an entry of the journal of write-back cannot be removed: ${messageOf(error)}`)
+    }
+    const others = this.#queued.get(upload.id)
+    const at = others?.indexOf(upload) ?? -1
+    if (others !== undefined && at >= 0) others.splice(at, 1)
+    if (others?.length === 0 && this.#queued.get(upload.id) === others) this.#queued.delete(upload.id)
+    upload.leave()
+    if (this.#queued.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+  }
+}
+
+function newUpload(journal: WriteBackJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
+  let leave = (): void => undefined
+  const gone = new Promise<void>((resolve) => (leave = resolve))
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), gone, leave, entered: false, attempts: 0, cancelRetry: undefined }
+}
+
+function idOf(tier: Tier, state: TenantState, key: string): string {
+  return `${tier.name}\0${state.tenant}\0${key}`
+}
