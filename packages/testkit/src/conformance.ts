@@ -1,21 +1,8 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-import {
-  CacheEntry,
-  CodecTable,
-  NO_VALUE,
-  systemClock,
-  TenantScope,
-  validateKey,
-  validateTenant,
-  type BackendHost,
-  type CacheBackend,
-  type CacheError,
-  type Clock,
-  type EntryDetails,
-  type StoredEntryInfo,
-  type ValidKey,
-} from '@thermocline/core'
+import { TenantScope, validateTenant, type CacheEntry } from '@thermocline/core'
+import { acme, Bench, HOUR_MS, key, plain, type Subject } from './bench.js'
+import { streamChecks } from './conformance-streams.js'
 import { WEIRD_KEYS, WEIRD_TENANTS } from './key-corpus.js'
 import { EXACT_VALUES, sameValue } from './values.js'
 
@@ -23,15 +10,6 @@ import { EXACT_VALUES, sameValue } from './values.js'
 export interface TestRunner {
   readonly describe: (name: string, body: () => void) => void
   readonly test: (name: string, body: () => Promise<void>) => void
-}
-
-/** A backend under test, new and empty. */
-export interface Subject {
-  readonly backend: CacheBackend
-  /** Opens another backend on the same store, for stores that outlive one. */
-  readonly reopen?: (() => Promise<CacheBackend>) | undefined
-  /** Removes what the subject leaves behind. */
-  readonly cleanUp?: (() => Promise<void>) | undefined
 }
 
 export interface ConformanceOptions {
@@ -42,10 +20,6 @@ export interface ConformanceOptions {
   /** Default: the runner's globals. */
   readonly runner?: TestRunner | undefined
 }
-
-const HOUR_MS = 3_600_000
-const acme = (): TenantScope => new TenantScope(validateTenant('acme'))
-const key = (name: string): ValidKey => validateKey(name)
 
 /**
  * The conformance suite: what every backend promises its manager, whatever it stores in. An adapter's own test file is a call
@@ -307,6 +281,14 @@ export function describeBackend(options: ConformanceOptions): void {
       })
     })
 
+    describe('streams, where the backend has them', () => {
+      streamChecks((title, body) => {
+        check(title, async (bench) => {
+          if (bench.backend.capabilities.streams) await body(bench)
+        })
+      })
+    })
+
     describe('living and ending', () => {
       check('stats are numbers or unknown', async (bench) => {
         await bench.put('k', 'value')
@@ -336,88 +318,4 @@ export function describeBackend(options: ConformanceOptions): void {
       })
     })
   })
-}
-
-interface PutWishes {
-  readonly createdAt?: number
-  readonly expiresAt?: number
-  readonly keepUntil?: number
-  readonly details?: EntryDetails
-  readonly computeMicros?: number
-  readonly onlyIfAbsent?: boolean
-}
-
-/** What a test does with one backend, as a manager would. */
-class Bench {
-  readonly subject: Subject
-  readonly backend: CacheBackend
-  readonly scope = acme()
-  readonly failures: CacheError[] = []
-  readonly clock: Clock = systemClock
-  readonly now = this.clock.now()
-  readonly host: BackendHost = { clock: this.clock, evicted: () => undefined, demotes: () => false, report: (error) => this.failures.push(error) }
-  readonly #codecs = new CodecTable()
-  readonly #detach: () => void
-  #closed = false
-
-  constructor(subject: Subject) {
-    this.subject = subject
-    this.backend = subject.backend
-    this.#detach = this.backend.attach(this.host)
-  }
-
-  async put(name: string, value: unknown, wishes: PutWishes = {}, scope = this.scope): Promise<boolean> {
-    const createdAt = wishes.createdAt ?? this.now
-    const expiresAt = wishes.expiresAt ?? createdAt + HOUR_MS
-    const keeps = this.backend.capabilities.keeps
-    const entry = new CacheEntry(keeps === 'value' ? value : NO_VALUE, keeps === 'bytes' || Buffer.isBuffer(value) ? this.#codecs.encode(value, undefined) : undefined, {
-      createdAt,
-      expiresAt,
-      computeMicros: wishes.computeMicros,
-      details: wishes.details,
-    })
-    return this.backend.put(scope, key(name), entry, { onlyIfAbsent: wishes.onlyIfAbsent ?? false, keepUntil: wishes.keepUntil ?? expiresAt })
-  }
-
-  async get(name: string, scope = this.scope): Promise<CacheEntry | undefined> {
-    return this.backend.get(scope, key(name), { want: 'payload', touch: true })
-  }
-
-  async got(name: string, scope = this.scope): Promise<CacheEntry> {
-    const entry = await this.get(name, scope)
-    assert.ok(entry !== undefined, `${JSON.stringify(name.slice(0, 60))} is there`)
-    return entry
-  }
-
-  valueOf(entry: CacheEntry): unknown {
-    return entry.value === NO_VALUE && entry.encoded !== undefined ? this.#codecs.decode(entry.encoded) : entry.value
-  }
-
-  async list(prefix: string, detail: 'keys' | 'info', scope = this.scope): Promise<StoredEntryInfo[]> {
-    const infos: StoredEntryInfo[] = []
-    for await (const info of this.backend.list(scope, prefix, { detail })) infos.push(info)
-    return infos
-  }
-
-  async keys(prefix: string, scope = this.scope): Promise<string[]> {
-    return (await this.list(prefix, 'keys', scope)).map((info) => info.key)
-  }
-
-  async detach(): Promise<void> {
-    this.#detach()
-    await this.backend[Symbol.asyncDispose]()
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    await this.detach()
-    await this.subject.cleanUp?.()
-  }
-}
-
-/** Without the fields that are there but undefined, and without the copy's own keepUntil. */
-function plain(details: EntryDetails | undefined): unknown {
-  if (details === undefined) return undefined
-  return Object.fromEntries(Object.entries(details).filter(([name, value]) => value !== undefined && name !== 'keepUntil'))
 }

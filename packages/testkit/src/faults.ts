@@ -1,21 +1,28 @@
 import {
   CacheError,
   isPromise,
+  isStreamed,
+  systemClock,
   WrappedBackend,
   type Awaitable,
   type BackendCapabilities,
+  type BackendHost,
   type CacheBackend,
   type CacheEntry,
   type CacheErrorCode,
+  type Clock,
+  type Detach,
   type Layer,
   type ListOptions,
   type OperationOptions,
   type PutOptions,
   type ReadOptions,
   type StoredEntryInfo,
+  type StreamedEntry,
   type TenantScope,
   type ValidKey,
 } from '@thermocline/core'
+import { withBodyFault, type BodyFault } from './faulty-bodies.js'
 
 /** The operations a fault can be put on. */
 export type FaultyOperation = 'get' | 'put' | 'delete' | 'clear' | 'list'
@@ -35,6 +42,7 @@ interface Held {
   readonly drop: () => void
 }
 
+const BODIES = ['get', 'put'] as const
 const OPERATIONS: readonly FaultyOperation[] = ['get', 'put', 'delete', 'clear', 'list']
 
 /**
@@ -46,6 +54,7 @@ export class Faults {
   /** Calls that reached the faulty backend, by operation. */
   readonly calls: Record<FaultyOperation, number> = { get: 0, put: 0, delete: 0, clear: 0, list: 0 }
   readonly #faults = new Map<FaultyOperation, Fault>()
+  readonly #bodyFaults = new Map<'get' | 'put', BodyFault>()
   #held: Held[] = []
 
   /** Puts a fault on operations, all by default, until {@link heal}. */
@@ -54,13 +63,25 @@ export class Faults {
     return this
   }
 
-  /** Takes faults away, all by default. What hangs goes on hanging. */
-  heal(...operations: FaultyOperation[]): this {
-    for (const operation of operations.length === 0 ? OPERATIONS : operations) this.#faults.delete(operation)
+  /**
+   * Puts a fault on the bytes of streams that begin from now on, until {@link heal}: those that are read (`get`), those that are
+   * written (`put`), or both, by default.
+   */
+  injectBody(fault: BodyFault, ...operations: ('get' | 'put')[]): this {
+    for (const operation of operations.length === 0 ? BODIES : operations) this.#bodyFaults.set(operation, fault)
     return this
   }
 
-  /** How many operations hang. */
+  /** Takes faults away, all by default. What hangs goes on hanging. */
+  heal(...operations: FaultyOperation[]): this {
+    for (const operation of operations.length === 0 ? OPERATIONS : operations) {
+      this.#faults.delete(operation)
+      if (operation === 'get' || operation === 'put') this.#bodyFaults.delete(operation)
+    }
+    return this
+  }
+
+  /** How many operations and streams hang. */
   get hanging(): number {
     return this.#held.length
   }
@@ -90,6 +111,17 @@ export class Faults {
     return settle(work).then(() => Promise.reject(injected(fault.failAfter, operation)))
   }
 
+  /** @internal the entry with the fault that streams have now */
+  body<T extends CacheEntry | undefined>(operation: 'get' | 'put', entry: T, clock: Clock): T | StreamedEntry {
+    const fault = this.#bodyFaults.get(operation)
+    if (fault === undefined || entry === undefined || !isStreamed(entry)) return entry
+    return withBodyFault(entry, fault, {
+      clock,
+      failure: (code, retryable) => injected(code, operation, retryable),
+      hold: () => this.#hold(operation, () => undefined),
+    })
+  }
+
   #hold<T>(operation: FaultyOperation, work: () => Awaitable<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#held.push({
@@ -115,6 +147,7 @@ function injected(code: CacheErrorCode, operation: string, retryable = false): C
 
 class FaultyBackend extends WrappedBackend {
   readonly #faults: Faults
+  #clock: Clock = systemClock
 
   constructor(inner: CacheBackend, faults: Faults) {
     super(inner)
@@ -126,8 +159,14 @@ class FaultyBackend extends WrappedBackend {
     return { ...this.inner.capabilities, synchronous: false }
   }
 
+  override attach(host: BackendHost): Detach {
+    this.#clock = host.clock
+    return super.attach(host)
+  }
+
   override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    return this.#faults.run('get', () => this.inner.get(scope, key, options))
+    const reading = this.#faults.run('get', () => this.inner.get(scope, key, options))
+    return options.want === 'stream' ? reading.then((entry) => this.#faults.body('get', entry, this.#clock)) : reading
   }
 
   override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
@@ -135,8 +174,10 @@ class FaultyBackend extends WrappedBackend {
   }
 
   override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    // the late completion of a hanging put must store, also when its caller has gone: that is the fault
-    return this.#faults.run('put', () => this.inner.put(scope, key, entry, { onlyIfAbsent: options.onlyIfAbsent, keepUntil: options.keepUntil }))
+    // the late completion of a hanging put must store, also when its caller has gone: that is the fault. A stream goes with its caller
+    const { onlyIfAbsent, keepUntil, journal } = options
+    const late = isStreamed(entry) ? options : { onlyIfAbsent, keepUntil, journal }
+    return this.#faults.run('put', () => this.inner.put(scope, key, this.#faults.body('put', entry, this.#clock), late))
   }
 
   override delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number | undefined> {

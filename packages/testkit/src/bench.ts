@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import {
+  CacheEntry,
+  CodecTable,
+  isStreamed,
+  NO_VALUE,
+  StreamedEntry,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type BackendHost,
+  type CacheBackend,
+  type CacheError,
+  type Clock,
+  type EntryDetails,
+  type PayloadStream,
+  type StoredEntryInfo,
+  type ValidKey,
+} from '@thermocline/core'
+import { bytesOf } from './streams.js'
+
+/** A backend under test, new and empty. */
+export interface Subject {
+  readonly backend: CacheBackend
+  /** Opens another backend on the same store, for stores that outlive one. */
+  readonly reopen?: (() => Promise<CacheBackend>) | undefined
+  /** Removes what the subject leaves behind. */
+  readonly cleanUp?: (() => Promise<void>) | undefined
+}
+
+export const HOUR_MS = 3_600_000
+export const acme = (): TenantScope => new TenantScope(validateTenant('acme'))
+export const key = (name: string): ValidKey => validateKey(name)
+
+export interface PutWishes {
+  readonly createdAt?: number
+  readonly expiresAt?: number
+  readonly keepUntil?: number
+  readonly details?: EntryDetails
+  readonly computeMicros?: number
+  readonly onlyIfAbsent?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** What a test does with one backend, as a manager would. */
+export class Bench {
+  readonly subject: Subject
+  readonly backend: CacheBackend
+  readonly scope = acme()
+  readonly failures: CacheError[] = []
+  readonly clock: Clock = systemClock
+  readonly now = this.clock.now()
+  readonly host: BackendHost = { clock: this.clock, evicted: () => undefined, demotes: () => false, report: (error) => this.failures.push(error) }
+  readonly #codecs = new CodecTable()
+  readonly #detach: () => void
+  #closed = false
+
+  constructor(subject: Subject) {
+    this.subject = subject
+    this.backend = subject.backend
+    this.#detach = this.backend.attach(this.host)
+  }
+
+  async put(name: string, value: unknown, wishes: PutWishes = {}, scope = this.scope): Promise<boolean> {
+    const createdAt = wishes.createdAt ?? this.now
+    const expiresAt = wishes.expiresAt ?? createdAt + HOUR_MS
+    const keeps = this.backend.capabilities.keeps
+    const entry = new CacheEntry(keeps === 'value' ? value : NO_VALUE, keeps === 'bytes' || Buffer.isBuffer(value) ? this.#codecs.encode(value, undefined) : undefined, {
+      createdAt,
+      expiresAt,
+      computeMicros: wishes.computeMicros,
+      details: wishes.details,
+    })
+    return this.backend.put(scope, key(name), entry, { onlyIfAbsent: wishes.onlyIfAbsent ?? false, keepUntil: wishes.keepUntil ?? expiresAt })
+  }
+
+  /** Puts a payload as a stream. */
+  async putStream(name: string, payload: PayloadStream, wishes: PutWishes = {}): Promise<boolean> {
+    const createdAt = wishes.createdAt ?? this.now
+    const expiresAt = wishes.expiresAt ?? createdAt + HOUR_MS
+    const entry = new StreamedEntry(payload, { createdAt, expiresAt, computeMicros: wishes.computeMicros, details: wishes.details })
+    return this.backend.put(this.scope, key(name), entry, { onlyIfAbsent: wishes.onlyIfAbsent ?? false, keepUntil: wishes.keepUntil ?? expiresAt, signal: wishes.signal })
+  }
+
+  /** The entry as a stream; it has to be read or cancelled. */
+  async getStream(name: string): Promise<StreamedEntry | undefined> {
+    const entry = await this.backend.get(this.scope, key(name), { want: 'stream', touch: true })
+    assert.ok(entry === undefined || isStreamed(entry), 'an entry asked for as a stream is one')
+    return entry
+  }
+
+  async gotStream(name: string): Promise<StreamedEntry> {
+    const entry = await this.getStream(name)
+    assert.ok(entry !== undefined, `${JSON.stringify(name.slice(0, 60))} is there`)
+    return entry
+  }
+
+  /** The bytes of an entry, read as a stream; `undefined`: a miss. */
+  async read(name: string): Promise<Buffer | undefined> {
+    const entry = await this.getStream(name)
+    return entry === undefined ? undefined : bytesOf(entry.payload)
+  }
+
+  async get(name: string, scope = this.scope): Promise<CacheEntry | undefined> {
+    return this.backend.get(scope, key(name), { want: 'payload', touch: true })
+  }
+
+  async got(name: string, scope = this.scope): Promise<CacheEntry> {
+    const entry = await this.get(name, scope)
+    assert.ok(entry !== undefined, `${JSON.stringify(name.slice(0, 60))} is there`)
+    return entry
+  }
+
+  valueOf(entry: CacheEntry): unknown {
+    return entry.value === NO_VALUE && entry.encoded !== undefined ? this.#codecs.decode(entry.encoded) : entry.value
+  }
+
+  async list(prefix: string, detail: 'keys' | 'info', scope = this.scope): Promise<StoredEntryInfo[]> {
+    const infos: StoredEntryInfo[] = []
+    for await (const info of this.backend.list(scope, prefix, { detail })) infos.push(info)
+    return infos
+  }
+
+  async keys(prefix: string, scope = this.scope): Promise<string[]> {
+    return (await this.list(prefix, 'keys', scope)).map((info) => info.key)
+  }
+
+  async detach(): Promise<void> {
+    this.#detach()
+    await this.backend[Symbol.asyncDispose]()
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.detach()
+    await this.subject.cleanUp?.()
+  }
+}
+
+/** Without the fields that are there but undefined, and without the copy's own keepUntil. */
+export function plain(details: EntryDetails | undefined): unknown {
+  if (details === undefined) return undefined
+  return Object.fromEntries(Object.entries(details).filter(([name, value]) => value !== undefined && name !== 'keepUntil'))
+}
