@@ -35,8 +35,9 @@ export function isArchived({ StorageClass, ArchiveStatus, Restore }: Found): boo
 }
 
 function adopted({ LastModified, ContentLength, ContentEncoding, ContentType }: Found): Judged {
-  const encoding = ContentEncoding?.toLowerCase()
-  const codec = encoding !== undefined && COMPRESSIONS.has(encoding) ? `buffer+${encoding}` : 'buffer'
+  const encoding = ContentEncoding === undefined || ContentEncoding === '' || ContentEncoding === 'identity' ? undefined : ContentEncoding.toLowerCase()
+  if (encoding !== undefined && !COMPRESSIONS.has(encoding)) return { status: 'foreign', reason: `nothing here undoes its Content-Encoding ${JSON.stringify(encoding)}` }
+  const codec = encoding === undefined ? 'buffer' : `buffer+${encoding}`
   const createdAt = LastModified?.getTime() ?? 0
   const details = ContentType === undefined ? undefined : { contentType: ContentType }
   const payload = { codec, byteLength: ContentLength, crc32: undefined }

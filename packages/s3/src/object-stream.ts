@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { CacheError, checkedChunks, type PayloadStream } from '@thermocline/core'
-import { received } from './body.js'
-import type { Place } from './errors.js'
+import { received } from './bodies.js'
+import { abandoned, type Place } from './errors.js'
 import { checkedByMd5, type Checksum } from './store-checksum.js'
 
 /** The response to a GET whose payload has not been read. */
@@ -13,9 +13,10 @@ export interface Response {
   /** What the response says of its length. */
   readonly announced: number | undefined
   readonly checksum: Checksum
+  readonly signal: AbortSignal | undefined
   readonly progress: (() => void) | undefined
   readonly place: Place
-  /** Makes the error for a payload that is not what was stored. */
+  /** Makes the error for a payload that is not what was stored, and sees to the rest. */
   readonly onDamage: (reason: string) => CacheError
 }
 
@@ -26,6 +27,7 @@ export class ObjectStream implements PayloadStream {
   readonly crc32: number | undefined
   readonly #response: Response
   #isTaken = false
+  #isGivenUp = false
 
   constructor(response: Response) {
     this.codec = response.codec
@@ -35,16 +37,28 @@ export class ObjectStream implements PayloadStream {
     response.body.on('error', ignore) // while nobody reads, nobody else is told
   }
 
+  /** @throws TypeError the second time */
   chunks(): AsyncIterable<Uint8Array> {
-    const { body, announced, checksum, progress, place, onDamage } = this.#response
-    if (this.#isTaken) throw new CacheError('failed', 'the payload of an entry from s3 can be read once', { ...place, backend: 's3' })
+    if (this.#isTaken) throw new TypeError('a payload stream can be read once, and this one was begun already')
     this.#isTaken = true
-    const checked = checkedChunks(received(body, announced, progress, place), { byteLength: this.byteLength, crc32: this.crc32 }, onDamage)
-    return checksum?.kind === 'md5' ? checkedByMd5(checked, checksum.hex, onDamage) : checked
+    return this.#checked()
   }
 
   cancel(): void {
+    this.#isGivenUp = true
     this.#response.body.destroy()
+  }
+
+  async *#checked(): AsyncGenerator<Uint8Array, void, undefined> {
+    const { body, announced, checksum, signal, progress, place, onDamage } = this.#response
+    const checked = checkedChunks(received(body, announced, progress, place), { byteLength: this.byteLength, crc32: this.crc32 }, onDamage)
+    try {
+      yield* checksum?.kind === 'md5' ? checkedByMd5(checked, checksum.hex, onDamage) : checked
+    } catch (error) {
+      if (signal?.aborted === true) throw abandoned(signal, place)
+      if (this.#isGivenUp) throw new CacheError('failed', 'the stream of an entry was given up before its end, and has nothing more', { ...place, backend: 's3' })
+      throw error
+    }
   }
 }
 

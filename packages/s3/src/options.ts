@@ -47,7 +47,7 @@ export interface CheckedOptions extends S3BackendOptions {
 
 const DEFAULT_MAX_SOCKETS = 64
 /** With the longest tenant (128 bytes, each escaped as three) a hashed name still has its place in S3's 1,024 bytes. */
-const MAX_PREFIX_BYTES = 256
+const MAX_PREFIX_BYTES = 512
 const CHECKSUMS = ['WHEN_SUPPORTED', 'WHEN_REQUIRED']
 const ENCRYPTIONS = ['AES256', 'aws:kms']
 /** What a client of the user's decides by itself. */
@@ -59,8 +59,7 @@ export function checkOptions(given: S3BackendOptions): CheckedOptions {
   if (!isObject(options)) throw new TypeError(`new S3Backend(options) needs an object such as { bucket: 'artifacts' }, not ${kind(given)}`)
   const { bucket, prefix = '', endpoint, credentials, maxSockets = DEFAULT_MAX_SOCKETS, client, serverSideEncryption, sseKmsKeyId } = given
   if (typeof bucket !== 'string' || bucket === '') throw new TypeError(`bucket must be the name of a bucket, not ${kind(bucket)}`)
-  if (typeof prefix !== 'string' || !prefix.isWellFormed() || prefix.includes('\0')) throw new TypeError(`prefix must be well-formed text without NUL, not ${kind(prefix)}`)
-  if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) throw new TypeError(`prefix must have at most ${MAX_PREFIX_BYTES} UTF-8 bytes, not ${Buffer.byteLength(prefix)}`)
+  checkPrefix(prefix)
   for (const name of ['region', 'storageClass', 'sseKmsKeyId'] as const) nonEmptyText(given[name], name)
   if (endpoint !== undefined && !isAddress(endpoint)) throw new TypeError(`endpoint must be an address such as http://localhost:9000, not ${kind(endpoint)}`)
   oneOf(given.requestChecksumCalculation, 'requestChecksumCalculation', CHECKSUMS)
@@ -79,6 +78,13 @@ export function checkOptions(given: S3BackendOptions): CheckedOptions {
     maxSockets,
     lifecycleRules: checkRules(given.lifecycleRules),
   }
+}
+
+function checkPrefix(prefix: unknown): void {
+  if (typeof prefix !== 'string') throw new TypeError(`prefix must be a string, not ${kind(prefix)}`)
+  if (!prefix.isWellFormed() || /\p{Cc}/u.test(prefix)) throw new TypeError('prefix must be well-formed Unicode without control characters')
+  if (prefix.split('/').some((segment) => /^\.+$/.test(segment))) throw new TypeError('prefix must not have segments of dots alone: a proxy would take them for a parent')
+  if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) throw new TypeError(`prefix must be at most ${MAX_PREFIX_BYTES} UTF-8 bytes, this one has ${Buffer.byteLength(prefix)}`)
 }
 
 function checkClient(client: unknown, options: S3BackendOptions): void {

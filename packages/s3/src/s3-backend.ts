@@ -19,12 +19,12 @@ import {
 import { Cancellation } from './cancellation.js'
 import { Connection } from './connection.js'
 import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'
-import { Lister } from './lister.js'
+import { Listing } from './listing.js'
 import { checkOptions, type S3BackendOptions } from './options.js'
-import { Reader } from './reader.js'
-import { Remover } from './remover.js'
+import { Reads } from './reads.js'
+import { Removals } from './removals.js'
 import { Shared } from './shared.js'
-import { Writer } from './writer.js'
+import { Writes } from './writes.js'
 
 /**
  * The cold tier: a bucket of Amazon S3, or of a store that speaks its protocol.
@@ -37,10 +37,10 @@ export class S3Backend implements CacheBackend {
   readonly capabilities: BackendCapabilities
   readonly #shared: Shared
   readonly #connection: Connection
-  readonly #reader: Reader
-  readonly #writer: Writer
-  readonly #lister: Lister
-  readonly #remover: Remover
+  readonly #reads: Reads
+  readonly #writes: Writes
+  readonly #listing: Listing
+  readonly #removals: Removals
   readonly #lifecycle: Lifecycle
 
   /** Connects to nothing, and loads nothing of the AWS SDK. @throws TypeError for invalid options */
@@ -48,10 +48,10 @@ export class S3Backend implements CacheBackend {
     const checked = checkOptions(options)
     this.#connection = new Connection(checked)
     this.#shared = new Shared(checked, new ObjectNames(checked.prefix), this.#connection)
-    this.#reader = new Reader(this.#shared)
-    this.#lister = new Lister(this.#shared, this.#reader)
-    this.#remover = new Remover(this.#shared, this.#reader, this.#lister)
-    this.#writer = new Writer(this.#shared, this.#reader, async (scope, key, given) => this.#remover.delete(scope, [key], given, 'put'))
+    this.#reads = new Reads(this.#shared)
+    this.#listing = new Listing(this.#shared, this.#reads)
+    this.#removals = new Removals(this.#shared, this.#reads, this.#listing)
+    this.#writes = new Writes(this.#shared, this.#reads, async (scope, key, given) => this.#removals.delete(scope, [key], given, 'put'))
     this.#lifecycle = new Lifecycle(this.#shared)
     this.capabilities = {
       synchronous: false,
@@ -75,7 +75,7 @@ export class S3Backend implements CacheBackend {
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    return this.#reader.get(scope, key, options)
+    return this.#reads.get(scope, key, options)
   }
 
   /** A request for each key, all at once: as many as `maxSockets` are under way. */
@@ -84,7 +84,7 @@ export class S3Backend implements CacheBackend {
     const cancellation = new Cancellation(options.signal)
     const { want, touch, adopt, progress } = options
     try {
-      return await Promise.all(keys.map((key) => this.#reader.get(scope, key, { want, touch, adopt, progress, signal: cancellation.signal })))
+      return await Promise.all(keys.map((key) => this.#reads.get(scope, key, { want, touch, adopt, progress, signal: cancellation.signal })))
     } finally {
       cancellation.end()
     }
@@ -92,20 +92,20 @@ export class S3Backend implements CacheBackend {
 
   /** `false` only for `onlyIfAbsent`. A payload may have 5 GiB in one piece, and 5 TiB as a stream: the store's limits. */
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    return this.#writer.put(scope, key, entry, options)
+    return this.#writes.put(scope, key, entry, options)
   }
 
   /** Resolves with `undefined`: S3 does not say what was there. What is in a key's place without being ours goes too. */
   delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<undefined> {
-    return this.#remover.delete(scope, keys, options)
+    return this.#removals.delete(scope, keys, options)
   }
 
   clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<undefined> {
-    return this.#remover.clear(scope, prefix, options)
+    return this.#removals.clear(scope, prefix, options)
   }
 
   list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
-    return this.#lister.list(scope, prefix, options)
+    return this.#listing.list(scope, prefix, options)
   }
 
   /** Nothing: counting needs a scan. */

@@ -4,10 +4,10 @@ import type { Opened } from './connection.js'
 import { sendStream } from './send-stream.js'
 import { describe, type Condition, type Description } from './description.js'
 import { abandoned, isNotFound, isPreconditionFailed, statusOf, type Place } from './errors.js'
-import type { Reader } from './reader.js'
+import type { Reads } from './reads.js'
 import type { Shared } from './shared.js'
 import { base64Crc32 } from './store-checksum.js'
-import { StreamWriter } from './stream-writer.js'
+import { StreamWrites } from './stream-writes.js'
 
 /** From this size on a payload goes in slices, so that it can be told that something is happening. */
 const SLICED_BYTES = 4 * 1024 ** 2
@@ -24,22 +24,22 @@ interface BytesPut {
 }
 
 /** Writes entries: one PUT each, and a HEAD more where something is in the way of `onlyIfAbsent`. */
-export class Writer {
+export class Writes {
   readonly #shared: Shared
-  readonly #reader: Reader
+  readonly #reads: Reads
   readonly #remove: (scope: TenantScope, key: ValidKey, options: OperationOptions) => Promise<void>
-  readonly #streams: StreamWriter
+  readonly #streams: StreamWrites
   /** Whether the store knows the condition that nothing is there. One that does not says so with a 501. */
   #knowsIfNoneMatch = true
   /** Whether it knows the condition that it is still the same object; `undefined`: not tried yet. Amazon does; Ceph 16 always says no. */
   #knowsIfMatch: boolean | undefined
 
-  constructor(shared: Shared, reader: Reader, remove: (scope: TenantScope, key: ValidKey, options: OperationOptions) => Promise<void>) {
+  constructor(shared: Shared, reads: Reads, remove: (scope: TenantScope, key: ValidKey, options: OperationOptions) => Promise<void>) {
     this.#shared = shared
-    this.#reader = reader
+    this.#reads = reads
     this.#remove = remove
     this.#knowsIfMatch = shared.options.endpoint === undefined && shared.options.client === undefined ? true : undefined
-    this.#streams = new StreamWriter(shared, reader, () => this.#knowsIfMatch === true)
+    this.#streams = new StreamWrites(shared, reads, () => this.#knowsIfMatch === true)
   }
 
   async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
@@ -63,14 +63,14 @@ export class Writer {
       return true
     } catch (error) {
       if (options.signal?.aborted === true) throw abandoned(options.signal, put.place)
-      throw this.#reader.refusals.failed(error, put.place)
+      throw this.#reads.refusals.failed(error, put.place)
     }
   }
 
   async #putIfAbsent(put: BytesPut, scope: TenantScope, key: ValidKey, name: string): Promise<boolean> {
     const isCheap = put.bytes.byteLength < SLICED_BYTES // a large payload is not sent to be refused
     if (isCheap && this.#knowsIfNoneMatch && (await this.#sendIf(put, { IfNoneMatch: '*' }))) return true
-    const there = await this.#reader.presence(put.opened, scope, key, name, put.options.signal)
+    const there = await this.#reads.presence(put.opened, scope, key, name, put.options.signal)
     if (there.status === 'kept') return false
     if (there.status === 'over') return this.#replace(put, scope, key, name, there.etag)
     // it went between the two requests, or the store does not know the condition
@@ -84,7 +84,7 @@ export class Writer {
     if (this.#knowsIfMatch !== false && etag !== undefined) {
       if (await this.#sendIf(put, { IfMatch: etag })) return (this.#knowsIfMatch = true)
       if (this.#knowsIfMatch === true) return false
-      const still = await this.#reader.presence(put.opened, scope, key, name, put.options.signal)
+      const still = await this.#reads.presence(put.opened, scope, key, name, put.options.signal)
       if (still.status === 'kept') return false
       if (still.status === 'absent') return this.#sendIf(put, { IfNoneMatch: '*' })
       if (still.etag !== etag) return false
@@ -113,7 +113,7 @@ export class Writer {
     const input = { ...description, ContentLength: bytes.byteLength, ChecksumCRC32: checksum, ...condition }
     if (bytes.byteLength < SLICED_BYTES) await client.send(new sdk.PutObjectCommand({ ...input, Body: bytes }), aborting(options.signal))
     else await sendStream({ sdk, client }, input, slices(bytes, options.progress), options.signal)
-    this.#reader.refusals.noteBucket()
+    this.#reads.refusals.noteBucket()
   }
 }
 

@@ -5,7 +5,7 @@ import { describe, type Condition, type Description } from './description.js'
 import { abandoned, isPreconditionFailed, type Place } from './errors.js'
 import { MultipartUpload } from './multipart-upload.js'
 import { PartBuffers } from './part-buffers.js'
-import type { Reader } from './reader.js'
+import type { Reads } from './reads.js'
 import { sendStream } from './send-stream.js'
 import type { Shared } from './shared.js'
 import { base64Crc32 } from './store-checksum.js'
@@ -29,14 +29,14 @@ interface StreamPut {
  *
  * A stream can be read once, so no failure is retryable, and the stream is given up with the first one.
  */
-export class StreamWriter {
+export class StreamWrites {
   readonly #shared: Shared
-  readonly #reader: Reader
+  readonly #reads: Reads
   readonly #knowsIfMatch: () => boolean
 
-  constructor(shared: Shared, reader: Reader, knowsIfMatch: () => boolean) {
+  constructor(shared: Shared, reads: Reads, knowsIfMatch: () => boolean) {
     this.#shared = shared
-    this.#reader = reader
+    this.#reads = reads
     this.#knowsIfMatch = knowsIfMatch
   }
 
@@ -56,19 +56,19 @@ export class StreamWriter {
       const isKnown = payload.byteLength !== undefined && payload.crc32 !== undefined
       const fits = isKnown && payload.byteLength > PartBuffers.leastBytes && payload.byteLength <= ONE_REQUEST_BYTES
       await (fits ? this.#putInOne(put, condition) : this.#putInParts(put, condition))
-      this.#reader.refusals.noteBucket()
+      this.#reads.refusals.noteBucket()
       return true
     } catch (error) {
       payload.cancel()
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)
       if (options.onlyIfAbsent && isPreconditionFailed(error)) return false // somebody else was first
-      throw asFinal(this.#reader.refusals.failed(error, place))
+      throw asFinal(this.#reads.refusals.failed(error, place))
     }
   }
 
   /** Under which condition the object may be stored; `kept`: not at all. A stream cannot be sent twice, so the store is asked first. */
   async #conditionFor({ opened, scope, key, name, options }: StreamPut): Promise<Condition | 'kept'> {
-    const there = await this.#reader.presence(opened, scope, key, name, options.signal)
+    const there = await this.#reads.presence(opened, scope, key, name, options.signal)
     if (there.status === 'kept') return 'kept'
     if (there.status === 'absent') return { IfNoneMatch: '*' }
     return this.#knowsIfMatch() && there.etag !== undefined ? { IfMatch: there.etag } : undefined
@@ -122,7 +122,7 @@ export class StreamWriter {
 
   /** A store that does not know the condition when parts are put together is asked just before. */
   async #isTakenMeanwhile({ opened, scope, key, name, options }: StreamPut): Promise<boolean> {
-    return (await this.#reader.presence(opened, scope, key, name, options.signal)).status === 'kept'
+    return (await this.#reads.presence(opened, scope, key, name, options.signal)).status === 'kept'
   }
 
   /** The stream's own chunks; when it knows length and checksum they have to be so, or what is stored would be damaged. */

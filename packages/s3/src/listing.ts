@@ -3,8 +3,8 @@ import { isPromise, keyInMetadata, type ListOptions, type StoredEntryInfo, type 
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, type Place } from './errors.js'
-import { inParallel } from './in-parallel.js'
-import type { Reader } from './reader.js'
+import { inParallel } from './parallel.js'
+import type { Reads } from './reads.js'
 import type { Shared } from './shared.js'
 
 /** HEADs at once. */
@@ -24,13 +24,13 @@ interface Named extends Listed {
 }
 
 /** Lists entries: a request for each thousand, and a HEAD for each whose end is wanted or whose key is not in its name. */
-export class Lister {
+export class Listing {
   readonly #shared: Shared
-  readonly #reader: Reader
+  readonly #reads: Reads
 
-  constructor(shared: Shared, reader: Reader) {
+  constructor(shared: Shared, reads: Reads) {
     this.#shared = shared
-    this.#reader = reader
+    this.#reads = reads
   }
 
   async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<StoredEntryInfo, void, undefined> {
@@ -46,7 +46,7 @@ export class Lister {
       }
     } catch (error) {
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)
-      throw this.#reader.refusals.failed(error, place)
+      throw this.#reads.refusals.failed(error, place)
     } finally {
       cancellation.end()
     }
@@ -71,7 +71,7 @@ export class Lister {
     for (let asking: Promise<ListObjectsV2CommandOutput> | undefined = ask(undefined); asking !== undefined; ) {
       const { Contents = [], IsTruncated, NextContinuationToken }: ListObjectsV2CommandOutput = await asking
       asking = IsTruncated === true && NextContinuationToken !== undefined ? ask(NextContinuationToken) : undefined
-      this.#reader.refusals.noteBucket()
+      this.#reads.refusals.noteBucket()
       yield Contents.flatMap(({ Key, Size }) => (Key === undefined ? [] : [{ name: Key, size: Size }]))
     }
   }
@@ -86,7 +86,7 @@ export class Lister {
         if (names.isHashed(scope, object.name)) unnamed.push(object)
       } else if (key.startsWith(prefix)) named.push({ ...object, key })
     }
-    const found = inParallel(unnamed, HEADS_AT_ONCE, async (object) => ({ object, found: await this.#reader.look(opened, object.name, cancellation.signal, place) }))
+    const found = inParallel(unnamed, HEADS_AT_ONCE, async (object) => ({ object, found: await this.#reads.look(opened, object.name, cancellation.signal, place) }))
     for await (const { object, found: head } of found) {
       const key = keyInMetadata(head?.Metadata)
       if (key?.startsWith(prefix) === true) named.push({ ...object, key })
@@ -95,7 +95,7 @@ export class Lister {
   }
 
   async *#infos(opened: Opened, scope: TenantScope, page: readonly Named[], { signal }: Cancellation, progress: (() => void) | undefined, place: Place): AsyncGenerator<StoredEntryInfo, void, undefined> {
-    const looked = inParallel(page, HEADS_AT_ONCE, async ({ key, name, size }) => ({ key, size, expiresAt: await this.#reader.endOf(opened, scope, key, name, signal, place) }))
+    const looked = inParallel(page, HEADS_AT_ONCE, async ({ key, name, size }) => ({ key, size, expiresAt: await this.#reads.endOf(opened, scope, key, name, signal, place) }))
     for await (const info of looked) {
       progress?.()
       if (info.expiresAt !== undefined) yield info

@@ -2,9 +2,9 @@ import { CacheError, isPromise, type OperationOptions, type TenantScope, type Va
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, codeOfDeletion, isNotFound, isRetryable, type Place } from './errors.js'
-import { inParallel } from './in-parallel.js'
-import type { Lister } from './lister.js'
-import type { Reader } from './reader.js'
+import { inParallel } from './parallel.js'
+import type { Listing } from './listing.js'
+import type { Reads } from './reads.js'
 import type { Shared } from './shared.js'
 
 /** What one DeleteObjects takes. */
@@ -21,15 +21,15 @@ interface Removal {
 }
 
 /** Removes entries, a thousand with one request. S3 does not say what was there, so nothing is counted. */
-export class Remover {
+export class Removals {
   readonly #shared: Shared
-  readonly #reader: Reader
-  readonly #lister: Lister
+  readonly #reads: Reads
+  readonly #listing: Listing
 
-  constructor(shared: Shared, reader: Reader, lister: Lister) {
+  constructor(shared: Shared, reads: Reads, listing: Listing) {
     this.#shared = shared
-    this.#reader = reader
-    this.#lister = lister
+    this.#reads = reads
+    this.#listing = listing
   }
 
   /** @param operation who removes: `delete`, or a `put` of what is over */
@@ -60,7 +60,7 @@ export class Remover {
         options.progress?.()
       }
       const { names } = this.#shared
-      const pages = prefix === '' ? this.#lister.pages(opened, names.ofTenant(scope), cancellation) : this.#lister.named(opened, scope, prefix, cancellation, place)
+      const pages = prefix === '' ? this.#listing.pages(opened, names.ofTenant(scope), cancellation) : this.#listing.named(opened, scope, prefix, cancellation, place)
       for await (const page of pages) {
         await settle()
         removing = page.length === 0 ? undefined : this.#remove(opened, page.map(({ name }) => name), cancellation)
@@ -78,10 +78,10 @@ export class Remover {
     const cancellation = new Cancellation(options.signal)
     try {
       await work(opened, cancellation)
-      this.#reader.refusals.noteBucket()
+      this.#reads.refusals.noteBucket()
     } catch (error) {
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)
-      throw this.#reader.refusals.failed(error, place)
+      throw this.#reads.refusals.failed(error, place)
     } finally {
       cancellation.end()
     }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { CacheEntry, CacheError, isPromise, StreamedEntry, type EpochMs, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
-import { collect, discard } from './body.js'
+import { collect, discard } from './bodies.js'
 import { aborting } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, type Place } from './errors.js'
@@ -23,7 +23,7 @@ interface Asked {
 }
 
 /** Reads entries: one GET or one HEAD each. */
-export class Reader {
+export class Reads {
   readonly refusals: Refusals
   readonly #shared: Shared
 
@@ -103,8 +103,10 @@ export class Reader {
     try {
       const checksum: Checksum = crc32 !== undefined ? { kind: 'crc32', crc32 } : isOurs ? await storeChecksum(opened, this.#shared.bucket, name, found, options.signal) : undefined
       if (options.want === 'stream') {
+        const { ContentLength: announced } = found
+        const { signal, progress } = options
         const onDamage = (reason: string): CacheError => this.#damaged(opened, asked, found, reason)
-        return new StreamedEntry(new ObjectStream({ body, codec, length: header.payload.byteLength ?? found.ContentLength, announced: found.ContentLength, checksum, progress: options.progress, place, onDamage }), header)
+        return new StreamedEntry(new ObjectStream({ body, codec, length: header.payload.byteLength ?? announced, announced, checksum, signal, progress, place, onDamage }), header)
       }
       const bytes = await collect(body, found.ContentLength, options.progress, place)
       if (matches(checksum, bytes)) return CacheEntry.ofBytes({ codec, bytes }, header)
@@ -117,13 +119,15 @@ export class Reader {
   }
 
   #refused(opened: Opened, asked: Asked, found: Found, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
-    if (status === 'corrupt') this.#shared.report(this.#damaged(opened, asked, found, reason))
+    if (status === 'corrupt') this.#damaged(opened, asked, found, reason)
     else this.#shared.report(new CacheError('foreign', `what s3 holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 's3' }))
   }
 
-  /** Removes what is damaged, in the background, and says so. */
+  /** Reports what is damaged, and removes it in the background if nobody has replaced it. */
   #damaged(opened: Opened, { name, place }: Asked, found: Found, reason: string): CacheError {
     void removeIfSame(opened, this.#shared.bucket, name, found)
-    return new CacheError('corrupt', `what s3 holds is a miss because ${reason}; it was removed`, { ...place, backend: 's3' })
+    const error = new CacheError('corrupt', `what s3 holds is a miss because ${reason}; it was removed`, { ...place, backend: 's3' })
+    this.#shared.report(error)
+    return error
   }
 }
