@@ -1,8 +1,7 @@
 /*
- * Many callers ask for one key that nobody has, at once. Counted: computes, and the time from the first call to the last
- * answer beyond the time the (last) compute took. A new key each time.
+ * Many callers ask for one key that nobody has, at once. A new key each time.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { addedByMany, countedCompute } from '../lib/stampede.mjs'
 
 const CALLERS = 1000
 const COMPUTE_MS = 50
@@ -12,26 +11,12 @@ const value = (n) => ({ id: n, vector: Array.from({ length: 50 }, (_, at) => Mat
 let keys = 0
 
 function stampede(makeRead) {
-  let computes = 0
-  let computing = 0
-  const compute = async () => {
-    computes++
-    const startedAt = process.hrtime.bigint()
-    await sleep(COMPUTE_MS)
-    computing = Math.max(computing, Number(process.hrtime.bigint() - startedAt) / 1e6)
-    return value(keys)
-  }
-  const read = makeRead(compute)
+  const counted = countedCompute(COMPUTE_MS, () => value(keys))
+  const read = makeRead(counted.compute)
   return {
-    async sample() {
+    sample() {
       const key = `frames/cold/${++keys}`
-      computes = 0
-      computing = 0
-      const startedAt = process.hrtime.bigint()
-      const callers = []
-      for (let n = 0; n < CALLERS; n++) callers.push(read(key))
-      await Promise.all(callers)
-      return { addedMs: Number(process.hrtime.bigint() - startedAt) / 1e6 - computing, computes }
+      return addedByMany(CALLERS, counted, () => read(key))
     },
   }
 }

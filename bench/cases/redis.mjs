@@ -4,7 +4,7 @@
  * and is promoted.
  */
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { addedByMany, countedCompute } from '../lib/stampede.mjs'
 import { bentocache, cacheable, ioredis, keyv, layeredLoader, thermocline, thermoclineAlone, unstorage } from './redis-contenders.mjs'
 
 const keyOf = (n) => `embeddings/clip/v1/${n}.npz`
@@ -159,26 +159,14 @@ async function stampede(cache, context) {
   const watch = await watcher(context)
   await cache.set(keyOf(0), VALUES['100 B'](0)) // the connection stands
   let samples = 0
+  const counted = countedCompute(COMPUTE_MS, () => VALUES['100 B'](samples))
   return {
     ready: undefined,
     async sample() {
       const key = `frames/cold/${++samples}`
-      let computes = 0
-      let computing = 0
-      const compute = async () => {
-        computes++
-        const startedAt = process.hrtime.bigint()
-        await sleep(COMPUTE_MS)
-        computing = Math.max(computing, Number(process.hrtime.bigint() - startedAt) / 1e6)
-        return VALUES['100 B'](samples)
-      }
       await watch.reset()
-      const startedAt = process.hrtime.bigint()
-      const callers = []
-      for (let n = 0; n < CALLERS; n++) callers.push(cache.compute(key, compute))
-      await Promise.all(callers)
-      const addedMs = Number(process.hrtime.bigint() - startedAt) / 1e6 - computing
-      return { addedMs, computes, commands: await watch.commands() }
+      const sample = await addedByMany(CALLERS, counted, () => cache.compute(key, counted.compute))
+      return { ...sample, commands: await watch.commands() }
     },
   }
 }

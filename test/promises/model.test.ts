@@ -6,6 +6,7 @@ import { TieredCacheManager, type TierOptions } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { checkModel, FakeClock, Faults, type ModelSubject } from '@thermocline/testkit'
+import { endModel } from '../support/end-model.js'
 
 type Make = (basePath: string) => Record<string, TierOptions>
 
@@ -50,13 +51,7 @@ async function create({ make, faultyFrom }: (typeof STACKS)[string], withFaults:
     clock,
     faults,
     cleanUp: async () => {
-      for (const fault of faults) {
-        fault.heal()
-        fault.release()
-      }
-      const closing = cache.close()
-      await clock.advance(5000)
-      await closing
+      await endModel({ cache, clock, faults })
       await rm(basePath, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
     },
   }

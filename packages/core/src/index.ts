@@ -64,6 +64,7 @@ export {
   type FrameOwner,
   type FrameReading,
 } from './frame/frame.js'
+export { ownMemory, readFrame, readFrameHead, type FrameContent } from './frame/read-frame.js'
 
 export { CircuitBreaker, PROBE_TENANT, type CircuitBreakerOptions } from './layers/circuit-breaker.js'
 export type { Circuit } from './layers/resilience.js'

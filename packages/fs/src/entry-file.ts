@@ -1,13 +1,10 @@
 import fs from 'node:fs'
-import { decodeFrameHeader, FRAME_MAGIC, payloadProblem, type EpochMs, type FrameHeader, type OperationOptions } from '@thermocline/core'
+import { FRAME_MAGIC, ownMemory, readFrame, readFrameHead, type EpochMs, type FrameContent, type FrameHeader, type OperationOptions } from '@thermocline/core'
 import { isMissing, isNotAFile } from './errors.js'
 import { closeInBackground, FIRST_READ, readFile, readStart, type CloseFile } from './file-io.js'
 
 /** What a path holds. */
-export type FileReading =
-  | { readonly status: 'ok'; readonly header: FrameHeader; readonly payload: Buffer | undefined }
-  | { readonly status: 'missing' }
-  | { readonly status: 'foreign' | 'corrupt'; readonly reason: string }
+export type FileReading = FrameContent | { readonly status: 'missing' }
 
 const NO_OPTIONS: OperationOptions = {}
 
@@ -19,28 +16,9 @@ export async function readEntryFile(path: string, want: 'head' | 'payload', opti
   } catch (error) {
     return readingOfFailure(error)
   }
-  return readingOf(bytes, want) ?? readEntryFile(path, 'payload', options, close)
-}
-
-/** What the bytes are; `undefined`: a head was read and the header is longer. */
-function readingOf(bytes: Buffer, want: 'head' | 'payload'): FileReading | undefined {
-  const reading = decodeFrameHeader(bytes)
-  if (reading.status === 'short') {
-    // a header longer than a head read is rare; a file that is too short for its own header is cut off
-    if (want === 'head' && bytes.length >= FIRST_READ) return undefined
-    return bytes.length < 4 ? { status: 'foreign', reason: 'it is too short to be a frame' } : { status: 'corrupt', reason: 'it ends inside its header' }
-  }
-  if (reading.status !== 'ok') return reading
-  const header = reading.value
-  if (want === 'head') {
-    const claimed = header.payloadOffset + header.payloadBytes
-    if (bytes.length !== Math.min(claimed, FIRST_READ)) return { status: 'corrupt', reason: `it does not have the ${claimed} bytes that its header claims` }
-    return { status: 'ok', header, payload: undefined }
-  }
-  const payload = bytes.subarray(header.payloadOffset)
-  const problem = payloadProblem(header, payload)
-  if (problem !== undefined) return { status: 'corrupt', reason: problem }
-  return { status: 'ok', header, payload: ownMemory(payload) }
+  if (want === 'head') return readFrameHead(bytes, FIRST_READ) ?? readEntryFile(path, 'payload', options, close)
+  const reading = readFrame(bytes)
+  return reading.status === 'ok' && reading.payload !== undefined ? { ...reading, payload: ownMemory(reading.payload) } : reading
 }
 
 function readingOfFailure(error: unknown): FileReading {
@@ -63,7 +41,7 @@ export interface Removed {
 export async function removeEntryFile(path: string, close: CloseFile, onlyIf?: (header: FrameHeader | undefined, times: FileTimes) => boolean): Promise<Removed | undefined> {
   try {
     const { bytes, stats } = await readStart(path, close)
-    const reading = readingOf(bytes, 'head') ?? (await readEntryFile(path, 'payload'))
+    const reading = readFrameHead(bytes, FIRST_READ) ?? (await readEntryFile(path, 'payload'))
     if (reading.status === 'missing' || reading.status === 'foreign') return undefined
     const header = reading.status === 'ok' ? reading.header : undefined
     if (onlyIf !== undefined && !onlyIf(header, timesOf(stats))) return undefined
@@ -115,12 +93,4 @@ export function timesOf({ atimeMs, mtimeMs }: { readonly atimeMs: number; readon
 /** The access time, in epoch milliseconds, that stands for the end of a life. */
 export function accessTimeOf(keepUntil: EpochMs): EpochMs {
   return Math.min(keepUntil, LATEST_MS)
-}
-
-/** A payload that is a small part of the read buffer gets memory of its own. */
-function ownMemory(payload: Buffer): Buffer {
-  if (payload.byteLength * 2 >= payload.buffer.byteLength) return payload
-  const own = Buffer.allocUnsafeSlow(payload.byteLength)
-  payload.copy(own)
-  return own
 }

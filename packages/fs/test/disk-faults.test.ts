@@ -4,7 +4,7 @@ import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { TieredCacheManager, type CacheEvents } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
-import { afterwards, temporaryDirectory } from './support/afterwards.js'
+import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 import { startChild } from './support/processes.js'
 
 const NOBODY = 65534

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
-import { temporaryDirectory } from './support/afterwards.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { startChild, type Child } from './support/processes.js'
 import { Shelf } from './support/shelf.js'
 

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { describe, expect, test } from '@jest/globals'
-import { temporaryDirectory } from './support/afterwards.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { startChild } from './support/processes.js'
 import { Shelf } from './support/shelf.js'
 

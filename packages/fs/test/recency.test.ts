@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
-import { temporaryDirectory } from './support/afterwards.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { scopeOf, Shelf } from './support/shelf.js'
 
 describe('the least recently used goes first', () => {

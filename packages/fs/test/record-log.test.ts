@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import type { InvalidationRecord, RecordLog } from '@thermocline/core'
-import { temporaryDirectory } from './support/afterwards.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { Shelf } from './support/shelf.js'
 
 const record = (key: string): InvalidationRecord => ({ tier: 'cold', tenant: 'acme', key })

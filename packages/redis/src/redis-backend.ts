@@ -1,12 +1,12 @@
 import {
   CacheError,
-  decodeFrameHeader,
   encodeFrameHeader,
   entryOfFrame,
-  FRAME_MAGIC,
   getEach,
-  payloadProblem,
+  ownMemory,
   PROBE_TENANT,
+  readFrame,
+  readFrameHead,
   systemClock,
   type BackendCapabilities,
   type BackendHost,
@@ -15,8 +15,7 @@ import {
   type CacheEntry,
   type Clock,
   type Detach,
-  type FrameHeader,
-  type FrameOwner,
+  type FrameContent,
   type ListOptions,
   type OperationOptions,
   type PutOptions,
@@ -59,12 +58,6 @@ interface EntryRead {
   readonly resolve: (entry: CacheEntry | undefined) => void
   readonly reject: (error: Error) => void
 }
-
-/** What stored bytes turned out to be. */
-type Reading =
-  | { readonly status: 'ok'; readonly header: FrameHeader; readonly payload: Buffer | undefined }
-  | { readonly status: 'foreign' | 'corrupt'; readonly reason: string }
-  | { readonly status: 'longer' }
 
 /**
  * The hot tier that processes share: Redis or Valkey from 6.0 on, one server, a cluster, or a group that sentinels watch.
@@ -274,8 +267,8 @@ export class RedisBackend implements CacheBackend {
       const bytes = (await main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1)) as unknown
       if (!Buffer.isBuffer(bytes) || bytes.byteLength > HEAD_BYTES) throw new OutOfStep()
       if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
-      const reading = readingOf(bytes, true)
-      if (reading.status === 'longer') return withoutPayload(await this.#read(scope, key, name, undefined))
+      const reading = readFrameHead(bytes, HEAD_BYTES)
+      if (reading === undefined) return withoutPayload(await this.#read(scope, key, name, undefined))
       return this.#sound(scope, key, name, reading, main)
     } catch (error) {
       if (isReply(error, 'WRONGTYPE')) return this.#refused(scope, key, 'foreign', NOT_A_STRING)
@@ -285,11 +278,10 @@ export class RedisBackend implements CacheBackend {
 
   #entryOf(scope: TenantScope, key: ValidKey, name: string, bytes: Buffer, connection: Connection): CacheEntry | undefined {
     this.#large.note(name, bytes.byteLength)
-    const reading = readingOf(bytes, false, { tenant: scope.tenant, key })
-    return reading.status === 'longer' ? undefined : this.#sound(scope, key, name, reading, connection)
+    return this.#sound(scope, key, name, readFrame(bytes, { tenant: scope.tenant, key }), connection)
   }
 
-  #sound(scope: TenantScope, key: ValidKey, name: string, reading: Exclude<Reading, { status: 'longer' }>, connection: Connection): CacheEntry | undefined {
+  #sound(scope: TenantScope, key: ValidKey, name: string, reading: FrameContent, connection: Connection): CacheEntry | undefined {
     if (reading.status === 'ok') {
       const { header, payload } = reading
       if (header.key === key && header.tenant === scope.tenant) return entryOfFrame(header, payload === undefined || MADE_ANEW.has(header.codec) ? payload : ownMemory(payload))
@@ -311,7 +303,7 @@ export class RedisBackend implements CacheBackend {
     const { main } = this.#connections
     await main.ready({})
     const bytes = (await main.client.getBuffer(name)) as unknown
-    if (Buffer.isBuffer(bytes) && readingOf(bytes, false).status === 'corrupt') await main.client.unlink(name)
+    if (Buffer.isBuffer(bytes) && readFrame(bytes).status === 'corrupt') await main.client.unlink(name)
   }
 
   async *#infos(connection: Connection, found: readonly { readonly name: string; readonly key: string }[], options: OperationOptions): AsyncIterable<StoredEntryInfo> {
@@ -321,13 +313,9 @@ export class RedisBackend implements CacheBackend {
       const heads = await Promise.all(part.map(({ name }) => connection.client.getrangeBuffer(name, 0, HEAD_BYTES - 1).catch(foreignToNothing)))
       options.progress?.()
       for (const [place, { key, name }] of part.entries()) {
-        let bytes = heads[place] as Buffer
+        const bytes = heads[place] as Buffer
         if (bytes.byteLength === 0) continue
-        let reading = readingOf(bytes, true)
-        if (reading.status === 'longer') {
-          bytes = (await connection.client.getBuffer(name)) ?? bytes
-          reading = readingOf(bytes, false)
-        }
+        const reading = readFrameHead(bytes, HEAD_BYTES) ?? readFrame((await connection.client.getBuffer(name)) ?? bytes)
         if (reading.status === 'ok') yield { key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil }
       }
     }
@@ -367,28 +355,6 @@ async function everyMasterAnswers(connection: Connection): Promise<void> {
   await connection.lookAnew()
   const states = await Promise.all(connection.masters().map((server) => server.cluster('INFO')))
   if (!states.every((state) => state.includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
-}
-
-function readingOf(bytes: Buffer, isHead: boolean, expected?: FrameOwner): Reading {
-  const reading = decodeFrameHeader(bytes, expected)
-  if (reading.status === 'short') {
-    if (isHead && bytes.byteLength === HEAD_BYTES) return { status: 'longer' }
-    return bytes.byteLength < FRAME_MAGIC.length ? { status: 'foreign', reason: 'it is too short to be a frame' } : { status: 'corrupt', reason: 'it ends inside its header' }
-  }
-  if (reading.status !== 'ok') return reading
-  const header = reading.value
-  if (isHead) return { status: 'ok', header, payload: undefined }
-  const payload = bytes.subarray(header.payloadOffset)
-  const problem = payloadProblem(header, payload)
-  return problem === undefined ? { status: 'ok', header, payload } : { status: 'corrupt', reason: problem }
-}
-
-/** A payload that is a small part of what came over the socket at once gets memory of its own. */
-function ownMemory(payload: Buffer): Buffer {
-  if (payload.byteLength * 2 >= payload.buffer.byteLength) return payload
-  const own = Buffer.allocUnsafeSlow(payload.byteLength)
-  own.set(payload)
-  return own
 }
 
 function withoutPayload(entry: CacheEntry | undefined): CacheEntry | undefined {

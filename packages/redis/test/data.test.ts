@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { afterwards } from '../../fs/test/support/afterwards.js'
+import { afterwards } from '../../../test/support/afterwards.js'
 import { startProxy } from '../../../test/support/proxy.js'
 import { describeRedis, startCluster, startRedis, type RedisCluster, type RedisServer } from '../../../test/support/redis/index.js'
 import { until } from '../../../test/support/servers/until.js'
@@ -126,12 +126,14 @@ describeRedis('one server', () => {
       }
     })
 
-    test('a head of a damaged entry is a miss too, and removes it', async () => {
+    test('a head of an entry that is cut off is a miss too, and removes it', async () => {
       const { shelf, name, frame } = await stored()
-      await server.command('SET', name, frame.subarray(0, 40))
-      expect(await shelf.holds('k')).toBe(false)
-      await until('it is gone', async () => (await server.command('EXISTS', name)) === 0)
-      expect(shelf.reports.map(({ code }) => code)).toEqual(['corrupt'])
+      for (const length of [40, frame.length - 1]) {
+        await server.command('SET', name, frame.subarray(0, length))
+        expect(await shelf.holds('k')).toBe(false)
+        await until('it is gone', async () => (await server.command('EXISTS', name)) === 0)
+        expect(shelf.reports.splice(0).map(({ code }) => code)).toEqual(['corrupt'])
+      }
     })
 
     const FOREIGN: readonly (readonly [what: string, command: string, ...values: (string | Buffer)[]])[] = [

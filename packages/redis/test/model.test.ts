@@ -3,6 +3,7 @@ import { TieredCacheManager, type TierOptions } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { RedisBackend } from '@thermocline/redis'
 import { checkModel, Faults, type ModelSubject } from '@thermocline/testkit'
+import { endModel } from '../../../test/support/end-model.js'
 import { describeRedis, startRedis, type RedisServer } from '../../../test/support/redis/index.js'
 import { NetworkClock } from './support/network-clock.js'
 import { freshPrefix } from './support/stage.js'
@@ -27,16 +28,7 @@ describeRedis('random programs keep the promises', () => {
     if (withMemory) tiers.hot = { backend: new MemoryBackend(), maxTtl: null, ...patience }
     tiers.warm = { backend: new RedisBackend({ url: server.url, keyPrefix: freshPrefix() }), ...patience, layers: [clock.layer, faults.at(-1)!.layer] }
     const cache = new TieredCacheManager({ tiers, clock, logger: false })
-    const cleanUp = async (): Promise<void> => {
-      for (const fault of faults) {
-        fault.heal()
-        fault.release()
-      }
-      const closing = cache.close()
-      await clock.advance(5000)
-      await closing
-    }
-    return { cache, clock, faults, cleanUp }
+    return { cache, clock, faults, cleanUp: () => endModel({ cache, clock, faults }) }
   }
 
   for (const [name, withMemory] of [['redis', false], ['memory and redis', true]] as const) {

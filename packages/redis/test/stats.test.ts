@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { RedisBackend, type RedisStats } from '@thermocline/redis'
-import { afterwards } from '../../fs/test/support/afterwards.js'
+import { afterwards } from '../../../test/support/afterwards.js'
 import { describeRedis, startCluster, startRedis, type RedisServer } from '../../../test/support/redis/index.js'
 import { scopeOf, Shelf } from './support/shelf.js'
 import { freshPrefix } from './support/stage.js'

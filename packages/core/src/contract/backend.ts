@@ -109,6 +109,10 @@ export interface BackendHost {
 /** Why a backend removed an entry: for space among all tenants, for the tenant's quota, or because its life was over. */
 export type EvictionReason = 'space' | 'quota' | 'expired'
 
+/**
+ * Made for one call. A layer passes the object on as it is: a copy by spreading would lose `signal` and `progress`, which are
+ * made when they are asked for.
+ */
 export interface OperationOptions {
   /** Aborted when nobody waits for the operation any more. An adapter may then stop early and reject; it must settle. */
   readonly signal?: AbortSignal | undefined

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterwards } from './afterwards.js'
+import { afterwards } from '../../../../test/support/afterwards.js'
 
 const SCRIPT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'child.mjs')
 

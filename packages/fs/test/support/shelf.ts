@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { CacheEntry, NO_VALUE, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type Clock, type EvictionReason } from '@thermocline/core'
 import { FileSystemBackend, type FileSystemBackendOptions } from '@thermocline/fs'
-import { afterwards, temporaryDirectory } from './afterwards.js'
+import { afterwards, temporaryDirectory } from '../../../../test/support/afterwards.js'
 
 const HOUR_MS = 3_600_000
 

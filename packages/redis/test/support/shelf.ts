@@ -1,6 +1,6 @@
 import { CacheEntry, NO_VALUE, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type StoredEntryInfo } from '@thermocline/core'
 import { RedisBackend, type RedisBackendOptions } from '@thermocline/redis'
-import { afterwards } from '../../../fs/test/support/afterwards.js'
+import { afterwards } from '../../../../test/support/afterwards.js'
 import { freshPrefix } from './stage.js'
 
 const HOUR_MS = 3_600_000

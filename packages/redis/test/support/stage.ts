@@ -4,7 +4,7 @@ import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { RedisBackend, type RedisBackendOptions } from '@thermocline/redis'
 import { until } from '../../../../test/support/servers/until.js'
-import { afterwards, temporaryDirectory } from '../../../fs/test/support/afterwards.js'
+import { afterwards, temporaryDirectory } from '../../../../test/support/afterwards.js'
 
 export type Stack = 'memory and redis' | 'redis' | 'redis and fs'
 

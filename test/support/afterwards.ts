@@ -2,25 +2,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach } from '@jest/globals'
+import { CleanUp } from './clean-up.js'
 
-let steps: (() => unknown)[] = []
+const cleanUp = new CleanUp()
 
-afterEach(async () => {
-  const failures: unknown[] = []
-  for (const step of steps.splice(0).reverse()) {
-    try {
-      await step()
-    } catch (error) {
-      failures.push(error)
-    }
-  }
-  steps = []
-  if (failures.length > 0) throw failures[0]
-})
+afterEach(() => cleanUp.run())
 
-/** Runs a step after the test, also a failed one; the last step first, as what was opened last is closed first. */
+/** Runs a step after the test, also a failed one; the last step first. */
 export function afterwards(step: () => unknown): void {
-  steps.push(step)
+  cleanUp.add(step)
 }
 
 /** A directory that goes with the test. */
