@@ -132,15 +132,23 @@ export class MemoryBackend implements CacheBackend {
   clear(scope: TenantScope, prefix: string): number {
     const store = this.#storeOf(scope)
     if (store === undefined) return 0
+    const under: ValidKey[] = []
+    for (const key of store.keys()) if (key.startsWith(prefix)) under.push(key)
+    const now = this.#clock.now()
     let removed = 0
-    for (const key of [...store.lru.keys()]) if (key.startsWith(prefix) && this.#remove(store, key)) removed++
+    this.#shrink(store, () => {
+      for (const key of under) {
+        if (now < (store.lru.peek(key)?.keepUntil ?? now)) removed++
+        store.lru.delete(key)
+      }
+    })
     return removed
   }
 
   async *list(scope: TenantScope, prefix: string): AsyncIterable<StoredEntryInfo> {
     const store = this.#storeOf(scope)
     if (store === undefined) return
-    for (const key of [...store.lru.keys()]) {
+    for (const key of [...store.keys()]) {
       const found = key.startsWith(prefix) ? store.lru.info(key) : undefined
       if (found !== undefined) yield { key, size: found.size, expiresAt: found.value.keepUntil }
     }
