@@ -26,6 +26,7 @@ import {
 } from '@thermocline/core'
 import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
+import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
 import { asRedisError, isReply, OutOfStep } from './errors.js'
 import { LargeNames } from './large-names.js'
 import { Names } from './names.js'
@@ -48,15 +49,6 @@ const LONGEST_EXPIRY_MS = 1e14
 export interface RedisStats extends BackendStats {
   /** What the server, or the whole cluster, says of itself: not of one tenant, and of other applications too. */
   readonly server?: ServerInfo | undefined
-}
-
-/** Who waits for an entry. */
-interface EntryRead {
-  readonly scope: TenantScope
-  readonly key: ValidKey
-  readonly name: string
-  readonly resolve: (entry: CacheEntry | undefined) => void
-  readonly reject: (error: Error) => void
 }
 
 /**
@@ -119,19 +111,15 @@ export class RedisBackend implements CacheBackend {
     if (options.want === 'head' || keys.length === 0) return getEach(this, scope, keys, options)
     const waiting = main.ready(options)
     if (waiting !== undefined) await waiting
-    return new Promise((resolve, reject) => {
-      const entries = new Array<CacheEntry | undefined>(keys.length)
-      let missing = keys.length
-      const arrived = (at: number, entry: CacheEntry | undefined): void => {
-        entries[at] = entry
-        if (--missing === 0) resolve(entries)
-      }
-      keys.forEach((key, at) => {
-        const name = this.#names.of(scope, key)
-        if (this.#large.has(name)) this.get(scope, key, options).then((entry) => arrived(at, entry), reject)
-        else this.#reads.add({ scope, key, name, resolve: (entry) => arrived(at, entry), reject })
-      })
-    })
+    const many = new ManyReads(scope, keys.length)
+    for (let at = 0; at < keys.length; at++) {
+      const key = keys[at] as ValidKey
+      const name = this.#names.of(scope, key)
+      const read = many.read(key, name, at)
+      if (this.#large.has(name)) Promise.resolve(this.get(scope, key, options)).then((entry) => read.arrived(entry), (error: unknown) => read.failed(error))
+      else this.#reads.add(read)
+    }
+    return many.entries
   }
 
   async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
@@ -234,11 +222,10 @@ export class RedisBackend implements CacheBackend {
   }
 
   #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
-    return new Promise((resolve, reject) => {
-      const read = { scope, key, name, resolve, reject }
-      if (bulk === undefined) this.#reads.add(read)
-      else this.#readsOver(bulk).add(read)
-    })
+    const read = new OneRead(scope, key, name)
+    if (bulk === undefined) this.#reads.add(read)
+    else this.#readsOver(bulk).add(read)
+    return read.entry
   }
 
   #readsOver(connection: Connection): Reads<EntryRead> {
@@ -247,15 +234,15 @@ export class RedisBackend implements CacheBackend {
 
   readonly #answer = (read: EntryRead, bytes: Buffer | null, connection: Connection): void => {
     try {
-      read.resolve(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes, connection))
+      read.arrived(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes, connection))
     } catch (error) {
-      read.reject(error as Error)
+      read.failed(error)
     }
   }
 
   readonly #fail = (read: EntryRead, error: unknown, connection: Connection): void => {
-    if (isReply(error, 'WRONGTYPE')) read.resolve(this.#refused(read.scope, read.key, 'foreign', NOT_A_STRING))
-    else read.reject(this.#failed(error, 'get', read.key, connection))
+    if (isReply(error, 'WRONGTYPE')) read.arrived(this.#refused(read.scope, read.key, 'foreign', NOT_A_STRING))
+    else read.failed(this.#failed(error, 'get', read.key, connection))
   }
 
   /** An entry without its payload, of which the server sends nothing. */
