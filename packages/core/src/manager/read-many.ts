@@ -1,9 +1,11 @@
 import type { Span } from '@opentelemetry/api'
-import type { Fence } from '../compute/fence.js'
+import type { EpochMs } from '../clock/clock.js'
+import { FencedKey, type WideFence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Plan, Slot } from '../policies/policy.js'
+import { NO_SPAN } from '../telemetry/telemetry.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { accept, conclude, USE, walk, type Found } from './read.js'
@@ -14,11 +16,15 @@ const KEYS_AT_ONCE = 256
 const VALUE_IN_USE = Object.freeze({ want: 'value', use: true } as const)
 
 /** A key on its way through the tiers. */
-interface Wanted {
-  readonly key: ValidKey
+class Wanted extends FencedKey {
+  declare readonly key: ValidKey
   readonly span: Span
-  readonly fence: Fence
-  found: Found | undefined
+  found: Found | undefined = undefined
+
+  constructor(key: ValidKey, fence: WideFence, span: Span) {
+    super(key, fence)
+    this.span = span
+  }
 }
 
 /**
@@ -26,32 +32,40 @@ interface Wanted {
  * `get` does, key by key.
  */
 export async function readMany(engine: Engine, state: TenantState, keys: readonly ValidKey[], plan: Plan): Promise<(Found | undefined)[]> {
-  const wanted = keys.map((key): Wanted => ({ key, span: engine.telemetry.startGet(key, state.tenant, plan.policy.name), fence: state.fences.open(key), found: undefined }))
+  const { telemetry } = engine
+  const fence = state.fences.openWide(keys)
+  const spanOf = (key: ValidKey): Span => telemetry.startGet(key, state.tenant, plan.policy.name)
+  const first = spanOf(keys[0] as ValidKey)
+  const wanted = keys.map((key, at) => new Wanted(key, fence, at === 0 || first === NO_SPAN ? first : spanOf(key)))
   try {
-    for (let position = 0; position < plan.slots.length; position++) {
-      const missing = wanted.filter(({ found }) => found === undefined)
+    let missing: readonly Wanted[] = wanted
+    for (let position = 0; position < plan.slots.length && missing.length > 0; position++) {
       for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTier(engine, state, plan, position, missing.slice(at, at + KEYS_AT_ONCE))
+      missing = missing.filter(({ found }) => found === undefined)
     }
-    for (const { key, found, fence } of wanted) conclude(engine, state, key, plan, found, fence)
+    const now = engine.clock.now()
+    for (const one of wanted) conclude(engine, state, one.key, plan, one.found, one, now)
     return wanted.map(({ found }) => found)
   } finally {
-    for (const { fence, span, found } of wanted) {
-      state.fences.close(fence)
-      engine.telemetry.endGet(span, found?.slot.tier.name)
-    }
+    state.fences.closeWide(fence)
+    if (first !== NO_SPAN) for (const { span, found } of wanted) telemetry.endGet(span, found?.slot.tier.name)
   }
 }
 
 async function askTier(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly Wanted[]): Promise<void> {
   const slot = plan.slots[position] as Slot
   const { tier } = slot
-  const asked = tier.readable ? wanted.filter(({ key }) => tier.lanes.mayAsk(state.scope, key)) : []
+  const asked = !tier.readable ? [] : tier.lanes.anySuspect ? wanted.filter(({ key }) => tier.lanes.mayAsk(state.scope, key)) : wanted
   if (asked.length > 1) {
     try {
       const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
       const answer = tier.backend.getMany(state.scope, asked.map(({ key }) => key), USE)
       const entries = isPromise(answer) ? await answer : answer
-      for (const [at, one] of asked.entries()) one.found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt)
+      const now = engine.clock.now()
+      for (let at = 0; at < asked.length; at++) {
+        const one = asked[at] as Wanted
+        one.found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt, now)
+      }
       return
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
@@ -68,9 +82,9 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
 }
 
 /** What one tier has under one key; a payload that cannot be decoded is a miss. */
-function acceptOne(engine: Engine, state: TenantState, slot: Slot, position: number, key: ValidKey, entry: CacheEntry | undefined, startedAt: number): Found | undefined {
+function acceptOne(engine: Engine, state: TenantState, slot: Slot, position: number, key: ValidKey, entry: CacheEntry | undefined, startedAt: number, now: EpochMs): Found | undefined {
   try {
-    const found = accept(engine, slot, position, entry, VALUE_IN_USE, startedAt)
+    const found = accept(engine, slot, position, entry, VALUE_IN_USE, startedAt, now)
     if (found !== undefined) return found
   } catch (error) {
     engine.report(error, { operation: 'get', tier: slot.tier, state, key })

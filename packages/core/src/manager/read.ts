@@ -3,7 +3,8 @@ import { takeIn } from '../codec/isolate.js'
 import { isPromise } from '../contract/awaitable.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails } from '../contract/entry.js'
 import type { Awaitable, ReadOptions } from '../contract/backend.js'
-import type { Fence } from '../compute/fence.js'
+import type { Fence, FencedKey } from '../compute/fence.js'
+import type { EpochMs } from '../clock/clock.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
@@ -29,65 +30,82 @@ export interface WalkOptions {
 
 /**
  * Asks the tiers of a plan, fastest first and from `position` on, for a fresh entry. A tier that fails is reported and
- * passed over. Not an async function: one promise for each tier that has to be waited for is enough.
+ * passed over.
  */
 export function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position = 0): Awaitable<Found | undefined> {
+  return walkThen(engine, state, key, plan, options, position, itself)
+}
+
+function itself(found: Found | undefined): Found | undefined {
+  return found
+}
+
+/**
+ * As {@link walk}, and goes on with what was found in the step in which it was found. Not an async function: one promise for each
+ * tier that has to be waited for is enough.
+ */
+export function walkThen<T>(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>): Awaitable<T> {
   for (; position < plan.slots.length; position++) {
     const slot = plan.slots[position] as Slot
     const { tier } = slot
-    if (!tier.readable) {
-      const held = tier.standIn?.get(state.scope, key, options.want === 'head' ? LOOK : options.use ? USE : PASS)
-      const found = held === undefined ? undefined : accept(engine, slot, position, held, options, engine.telemetry.bound ? engine.clock.monotonic() : 0)
-      if (found !== undefined) return found
-      continue
-    }
-    if (!tier.lanes.mayAsk(state.scope, key)) continue
-    const at = position
+    const { readable } = tier
+    if (readable && !tier.lanes.mayAsk(state.scope, key)) continue
     const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
+    const asked = options.want === 'head' ? LOOK : options.use ? USE : PASS
+    let found: Found | undefined
     try {
-      const answer = tier.backend.get(state.scope, key, options.want === 'head' ? LOOK : options.use ? USE : PASS)
-      if (isPromise(answer)) {
-        const goOn = (error: unknown): Awaitable<Found | undefined> => {
-          if (error !== undefined) engine.report(error, { operation: 'get', tier, state, key })
-          if (options.use) count(state.counters.tierMisses, slot.cell)
-          return walk(engine, state, key, plan, options, at + 1)
-        }
-        return answer.then((entry) => {
-          try {
-            return accept(engine, slot, at, entry, options, startedAt) ?? goOn(undefined)
-          } catch (error) {
-            return goOn(error)
-          }
-        }, goOn)
-      }
-      const found = accept(engine, slot, at, answer, options, startedAt)
-      if (found !== undefined) return found
+      const answer = readable ? tier.backend.get(state.scope, key, asked) : tier.standIn?.get(state.scope, key, asked)
+      if (isPromise(answer)) return walkOn(engine, state, key, plan, options, position, goOn, answer, startedAt)
+      if (readable || answer !== undefined) found = accept(engine, slot, position, answer, options, startedAt)
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state, key })
     }
-    if (options.use) count(state.counters.tierMisses, slot.cell)
+    if (found !== undefined) return goOn(found)
+    if (options.use && readable) count(state.counters.tierMisses, slot.cell)
   }
-  return undefined
+  return goOn(undefined)
+}
+
+/** When the tier at `position` has answered. */
+function walkOn<T>(
+  engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>,
+  answer: Promise<CacheEntry | undefined>, startedAt: number,
+): Promise<T> {
+  const slot = plan.slots[position] as Slot
+  const passOver = (error: unknown): Awaitable<T> => {
+    if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
+    if (options.use) count(state.counters.tierMisses, slot.cell)
+    return walkThen(engine, state, key, plan, options, position + 1, goOn)
+  }
+  return answer.then((entry) => {
+    let found: Found | undefined
+    try {
+      found = accept(engine, slot, position, entry, options, startedAt)
+    } catch (error) {
+      return passOver(error)
+    }
+    return found === undefined ? passOver(undefined) : goOn(found)
+  }, passOver)
 }
 
 /** What a tier answered, if it may be served; its value is made if it is wanted. */
-export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number): Found | undefined {
+export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number, now = engine.clock.now()): Found | undefined {
   const { clock, telemetry } = engine
   if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
-  if (entry === undefined || clock.now() >= entry.keepUntil) return undefined
+  if (entry === undefined || now >= entry.keepUntil) return undefined
   if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
   return { entry, slot, position }
 }
 
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
-export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence): void {
+export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence | FencedKey, now?: EpochMs): void {
   const { events } = engine
   if (found === undefined) {
     count(state.counters.misses, plan.policy.index)
     if (events.wants('miss')) events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
     return
   }
-  promote(engine, state, key, plan, found, fence)
+  promote(engine, state, key, plan, found, fence, now)
   count(state.counters.hits, found.slot.cell)
   count(state.counters.savedMicros, found.slot.cell, found.entry.computeMicros)
   if (events.wants('hit')) events.emit('hit', { tenant: state.tenant, key, tier: found.slot.tier.name, policy: plan.policy.name })
@@ -103,36 +121,35 @@ const LOOK: ReadOptions = { want: 'head', touch: false }
  * this returns; the others are filled in the background. Nothing is written once the fence is broken, or where an
  * entry has appeared meanwhile.
  */
-export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence): void {
+export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence | FencedKey, now = engine.clock.now()): void {
   for (let position = found.position - 1; position >= 0; position--) {
     const slot = plan.slots[position] as Slot
     if (!slot.promote || engine.closed) continue
     if (slot.tier.breaker.isOpen('write')) {
       if (slot.tier.standIn?.isActive !== true || fence.broken) continue
       const entry = copyFor(engine, plan, found.entry, slot.tier)
-      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, engine.clock.now()))
+      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry, now))
       continue
     }
     try {
-      fillFrom(engine, state, key, plan, found, slot, fence)
+      fillFrom(engine, state, key, plan, found, slot, fence, now)
     } catch (error) {
       engine.report(error, { operation: 'promote', tier: slot.tier, state, key })
     }
   }
 }
 
-function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence): void {
+function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence | FencedKey, now: EpochMs): void {
   const { tier } = slot
   const entry = copyFor(engine, plan, found.entry, tier)
   if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
-  const now = engine.clock.now()
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
   const until = Math.min(keepUntil(slot, entry, now), now + slotTtlMs)
   if (tier.direct === undefined && !engine.background.hasRoom) return
   const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until }, fence)
   if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found, slot, filled)
-  fence.holders++ // the caller's hold may end before the write begins
-  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found, slot, outcome)).finally(() => state.fences.close(fence)))
+  const release = state.fences.hold(fence) // the caller's hold may end before the write begins
+  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found, slot, outcome)).finally(release))
 }
 
 function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, outcome: boolean | NotApplied): void {

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock/clock.js'
-import type { Fence } from '../compute/fence.js'
+import type { Fence, FencedKey } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, CacheBackend } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
@@ -116,7 +116,7 @@ export class Lanes {
   }
 
   /** Stores for a promotion or a compute: where that fails, nothing happens. */
-  fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence): Awaitable<boolean | NotApplied> {
+  fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence | FencedKey): Awaitable<boolean | NotApplied> {
     // each promotion into memory comes here: at best the work is done before it is described
     const begun = this.#isAtOnce ? (fence.broken ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
     if (begun !== undefined && !isPromise(begun)) return begun
