@@ -258,10 +258,13 @@ export class MemoryBackend implements CacheBackend {
   }
 }
 
+/** A view keeps all of the buffer behind it alive. So much of it may be for nothing, as the header before a payload that was read in one piece. */
+const MOST_WASTED = 1 / 16
+
 /** A small view must not keep the large buffer behind it alive. */
 function ownBytes(value: unknown): unknown {
   if (value === NO_VALUE) throw new TypeError('the memory backend needs an entry with its live value')
-  if (!types.isUint8Array(value) || value.byteLength === value.buffer.byteLength) return value
+  if (!types.isUint8Array(value) || value.buffer.byteLength - value.byteLength <= value.byteLength * MOST_WASTED) return value
   if (Buffer.isBuffer(value)) {
     const own = Buffer.allocUnsafeSlow(value.byteLength)
     own.set(value)

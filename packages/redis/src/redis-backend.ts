@@ -42,6 +42,7 @@ const HEAD_BYTES = 2048
 const MADE_ANEW: ReadonlySet<string> = new Set(['json', 'utf8', 'v8'])
 /** Heads that are asked for at once in a listing. */
 const HEADS_AT_ONCE = 128
+const NO_BYTES = new Uint8Array()
 const NOT_A_STRING = 'it is not a string'
 /** Beyond this the server's clock overflows: such an entry has no end there, only in its header. */
 const LONGEST_EXPIRY_MS = 1e14
@@ -122,32 +123,13 @@ export class RedisBackend implements CacheBackend {
     return many.entries
   }
 
-  async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    const payload = entry.encoded?.bytes ?? new Uint8Array()
-    if (payload.byteLength > this.#options.maxPayloadBytes) return false
-    const lifeMs = options.keepUntil - this.#clock.now()
-    if (lifeMs <= 0) {
-      await this.delete(scope, [key], options)
-      return true
-    }
-    const name = this.#names.of(scope, key)
-    const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
-    // native expiry is relative, so that the clocks of server and process need not agree
-    const command = new SetCommand(name, header, payload, lifeMs > LONGEST_EXPIRY_MS ? undefined : Math.ceil(lifeMs), options.onlyIfAbsent)
-    const connection = this.#connections.forBytes(payload.byteLength)
+  put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+    const bytes = entry.encoded?.bytes.byteLength ?? 0
+    if (bytes > this.#options.maxPayloadBytes) return Promise.resolve(false)
+    if (options.keepUntil <= this.#clock.now()) return this.delete(scope, [key], options).then(() => true)
+    const connection = this.#connections.forBytes(bytes)
     const waiting = connection.ready(options)
-    if (waiting !== undefined) await waiting
-    connection.cork()
-    let reply: unknown
-    try {
-      reply = await connection.client.sendCommand(command)
-    } catch (error) {
-      throw this.#failed(error, 'put', key, connection)
-    }
-    if (reply === null && options.onlyIfAbsent) return false
-    if (reply !== 'OK') throw this.#failed(new OutOfStep(), 'put', key, connection)
-    this.#large.note(name, payload.byteLength)
-    return true
+    return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))
   }
 
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
@@ -219,6 +201,33 @@ export class RedisBackend implements CacheBackend {
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#hosts.size === 0) this.#connections.close()
     return Promise.resolve()
+  }
+
+  #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, connection: Connection): Promise<boolean> {
+    const name = this.#names.of(scope, key)
+    const payload = entry.encoded?.bytes ?? NO_BYTES
+    let command: SetCommand
+    try {
+      const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
+      // native expiry is relative, so that the clocks of server and process need not agree
+      const lifeMs = Math.max(1, Math.ceil(options.keepUntil - this.#clock.now()))
+      command = new SetCommand(name, header, payload, lifeMs > LONGEST_EXPIRY_MS ? undefined : lifeMs, options.onlyIfAbsent)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    connection.cork()
+    const answered = connection.client.sendCommand(command) as Promise<unknown>
+    return answered.then(
+      (reply) => {
+        if (reply === null && options.onlyIfAbsent) return false
+        if (reply !== 'OK') throw this.#failed(new OutOfStep(), 'put', key, connection)
+        this.#large.note(name, payload.byteLength)
+        return true
+      },
+      (error: unknown) => {
+        throw this.#failed(error, 'put', key, connection)
+      },
+    )
   }
 
   #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {

@@ -19,17 +19,22 @@ let tables: Int32Array | undefined
 /** Eight bytes a step ("slicing-by-8": Kounavis and Berry, A Systematic Approach to Building High Performance CRC Generators, 2005). */
 export function tableCrc32(bytes: Uint8Array, start = 0, end = bytes.length): number {
   const t = (tables ??= makeTables())
-  const byte = (at: number): number => bytes[at] as number
-  const from = (index: number): number => t[index] as number
   let crc = -1
   let at = start
+  // without a function for what repeats here: it would be an object for each checksum
   for (; at + 8 <= end; at += 8) {
-    crc ^= byte(at) | (byte(at + 1) << 8) | (byte(at + 2) << 16) | (byte(at + 3) << 24)
+    crc ^= (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)
     crc =
-      from(1792 + (crc & 0xff)) ^ from(1536 + ((crc >>> 8) & 0xff)) ^ from(1280 + ((crc >>> 16) & 0xff)) ^ from(1024 + (crc >>> 24)) ^
-      from(768 + byte(at + 4)) ^ from(512 + byte(at + 5)) ^ from(256 + byte(at + 6)) ^ from(byte(at + 7))
+      (t[1792 + (crc & 0xff)] as number) ^
+      (t[1536 + ((crc >>> 8) & 0xff)] as number) ^
+      (t[1280 + ((crc >>> 16) & 0xff)] as number) ^
+      (t[1024 + (crc >>> 24)] as number) ^
+      (t[768 + (bytes[at + 4] as number)] as number) ^
+      (t[512 + (bytes[at + 5] as number)] as number) ^
+      (t[256 + (bytes[at + 6] as number)] as number) ^
+      (t[bytes[at + 7] as number] as number)
   }
-  for (; at < end; at++) crc = (crc >>> 8) ^ from((crc ^ byte(at)) & 0xff)
+  for (; at < end; at++) crc = (crc >>> 8) ^ (t[(crc ^ (bytes[at] as number)) & 0xff] as number)
   return ~crc >>> 0
 }
 
