@@ -75,14 +75,14 @@ describe('a tier whose package is not installed', () => {
     expect(error.problems).toEqual([
       { path: 'caching.tiers.cold.backend', message: 'the package of this backend is not installed; run: npm install @thermocline/s3', line: 6, column: 13 },
     ])
-    const both = await rejection(loadCache({ tiers: { a: { backend: 's3', config: { bucket: 'a' } }, b: { backend: 'gcs', config: { bucket: 'b' } } } }))
+    const both = await rejection(loadCache({ tiers: { a: { backend: 's3', config: { bucket: 'a' } }, b: { backend: '@acme/none' } } }))
     expect(both.message).toContain('npm install @thermocline/s3')
-    expect(both.message).toContain('npm install @thermocline/gcs')
+    expect(both.message).toContain('npm install @acme/none')
   })
 
   test('is told together with everything else', async () => {
     const { problems } = await rejection(
-      loadCache({ tiers: { a: { backend: 'gcs', config: { buket: 'b' } }, b: { backend: 'memory', config: { max_size: '${NONE}' } } }, policies: { p: { c: true } } }, { env: {} }),
+      loadCache({ tiers: { a: { backend: 's3', config: { buket: 'b' } }, b: { backend: 'memory', config: { max_size: '${NONE}' } } }, policies: { p: { c: true } } }, { env: {} }),
     )
     expect(problems.map(({ path: at }) => at).sort()).toEqual(['policies.p.c', 'tiers.a.backend', 'tiers.a.config.bucket', 'tiers.a.config.buket', 'tiers.b.config.max_size'])
   })
