@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, isStreamed, type CacheEntry, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, isStreamed, type CacheEntry, type EpochMs, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
 import { WholeBody, type Body } from './body.js'
 import { Directories } from './directories.js'
 import { asFsError, isMissing } from './errors.js'
 import { sizeOfFile } from './file-io.js'
+import type { CopyMaker } from './journal/pending-copy.js'
 import { temporaryName } from './layout.js'
 import { Naming } from './naming.js'
 import type { Store } from './store.js'
@@ -25,11 +26,15 @@ export class EntryWriter {
     this.#naming = new Naming(store, this.#directories)
   }
 
-  /** Writes the entry to `file`; false when it is too large, or when something is there that may not be replaced. */
-  async write(file: string, scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+  /**
+   * Writes the entry to `file`; false when it is too large, or when something is there that may not be replaced.
+   *
+   * @param copy made of the file while it is written
+   */
+  async write(file: string, scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, copy?: CopyMaker): Promise<boolean> {
     const body = this.#bodyOf(scope, key, entry, options)
     try {
-      return await this.#write(file, key, body, options)
+      return await this.#write(file, key, body, options, copy)
     } catch (error) {
       throw isStreamed(entry) ? final(asFsError(error, 'put', key)) : error
     } finally {
@@ -37,7 +42,7 @@ export class EntryWriter {
     }
   }
 
-  async #write(file: string, key: ValidKey, body: Body, options: PutOptions): Promise<boolean> {
+  async #write(file: string, key: ValidKey, body: Body, options: PutOptions, copy: CopyMaker | undefined): Promise<boolean> {
     const { layout, fsync, maxFileBytes, recency, space } = this.#store
     if (body.bytes > maxFileBytes) return false
     if (options.onlyIfAbsent && (await this.#naming.isPresent(file))) return false
@@ -48,10 +53,10 @@ export class EntryWriter {
     let stored = false
     try {
       const oldBytes = space === undefined ? 0 : sizeOfFile(file)
-      const fd = await this.#writeTemporary(temporary, body)
+      const fd = await this.#writeTemporary(temporary, body, copy)
       const replaced = await oldBytes
       if (fd === undefined) await fs.promises.unlink(temporary).catch(() => undefined)
-      else stored = await this.#naming.finish(temporary, file, fd, stamp, options)
+      else stored = await this.#finish(temporary, file, fd, stamp, options, copy)
       if (stored) body.landed(path.dirname(file), replaced)
       else body.dropped()
     } catch (error) {
@@ -61,7 +66,7 @@ export class EntryWriter {
     }
     if (!stored) return false
     recency.forget(file)
-    if (fsync) await this.#settle(file, key)
+    if (fsync) await this.#settle(file, key, copy)
     return true
   }
 
@@ -79,19 +84,30 @@ export class EntryWriter {
     }
   }
 
-  async #writeTemporary(temporary: string, body: Body): Promise<number | undefined> {
+  async #writeTemporary(temporary: string, body: Body, copy: CopyMaker | undefined): Promise<number | undefined> {
+    const opened = copy && ((): void => copy.begin(temporary))
     try {
-      return await body.writeTo(temporary, undefined)
+      return await body.writeTo(temporary, opened)
     } catch (error) {
       if (!isMissing(error)) throw asFsError(error, 'put', undefined, true)
       await this.#directories.prepareAgain()
-      return body.writeTo(temporary, undefined)
+      return body.writeTo(temporary, opened)
     }
   }
 
-  async #settle(file: string, key: ValidKey): Promise<void> {
+  async #finish(temporary: string, file: string, fd: number, stamp: EpochMs, options: PutOptions, copy: CopyMaker | undefined): Promise<boolean> {
     try {
-      await this.#naming.settle(file)
+      await copy?.complete(temporary)
+    } catch (error) {
+      this.#store.descriptors.close(fd)
+      throw asFsError(error, 'put', undefined, true)
+    }
+    return this.#naming.finish(temporary, file, fd, stamp, options)
+  }
+
+  async #settle(file: string, key: ValidKey, copy: CopyMaker | undefined): Promise<void> {
+    try {
+      await Promise.all([this.#naming.settle(file), copy?.settle()])
     } catch (error) {
       throw asFsError(error, 'put', key)
     }

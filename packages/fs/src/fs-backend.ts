@@ -1,10 +1,7 @@
 import path from 'node:path'
 import {
-  CacheError,
-  entryOfFrame,
   getEach,
   ScopeSlot,
-  StreamedEntry,
   type Awaitable,
   type BackendCapabilities,
   type BackendHost,
@@ -13,6 +10,8 @@ import {
   type CacheEntry,
   type Detach,
   type FrameHeader,
+  type JournalKeeper,
+  type JournalOptions,
   type OperationOptions,
   type PutOptions,
   type ReadOptions,
@@ -21,11 +20,15 @@ import {
   type StoredEntryInfo,
   type TenantScope,
   type ValidKey,
+  type WriteBackJournal,
 } from '@thermocline/core'
-import { readEntryFile, type FileReading } from './entry-file.js'
-import { isDamaged, openEntryStream, type StreamReading } from './entry-stream.js'
+import { readEntryFile } from './entry-file.js'
+import { EntryReader } from './entry-reader.js'
 import { EntryWriter } from './entry-writer.js'
 import { asFsError } from './errors.js'
+import { FileJournal } from './journal/journal.js'
+import { checkJournalOptions } from './journal/options.js'
+import { pendingCopyOf } from './journal/pending-copy.js'
 import { fileName, isEntryName, keyOfName, tenantDirectory } from './layout.js'
 import { checkOptions, type CheckedOptions, type FileSystemBackendOptions } from './options.js'
 import { FileRecordLog } from './record-log.js'
@@ -35,7 +38,6 @@ import { openStore, type Store } from './store.js'
 import { Sweeper } from './sweeper.js'
 
 const REMOVALS_AT_ONCE = 16
-const OF_ANOTHER = { status: 'foreign', reason: 'it belongs to another tenant or key' } as const
 
 /**
  * The warm tier on local disk: one file per entry, whole or not there at all.
@@ -43,11 +45,12 @@ const OF_ANOTHER = { status: 'foreign', reason: 'it belongs to another tenant or
  * A file is written under a temporary name and renamed, so neither a crash nor another process ever shows part of one.
  * Nothing is unlinked that does not carry the frame's magic. Several processes may share the directory.
  */
-export class FileSystemBackend implements CacheBackend, RecordKeeper {
+export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKeeper {
   readonly name = 'fs'
   readonly capabilities: BackendCapabilities
   readonly #options: CheckedOptions
   readonly #store: Store
+  readonly #reader: EntryReader
   readonly #writer: EntryWriter
   readonly #sweeper: Sweeper
   readonly #directories = new ScopeSlot<string>()
@@ -56,6 +59,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
   constructor(options: FileSystemBackendOptions) {
     this.#options = checkOptions(options)
     this.#store = openStore(this.#options)
+    this.#reader = new EntryReader(this.#store)
     this.#writer = new EntryWriter(this.#store)
     this.#sweeper = new Sweeper(this.#store, this.#options.cleanupIntervalMs)
     const { maxFileBytes } = this.#store
@@ -77,47 +81,17 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     return () => this.#store.hosts.detach(host)
   }
 
+  /** @throws TypeError for invalid options */
+  openJournal(options: JournalOptions): WriteBackJournal {
+    return new FileJournal(this.#store, checkJournalOptions(options, this.#store.layout.journal))
+  }
+
   openRecordLog(): RecordLog {
     return new FileRecordLog(this.#store.layout.records)
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    return options.want === 'stream' ? this.#open(scope, key, options) : this.#read(scope, key, options)
-  }
-
-  async #read(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    const file = this.#pathOf(scope, key)
-    let reading: FileReading
-    try {
-      reading = await readEntryFile(file, options.want === 'head' ? 'head' : 'payload', options, this.#store.descriptors.close)
-    } catch (error) {
-      throw asFsError(error, 'get', key)
-    }
-    if (reading.status === 'missing') return undefined
-    if (reading.status !== 'ok') return this.#treatAsMiss(file, scope, key, reading)
-    const { header, payload } = reading
-    if (header.tenant !== scope.tenant || header.key !== key) return this.#treatAsMiss(file, scope, key, OF_ANOTHER)
-    if (options.touch && this.#store.space !== undefined) this.#store.recency.used(file)
-    return entryOfFrame(header, payload)
-  }
-
-  async #open(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<StreamedEntry | undefined> {
-    const file = this.#pathOf(scope, key)
-    let reading: StreamReading
-    try {
-      reading = await openEntryStream(file, this.#store.descriptors.close, (error) => this.#dropDamaged(file, key, error))
-    } catch (error) {
-      throw asFsError(error, 'get', key)
-    }
-    if (reading.status === 'missing') return undefined
-    if (reading.status !== 'ok') return this.#treatAsMiss(file, scope, key, reading)
-    const { header, payload } = reading
-    if (header.tenant !== scope.tenant || header.key !== key) {
-      payload.cancel()
-      return this.#treatAsMiss(file, scope, key, OF_ANOTHER)
-    }
-    if (options.touch && this.#store.space !== undefined) this.#store.recency.used(file)
-    return new StreamedEntry(payload, header)
+    return this.#reader.read(this.#pathOf(scope, key), scope, key, options)
   }
 
   getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -126,7 +100,11 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
 
   // not `async`: a second promise for every write
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    return this.#writer.write(this.#pathOf(scope, key), scope, key, entry, options)
+    const file = this.#pathOf(scope, key)
+    if (options.journal === undefined) return this.#writer.write(file, scope, key, entry, options)
+    const copy = pendingCopyOf(options.journal)
+    if (copy === undefined) return Promise.reject(new TypeError('options.journal must be a slot of a journal that this backend opened, the object itself'))
+    return copy.make((maker) => this.#writer.write(file, scope, key, entry, options, maker))
   }
 
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
@@ -215,25 +193,5 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     } catch (error) {
       throw asFsError(error, operation, undefined)
     }
-  }
-
-  /** Reports what cannot be served; our own damaged file goes, everything else stays. */
-  async #treatAsMiss(file: string, scope: TenantScope, key: ValidKey, reading: { status: 'foreign' | 'corrupt'; reason: string }): Promise<undefined> {
-    const left = reading.status === 'foreign' ? 'it was left in place' : 'it was removed'
-    const error = new CacheError(reading.status, `an entry's file is a miss because ${reading.reason}; ${left}: ${file}`, { operation: 'get', backend: 'fs', tenant: scope.tenant, key })
-    if (reading.status === 'corrupt') await this.#dropDamaged(file, key, error)
-    else this.#store.hosts.report(error)
-    return undefined
-  }
-
-  /** Looks once more before removing: a good file may have been written over the damaged one meanwhile. */
-  async #dropDamaged(file: string, key: ValidKey, error: CacheError): Promise<void> {
-    const { descriptors, hosts } = this.#store
-    try {
-      if (await isDamaged(file, descriptors.close)) await removeEntry(this.#store, file, 'get', key)
-    } catch {
-      // it stays a miss, and the next reader tries again
-    }
-    hosts.report(error)
   }
 }
