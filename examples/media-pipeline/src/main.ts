@@ -87,12 +87,15 @@ async function showVideo(cache: TieredCacheManager, own: TenantCache, sources: r
 /** What the bucket does not have yet, and how long it takes until it has. */
 async function showUploads(cache: TieredCacheManager): Promise<void> {
   const { tiers, writeBack: before } = await cache.stats()
-  if (tiers['cold'] === undefined) return console.log('There is no bucket: everything stays on this disk. With S3_ENDPOINT and S3_BUCKET, or GCS_BUCKET, other machines find it too.')
+  const { cold } = tiers
+  if (cold === undefined) return console.log('There is no bucket: everything stays on this disk. With S3_ENDPOINT and S3_BUCKET, or GCS_BUCKET, other machines find it too.')
+  const pending = `${before.pending} pending (${bytes(before.bytes)})`
+  if (cold.state === 'degraded') return console.log(`To be written back: ${pending}. They stay in the journal on the disk; the next run uploads them.`)
   const startedAt = performance.now()
-  const left = await cache.flush()
+  const left = await cache.flush({ deadline: '20s' })
   const { writeBack: after } = await cache.stats()
   const flushed = seconds((performance.now() - startedAt) / 1000)
-  console.log(`Written back: ${before.uploaded} uploaded meanwhile, ${before.pending} pending (${bytes(before.bytes)}). After a flush of ${flushed}: ${after.uploaded} uploaded, ${left} pending.`)
+  console.log(`Written back: ${before.uploaded} uploaded meanwhile, ${pending}. After a flush of ${flushed}: ${after.uploaded} uploaded, ${left} pending.`)
 }
 
 main().catch((error: unknown) => {
