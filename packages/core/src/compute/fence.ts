@@ -17,6 +17,8 @@ export class Fence {
 /** The fences of one tenant. Holds only keys on which something is going on. */
 export class FenceTable {
   readonly #open = new Map<string, Fence>()
+  /** Those that invalidations called later break, and none that is under way. */
+  readonly #later = new Map<string, Fence>()
   /** How many invalidations of each key are under way. */
   readonly #keys = new Map<string, number>()
   readonly #prefixes: string[] = []
@@ -34,6 +36,24 @@ export class FenceTable {
     }
     fence.holders++
     return fence
+  }
+
+  /**
+   * A fence that only invalidations called from now on break: for what is known to be the newest value although an invalidation is under way, because
+   * that has been applied where it came from. To be closed with {@link closeLater}.
+   */
+  openLater(key: string): Fence {
+    let fence = this.#later.get(key)
+    if (fence === undefined) {
+      fence = new Fence(key)
+      this.#later.set(key, fence)
+    }
+    fence.holders++
+    return fence
+  }
+
+  closeLater(fence: Fence): void {
+    if (--fence.holders === 0 && !fence.broken) this.#later.delete(fence.key)
   }
 
   close(fence: Fence): void {
@@ -55,6 +75,7 @@ export class FenceTable {
 
   /** Fences on the key are broken from the beginning until the returned function is called. */
   whileInvalidating(key: string): () => void {
+    this.#breakLater(key)
     this.#keys.set(key, (this.#keys.get(key) ?? 0) + 1)
     return () => {
       const left = (this.#keys.get(key) ?? 1) - 1
@@ -65,8 +86,16 @@ export class FenceTable {
 
   /** The same for every key with the prefix. */
   whileInvalidatingPrefix(prefix: string): () => void {
+    for (const key of this.#later.keys()) if (key.startsWith(prefix)) this.#breakLater(key)
     this.#prefixes.push(prefix)
     return () => this.#prefixes.splice(this.#prefixes.indexOf(prefix), 1)
+  }
+
+  #breakLater(key: string): void {
+    const fence = this.#later.get(key)
+    if (fence === undefined) return
+    fence.broken = true
+    this.#later.delete(key)
   }
 
   #isInvalidating(key: string): boolean {
