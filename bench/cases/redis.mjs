@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { addedByMany, countedCompute } from '../lib/stampede.mjs'
+import { byHand } from './redis-by-hand.mjs'
 import { bentocache, cacheable, ioredis, keyv, layeredLoader, thermocline, thermoclineAlone, unstorage } from './redis-contenders.mjs'
 
 const keyOf = (n) => `embeddings/clip/v1/${n}.npz`
@@ -17,6 +18,7 @@ const VALUES = {
 
 const caches = {
   ioredis,
+  'ioredis, Map and crc32': byHand,
   thermocline,
   'thermocline, Redis alone': thermoclineAlone,
   'layered-loader': layeredLoader,
@@ -292,7 +294,7 @@ export const redisCases = [
     warmUpSamples: 10,
     redis: true,
     placement: 'two cores',
-    contenders: each(without(caches, 'ioredis'), stampede),
+    contenders: each(without(caches, 'ioredis', 'ioredis, Map and crc32'), stampede),
     columns: { addedMs: 'ms beyond the compute', computes: 'computes', commands: 'Redis commands' },
     bars: [
       { what: `${COLD}: computes`, of: 'thermocline', number: 'computes', atMost: 1, peer: 'layered-loader', worst: true },

@@ -28,7 +28,7 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 ])
 const ADVICE: Readonly<Partial<Record<CacheErrorCode, string>>> = {
   'access-denied': 'the credentials need storage.objects.get, create, delete and list on the bucket',
-  'bucket-missing': 'create the bucket, or correct `bucket`',
+  'bucket-missing': 'create the bucket, or correct its name',
   'clock-skew': 'set the clock of this machine',
   throttled: 'an object takes about one write a second, and a bucket that grows needs some minutes',
 }

@@ -33,6 +33,7 @@ export function checkLifecycleRules(given: unknown): readonly LifecycleRule[] {
   return given.map((rule, at) => checkRule(rule as unknown, `lifecycleRules[${at}]`))
 }
 
+const ENDS_IN_DOTS = /(?:^|\/)\.+$/
 const FIELDS: readonly string[] = ['id', 'tenant', 'prefix', 'transitionDays', 'storageClass', 'expirationDays']
 
 function checkRule(given: unknown, name: string): LifecycleRule {
@@ -43,8 +44,9 @@ function checkRule(given: unknown, name: string): LifecycleRule {
   for (const field of ['id', 'tenant', 'prefix'] as const) {
     if (rule[field] !== undefined && typeof rule[field] !== 'string') throw new TypeError(`${name}.${field} must be a string, not ${String(rule[field])}`)
   }
-  if (rule.tenant !== undefined) validateTenant(rule.tenant)
-  if (rule.prefix !== undefined) validatePrefix(rule.prefix)
+  if (rule.tenant !== undefined) named(`${name}.tenant`, () => validateTenant(rule.tenant))
+  if (rule.prefix !== undefined) named(`${name}.prefix`, () => validatePrefix(rule.prefix))
+  if (rule.prefix !== undefined && ENDS_IN_DOTS.test(rule.prefix)) throw new TypeError(`${name}.prefix must not end in a segment of dots: no prefix of names says that`)
   if (rule.prefix !== undefined && rule.tenant === undefined) {
     throw new TypeError(`${name}.prefix must come with a tenant: it is the beginning of keys, which lie under their tenants, and Cloud Storage cannot leave the tenant open`)
   }
@@ -55,7 +57,18 @@ function checkRule(given: unknown, name: string): LifecycleRule {
   if (rule.storageClass !== undefined && !STORAGE_CLASSES.includes(rule.storageClass)) {
     throw new TypeError(`${name}.storageClass must be one of ${STORAGE_CLASSES.join(', ')}, not ${rule.storageClass}`)
   }
+  if (rule.transitionDays !== undefined && rule.expirationDays !== undefined && rule.transitionDays >= rule.expirationDays) {
+    throw new TypeError(`${name}.expirationDays must be more than transitionDays (${rule.transitionDays}), not ${rule.expirationDays}`)
+  }
   return rule
+}
+
+function named(name: string, check: () => unknown): void {
+  try {
+    check()
+  } catch (error) {
+    throw new TypeError(`${name}: ${(error as { readonly message: string }).message}`)
+  }
 }
 
 function days(value: unknown, least: number, name: string): void {

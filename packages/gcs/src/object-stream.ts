@@ -16,6 +16,9 @@ export interface Download {
   readonly onDamage: (reason: string) => CacheError
 }
 
+/** Ends the connections of streams that nobody has read to their end or cancelled, when they are collected: the last resort. */
+const forgotten = new FinalizationRegistry<IncomingMessage>((response) => response.destroy())
+
 /** An object's payload while it arrives. It holds a connection until it was read or given up. */
 export class ObjectStream implements PayloadStream {
   readonly codec: string
@@ -23,6 +26,7 @@ export class ObjectStream implements PayloadStream {
   readonly crc32: number | undefined
   readonly #download: Download
   #isTaken = false
+  #isCancelled = false
 
   constructor(download: Download) {
     this.codec = download.payload.codec
@@ -30,15 +34,19 @@ export class ObjectStream implements PayloadStream {
     this.crc32 = download.payload.crc32
     this.#download = download
     awaitBody(download.response, false) // until somebody reads, silence is nobody's fault
+    forgotten.register(this, download.response, this)
   }
 
   chunks(): AsyncIterable<Uint8Array> {
     if (this.#isTaken) throw new CacheError('failed', 'the payload of an entry from gcs can be read once', { ...this.#download.place, backend: 'gcs' })
     this.#isTaken = true
+    forgotten.unregister(this)
     return this.#chunks()
   }
 
   cancel(): void {
+    this.#isCancelled = true
+    forgotten.unregister(this)
     drop(this.#download.response)
   }
 
@@ -51,6 +59,7 @@ export class ObjectStream implements PayloadStream {
       }
     } catch (error) {
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)
+      if (this.#isCancelled) throw new CacheError('failed', 'the stream was cancelled before its end', { ...place, backend: 'gcs', cause: error })
       throw asGcsError(error, place)
     }
     if (checksum?.matches() === false) throw onDamage("the store's own checksum of its payload does not match")

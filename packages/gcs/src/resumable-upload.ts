@@ -3,7 +3,7 @@ import { CacheError, type ExpectedPayload, type OperationOptions } from '@thermo
 import { drop } from './body.js'
 import type { Resource } from './facts.js'
 import { json, type ObjectApi, type Query } from './object-api.js'
-import { finishUpload, sendChunks, wrongLength, type UploadTarget } from './send-chunks.js'
+import { finishUpload, sendChunks, type UploadTarget } from './send-chunks.js'
 
 /**
  * An upload in a session of its own, for payloads that are too large for one request or of which nobody knows the length. The body is sent in one
@@ -57,7 +57,6 @@ export class ResumableUpload {
     const md5 = crc32 === undefined ? createHash('md5') : undefined
     try {
       const bytes = await sendChunks(exchange, chunks, options, md5 === undefined ? undefined : (chunk) => md5.update(chunk))
-      if (!exchange.isOver && byteLength !== undefined && bytes !== byteLength) throw wrongLength(bytes, byteLength)
       await this.#check(await json<Resource>(await finishUpload(exchange)), bytes, md5?.digest('base64'))
     } catch (error) {
       exchange.destroy()

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { CacheError, type OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/core'
 import { unlessAborted } from './aborts.js'
 import { CutOff, drop } from './body.js'
 import { accept } from './object-api.js'
@@ -36,8 +36,4 @@ export async function finishUpload(exchange: Exchange, end: readonly Uint8Array[
   if (!isEarly) return response
   drop(response)
   throw new CutOff('the server was content before it had everything')
-}
-
-export function wrongLength(bytes: number, expected: number): CacheError {
-  return new CacheError('corrupt', `put on gcs got ${bytes} bytes from a stream that announced ${expected}`, { operation: 'put', backend: 'gcs' })
 }

@@ -71,7 +71,6 @@ export class Transport {
     const request = (this.#isSecure ? https : http).request({ ...this.#base, method, path, headers: { 'user-agent': 'thermocline', ...headers, ...framing, ...credentials } })
     this.#live.add(request)
     request.once('close', () => this.#live.delete(request))
-    request.on('timeout', () => request.destroy(new Silence('the connection was silent for too long')))
     request.on('error', () => {
       if (request.reusedSocket) this.#dropIdle() // a server that ended one idle connection has mostly ended them all
     })
@@ -97,6 +96,7 @@ export class Exchange {
   readonly #request: http.ClientRequest
   #isOver = false
   #silenceMs = SILENCE_MS
+  #response: http.IncomingMessage | undefined
 
   constructor(request: http.ClientRequest, signal: AbortSignal | undefined, connected: 'connect' | 'secureConnect') {
     this.#request = request
@@ -105,11 +105,13 @@ export class Exchange {
       socket.setTimeout(CONNECT_MS)
       socket.once(connected, () => socket.setTimeout(this.#silenceMs))
     })
-    const leave = onAbort(signal, () => request.destroy(signal?.reason as Error))
+    const leave = onAbort(signal, () => this.destroy(signal?.reason as Error))
+    request.on('timeout', () => this.destroy(new Silence('the connection was silent for too long')))
     request.once('close', leave)
     this.answer = new Promise((resolve, reject) => {
       request.once('response', (response) => {
         this.#isOver = true
+        this.#response = response
         response.on('error', ignore) // whoever reads the body is told; nobody may be reading it
         resolve(response)
       })
@@ -160,9 +162,10 @@ export class Exchange {
     if (socket?.connecting === false && !this.#isOver) socket.setTimeout(this.#silenceMs)
   }
 
-  /** Gives the request up: what was sent is without an end, so the server keeps nothing of it. */
-  destroy(): void {
-    this.#request.destroy()
+  /** Gives the request up: what was sent is without an end, so the server keeps nothing of it. Who reads the answer is told why. */
+  destroy(reason?: Error): void {
+    this.#response?.destroy(reason)
+    this.#request.destroy(reason)
   }
 }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { crc32, type ExpectedPayload, type ObjectPayload, type OperationOptions, type PayloadStream } from '@thermocline/core'
+import { CacheError, checkedChunks, crc32, type ExpectedPayload, type ObjectPayload, type OperationOptions, type PayloadStream } from '@thermocline/core'
 import { unlessAborted } from './aborts.js'
 import { drop } from './body.js'
 import type { ObjectApi, Query } from './object-api.js'
 import { ResumableUpload } from './resumable-upload.js'
-import { finishUpload, sendChunks, wrongLength, type UploadTarget } from './send-chunks.js'
+import { finishUpload, sendChunks, type UploadTarget } from './send-chunks.js'
 
 /** Streams up to here are sent in one request; of unknown length, they are gathered up to here first, to know length and checksum. */
 const PART_BYTES = 8 * 1024 ** 2
@@ -26,7 +26,7 @@ export class Uploader {
   /** @param targetOf makes the target from what is known of the payload when its metadata has to be written */
   async stream(targetOf: (payload: ObjectPayload) => UploadTarget, payload: PayloadStream, generation: string | undefined, options: OperationOptions): Promise<void> {
     const { codec, byteLength, crc32: checksum } = payload
-    const chunks = payload.chunks()[Symbol.asyncIterator]()
+    const chunks = checkedChunks(payload.chunks(), payload, wrongSource)
     try {
       if (byteLength !== undefined && checksum !== undefined) {
         const target = targetOf({ codec, byteLength, crc32: checksum })
@@ -40,7 +40,7 @@ export class Uploader {
         await this.bytes(targetOf({ codec, byteLength: bytes.byteLength, crc32: crc32(bytes) }), bytes, generation, options)
       } else await this.#resumable(targetOf({ codec, byteLength, crc32: checksum }), { byteLength, crc32: checksum }, joined(gathered, chunks), generation, options)
     } finally {
-      void chunks.return?.()?.then(undefined, () => undefined)
+      chunks.return().catch(() => undefined) // nobody waits for a source that hangs
     }
   }
 
@@ -51,8 +51,7 @@ export class Uploader {
     const exchange = await this.#api.beginUpload(queryOf('multipart', target, generation), headers, length, options.signal)
     try {
       await exchange.write(before)
-      const sent = await sendChunks(exchange, chunks, options)
-      if (!exchange.isOver && sent !== byteLength) throw wrongLength(sent, byteLength)
+      await sendChunks(exchange, chunks, options)
       drop(await finishUpload(exchange, [after]))
     } catch (error) {
       exchange.destroy()
@@ -69,6 +68,10 @@ export class Uploader {
 async function* joined(first: readonly Uint8Array[], chunks: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   yield* first
   for (let step = await chunks.next(); step.done !== true; step = await chunks.next()) yield step.value
+}
+
+function wrongSource(reason: string): CacheError {
+  return new CacheError('corrupt', `put on gcs was given a stream that is not what it says: ${reason}`, { operation: 'put', backend: 'gcs' })
 }
 
 /** Takes chunks until there are more bytes than one request has, or all. */

@@ -40,7 +40,7 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
     if (flight !== undefined) {
       // somebody computes the value as a whole: one compute is enough for both
       const value = await flight.join(signal)
-      const { found } = flight as Pick<ReadFlight, 'found'> // nobody else starts any
+      const found = (flight as Partial<ReadFlight>).found
       countOutcome(engine, state, { key, plan }, found, 1)
       hit = found?.slot.tier.name
       return Readable.from([engine.codecs.encode(value, plan.policy.codec).bytes], { objectMode: false })
