@@ -38,7 +38,7 @@ afterEach(closeAll)
 /** What the AWS SDK and Google's client find in the environment, until the tests of the file have run. */
 function setEnvironment(values: Readonly<Record<string, string | undefined>>): void {
   for (const [name, value] of Object.entries(values)) {
-    if (value === undefined) delete process.env[name]
+    if (value === undefined) Reflect.deleteProperty(process.env, name)
     else process.env[name] = value
   }
 }

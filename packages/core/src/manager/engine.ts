@@ -25,8 +25,7 @@ import { Demotion } from './demotion.js'
 const DEFAULT_TTL_MS = 3_600_000
 const MAX_BACKGROUND = 1000
 
-/** Names that mean something else beside tiers in a policy or in configuration. */
-/** In files, tiers stand beside the options of policies, which are written in snake_case there. */
+/** Names that mean something else beside tiers in a policy or in configuration, where options are written in snake_case. */
 const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set([
   ...['tiers', 'ttl', 'codec', 'compression', 'contentType', 'content_type', 'foreignObjects', 'foreign_objects'],
   ...['write', 'promote', 'tags', 'metadata', 'policy', 'signal'],
