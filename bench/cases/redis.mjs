@@ -4,6 +4,7 @@
  * and is promoted.
  */
 import { randomBytes } from 'node:crypto'
+import { inParallel } from '../lib/in-parallel.mjs'
 import { addedByMany, countedCompute } from '../lib/stampede.mjs'
 import { byHand } from './redis-by-hand.mjs'
 import { bentocache, cacheable, ioredis, keyv, layeredLoader, thermocline, thermoclineAlone, unstorage } from './redis-contenders.mjs'
@@ -43,14 +44,6 @@ function each(set, made) {
       },
     ]),
   )
-}
-
-async function inParallel(width, count, operation) {
-  let next = 0
-  const worker = async () => {
-    while (next < count) await operation(next++)
-  }
-  await (width === 1 ? worker() : Promise.all(Array.from({ length: width }, worker)))
 }
 
 /** Each key once a batch. */
