@@ -21,11 +21,12 @@ import { about } from './lib/about.mjs'
 import { runCase } from './lib/driver.mjs'
 import { pinningOf, warnIfNotPinned } from './lib/pinning.mjs'
 import { redisVersion } from './lib/redis-server.mjs'
+import { s3Name } from './lib/s3-server.mjs'
 import { asText, barsOf, pageOf, rowsOf, summaryRows } from './lib/report.mjs'
 
 const HERE = path.dirname(fileURLToPath(import.meta.url))
 const ROOT = path.dirname(HERE)
-const PACKAGES = ['core', 'memory', 'fs', 'redis']
+const PACKAGES = ['core', 'memory', 'fs', 'redis', 's3']
 const PAGE = path.join(ROOT, 'docs', 'performance.md')
 const BEGIN = '<!-- measured: made by `pnpm bench --docs` -->'
 const END = '<!-- end of measured -->'
@@ -72,14 +73,15 @@ async function main() {
         process.exitCode = 1
       })
       if (result === undefined) continue
-      const { name, title, kind, baseline, against, columns, bars } = spec
-      const one = { name, title, kind, baseline, against, columns, bars, ...result }
+      const { name, title, section, kind, baseline, against, columns, bars } = spec
+      const one = { name, title, section, kind, baseline, against, columns, bars, ...result }
       results.cases.push(one)
       console.log(`\n${title} (${name}, ${one.rounds} rounds)\n${asText(rowsOf(one))}`)
     }
   } finally {
     clean()
   }
+  meta.load.push(os.loadavg()[0])
   meta.seconds = Math.round((Date.now() - Date.parse(meta.startedAt)) / 1000)
   if (digestOfBuild() !== meta.build) {
     meta.buildChanged = true
@@ -105,14 +107,16 @@ function choose(names) {
 }
 
 function whatCanRun(chosen) {
-  const needing = chosen.filter((one) => one.redis)
-  if (needing.length === 0) return chosen
-  if (redisVersion() === undefined) {
-    console.warn(`\n*** There is no redis-server here (apt-get install redis-server, or REDIS_SERVER=<path>): left out are ${needing.map((one) => one.name).join(', ')}. ***\n`)
-    return chosen.filter((one) => !one.redis)
+  const noRedis = redisVersion() === undefined ? 'no redis-server here (apt-get install redis-server, or REDIS_SERVER=<path>)' : undefined
+  const noS3 = s3Name() === undefined ? 'no S3 server here (apt-get install --no-install-recommends ceph-mon ceph-osd radosgw, or S3_ENDPOINT=<address>)' : undefined
+  const reasonOf = (spec) => (spec.redis ? noRedis : spec.s3 === undefined ? undefined : noS3)
+  for (const reason of new Set(chosen.map(reasonOf).filter((reason) => reason !== undefined))) {
+    const left = chosen.filter((spec) => reasonOf(spec) === reason).map(({ name }) => name)
+    console.warn(`\n*** There is ${reason}: left out are ${left.join(', ')}. ***\n`)
   }
-  warnIfNotPinned()
-  return chosen
+  const possible = chosen.filter((spec) => reasonOf(spec) === undefined)
+  if (possible.some(({ placement }) => placement !== undefined)) warnIfNotPinned()
+  return possible
 }
 
 function checkBuild() {
@@ -145,6 +149,8 @@ function describeMachine(root) {
     ...about(),
     fileSystem: nameOfFileSystem(fs.statfsSync(root).type),
     redis: redisVersion(),
+    s3: s3Name(),
+    load: [os.loadavg()[0]],
     pinning: pinningOf(),
     build: digestOfBuild(),
   }
@@ -173,10 +179,10 @@ function keep(results) {
   return file
 }
 
-/** Kept results as one; a case that is in several comes from the last. */
+/** Kept results as one; a case that is in several comes from the last, and knows what it was measured with. */
 function merged(files) {
   const read = files.map((file) => JSON.parse(fs.readFileSync(file, 'utf8')))
-  const latest = new Map(read.flatMap(({ cases: kept }) => kept.map(({ about, contenders }) => [about.name, { ...about, contenders }])))
+  const latest = new Map(read.flatMap(({ meta, cases: kept }) => kept.map(({ about, contenders }) => [about.name, { ...about, contenders, meta }])))
   return { meta: Object.assign({}, ...read.map(({ meta }) => meta)), cases: cases.flatMap((spec) => latest.get(spec.name) ?? []) }
 }
 

@@ -6,9 +6,12 @@ import { importCases } from './import.mjs'
 import { limitCases } from './disk-limit.mjs'
 import { openCases } from './open.mjs'
 import { redisCases } from './redis.mjs'
+import { s3Cases } from './s3.mjs'
+import { s3StreamCases } from './s3-streams.mjs'
+import { s3TierCases } from './s3-tiers.mjs'
 
 /** In the order of the page. */
-export const cases = [...hotCases, ...coldCases, ...redisCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases]
+export const cases = [...hotCases, ...coldCases, ...redisCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases, ...s3Cases, ...s3StreamCases, ...s3TierCases]
 
 export function findCase(name) {
   const found = cases.find((one) => one.name === name)

@@ -94,15 +94,52 @@ function redisOf({ redis, pinning }) {
   return redis === undefined ? '' : `Redis ${redis} on the same machine (${pinning}), `
 }
 
+function s3Of({ s3 }) {
+  return s3 === undefined ? '' : `S3 is ${s3} on the same machine, `
+}
+
+/** Of other work the ratios are disturbed, however the slices take turns: the reader should know. */
+function loadOf({ load, cores }) {
+  if (load === undefined) return ''
+  const [atStart, atEnd = atStart] = load
+  return `load average ${digits(atStart)} at the start and ${digits(atEnd)} at the end${Math.max(atStart, atEnd) > 2 * cores ? ': **the machine was busy with other work, and the figures are coarse**' : ''}, `
+}
+
+function measuredWith(meta, serverOf) {
+  return `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}, ${serverOf(meta)}${loadOf(meta)}commit ${meta.commit}.`
+}
+
+/** Of the runs that cases come from, as one: the last has the say. */
+function metaOf(cases, meta) {
+  const metas = [...new Set(cases.map((one) => one.meta ?? meta))]
+  return Object.assign({}, ...metas.sort((a, b) => Date.parse(a.startedAt) - Date.parse(b.startedAt)))
+}
+
+function everyContender(cases) {
+  return cases.map((one) => `**${one.title}** (\`${one.name}\`, ${one.rounds} rounds)\n\n${asMarkdown(rowsOf(one))}`)
+}
+
+/** The cases of a section apart have their own bars, and say what they were measured with: often another run. */
+function sectionOf(section, cases, meta) {
+  return [`### ${section}`, measuredWith(metaOf(cases, meta), section === 'S3' ? s3Of : redisOf), asMarkdown(summaryRows({ cases })), ...everyContender(cases)]
+}
+
 /** The part of docs/performance.md that a run makes. */
 export function pageOf(results, files) {
   const { meta } = results
+  const general = results.cases.filter(({ section }) => section === undefined)
+  const sections = grouped(results.cases)
   const parts = [
-    `Measured ${meta.startedAt.slice(0, 10)} with Node ${meta.node} on ${meta.cores} cores (${meta.platform}), files on ${meta.fileSystem}, ${redisOf(meta)}commit ${meta.commit}. Raw results: ${files.map((file) => `\`bench/results/${file}\``).join(', ')}.`,
-    asMarkdown(summaryRows(results)),
-    '### Every contender',
-    ...results.cases.map((one) => `**${one.title}** (\`${one.name}\`, ${one.rounds} rounds)\n\n${asMarkdown(rowsOf(one))}`),
+    ...(general.length === 0 ? [] : [measuredWith(metaOf(general, meta), redisOf), asMarkdown(summaryRows({ cases: general })), '### Every contender', ...everyContender(general)]),
+    ...[...sections].flatMap(([section, cases]) => sectionOf(section, cases, meta)),
+    `Raw results: ${files.map((file) => `\`bench/results/${file}\``).join(', ')}.`,
     `Versions: ${Object.entries(meta.versions).map(([name, version]) => `${name} ${version}`).join(', ')}.`,
   ]
   return parts.join('\n\n')
+}
+
+function grouped(cases) {
+  const sections = new Map()
+  for (const one of cases) if (one.section !== undefined) sections.set(one.section, [...(sections.get(one.section) ?? []), one])
+  return sections
 }

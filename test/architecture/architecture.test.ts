@@ -10,9 +10,10 @@ const PACKAGE_IMPORTS: Readonly<Record<string, { readonly always: readonly strin
   memory: { always: ['core'] },
   fs: { always: ['core'] },
   redis: { always: ['core'] },
+  s3: { always: ['core'] },
   gcs: { always: ['core'] },
   testkit: { always: ['core'] },
-  config: { always: ['core'], dynamic: ['memory', 'fs', 'redis', 'gcs'] },
+  config: { always: ['core'], dynamic: ['memory', 'fs', 'redis', 's3', 'gcs'] },
 }
 
 /**

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
-import { text } from 'node:stream/consumers'
 import { type Bucket, Storage } from '@google-cloud/storage'
-import { beforeAll, expect, test } from '@jest/globals'
+import { beforeAll, expect, jest, test } from '@jest/globals'
 import { describeGcsEmulator, type GcsEmulator, startGcsEmulator } from '../support/gcs/index.js'
 import { startProxy } from '../support/proxy.js'
 import { isThere } from './processes.js'
+
+jest.setTimeout(30_000) // starting servers takes its time on a busy machine
 
 describeGcsEmulator('the Cloud Storage emulator of a test', () => {
   let emulator: GcsEmulator
@@ -13,7 +14,7 @@ describeGcsEmulator('the Cloud Storage emulator of a test', () => {
   beforeAll(async () => {
     emulator = await startGcsEmulator()
     bucket = clientOf(emulator).bucket(await emulator.createBucket())
-  }, 30_000)
+  })
 
   test.each([false, true])('keeps objects with what is said of them (resumable: %s)', async (resumable) => {
     const file = bucket.file('a/ö b')
@@ -34,7 +35,7 @@ describeGcsEmulator('the Cloud Storage emulator of a test', () => {
     await file.save(Buffer.alloc(100_000, 'x'), { resumable: true })
     expect(proxy.accepted).toBeGreaterThan(0)
     await proxy.resetMidReply(50_000)
-    await expect(text(file.createReadStream())).rejects.toThrow()
+    await expect(fetch(`http://127.0.0.1:${proxy.port}/b/${bucket.name}/o/key?alt=media`).then((answer) => answer.text())).rejects.toThrow()
     await proxy.refuse()
     await expect(file.getMetadata()).rejects.toThrow(/ECONNREFUSED|ECONNRESET|socket hang up/)
   })
@@ -53,7 +54,7 @@ describeGcsEmulator('the Cloud Storage emulator of a test', () => {
     const { pid, dir } = other
     await other.stop()
     expect([isThere(pid), existsSync(dir)]).toEqual([false, false])
-  }, 30_000)
+  })
 })
 
 function clientOf(emulator: GcsEmulator, port = emulator.port): Storage {

@@ -18,12 +18,12 @@ describeCeph('servers whose test process is killed', () => {
     const jest = [path.join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js'), '--runInBand', '--testMatch', '**/fixtures/killed.ts', '--', 'fixtures/killed']
     const child = spawn(process.execPath, ['--experimental-vm-modules', ...jest], { cwd: ROOT, stdio: 'ignore', env: { ...process.env, SERVERS_OF_FIXTURE: file } })
     const ended = once(child, 'exit')
-    await until('the servers of the fixture are there', () => existsSync(file) || child.exitCode !== null, { withinMs: 30_000 })
+    await until('the servers of the fixture are there', () => existsSync(file) || child.exitCode !== null, { withinMs: 60_000 })
     await until('it has been written', () => readFileSync(file, 'utf8').endsWith('}'))
     const { pids, directories } = JSON.parse(readFileSync(file, 'utf8')) as { pids: number[]; directories: string[] }
     expect([pids.every(isThere), directories.every((directory) => existsSync(directory))]).toEqual([true, true])
     child.kill('SIGKILL')
     await ended
     await until('they have ended', () => !pids.some(isThere) && !directories.some((directory) => existsSync(directory)))
-  }, 60_000)
+  }, 90_000)
 })

@@ -1,6 +1,8 @@
 import { CreateMultipartUploadCommand, HeadBucketCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { describeCeph, givenServer, startCeph } from '../support/s3/index.js'
+
+jest.setTimeout(30_000) // starting servers takes its time on a busy machine
 
 describeCeph('an S3 server that somebody else runs', () => {
   test('is used with the credentials in the environment, and is left without the buckets of the test', async () => {
@@ -19,7 +21,7 @@ describeCeph('an S3 server that somebody else runs', () => {
     await expect(client.send(new HeadBucketCommand({ Bucket }))).rejects.toMatchObject({ $metadata: { httpStatusCode: 404 } })
     await client.send(new HeadBucketCommand({ Bucket: theirs }))
     client.destroy()
-  }, 30_000)
+  })
 })
 
 describe('S3_ENDPOINT', () => {

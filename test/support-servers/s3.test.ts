@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs'
 import { GetObjectCommand, HeadObjectCommand, PutBucketLifecycleConfigurationCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
-import { beforeAll, expect, test } from '@jest/globals'
+import { beforeAll, expect, jest, test } from '@jest/globals'
 import { startProxy } from '../support/proxy.js'
 import { atEndOfFile } from '../support/servers/end-of-file.js'
 import { until } from '../support/servers/until.js'
 import { type CephServer, type ClientOptions, describeCeph, describeS3, type S3Server, startCeph, startS3 } from '../support/s3/index.js'
 import { isThere } from './processes.js'
+
+jest.setTimeout(30_000) // starting servers takes its time on a busy machine
 
 describeS3('an S3 server of a test', () => {
   let server: S3Server
@@ -31,7 +33,7 @@ describeCeph('the S3 gateway of Ceph', () => {
 
   beforeAll(async () => {
     server = await startCeph({ lifecycleDaySeconds: 1 })
-  }, 30_000)
+  })
 
   test('refuses who is not known, and other users', async () => {
     const bucket = await server.createBucket()
@@ -58,7 +60,7 @@ describeCeph('the S3 gateway of Ceph', () => {
     const isGone = async (): Promise<boolean> => (await errorOf(bodyOf(client, bucket, 'old/key'))) === 'NoSuchKey'
     await until('the object has expired', isGone, { withinMs: 20 * server.lifecycleDayMs!, everyMs: 100 })
     expect(await bodyOf(client, bucket, 'other/key')).toBe('body')
-  }, 30_000)
+  })
 
   test('can be reached through a proxy', async () => {
     const bucket = await server.createBucket()
@@ -87,7 +89,7 @@ describeCeph('the S3 gateway of Ceph', () => {
     expect(await bodyOf(client, bucket, 'key')).toBe('body')
     await client.send(new PutObjectCommand({ Bucket: bucket, Key: 'key', Body: 'next' }))
     expect(await errorOf(bodyOf(client, await server.createBucket(), 'key'))).toBe('NoSuchKey')
-  }, 20_000)
+  })
 
   test('does not meet another one, and stops without a trace', async () => {
     const second = await startCeph()
@@ -99,7 +101,7 @@ describeCeph('the S3 gateway of Ceph', () => {
     await second.stop()
     expect([pids.filter(isThere), existsSync(dir)]).toEqual([[], false])
     expect(await bodyOf(clientOf(server), bucket, 'key')).toBe('first')
-  }, 30_000)
+  })
 })
 
 function clientOf(server: S3Server, options: ClientOptions = {}): S3Client {

@@ -23,7 +23,7 @@ export type { WriteBackOptions, WriteBackStats } from './manager/write-back.js'
 export type { Compute, ComputeContext } from './compute/compute-context.js'
 export type { TelemetryOptions } from './telemetry/telemetry.js'
 
-export { asCacheError, CacheError, isCacheError, type CacheErrorCode, type CacheErrorOptions } from './errors/cache-error.js'
+export { asCacheError, CacheError, isCacheError, messageOf, type CacheErrorCode, type CacheErrorOptions } from './errors/cache-error.js'
 export { durationMs, positiveDurationMs, ttlMs, type Duration, type Ttl } from './time/duration.js'
 export { systemClock, type CancelTimer, type Clock, type EpochMs } from './clock/clock.js'
 

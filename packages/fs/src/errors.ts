@@ -7,6 +7,8 @@ const READ_ONLY: ReadonlySet<string> = new Set(['EROFS'])
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM'])
 /** Something that is not a file stands where an entry's file or a tenant's directory belongs. */
 const NOT_A_FILE: ReadonlySet<string> = new Set(['EISDIR', 'ENOTDIR', 'ESPIPE', 'ENXIO', 'ELOOP'])
+/** What `link` says on FAT and some network mounts. */
+export const NO_HARD_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
 /** Over soon: worth one more attempt. */
 const PASSING: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'EBUSY', 'EINTR'])
 

@@ -39,31 +39,68 @@ export function readFile(path: string, want: 'head' | 'payload', options: Operat
   })
 }
 
-/** The first bytes of a file, at most 16 KiB, and what its inode says. */
-export function readStart(path: string, close: CloseFile): Promise<{ readonly bytes: Buffer; readonly stats: fs.Stats }> {
+/** A file's first bytes, at most 16 KiB, and what its inode says. */
+export interface FileStart {
+  readonly bytes: Buffer
+  readonly stats: fs.Stats
+}
+
+export async function readStart(path: string, close: CloseFile): Promise<FileStart> {
+  const start = await openStart(path, close)
+  close(start.fd)
+  return start
+}
+
+/** The same, and the file stays open. After a failure it is not. */
+export function openStart(path: string, close: CloseFile): Promise<FileStart & { readonly fd: number }> {
   return new Promise((resolve, reject) => {
-    openForReading(path, (error, fd) => {
+    openForReading(path, (error, opened) => {
       if (error !== null) return reject(error)
-      fs.fstat(fd as number, (statFailure, stats) => {
-        readOpen(fd as number, 'head', {}, (failure, bytes) => {
-          close(fd as number)
-          if (failure !== null || statFailure !== null) reject(failure ?? (statFailure as Error))
-          else resolve({ bytes: bytes as Buffer, stats })
+      const fd = opened as number
+      fs.fstat(fd, (statFailure, stats) => {
+        readOpen(fd, 'head', {}, (failure, bytes) => {
+          if (failure === null && statFailure === null) return resolve({ fd, bytes: bytes as Buffer, stats })
+          close(fd)
+          reject(failure ?? (statFailure as Error))
         })
       })
     })
   })
 }
 
+/** So many bytes from there on, in memory of their own; fewer at the file's end. */
+export function readAt(fd: number, bytes: number, at: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    fs.read(fd, Buffer.allocUnsafeSlow(bytes), 0, bytes, at, (error, count, piece) => (error === null ? resolve(piece.subarray(0, count)) : reject(error)))
+  })
+}
+
+/** Creates a file that must not exist; resolves with its descriptor. */
+export function openNewFile(path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, 'wx', 0o600, (error, fd) => (error === null ? resolve(fd) : reject(error)))
+  })
+}
+
+/** Writes parts one after the other, from there on. */
+export function writeAt(fd: number, parts: readonly Uint8Array[], at: number, options: OperationOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    writeParts(fd, parts, at, options, (error) => (error === null ? resolve() : reject(error)))
+  })
+}
+
 /**
  * Creates a file that must not exist and writes it whole; resolves with its descriptor, still open. After a failure nothing
  * is open; the file may be there in part.
+ *
+ * @param opened called when the file is there, before its bytes are
  */
-export function writeNewFile(path: string, parts: readonly Uint8Array[], options: OperationOptions): Promise<number> {
+export function writeNewFile(path: string, parts: readonly Uint8Array[], options: OperationOptions, opened?: () => void): Promise<number> {
   return new Promise((resolve, reject) => {
     fs.open(path, 'wx', 0o600, (error, fd) => {
       if (error !== null) return reject(error)
-      writeParts(fd, parts, options, (failure) => {
+      opened?.()
+      writeParts(fd, parts, 0, options, (failure) => {
         if (failure === null) return resolve(fd)
         closeInBackground(fd)
         reject(failure)
@@ -96,6 +133,26 @@ export function rename(from: string, to: string): Promise<void> {
   return new Promise((resolve, reject) => {
     fs.rename(from, to, (error) => (error === null ? resolve() : reject(error)))
   })
+}
+
+/** What came of a link; `null`: it is there. */
+export type LinkOutcome = NodeJS.ErrnoException | null
+
+/** Gives a file another name; resolves with the file system's error, if there is one. */
+export function link(from: string, to: string): Promise<LinkOutcome> {
+  return new Promise((resolve) => {
+    fs.link(from, to, resolve)
+  })
+}
+
+/** The same at once, for where that waits for nobody. */
+export function linkNow(from: string, to: string): LinkOutcome {
+  try {
+    fs.linkSync(from, to)
+    return null
+  } catch (error) {
+    return error as NodeJS.ErrnoException
+  }
 }
 
 /**
@@ -154,13 +211,13 @@ function readRest(fd: number, whole: Buffer, from: number, options: OperationOpt
   })
 }
 
-function writeParts(fd: number, parts: readonly Uint8Array[], options: OperationOptions, done: Done<void>): void {
+function writeParts(fd: number, parts: readonly Uint8Array[], at: number, options: OperationOptions, done: Done<void>): void {
   const total = parts.reduce((sum, part) => sum + part.byteLength, 0)
-  if (total > PIECE) return writePieces(fd, parts.flatMap(pieces), 0, options, done)
-  fs.writev(fd, parts, 0, (error, written) => {
+  if (total > PIECE) return writePieces(fd, parts.flatMap(pieces), at, options, done)
+  fs.writev(fd, parts, at, (error, written) => {
     if (error !== null) return done(error)
     if (written === total) return done(null)
-    writePieces(fd, rest(parts, written), written, options, done) // a short write: a signal, or the disk is nearly full
+    writePieces(fd, rest(parts, written), at + written, options, done) // a short write: a signal, or the disk is nearly full
   })
 }
 

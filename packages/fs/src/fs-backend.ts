@@ -1,7 +1,5 @@
 import path from 'node:path'
 import {
-  CacheError,
-  entryOfFrame,
   getEach,
   ScopeSlot,
   type Awaitable,
@@ -12,6 +10,8 @@ import {
   type CacheEntry,
   type Detach,
   type FrameHeader,
+  type JournalKeeper,
+  type JournalOptions,
   type OperationOptions,
   type PutOptions,
   type ReadOptions,
@@ -20,10 +20,15 @@ import {
   type StoredEntryInfo,
   type TenantScope,
   type ValidKey,
+  type WriteBackJournal,
 } from '@thermocline/core'
-import { readEntryFile, type FileReading } from './entry-file.js'
+import { readEntryFile } from './entry-file.js'
+import { EntryReader } from './entry-reader.js'
 import { EntryWriter } from './entry-writer.js'
 import { asFsError } from './errors.js'
+import { FileJournal } from './journal/journal.js'
+import { checkJournalOptions } from './journal/options.js'
+import { pendingCopyOf } from './journal/pending-copy.js'
 import { fileName, isEntryName, keyOfName, tenantDirectory } from './layout.js'
 import { checkOptions, type CheckedOptions, type FileSystemBackendOptions } from './options.js'
 import { FileRecordLog } from './record-log.js'
@@ -40,11 +45,12 @@ const REMOVALS_AT_ONCE = 16
  * A file is written under a temporary name and renamed, so neither a crash nor another process ever shows part of one.
  * Nothing is unlinked that does not carry the frame's magic. Several processes may share the directory.
  */
-export class FileSystemBackend implements CacheBackend, RecordKeeper {
+export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKeeper {
   readonly name = 'fs'
   readonly capabilities: BackendCapabilities
   readonly #options: CheckedOptions
   readonly #store: Store
+  readonly #reader: EntryReader
   readonly #writer: EntryWriter
   readonly #sweeper: Sweeper
   readonly #directories = new ScopeSlot<string>()
@@ -53,6 +59,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
   constructor(options: FileSystemBackendOptions) {
     this.#options = checkOptions(options)
     this.#store = openStore(this.#options)
+    this.#reader = new EntryReader(this.#store)
     this.#writer = new EntryWriter(this.#store)
     this.#sweeper = new Sweeper(this.#store, this.#options.cleanupIntervalMs)
     const { maxFileBytes } = this.#store
@@ -60,7 +67,7 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
       synchronous: false,
       shared: true,
       durable: true,
-      streams: false,
+      streams: true,
       nativeExpiry: false,
       keeps: 'bytes',
       ...(Number.isFinite(maxFileBytes) ? { maxPayloadBytes: maxFileBytes } : {}),
@@ -74,26 +81,17 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     return () => this.#store.hosts.detach(host)
   }
 
+  /** @throws TypeError for invalid options */
+  openJournal(options: JournalOptions): WriteBackJournal {
+    return new FileJournal(this.#store, checkJournalOptions(options, this.#store.layout.journal))
+  }
+
   openRecordLog(): RecordLog {
     return new FileRecordLog(this.#store.layout.records)
   }
 
-  async get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    const file = this.#pathOf(scope, key)
-    let reading: FileReading
-    try {
-      reading = await readEntryFile(file, options.want === 'head' ? 'head' : 'payload', options, this.#store.descriptors.close)
-    } catch (error) {
-      throw asFsError(error, 'get', key)
-    }
-    if (reading.status === 'missing') return undefined
-    if (reading.status !== 'ok') return this.#treatAsMiss(file, scope, key, reading)
-    const { header, payload } = reading
-    if (header.tenant !== scope.tenant || header.key !== key) {
-      return this.#treatAsMiss(file, scope, key, { status: 'foreign', reason: 'it belongs to another tenant or key' })
-    }
-    if (options.touch && this.#store.space !== undefined) this.#store.recency.used(file)
-    return entryOfFrame(header, payload)
+  get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    return this.#reader.read(this.#pathOf(scope, key), scope, key, options)
   }
 
   getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -102,7 +100,11 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
 
   // not `async`: a second promise for every write
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    return this.#writer.write(this.#pathOf(scope, key), scope, key, entry, options)
+    const file = this.#pathOf(scope, key)
+    if (options.journal === undefined) return this.#writer.write(file, scope, key, entry, options)
+    const copy = pendingCopyOf(options.journal)
+    if (copy === undefined) return Promise.reject(new TypeError('options.journal must be a slot of a journal that this backend opened, the object itself'))
+    return copy.make((maker) => this.#writer.write(file, scope, key, entry, options, maker))
   }
 
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
@@ -191,19 +193,5 @@ export class FileSystemBackend implements CacheBackend, RecordKeeper {
     } catch (error) {
       throw asFsError(error, operation, undefined)
     }
-  }
-
-  /** Reports what cannot be served; our own damaged file goes, everything else stays. */
-  async #treatAsMiss(file: string, scope: TenantScope, key: ValidKey, reading: { status: 'foreign' | 'corrupt'; reason: string }): Promise<undefined> {
-    const left = reading.status === 'foreign' ? 'it was left in place' : 'it was removed'
-    const error = new CacheError(reading.status, `an entry's file is a miss because ${reading.reason}; ${left}: ${file}`, { operation: 'get', backend: 'fs', tenant: scope.tenant, key })
-    if (reading.status === 'corrupt') await this.#removeDamaged(file, key).catch(() => undefined)
-    this.#store.hosts.report(error)
-    return undefined
-  }
-
-  /** Looks once more before removing: a good file may have been written over the damaged one meanwhile. */
-  async #removeDamaged(file: string, key: ValidKey): Promise<void> {
-    if ((await readEntryFile(file, 'payload')).status === 'corrupt') await removeEntry(this.#store, file, 'get', key)
   }
 }

@@ -11,6 +11,7 @@ import { decodeEscaped, encodeCaseFolded, fitOrHash, isHashedName, type TenantSc
  *     tmp/                   files being written
  *     usage/                 one small file per process: what it added and removed (see usage.ts)
  *     records/               invalidations that tiers still owe (see record-log.ts)
+ *     journal/               what is to be written back to other tiers (see journal/journal.ts); not counted in any limit
  *
  * Tenants and keys are encoded so that names stay distinct where case is folded. A name that would pass 255 bytes is
  * hashed; the frame's header holds the real one.
@@ -29,12 +30,13 @@ export interface Layout {
   readonly tmp: string
   readonly usage: string
   readonly records: string
+  readonly journal: string
 }
 
 export function layoutOf(basePath: string): Layout {
   const root = path.join(basePath, 'thermocline')
   const inRoot = (name: string): string => path.join(root, name)
-  return { basePath, root, marker: inRoot('THERMOCLINE'), tenants: inRoot('tenants'), tmp: inRoot('tmp'), usage: inRoot('usage'), records: inRoot('records') }
+  return { basePath, root, marker: inRoot('THERMOCLINE'), tenants: inRoot('tenants'), tmp: inRoot('tmp'), usage: inRoot('usage'), records: inRoot('records'), journal: inRoot('journal') }
 }
 
 export function tenantDirectory(layout: Layout, scope: TenantScope): string {

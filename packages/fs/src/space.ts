@@ -1,4 +1,5 @@
 import type { OperationOptions } from '@thermocline/core'
+import { GrowingRoom } from './growing-room.js'
 import { Inventory, type InventoryHost } from './inventory.js'
 import { Usage } from './usage.js'
 
@@ -13,7 +14,6 @@ import { Usage } from './usage.js'
 /** Room is made ahead for so many files like the last one, but never more than this part of the limit. */
 const FILES_AHEAD = 2
 const MOST_AHEAD_PART = 1 / 64
-
 
 export type SpaceHost = Omit<InventoryHost, 'usage' | 'progress'>
 
@@ -32,6 +32,8 @@ export class Space {
   #isAhead = false
   /** Reserved files that have neither landed nor been dropped. */
   #writing = 0
+  /** Bytes of files that grow while they are written. */
+  #growing = 0
 
   constructor(host: SpaceHost) {
     this.#host = host
@@ -51,18 +53,23 @@ export class Space {
    * A file that is larger than what the limit leaves for entries gets its room once nothing is left to evict.
    */
   async reserve(bytes: number, options: OperationOptions): Promise<boolean> {
-    const { progress } = options
-    if (progress !== undefined) this.#waiting.add(progress)
-    try {
-      await this.#scanOnce()
-      if (this.#queued === 0 && this.#fits(bytes)) this.#usage.reserved(bytes)
-      else if (!(await this.#queue(() => this.#makeRoom(bytes)))) return false
-      this.#writing++
-      this.#makeRoomAhead(bytes)
-      return true
-    } finally {
-      if (progress !== undefined) this.#waiting.delete(progress)
-    }
+    if (!(await this.#take(bytes, undefined, options))) return false
+    this.#writing++
+    this.#makeRoomAhead(bytes)
+    return true
+  }
+
+  /** The room of a file that grows while it is written. */
+  growingRoom(): GrowingRoom {
+    return new GrowingRoom(this.#usage, {
+      take: async (bytes, held, options) => {
+        if (!(await this.#take(bytes, held, options))) return false
+        this.#growing += bytes
+        return true
+      },
+      give: (bytes) => (this.#growing -= bytes),
+      landed: (directory) => this.#inventory.fileAdded(directory),
+    })
   }
 
   /** A reserved file got its name in the directory, over another of `replaced` bytes. */
@@ -105,6 +112,19 @@ export class Space {
     if (this.#inventory.isKnown) await this.#queue(() => this.#usage.close())
   }
 
+  /** @param held what a growing file has already; `undefined` for one that is written at once */
+  async #take(bytes: number, held: number | undefined, { progress }: OperationOptions): Promise<boolean> {
+    if (progress !== undefined) this.#waiting.add(progress)
+    try {
+      await this.#scanOnce()
+      if (this.#queued > 0 || !this.#fits(bytes)) return await this.#queue(() => this.#makeRoom(bytes, held))
+      this.#usage.reserved(bytes)
+      return true
+    } finally {
+      if (progress !== undefined) this.#waiting.delete(progress)
+    }
+  }
+
   #fits(bytes: number): boolean {
     return !this.#usage.mustExchange(bytes) && this.#usage.occupied + bytes <= this.#host.maxBytes
   }
@@ -125,7 +145,11 @@ export class Space {
     return turn
   }
 
-  async #makeRoom(bytes: number): Promise<boolean> {
+  /**
+   * A file that is written at once waits for others of its kind, which land soon and can then be evicted. Nobody waits for a
+   * growing file, which takes as long as its source does, and growing files do not wait: each could wait for the other.
+   */
+  async #makeRoom(bytes: number, held: number | undefined): Promise<boolean> {
     this.#usage.reserved(bytes)
     try {
       if (this.#usage.mustExchange(0)) {
@@ -134,8 +158,9 @@ export class Space {
       }
       for (; this.#usage.occupied > this.#host.maxBytes; this.#progress()) {
         if (await this.#inventory.evictTowards(this.#host.maxBytes)) continue
-        if (this.#writing > 0) await this.#nextLanding()
-        else if (this.#usage.occupied - bytes <= this.#host.maxBytes) return true
+        const own = bytes + (held ?? 0)
+        if (this.#writing > 0 && held === undefined) await this.#nextLanding()
+        else if (this.#writing === 0 && this.#growing === (held ?? 0) && this.#usage.occupied - own <= this.#host.maxBytes) return true
         else {
           this.#usage.settled(bytes, false)
           return false

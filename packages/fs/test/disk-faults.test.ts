@@ -1,39 +1,15 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect } from '@jest/globals'
 import { TieredCacheManager, type CacheEvents } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 import { startChild } from './support/processes.js'
+import { canMount, smallDisk, withDisk } from './support/small-disk.js'
 
 const NOBODY = 65534
-const isRoot = process.getuid?.() === 0
-const canMount = isRoot && mounts()
-if (!canMount) console.warn('SKIPPED: the tests of full, read-only and locked disks need root and the right to mount')
-const withDisk = canMount ? test : test.skip
 const as = canMount ? '' : 'skipped without root: '
-
-function mounts(): boolean {
-  const directory = fs.mkdtempSync('/tmp/thermocline-')
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', directory], { stdio: 'ignore' })
-    execFileSync('umount', [directory])
-    return true
-  } catch {
-    return false
-  } finally {
-    fs.rmdirSync(directory)
-  }
-}
-
-/** A small disk of its own, gone after the test. */
-function smallDisk(megabytes: number): string {
-  const directory = temporaryDirectory()
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=755`, 'tmpfs', directory])
-  afterwards(() => execFileSync('umount', ['-l', directory]))
-  return directory
-}
 
 function open(basePath: string, maxBytes?: number): { cache: TieredCacheManager; degraded: CacheEvents['degraded'][]; recovered: () => number } {
   const cache = new TieredCacheManager({ tiers: { warm: { backend: new FileSystemBackend({ basePath, maxBytes }) } }, logger: false })

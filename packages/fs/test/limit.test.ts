@@ -1,22 +1,14 @@
-import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { startChild, type Child } from './support/processes.js'
 import { Shelf } from './support/shelf.js'
+import { occupied } from './support/small-disk.js'
 
 const PROCESSES = 3
 
 /** What `du` says; a file that goes while it looks is no matter. */
-function occupied(basePath: string): number {
-  try {
-    return parseInt(execFileSync('du', ['-sb', basePath], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }), 10)
-  } catch (error) {
-    return parseInt((error as { stdout: string }).stdout, 10)
-  }
-}
-
 async function mostOccupied(basePath: string, children: readonly Child[]): Promise<number> {
   let most = 0
   let running = children.length

@@ -113,7 +113,7 @@ function brokenSources(check: Check): void {
     const source = new HandFedStream()
     const put = bench.putStream(name, source, wishes)
     put.catch(() => undefined)
-    for (const chunk of cut(patterned(3 * MEGABYTE), 500_009)) await source.give(chunk)
+    for (const chunk of cut(patterned(3 * MEGABYTE), 500_009)) await Promise.race([source.give(chunk), put])
     return { source, put }
   }
 

@@ -9,7 +9,7 @@ import { firebaseToolsDirectory } from './available.js'
 import type { GcsServer, GcsStorageOptions } from './server.js'
 
 const PROGRAM = path.join(path.dirname(fileURLToPath(import.meta.url)), 'emulator-process.cjs')
-const UP_WITHIN_MS = 20_000
+const UP_WITHIN_MS = 25_000
 
 /**
  * The Cloud Storage emulator of firebase-tools, in a process of the test file's own: an implementation that is not ours. It knows uploads in

@@ -18,7 +18,7 @@ while read -r verb what with; do
 done
 [ "$pids" = ' ' ] || kill -9 $pids
 [ -z "$containers" ] || "$docker" rm --force $containers
-rm -rf -- "$1"
+rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; } # what was killed may have written in the meantime
 `
 
 /**

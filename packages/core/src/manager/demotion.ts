@@ -45,8 +45,12 @@ export class Demotion {
       return
     }
     const state = this.#engine.tenants.of(scope.tenant)
-    const fence = state.fences.open(key) // now: an invalidation may come before its turn does
-    this.#waiting.push(() => this.#carryOut(from, slot, state, key, entry, fence).finally(() => state.fences.close(fence)))
+    // now: an invalidation may come before its turn does. One that is under way has been applied in a synchronous tier, and
+    // perhaps not in any other: what such a tier evicts may be the old value
+    const isNewest = from.direct !== undefined
+    const fence = isNewest ? state.fences.openLater(key) : state.fences.open(key)
+    const close = (): void => (isNewest ? state.fences.closeLater(fence) : state.fences.close(fence))
+    this.#waiting.push(() => this.#carryOut(from, slot, state, key, entry, fence).finally(close))
     this.#startNext()
   }
 

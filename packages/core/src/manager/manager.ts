@@ -20,6 +20,8 @@ export interface ForTenant {
 
 const DEFAULT_DEADLINE = '2s'
 const DEFAULT_FLUSH_DEADLINE = '30s'
+/** How long a late close still waits for the journal's directory to be let go. */
+const RELEASE_MS = 500
 /** Handles kept for callers who ask for them each time. */
 const KEPT_HANDLES = 1000
 
@@ -202,7 +204,7 @@ export class TieredCacheManager implements AsyncDisposable {
     engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close${left}`)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
     for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
-    void engine.writeBack.close()
+    await within(engine, engine.writeBack.close().catch(() => undefined), RELEASE_MS) // so that the next start finds what is pending
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
       tier.lanes.close()

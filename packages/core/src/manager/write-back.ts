@@ -152,9 +152,9 @@ export class WriteBack {
     const slots = new Set<Slot>()
     for (const [at, slot] of plan.slots.entries()) {
       if (slot.write !== 'back') continue
-      keeper ??= journalSlot(plan.slots, at) as Slot
+      keeper ??= journalSlot(plan.slots, at)
       const kept = belongs(slot)
-      if (kept === undefined || belongs(keeper) === undefined || this.#closed || keeper.tier.breaker.isOpen('write')) continue
+      if (keeper === undefined || kept === undefined || belongs(keeper) === undefined || this.#closed || keeper.tier.breaker.isOpen('write')) continue
       const journal = this.#journalOf(keeper.tier)
       const place = journal.reserve({ tier: slot.tier.name, tenant: state.tenant, key, expiresAt: kept.expiresAt, bytes })
       if (place === undefined) {

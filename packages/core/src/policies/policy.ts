@@ -145,7 +145,10 @@ export class Policy implements Plan {
         if (made.length === 0 && own !== undefined) leftOut.push(tier)
       }
     }
-    return { policy: this, slots: checked(limited(slots), 'tiers'), leftOut }
+    const plan = { policy: this, slots: limited(slots), leftOut }
+    // what the policy says and this call makes impossible is written through; what the call itself asks for has to be possible
+    for (const name of Object.keys(overrides)) if (typeof overrides[name] === 'object') checked(plan.slots, 'tiers', name)
+    return plan
   }
 
   #slot(tier: Tier, use: TierUse, where: string): Slot[] {
@@ -183,8 +186,9 @@ function writeMode(mode: WriteMode | undefined, where: string): WriteMode {
 }
 
 /** @throws TypeError when a slot is written in a way that the slots above it do not allow */
-function checked(slots: readonly Slot[], where: string): readonly Slot[] {
+function checked(slots: readonly Slot[], where: string, only?: string): readonly Slot[] {
   slots.forEach((slot, at) => {
+    if (only !== undefined && slot.tier.name !== only) return
     if (slot.write === 'back' && journalSlot(slots, at) === undefined) {
       throw new TypeError(`${where}.${slot.tier.name}.write: 'back' needs a durable tier above it that is written through and keeps a journal, such as a FileSystemBackend on local disk`)
     }

@@ -1,10 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { afterwards } from '../../../../test/support/afterwards.js'
 
-const SCRIPT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'child.mjs')
+const SUPPORT = path.dirname(fileURLToPath(import.meta.url))
 
 export interface Child {
   readonly process: ChildProcess
@@ -16,7 +17,17 @@ export interface Child {
 
 /** Starts a process that does the work in the directory; see child.mjs for the works there are. */
 export function startChild(work: string, basePath: string, plan: Readonly<Record<string, unknown>> = {}, identity: { uid?: number; gid?: number } = {}): Child {
-  const child = spawn(process.execPath, [SCRIPT, JSON.stringify({ work, basePath, ...plan })], { stdio: ['ignore', 'pipe', 'pipe'], ...identity })
+  return follow(spawn(process.execPath, [path.join(SUPPORT, 'child.mjs'), JSON.stringify({ work, basePath, ...plan })], { stdio: ['ignore', 'pipe', 'pipe'], ...identity }))
+}
+
+/** Starts a process that uses a backend without a manager; see backend-child.mjs. `before` is what to start it with: `strace`, ... */
+export function startBackendChild(work: string, plan: Readonly<Record<string, unknown>>, before: readonly string[] = []): Child {
+  const [command = process.execPath, ...options] = before
+  const script = [path.join(SUPPORT, 'backend-child.mjs'), JSON.stringify({ work, ...plan })]
+  return follow(spawn(command, before.length === 0 ? script : [...options, process.execPath, ...script], { stdio: ['ignore', 'pipe', 'pipe'] }))
+}
+
+function follow(child: ChildProcessByStdio<null, Readable, Readable>): Child {
   afterwards(() => child.kill('SIGKILL'))
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))

@@ -1,5 +1,21 @@
+import fs from 'node:fs'
 import path from 'node:path'
-import { CacheEntry, NO_VALUE, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type Clock, type EvictionReason } from '@thermocline/core'
+import {
+  CacheEntry,
+  isStreamed,
+  NO_VALUE,
+  StreamedEntry,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type CacheError,
+  type Clock,
+  type EvictionReason,
+  type JournalSlot,
+  type PayloadStream,
+  type ValidKey,
+} from '@thermocline/core'
 import { FileSystemBackend, type FileSystemBackendOptions } from '@thermocline/fs'
 import { afterwards, temporaryDirectory } from '../../../../test/support/afterwards.js'
 
@@ -7,6 +23,8 @@ const HOUR_MS = 3_600_000
 
 export interface ShelfOptions extends Partial<FileSystemBackendOptions> {
   readonly clock?: Clock
+  /** Whether what is evicted for space is wanted elsewhere. */
+  readonly demotes?: (key: ValidKey) => boolean
 }
 
 export interface PutWishes {
@@ -14,6 +32,8 @@ export interface PutWishes {
   readonly lifeMs?: number
   readonly onlyIfAbsent?: boolean
   readonly progress?: () => void
+  readonly signal?: AbortSignal
+  readonly journal?: JournalSlot | undefined
 }
 
 /** A backend as one manager uses it, for bytes only. */
@@ -23,17 +43,22 @@ export class Shelf {
   readonly clock: Clock
   readonly reports: CacheError[] = []
   readonly evictions: { readonly key: string; readonly reason: EvictionReason }[] = []
+  /** What was offered with an eviction. */
+  readonly demoted: { readonly key: string; readonly payload: PayloadStream }[] = []
   readonly #detach: () => void
 
-  constructor({ clock = systemClock, basePath = temporaryDirectory(), ...options }: ShelfOptions = {}) {
+  constructor({ clock = systemClock, basePath = temporaryDirectory(), demotes = () => false, ...options }: ShelfOptions = {}) {
     this.basePath = basePath
     this.clock = clock
     this.backend = new FileSystemBackend({ basePath, ...options })
     this.#detach = this.backend.attach({
       clock,
       report: (error) => this.reports.push(error),
-      demotes: () => false,
-      evicted: (_scope, key, _entry, reason) => this.evictions.push({ key, reason }),
+      demotes: (_scope, key) => demotes(key),
+      evicted: (_scope, key, entry, reason) => {
+        this.evictions.push({ key, reason })
+        if (entry !== undefined && isStreamed(entry)) this.demoted.push({ key, payload: entry.payload })
+      },
     })
     afterwards(() => this.close())
   }
@@ -48,11 +73,44 @@ export class Shelf {
   }
 
   async put(key: string, bytes: Uint8Array | string, wishes: PutWishes = {}): Promise<boolean> {
-    const { tenant = 'acme', lifeMs = HOUR_MS, onlyIfAbsent = false, progress } = wishes
+    const fields = this.#fields(wishes)
+    return this.#put(key, new CacheEntry(NO_VALUE, { codec: 'buffer', bytes: Buffer.from(bytes) }, fields), wishes)
+  }
+
+  async putStream(key: string, payload: PayloadStream, wishes: PutWishes = {}): Promise<boolean> {
+    return this.#put(key, new StreamedEntry(payload, this.#fields(wishes)), wishes)
+  }
+
+  #fields({ lifeMs = HOUR_MS }: PutWishes): { createdAt: number; expiresAt: number } {
     const createdAt = this.clock.now()
-    const keepUntil = createdAt + lifeMs
-    const entry = new CacheEntry(NO_VALUE, { codec: 'buffer', bytes: Buffer.from(bytes) }, { createdAt, expiresAt: keepUntil })
-    return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil, progress })
+    return { createdAt, expiresAt: createdAt + lifeMs }
+  }
+
+  #put(key: string, entry: CacheEntry, { tenant = 'acme', onlyIfAbsent = false, progress, signal, journal }: PutWishes): Promise<boolean> {
+    return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil: entry.expiresAt, progress, signal, journal })
+  }
+
+  /** An entry as a stream; to be read or cancelled. */
+  async getStream(key: string, tenant = 'acme'): Promise<PayloadStream | undefined> {
+    const entry = await this.backend.get(scopeOf(tenant), validateKey(key), { want: 'stream', touch: true })
+    return entry !== undefined && isStreamed(entry) ? entry.payload : undefined
+  }
+
+  /** Names of the files that are being written. */
+  get temporaryFiles(): string[] {
+    return fs.readdirSync(path.join(this.root, 'tmp'))
+  }
+
+  /** How many files below the directory this process has open. */
+  get openFiles(): number {
+    const own = fs.readdirSync('/proc/self/fd').map((fd) => {
+      try {
+        return fs.readlinkSync(`/proc/self/fd/${fd}`)
+      } catch {
+        return ''
+      }
+    })
+    return own.filter((target) => target.startsWith(this.basePath)).length
   }
 
   async get(key: string, { tenant = 'acme', touch = true } = {}): Promise<Buffer | undefined> {

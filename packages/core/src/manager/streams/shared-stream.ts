@@ -47,13 +47,13 @@ export class SharedStream {
   #isDeserted = false
   /** Resolves when the source has ended and everything is there; rejects with what it failed with. */
   readonly ended: Promise<void>
-  #end!: (error: unknown) => void // set by the constructor
+  #end!: (error: Error | undefined) => void // set by the constructor
 
   constructor(source: AsyncIterable<Uint8Array>, options: SharedStreamOptions) {
     this.#source = source[Symbol.asyncIterator]()
     this.#options = options
     this.ended = new Promise((resolve, reject) => {
-      this.#end = (error) => (error === undefined ? resolve() : reject(error as Error))
+      this.#end = (error) => (error === undefined ? resolve() : reject(error))
     })
     this.ended.catch(() => undefined) // every reader is told by itself
   }
@@ -148,7 +148,7 @@ export class SharedStream {
     if (this.#isOver) return
     this.#isOver = true
     this.#beginning = undefined
-    this.#end(error)
+    this.#end(error as Error | undefined)
     for (const reader of this.#readers) reader.end(error)
     this.#readers.clear()
   }

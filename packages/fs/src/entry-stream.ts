@@ -1,0 +1,170 @@
+import {
+  CacheError,
+  checkedChunks,
+  decodeFrameHeader,
+  ownMemory,
+  payloadProblem,
+  readFrameHead,
+  type FrameContent,
+  type FrameHeader,
+  type PayloadStream,
+} from '@thermocline/core'
+import { readingOfFailure } from './entry-file.js'
+import { asFsError } from './errors.js'
+import { FIRST_READ, openStart, readAt, type CloseFile, type FileStart } from './file-io.js'
+import { OpenFile } from './open-file.js'
+
+/** Read at once. One piece is read while the one before is used. */
+const PIECE = 256 * 1024
+
+/** What a path holds, open to be read. */
+export type StreamReading =
+  | { readonly status: 'ok'; readonly header: FrameHeader; readonly payload: FilePayload; readonly links: number }
+  | { readonly status: 'foreign' | 'corrupt'; readonly reason: string }
+  | { readonly status: 'missing' }
+
+/**
+ * Opens an entry's file to be read as a stream: `ok` has to be read or cancelled. A file that one read shows whole is checked at
+ * once, and holds nothing.
+ *
+ * @param damaged told of what the end of the payload shows, before the reader is
+ */
+export async function openEntryStream(path: string, close: CloseFile, damaged: (error: CacheError) => Promise<void>): Promise<StreamReading> {
+  let start: FileStart & { readonly fd: number }
+  try {
+    start = await openStart(path, close)
+  } catch (error) {
+    return readingOfFailure(error)
+  }
+  const { fd, bytes, stats } = start
+  let file: OpenFile | undefined
+  try {
+    const reading = await readHeader(fd, bytes)
+    if (reading.status !== 'ok') return reading
+    const { header } = reading
+    const whole = header.payloadOffset + header.payloadBytes
+    if (stats.size !== whole) return { status: 'corrupt', reason: `it does not have the ${whole} bytes that its header claims` }
+    let inMemory: Buffer | undefined
+    if (bytes.byteLength === whole) {
+      inMemory = ownMemory(bytes.subarray(header.payloadOffset))
+      const reason = payloadProblem(header, inMemory)
+      if (reason !== undefined) return { status: 'corrupt', reason }
+    } else file = new OpenFile(fd, close)
+    return { status: 'ok', header, payload: new FilePayload(header, file ?? (inMemory as Buffer), damaged), links: stats.nlink }
+  } finally {
+    if (file === undefined) close(fd)
+  }
+}
+
+/** Whether what is there now is ours and damaged, found out in pieces. */
+export async function isDamaged(path: string, close: CloseFile): Promise<boolean> {
+  let damage = false
+  const reading = await openEntryStream(path, close, () => {
+    damage = true
+    return Promise.resolve()
+  })
+  if (reading.status !== 'ok') return reading.status === 'corrupt'
+  try {
+    for await (const _ of reading.payload.chunks());
+  } catch (error) {
+    if (!damage) throw error
+  }
+  return damage
+}
+
+async function readHeader(fd: number, bytes: Buffer): Promise<FrameContent> {
+  const head = readFrameHead(bytes, FIRST_READ)
+  if (head !== undefined) return head
+  const short = decodeFrameHeader(bytes)
+  const needed = short.status === 'short' ? short.needed : FIRST_READ
+  return readFrameHead(await readAt(fd, needed, 0), needed) ?? { status: 'corrupt', reason: 'it ends inside its header' }
+}
+
+/** Closes what nobody has read to its end or cancelled, when it is collected: the last resort. */
+const forgotten = new FinalizationRegistry<OpenFile>((file) => file.close())
+
+/** A file's payload as a stream. */
+export class FilePayload implements PayloadStream {
+  readonly codec: string
+  readonly byteLength: number
+  readonly crc32: number
+  readonly #header: FrameHeader
+  readonly #source: OpenFile | Buffer
+  readonly #damaged: (error: CacheError) => Promise<void>
+  #begun = false
+
+  constructor(header: FrameHeader, source: OpenFile | Buffer, damaged: (error: CacheError) => Promise<void>) {
+    this.codec = header.codec
+    this.byteLength = header.payloadBytes
+    this.crc32 = header.payloadCrc
+    this.#header = header
+    this.#source = source
+    this.#damaged = damaged
+    if (!Buffer.isBuffer(source)) forgotten.register(this, source, this)
+  }
+
+  /** Called once, when nothing is held any more; at once, where nothing ever was. */
+  onRelease(released: () => void): void {
+    if (Buffer.isBuffer(this.#source) || this.#source.isClosed) released()
+    else this.#source.onClose = released
+  }
+
+  /** @throws TypeError the second time */
+  chunks(): AsyncIterable<Uint8Array> {
+    if (this.#begun) throw new TypeError('a payload stream can be read once, and this one was begun already')
+    this.#begun = true
+    return Buffer.isBuffer(this.#source) ? inOnePiece(this.#source) : this.#checked(this.#source)
+  }
+
+  cancel(): void {
+    if (Buffer.isBuffer(this.#source) || this.#source.isClosed) return
+    this.#source.close()
+    forgotten.unregister(this)
+  }
+
+  async *#checked(file: OpenFile): AsyncGenerator<Uint8Array, void, undefined> {
+    let damage: CacheError | undefined
+    const damaged = (reason: string): CacheError => (damage = this.#failure('corrupt', `an entry's file is of no use because ${reason}`))
+    try {
+      yield* checkedChunks(this.#pieces(file), this, damaged)
+    } catch (error) {
+      if (damage !== undefined) await this.#damaged(damage)
+      throw asFsError(error, 'get', this.#header.key)
+    } finally {
+      this.cancel()
+    }
+  }
+
+  async *#pieces(file: OpenFile): AsyncGenerator<Uint8Array, void, undefined> {
+    const { payloadOffset } = this.#header
+    const end = payloadOffset + this.byteLength
+    const readFrom = (at: number): Promise<Buffer> => {
+      if (file.isClosed) return Promise.reject(this.#givenUp())
+      const reading = file.read(Math.min(PIECE, end - at), at)
+      reading.catch(() => undefined) // the reader may leave before it is asked for
+      return reading
+    }
+    let next = readFrom(payloadOffset)
+    for (let at = payloadOffset; at < end; ) {
+      const piece = await next
+      if (file.isClosed) throw this.#givenUp()
+      if (piece.byteLength === 0) return // it was cut off since it was opened
+      at += piece.byteLength
+      if (at < end) next = readFrom(at)
+      yield piece
+    }
+  }
+
+  #givenUp(): CacheError {
+    return this.#failure('failed', 'the stream of an entry was given up before its end, and has nothing more')
+  }
+
+  #failure(code: 'corrupt' | 'failed', message: string): CacheError {
+    const { tenant, key } = this.#header
+    return new CacheError(code, message, { operation: 'get', backend: 'fs', tenant, key })
+  }
+}
+
+async function* inOnePiece(bytes: Buffer): AsyncGenerator<Uint8Array, void, undefined> {
+  if (bytes.byteLength > 0) yield bytes
+}

@@ -1,0 +1,233 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import {
+  asCacheError,
+  CacheEntry,
+  CacheError,
+  isStreamed,
+  StreamedEntry,
+  validateKey,
+  validateTenant,
+  type EntryFields,
+  type FrameHeader,
+  type JournalSlot,
+  type PendingWrite,
+  type TenantScope,
+  type WriteBackJournal,
+} from '@thermocline/core'
+import { WholeBody } from '../body.js'
+import { readEntryFile } from '../entry-file.js'
+import { openEntryStream } from '../entry-stream.js'
+import { asFsError } from '../errors.js'
+import { rename, syncFile } from '../file-io.js'
+import type { Store } from '../store.js'
+import { StreamedBody } from '../streamed-body.js'
+import { encodeTier } from './copy-name.js'
+import type { CheckedJournalOptions } from './options.js'
+import { OwnDirectory } from './own-directory.js'
+import { PendingCopy, pendingCopyOf } from './pending-copy.js'
+import { readHeadNow } from './read-head-now.js'
+import { setAside } from './set-aside.js'
+import { takeUp, type TakenUp } from './take-up.js'
+
+/*
+ * The journal of write-back on disk.
+ *
+ *   <directory>/
+ *     <owner>/                                   one directory per process, see owner.ts
+ *       <sequence>-<expiresAt>-<tier>.tc         a frame, see core; tenant and key are in its header
+ *     damaged/                                   copies that could not be read
+ *
+ * Which process a copy belongs to is a matter of which directory it is in, so taking one up is a rename. There is no index to be
+ * written or to be corrupt: names and headers say everything, and are read once, at the start.
+ */
+
+/** Sequences are the time in so many parts of a millisecond, or follow the one before: they grow over restarts and, nearly, over processes. */
+const PER_MS = 1000
+
+export class FileJournal implements WriteBackJournal {
+  readonly #store: Store
+  readonly #options: CheckedJournalOptions
+  readonly #own: OwnDirectory
+  readonly #pending = new Map<number, PendingCopy>()
+  #bytes = 0
+  #last = 0
+  #closed = false
+
+  /** Touches nothing on the disk. */
+  constructor(store: Store, options: CheckedJournalOptions) {
+    this.#store = store
+    this.#options = options
+    this.#own = new OwnDirectory(options.directory, () => store.hosts.clock, store.fsync)
+  }
+
+  get size(): { readonly entries: number; readonly bytes: number } {
+    return { entries: this.#pending.size, bytes: this.#bytes }
+  }
+
+  /** May be called again: then it returns what was left since. */
+  load(): readonly JournalSlot[] {
+    let found: TakenUp[]
+    try {
+      found = takeUp(this.#options.directory, this.#own, this.#store.hosts.clock.now(), (sequence) => this.#pending.has(sequence))
+    } catch (error) {
+      this.#store.hosts.report(asFsError(error, 'write-back', undefined, true))
+      return []
+    }
+    return found.flatMap((copy) => this.#take(copy) ?? [])
+  }
+
+  /** @throws TypeError when the tier's name is too long for a file name */
+  reserve(write: PendingWrite): JournalSlot | undefined {
+    encodeTier(write.tier)
+    const { maxBytes, maxEntries } = this.#options
+    if (this.#closed || this.#pending.size >= maxEntries || this.#bytes + write.bytes > maxBytes) return undefined
+    this.#last = Math.max(this.#last + 1, Math.floor(this.#store.hosts.clock.now() * PER_MS))
+    return this.#add(new PendingCopy(write, this.#last, this.#own, this.#store, false))
+  }
+
+  async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void> {
+    if (this.#closed) throw new CacheError('closed', 'an entry came for a journal of write-back that is closed', { operation: 'write-back', backend: 'fs', key: slot.key })
+    const copy = this.#copyOf(slot)
+    try {
+      await copy.make(async () => {
+        const other = entry.encoded === undefined && !isStreamed(entry) ? this.#sameEntry(slot) : undefined
+        if (other === undefined) await copy.write((file) => this.#write(file, copy, scope, entry))
+        else await copy.linkTo(other)
+        return true
+      })
+    } catch (error) {
+      throw asFsError(error, 'write-back', slot.key)
+    }
+  }
+
+  async read(slot: JournalSlot, want: 'payload' | 'stream'): Promise<CacheEntry | undefined> {
+    const { file } = this.#copyOf(slot)
+    try {
+      return await (want === 'payload' ? this.#readWhole(file, slot) : this.#open(file, slot))
+    } catch (error) {
+      throw asFsError(error, 'write-back', slot.key)
+    }
+  }
+
+  async remove(slot: JournalSlot): Promise<void> {
+    const copy = this.#copyOf(slot)
+    try {
+      await copy.remove()
+    } catch (error) {
+      throw asFsError(error, 'write-back', slot.key)
+    } finally {
+      if (this.#pending.delete(slot.sequence)) this.#bytes -= slot.bytes
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await Promise.all([...this.#pending.values()].map((copy) => copy.idle()))
+    await this.#own.release()
+  }
+
+  #add(copy: PendingCopy): PendingCopy {
+    this.#pending.set(copy.sequence, copy)
+    this.#bytes += copy.bytes
+    return copy
+  }
+
+  #copyOf(slot: JournalSlot): PendingCopy {
+    const copy = pendingCopyOf(slot)
+    if (copy === undefined) throw new TypeError('slot must be one that this journal has reserved or loaded, the object itself')
+    return copy
+  }
+
+  /** A copy of the same entry for another tier: the latest one before. For an entry whose bytes were a stream and are gone. */
+  #sameEntry(slot: JournalSlot): PendingCopy | undefined {
+    return [...this.#pending.values()]
+      .filter((copy) => copy.isThere && copy.tenant === slot.tenant && copy.key === slot.key && copy.sequence < slot.sequence)
+      .reduce<PendingCopy | undefined>((latest, copy) => (latest === undefined || copy.sequence > latest.sequence ? copy : latest), undefined)
+  }
+
+  #take(copy: TakenUp): JournalSlot | undefined {
+    this.#last = Math.max(this.#last, copy.sequence)
+    try {
+      const reading = readHeadNow(copy.file)
+      if (reading.status === 'ok') {
+        const { tenant, key, payloadBytes } = reading.header
+        const write = { tier: copy.tier, tenant: validateTenant(tenant), key: validateKey(key), expiresAt: copy.expiresAt, bytes: payloadBytes }
+        return this.#add(new PendingCopy(write, copy.sequence, this.#own, this.#store, true))
+      }
+      if (reading.status === 'cut') {
+        fs.unlinkSync(copy.file)
+        this.#report('it breaks off, as a write does that was under way when its process ended; it was removed', copy.file)
+      } else this.#setAside(copy.file, reading.reason)
+    } catch (error) {
+      this.#setAside(copy.file, asCacheError(error, { operation: 'write-back' }).message)
+    }
+    return undefined
+  }
+
+  /** Writes the copy by itself. */
+  async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry): Promise<void> {
+    const { descriptors, fsync } = this.#store
+    const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt }
+    const { key } = copy
+    const body = isStreamed(entry)
+      ? new StreamedBody({ maxFileBytes: Number.POSITIVE_INFINITY, room: undefined, close: descriptors.close }, scope, key, entry, options)
+      : new WholeBody(undefined, scope, key, entry, options)
+    try {
+      const fd = (await body.writeTo(file, undefined)) as number // there is no limit to its size
+      try {
+        if (fsync) await syncFile(fd)
+      } finally {
+        descriptors.close(fd)
+      }
+      await rename(file, copy.file)
+      await copy.settle()
+    } catch (error) {
+      await fs.promises.unlink(file).catch(() => undefined)
+      throw error
+    } finally {
+      body.release()
+    }
+  }
+
+  async #readWhole(file: string, slot: JournalSlot): Promise<CacheEntry | undefined> {
+    const reading = await readEntryFile(file, 'payload', {}, this.#store.descriptors.close)
+    if (reading.status === 'missing') return undefined
+    if (reading.status !== 'ok' || reading.payload === undefined) return this.#setAside(file, reading.status === 'ok' ? 'it has no payload' : reading.reason)
+    if (!isFor(reading.header, slot)) return this.#setAside(file, 'it belongs to another tenant or key')
+    return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload }, fieldsFor(slot, reading.header))
+  }
+
+  async #open(file: string, slot: JournalSlot): Promise<CacheEntry | undefined> {
+    const reading = await openEntryStream(file, this.#store.descriptors.close, (error) => {
+      this.#setAside(file, error.message)
+      return Promise.resolve()
+    })
+    if (reading.status === 'missing') return undefined
+    if (reading.status !== 'ok') return this.#setAside(file, reading.reason)
+    if (isFor(reading.header, slot)) return new StreamedEntry(reading.payload, fieldsFor(slot, reading.header))
+    reading.payload.cancel()
+    return this.#setAside(file, 'it belongs to another tenant or key')
+  }
+
+  #setAside(file: string, reason: string): undefined {
+    setAside(this.#options.directory, file)
+    this.#report(`${reason}; it was set aside`, file)
+  }
+
+  #report(what: string, file: string): void {
+    this.#store.hosts.report(new CacheError('corrupt', `a copy in the journal of write-back cannot be uploaded: ${what}: ${path.basename(file)}`, { operation: 'write-back', backend: 'fs' }))
+  }
+}
+
+function isFor(header: FrameHeader, slot: JournalSlot): boolean {
+  return header.tenant === slot.tenant && header.key === slot.key
+}
+
+/** The entry's, without what belongs to the disk's own copy. */
+function fieldsFor(slot: JournalSlot, { createdAt, computeMicros, details }: FrameHeader): EntryFields {
+  if (details?.keepUntil === undefined) return { createdAt, expiresAt: slot.expiresAt, computeMicros, details }
+  const { keepUntil: _, ...own } = details
+  return { createdAt, expiresAt: slot.expiresAt, computeMicros, details: own }
+}

@@ -1,0 +1,82 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import type { EpochMs } from '@thermocline/core'
+import { isMissing, isNotAFile } from '../errors.js'
+import { copyName, isUnfinished, parseCopyName, type CopyName } from './copy-name.js'
+import type { OwnDirectory } from './own-directory.js'
+import { isOrphan } from './owner.js'
+
+/** A copy that is this process's now. */
+export interface TakenUp extends CopyName {
+  readonly file: string
+}
+
+interface Left extends CopyName {
+  readonly file: string
+}
+
+/**
+ * Moves what dead processes left in the journal into the own directory, oldest first. A rename wins or loses: of several processes
+ * that start at the same moment one gets each copy.
+ *
+ * @param isTaken whether a sequence is in use here: of two processes' copies with one sequence the second gets the next
+ */
+export function takeUp(root: string, own: OwnDirectory, now: EpochMs, isTaken: (sequence: number) => boolean): TakenUp[] {
+  const orphans = orphansIn(root, now)
+  const left = orphans.flatMap(copiesIn).sort((a, b) => a.sequence - b.sequence)
+  if (left.length > 0) own.makeNow()
+  const taken: TakenUp[] = []
+  let last = -1
+  for (const copy of left) {
+    let sequence = Math.max(copy.sequence, last + 1)
+    while (isTaken(sequence)) sequence++
+    const file = path.join(own.path, copyName({ ...copy, sequence }))
+    try {
+      fs.renameSync(copy.file, file)
+    } catch (error) {
+      if (isMissing(error)) continue // another process was faster
+      throw error
+    }
+    last = sequence
+    taken.push({ ...copy, sequence, file })
+  }
+  for (const orphan of orphans) removeIfEmpty(orphan)
+  return taken
+}
+
+function orphansIn(root: string, now: EpochMs): string[] {
+  return namesIn(root)
+    .filter((name) => {
+      const stats = fs.statSync(path.join(root, name), { throwIfNoEntry: false })
+      return stats?.isDirectory() === true && isOrphan(name, stats.mtimeMs, now)
+    })
+    .map((name) => path.join(root, name))
+}
+
+function copiesIn(directory: string): Left[] {
+  const copies: Left[] = []
+  for (const name of namesIn(directory)) {
+    const file = path.join(directory, name)
+    const copy = parseCopyName(name)
+    if (copy !== undefined) copies.push({ ...copy, file })
+    else if (isUnfinished(name)) fs.rmSync(file, { force: true })
+  }
+  return copies
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return fs.readdirSync(directory)
+  } catch (error) {
+    if (isMissing(error) || isNotAFile(error)) return []
+    throw error
+  }
+}
+
+function removeIfEmpty(directory: string): void {
+  try {
+    fs.rmdirSync(directory)
+  } catch {
+    // somebody put something into it, or has removed it
+  }
+}

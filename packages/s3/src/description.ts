@@ -1,0 +1,28 @@
+import type { CreateMultipartUploadCommandInput, PutObjectCommandInput } from '@aws-sdk/client-s3'
+import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, type CacheEntry, type EpochMs, type ObjectPayload, type TenantScope, type ValidKey } from '@thermocline/core'
+import { lookup } from 'mrmime'
+import type { CheckedOptions } from './options.js'
+
+/** All that is said of an object when it is stored, in one piece or in parts, but not the payload nor a condition. */
+export type Description = Pick<PutObjectCommandInput & CreateMultipartUploadCommandInput, 'Bucket' | 'Key' | 'Metadata' | 'ContentType' | 'ContentEncoding' | 'StorageClass' | 'ServerSideEncryption' | 'SSEKMSKeyId'>
+
+/** Whether an object may be stored only where nothing is, or only over the one that was looked at. */
+export type Condition = { readonly IfNoneMatch: '*' } | { readonly IfMatch: string | undefined } | undefined
+
+/** @throws CacheError `not-encodable` when the metadata is more than a store takes */
+export function describe(options: CheckedOptions, name: string, scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: EpochMs, payload: ObjectPayload): Description {
+  return {
+    Bucket: options.bucket,
+    Key: name,
+    Metadata: encodeObjectMetadata(scope, key, entry, keepUntil, payload),
+    ContentType: contentTypeOf(key, payload.codec, entry.details, byExtension),
+    ContentEncoding: contentEncodingOf(payload.codec),
+    StorageClass: options.storageClass,
+    ServerSideEncryption: options.serverSideEncryption,
+    SSEKMSKeyId: options.sseKmsKeyId,
+  }
+}
+
+function byExtension(key: string): string | undefined {
+  return key.includes('.') ? lookup(key) : undefined // without a dot it would take the whole key for an extension
+}

@@ -1,0 +1,163 @@
+import { createHash } from 'node:crypto'
+import { CacheError, isPromise, type CancelTimer, type ObjectNames } from '@thermocline/core'
+import type { LifecycleRule as StoredRule, TransitionDefaultMinimumObjectSize, TransitionStorageClass } from '@aws-sdk/client-s3'
+import { asS3Error, isNotFound, statusOf } from './errors.js'
+import { idOf, scopeOf, type LifecycleRule } from './lifecycle-rules.js'
+import type { Shared } from './shared.js'
+
+/** Milliseconds until a bucket that could not be asked is asked again. */
+const AGAIN_MS = 60_000
+const PLACE = { operation: 'lifecycle' }
+/** The user may not ask, or the store has no lifecycle. */
+const REFUSALS: ReadonlySet<number | undefined> = new Set([403, 405, 501])
+
+/** What `applyLifecycle` did, by the rules' ids. */
+export interface AppliedLifecycle {
+  readonly changed: boolean
+  readonly added: readonly string[]
+  readonly replaced: readonly string[]
+  readonly removed: readonly string[]
+}
+
+/** The whole of a bucket's lifecycle. */
+interface Stored {
+  readonly rules: readonly StoredRule[]
+  readonly least: TransitionDefaultMinimumObjectSize | undefined
+}
+
+/** What has to happen for our rules to be as they ought to. */
+interface Difference extends AppliedLifecycle {
+  readonly next: readonly StoredRule[]
+  readonly text: string
+}
+
+/**
+ * The rules of the bucket's lifecycle that are ours: those whose id begins with `thermocline-` and a hash of where our objects are, so
+ * that several caches may share a bucket, and that concern our objects only.
+ */
+export class Lifecycle {
+  readonly #shared: Shared
+  #isComparing = false
+  #cancel: CancelTimer = () => undefined
+
+  constructor(shared: Shared) {
+    this.#shared = shared
+  }
+
+  /** Compares in the background, when first called. Nobody waits for it. */
+  compareOnce(): void {
+    if (this.#isComparing || this.#shared.options.lifecycleRules.length === 0) return
+    this.#isComparing = true
+    this.#compareIn(0)
+  }
+
+  stop(): void {
+    this.#cancel()
+  }
+
+  /** The store has no condition for this: a change of somebody else's in the same moment may be lost. */
+  async apply(): Promise<AppliedLifecycle> {
+    try {
+      const stored = await this.#read()
+      const { next, changed, added, replaced, removed } = this.#differences(stored.rules)
+      if (changed) await this.#write(next, stored.least)
+      return { changed, added, replaced, removed }
+    } catch (error) {
+      throw asS3Error(error, PLACE)
+    }
+  }
+
+  #compareIn(ms: number): void {
+    this.#cancel = this.#shared.clock.schedule(ms, () => void this.#compare(), { background: true })
+  }
+
+  async #compare(): Promise<void> {
+    const { bucket } = this.#shared
+    try {
+      const { changed, text } = this.#differences((await this.#read()).rules)
+      if (changed) this.#tell(`the lifecycle of bucket ${bucket} is not what lifecycleRules says: ${text}. Nothing was changed; applyLifecycle() would change it`, undefined)
+    } catch (error) {
+      if (REFUSALS.has(statusOf(error))) this.#tell(`lifecycleRules cannot be compared with the lifecycle of bucket ${bucket}: ${asS3Error(error, PLACE).message}; grant s3:GetLifecycleConfiguration`, error)
+      else if (this.#shared.hosts.size > 0) this.#compareIn(AGAIN_MS)
+    }
+  }
+
+  async #read(): Promise<Stored> {
+    const opening = this.#shared.connection.open('lifecycle')
+    const { sdk, client } = isPromise(opening) ? await opening : opening
+    try {
+      const answer = await client.send(new sdk.GetBucketLifecycleConfigurationCommand({ Bucket: this.#shared.bucket }))
+      return { rules: answer.Rules ?? [], least: answer.TransitionDefaultMinimumObjectSize }
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+      return { rules: [], least: undefined } // no rule, no configuration
+    }
+  }
+
+  async #write(rules: readonly StoredRule[], least: TransitionDefaultMinimumObjectSize | undefined): Promise<void> {
+    const { connection, bucket } = this.#shared
+    const opening = connection.open('lifecycle')
+    const { sdk, client } = isPromise(opening) ? await opening : opening
+    if (rules.length === 0) await client.send(new sdk.DeleteBucketLifecycleCommand({ Bucket: bucket }))
+    else await client.send(new sdk.PutBucketLifecycleConfigurationCommand({ Bucket: bucket, TransitionDefaultMinimumObjectSize: least, LifecycleConfiguration: { Rules: [...rules] } }))
+  }
+
+  #differences(stored: readonly StoredRule[]): Difference {
+    const { names, options } = this.#shared
+    const ours = `thermocline-${createHash('sha256').update(names.root).digest('hex').slice(0, 8)}-`
+    const isOurs = (rule: StoredRule): boolean => rule.ID?.startsWith(ours) === true && prefixOf(rule)?.startsWith(names.root) === true
+    const wanted = options.lifecycleRules.map((rule, at) => storedRule(rule, `${ours}${idOf(rule, at)}`, names))
+    const before = new Map(stored.filter(isOurs).map((rule) => [rule.ID, rule]))
+    const short = ({ ID = '' }: StoredRule): string => ID.slice(ours.length)
+    const added = wanted.filter(({ ID }) => !before.has(ID))
+    const replaced = wanted.filter((rule) => before.has(rule.ID) && textOf(before.get(rule.ID) as StoredRule) !== textOf(rule))
+    const removed = [...before.values()].filter(({ ID }) => !wanted.some((rule) => rule.ID === ID))
+    const text = [
+      ...added.map((rule) => `rule ${short(rule)} is missing (${textOf(rule)})`),
+      ...replaced.map((rule) => `rule ${short(rule)} says ${textOf(before.get(rule.ID) as StoredRule)} instead of ${textOf(rule)}`),
+      ...removed.map((rule) => `rule ${short(rule)} is not wanted (${textOf(rule)})`),
+    ].join('; ')
+    return {
+      changed: text !== '',
+      added: added.map(short),
+      replaced: replaced.map(short),
+      removed: removed.map(short),
+      next: [...stored.filter((rule) => !isOurs(rule)), ...wanted],
+      text,
+    }
+  }
+
+  #tell(message: string, cause: unknown): void {
+    this.#shared.report(new CacheError('misconfigured', message, { ...PLACE, backend: 's3', cause }))
+  }
+}
+
+function storedRule(rule: LifecycleRule, id: string, names: ObjectNames): StoredRule {
+  const { transitionDays, storageClass, expirationDays } = rule
+  return {
+    ID: id,
+    Status: 'Enabled',
+    Filter: { Prefix: scopeOf(rule, names) },
+    ...(transitionDays === undefined ? {} : { Transitions: [{ Days: transitionDays, StorageClass: storageClass as TransitionStorageClass }] }),
+    ...(expirationDays === undefined ? {} : { Expiration: { Days: expirationDays } }),
+  }
+}
+
+/** The names that a rule concerns, in whichever of its three places it says so. */
+function prefixOf(rule: StoredRule): string | undefined {
+  const { Filter } = rule
+  return Filter?.Prefix ?? Filter?.And?.Prefix ?? (rule as { readonly Prefix?: string | undefined }).Prefix
+}
+
+/** All that a rule does, so that two rules do the same when their texts are the same. */
+function textOf(rule: StoredRule): string {
+  const { Transitions = [], Expiration, Status, NoncurrentVersionExpiration, NoncurrentVersionTransitions, AbortIncompleteMultipartUpload, Filter } = rule
+  const others = { NoncurrentVersionExpiration, NoncurrentVersionTransitions, AbortIncompleteMultipartUpload, And: Filter?.And, Tag: Filter?.Tag, Least: Filter?.ObjectSizeGreaterThan, Most: Filter?.ObjectSizeLessThan }
+  const more = Object.entries(others).filter(([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0))
+  return [
+    `${Status === 'Enabled' ? '' : 'switched off: '}objects under ${JSON.stringify(prefixOf(rule))}`,
+    ...Transitions.map(({ Days, Date: at, StorageClass }) => `move to ${StorageClass} ${Days === undefined ? `on ${at?.toISOString()}` : `after ${Days} days`}`),
+    ...(Expiration === undefined ? [] : [Expiration.Days === undefined ? `are removed on ${Expiration.Date?.toISOString()}` : `are removed after ${Expiration.Days} days`]),
+    ...(more.length === 0 ? [] : [JSON.stringify(Object.fromEntries(more))]),
+  ].join(', ')
+}

@@ -1,0 +1,133 @@
+import type { Readable } from 'node:stream'
+import { CacheEntry, CacheError, isPromise, StreamedEntry, type EpochMs, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { collect, discard } from './bodies.js'
+import { aborting } from './cancellation.js'
+import type { Opened } from './connection.js'
+import { abandoned, type Place } from './errors.js'
+import { isArchived, judge, type Found, type Judged } from './judge.js'
+import { ObjectStream } from './object-stream.js'
+import { Refusals } from './refusals.js'
+import { removeIfSame } from './remove-if-same.js'
+import type { Shared } from './shared.js'
+import { matches, storeChecksum, type Checksum } from './store-checksum.js'
+
+/** What lies in an entry's place, as a writer sees it who may only write where nothing is. */
+export type Presence = { readonly status: 'absent' } | { readonly status: 'kept' } | { readonly status: 'over'; readonly etag: string | undefined }
+
+/** An object that was asked for. */
+interface Asked {
+  readonly scope: TenantScope
+  readonly key: ValidKey
+  readonly name: string
+  readonly place: Place
+}
+
+/** Reads entries: one GET or one HEAD each. */
+export class Reads {
+  readonly refusals: Refusals
+  readonly #shared: Shared
+
+  constructor(shared: Shared) {
+    this.#shared = shared
+    this.refusals = new Refusals(shared)
+  }
+
+  async get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const asked = { scope, key, name: this.#shared.names.of(scope, key), place: { operation: 'get', tenant: scope.tenant, key } }
+    const opening = this.#shared.connection.open('get')
+    const opened = isPromise(opening) ? await opening : opening
+    return options.want === 'head' ? this.#head(opened, asked, options) : this.#read(opened, asked, options)
+  }
+
+  /** What a HEAD finds; `undefined`: nothing. */
+  async look(opened: Opened, name: string, signal: AbortSignal | undefined, place: Place): Promise<Found | undefined> {
+    const { sdk, client } = opened
+    try {
+      const found = await client.send(new sdk.HeadObjectCommand({ Bucket: this.#shared.bucket, Key: name }), aborting(signal))
+      this.refusals.noteBucket()
+      return found
+    } catch (error) {
+      await this.refusals.expectMiss(error, opened, name, { isHead: true, signal }, place)
+      return undefined
+    }
+  }
+
+  /** What lies in the place of an entry. What is damaged counts as over. */
+  async presence(opened: Opened, scope: TenantScope, key: ValidKey, name: string, signal: AbortSignal | undefined): Promise<Presence> {
+    const found = await this.look(opened, name, signal, { operation: 'put', tenant: scope.tenant, key })
+    if (found === undefined) return { status: 'absent' }
+    const judged = judge(found, scope, key, false)
+    if (judged.status === 'foreign' || (judged.status === 'ok' && this.#shared.clock.now() < judged.header.keepUntil)) return { status: 'kept' }
+    return { status: 'over', etag: found.ETag }
+  }
+
+  /** From when on an object of the tenant is not served; `undefined` when it is nothing that could be. */
+  async endOf(opened: Opened, scope: TenantScope, key: string, name: string, signal: AbortSignal | undefined, place: Place): Promise<EpochMs | undefined> {
+    const found = await this.look(opened, name, signal, place)
+    if (found === undefined) return undefined
+    const judged = judge(found, scope, key as ValidKey, false)
+    return judged.status === 'ok' ? judged.header.keepUntil : undefined
+  }
+
+  async #head(opened: Opened, asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const found = await this.look(opened, asked.name, options.signal, asked.place)
+    if (found === undefined) return undefined
+    if (this.refusals.archivesRefuse && isArchived(found)) {
+      this.refusals.archived(asked.name, asked.place)
+      return undefined
+    }
+    const judged = judge(found, asked.scope, asked.key, options.adopt === true)
+    return judged.status === 'ok' ? CacheEntry.head(judged.header) : this.#refused(opened, asked, found, judged)
+  }
+
+  async #read(opened: Opened, asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const { sdk, client } = opened
+    const { scope, key, name, place } = asked
+    let found
+    try {
+      found = await client.send(new sdk.GetObjectCommand({ Bucket: this.#shared.bucket, Key: name }), aborting(options.signal))
+    } catch (error) {
+      await this.refusals.expectMiss(error, opened, name, { isHead: false, signal: options.signal }, place)
+      return undefined
+    }
+    this.refusals.noteBucket()
+    options.progress?.()
+    const body = found.Body as Readable | undefined
+    const judged = judge(found, scope, key, options.adopt === true)
+    if (judged.status !== 'ok' || body === undefined) {
+      discard(body, found.ContentLength)
+      return judged.status === 'ok' ? undefined : this.#refused(opened, asked, found, judged)
+    }
+    const { header, isOurs } = judged
+    const { codec, crc32 } = header.payload
+    try {
+      const checksum: Checksum = crc32 !== undefined ? { kind: 'crc32', crc32 } : isOurs ? await storeChecksum(opened, this.#shared.bucket, name, found, options.signal) : undefined
+      if (options.want === 'stream') {
+        const { ContentLength: announced } = found
+        const { signal, progress } = options
+        const onDamage = (reason: string): CacheError => this.#damaged(opened, asked, found, reason)
+        return new StreamedEntry(new ObjectStream({ body, codec, length: header.payload.byteLength ?? announced, announced, checksum, signal, progress, place, onDamage }), header)
+      }
+      const bytes = await collect(body, found.ContentLength, options.progress, place)
+      if (matches(checksum, bytes)) return CacheEntry.ofBytes({ codec, bytes }, header)
+    } catch (error) {
+      body.destroy()
+      if (options.signal?.aborted === true) throw abandoned(options.signal, place)
+      throw this.refusals.failed(error, place)
+    }
+    return this.#refused(opened, asked, found, { status: 'corrupt', reason: 'the checksum of its payload does not match' })
+  }
+
+  #refused(opened: Opened, asked: Asked, found: Found, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
+    if (status === 'corrupt') this.#damaged(opened, asked, found, reason)
+    else this.#shared.report(new CacheError('foreign', `what s3 holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 's3' }))
+  }
+
+  /** Reports what is damaged, and removes it in the background if nobody has replaced it. */
+  #damaged(opened: Opened, { name, place }: Asked, found: Found, reason: string): CacheError {
+    void removeIfSame(opened, this.#shared.bucket, name, found)
+    const error = new CacheError('corrupt', `what s3 holds is a miss because ${reason}; it was removed`, { ...place, backend: 's3' })
+    this.#shared.report(error)
+    return error
+  }
+}

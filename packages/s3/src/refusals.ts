@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto'
+import { CacheError, messageOf } from '@thermocline/core'
+import type { Opened } from './connection.js'
+import { abandoned, asS3Error, isForbidden, isNotFound, nameOf, statusOf, type Place } from './errors.js'
+import type { Shared } from './shared.js'
+
+const MOST_REMEMBERED = 10_000
+/** Milliseconds for which it is believed that a 403 means what it says. */
+const BELIEVED_MS = 60_000
+
+/**
+ * What a refused read means. A store that does not let us list a bucket does not say either that a key is absent: it answers 403.
+ * And a HEAD, which has no body, cannot say that the bucket itself is missing.
+ */
+export class Refusals {
+  readonly #shared: Shared
+  /** Something has shown that the bucket exists. */
+  #bucketIsThere = false
+  /** Absent keys answer 403. */
+  #absentIsForbidden = false
+  #believedUntil = Number.NEGATIVE_INFINITY
+  #asking: Promise<boolean> | undefined
+  #told = false
+  readonly #archived = new Set<string>()
+  #archivesRefuse: boolean
+
+  constructor(shared: Shared) {
+    this.#shared = shared
+    this.#archivesRefuse = shared.options.endpoint === undefined && shared.options.client === undefined
+  }
+
+  /** Whether objects in archive classes cannot be read: so with Amazon, or once the store has said so. */
+  get archivesRefuse(): boolean {
+    return this.#archivesRefuse
+  }
+
+  /** Something was answered that only an existing bucket does. */
+  noteBucket(): void {
+    this.#bucketIsThere = true
+  }
+
+  /**
+   * Resolves when the refused read is a miss.
+   *
+   * @throws CacheError when it is anything else
+   */
+  async expectMiss(error: unknown, opened: Opened, name: string, how: { readonly isHead: boolean; readonly signal: AbortSignal | undefined }, place: Place): Promise<void> {
+    if (isNotFound(error)) {
+      this.#absentIsForbidden = false
+      if (!how.isHead) this.#bucketIsThere = true
+      else if (!this.#bucketIsThere) await this.#expectBucket(opened, place)
+      return
+    }
+    if (how.signal?.aborted === true) throw abandoned(how.signal, place)
+    if (nameOf(error) === 'InvalidObjectState') {
+      this.#archivesRefuse = true
+      return this.archived(name, place, error)
+    }
+    if (isForbidden(error) && (await this.#isAbsent(opened, place))) return
+    throw this.failed(error, place)
+  }
+
+  failed(error: unknown, place: Place): CacheError {
+    const failure = asS3Error(error, place)
+    if (failure.code === 'bucket-missing') this.#bucketIsThere = false
+    return failure
+  }
+
+  /** A miss, told once for each key. */
+  archived(name: string, place: Place, cause?: unknown): void {
+    if (this.#archived.has(name)) return
+    if (this.#archived.size >= MOST_REMEMBERED) this.#archived.clear()
+    this.#archived.add(name)
+    const message = 'what s3 holds is a miss because it is in an archive: restore the object, or let lifecycle rules move objects only to classes that can be read at once, such as GLACIER_IR'
+    this.#shared.report(new CacheError('archived', message, { ...place, backend: 's3', cause }))
+  }
+
+  async #expectBucket({ sdk, client }: Opened, place: Place): Promise<void> {
+    try {
+      await client.send(new sdk.HeadBucketCommand({ Bucket: this.#shared.bucket }))
+    } catch (error) {
+      if (statusOf(error) === 404) throw new CacheError('bucket-missing', `${place.operation} on s3 failed: there is no bucket ${this.#shared.bucket} (create it, or correct its name)`, { ...place, backend: 's3', cause: error })
+      if (statusOf(error) !== 403) throw asS3Error(error, place) // a user who may not list gets a 403 here, and a 404 for a key only where the bucket exists
+    }
+    this.#bucketIsThere = true
+  }
+
+  /** Whether a 403 is how this store says that a key is absent; asked once for all who wait. */
+  async #isAbsent(opened: Opened, place: Place): Promise<boolean> {
+    if (this.#absentIsForbidden) return true
+    if (this.#shared.clock.monotonic() < this.#believedUntil) return false
+    this.#asking ??= this.#askForAbsent(opened, place).finally(() => (this.#asking = undefined))
+    const isForbiddenHere = await this.#asking
+    if (!isForbiddenHere) this.#believedUntil = this.#shared.clock.monotonic() + BELIEVED_MS
+    return isForbiddenHere
+  }
+
+  async #askForAbsent({ sdk, client }: Opened, place: Place): Promise<boolean> {
+    const { bucket, names } = this.#shared
+    try {
+      await client.send(new sdk.GetObjectCommand({ Bucket: bucket, Key: `${names.root}~absent/${randomUUID()}` }))
+      return false
+    } catch (error) {
+      if (isNotFound(error)) return false
+      if (!isForbidden(error)) throw asS3Error(error, place) // it says what is wrong, as the HEAD before may not have
+      if (/s3:GetObject\b/.test(messageOf(error))) return false // Amazon says what is missing
+    }
+    try {
+      await client.send(new sdk.ListObjectsV2Command({ Bucket: bucket, Prefix: names.root, MaxKeys: 1 }))
+      return false
+    } catch (error) {
+      if (!isForbidden(error)) throw asS3Error(error, place)
+    }
+    this.#absentIsForbidden = true
+    if (!this.#told) {
+      this.#told = true
+      const message = `s3 answers 403 for keys that are not there, because these credentials may not list the bucket ${bucket}: such answers are taken for misses, also where reading itself is forbidden; grant s3:ListBucket`
+      this.#shared.report(new CacheError('access-denied', message, { ...place, backend: 's3' }))
+    }
+    return true
+  }
+}
