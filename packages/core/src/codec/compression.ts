@@ -133,6 +133,11 @@ export function isCompressed(codec: string): boolean {
   return codec.includes('+')
 }
 
+/** Whether the bytes can be read here: they are not compressed, or in a way that is known. @throws CacheError `foreign` otherwise */
+export function checkCompression(codec: string): void {
+  if (isCompressed(codec)) algorithmOf(codec)
+}
+
 /** The codec under a compression, or the codec itself. */
 export function plainCodec(codec: string): string {
   const at = codec.indexOf('+')

@@ -1,6 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import { handOut } from '../codec/isolate.js'
-import { abortable } from '../compute/abort.js'
+import { abortable, onAbort } from '../compute/abort.js'
 import { ComputeWishes, type Compute } from '../compute/compute-context.js'
 import type { Fence } from '../compute/fence.js'
 import type { Awaitable } from '../contract/backend.js'
@@ -12,6 +12,7 @@ import type { Metadata } from '../contract/entry.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { promote, walk } from './read.js'
+import { joinOrStart, type SharedOpened } from './streams/read-stream.js'
 import type { StreamFlight } from './streams/stream-flight.js'
 import type { TenantState } from './tenant-state.js'
 import { fillEverywhere, Taken } from './write.js'
@@ -79,7 +80,7 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
 function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
   const streaming = streamOf(state, request.key)
   if (streaming === undefined) return look(engine, state, request, fence, span, flight)
-  return landing(streaming).then(
+  return landing(state, streaming, flight).then(
     (streamed) => {
       if (streamed === undefined) return look(engine, state, request, fence, span, flight)
       state.landed(flight, fence)
@@ -112,15 +113,27 @@ function look(engine: Engine, state: TenantState, request: FlightRequest, fence:
 }
 
 /** The stream that somebody computes of the key: one compute is enough for both. */
-function streamOf(state: TenantState, key: ValidKey): StreamFlight | undefined {
-  const streaming = state.streams.get(key)
+function streamOf(state: TenantState, key: ValidKey): StreamFlight<SharedOpened> | undefined {
+  const streaming = state.streams.get(key) as StreamFlight<SharedOpened> | undefined
   return streaming?.computes === true ? streaming : undefined
 }
 
-/** What the stream gives as a value; `undefined`: a tier had it, or its beginning has passed. */
-async function landing(streaming: StreamFlight): Promise<Landing | undefined> {
-  const bytes = await streaming.computedWhole()
-  return bytes === undefined ? undefined : { value: bytes, foundIn: undefined, savedMicros: 0 }
+/** What the stream gives as a value, as one of its callers; `undefined`: a tier had it, or its beginning has passed. */
+async function landing(state: TenantState, streaming: StreamFlight<SharedOpened>, { signal }: Flight): Promise<Landing | undefined> {
+  const joined = await joinOrStart(state, streaming, () => undefined, signal)
+  if (joined === undefined) return undefined
+  const { reader, opened } = joined
+  const leave = (): void => void reader.return()
+  if (opened.isFound) return void leave()
+  const stop = onAbort(signal, leave) // the last one who waits for the value has left
+  try {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of reader) chunks.push(chunk)
+    signal.throwIfAborted()
+    return { value: Buffer.concat(chunks), foundIn: undefined, savedMicros: 0 }
+  } finally {
+    stop()
+  }
 }
 
 /** What the work answers, or throws, as a promise. */
@@ -135,7 +148,7 @@ function begun<T>(work: () => Awaitable<T>): Promise<T> {
 async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
   flight.throwIfAborted()
   const streaming = streamOf(state, request.key)
-  const streamed = streaming === undefined ? undefined : await landing(streaming)
+  const streamed = streaming === undefined ? undefined : await landing(state, streaming, flight)
   if (streamed !== undefined) return streamed
   const wishes = new ComputeWishes(request.key, state.tenant, flight)
   const startedAt = engine.clock.monotonic()
