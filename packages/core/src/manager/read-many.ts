@@ -49,6 +49,7 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
   const { writeBack } = engine
   const isPending = ({ key }: Wanted): boolean => !writeBack.isIdle && writeBack.pending(tier, state, key) !== undefined
   const asked = tier.readable ? wanted.filter((one) => tier.lanes.mayAsk(state.scope, one.key) && !isPending(one)) : []
+  const pending = writeBack.isIdle ? [] : wanted.filter(isPending) // as it is now: their uploads may end while the others are asked for
   if (asked.length > 1) {
     try {
       const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
@@ -58,10 +59,10 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
         const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt)
         one.found = isPromise(found) ? await found : found
       }
-      return await askAlone(engine, state, plan, position, writeBack.isIdle ? [] : wanted.filter(isPending))
+      return await askAlone(engine, state, plan, position, pending)
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
-      if (!tier.readable) return // what failed was the tier, not one of the keys
+      if (!tier.readable) return await askAlone(engine, state, plan, position, pending) // what failed was the tier, not one of the keys
     }
   }
   // one alone, those a stand-in may have, and those of whom one spoiled the answer for all

@@ -1,4 +1,5 @@
 import { decompressed, isCompressed } from '../codec/compression.js'
+import { estimateBytes } from '../codec/value-size.js'
 import { isPromise } from '../contract/awaitable.js'
 import { NO_VALUE, type CacheEntry, type EncodedPayload } from '../contract/entry.js'
 import type { Awaitable, ReadOptions } from '../contract/backend.js'
@@ -153,7 +154,7 @@ export function promote(engine: Engine, state: TenantState, key: ValidKey, plan:
 function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence): void {
   const { tier } = slot
   const entry = copyFor(engine, plan.policy, found.entry, tier)
-  if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
+  if (!tier.takes(sizeOf(entry, found.entry))) return
   const now = engine.clock.now()
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
   const until = Math.min(keepUntil(slot, entry.expiresAt, now), now + slotTtlMs)
@@ -162,6 +163,12 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
   if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
   fence.holders++ // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(() => state.fences.close(fence)))
+}
+
+/** Bytes of a payload, as far as they are known: how small it is when compressed says nothing about its value. */
+function sizeOf({ encoded, value }: CacheEntry, { encoded: read }: CacheEntry): number {
+  if (encoded !== undefined) return encoded.bytes.byteLength
+  return read !== undefined && isCompressed(read.codec) ? estimateBytes(value) : 0
 }
 
 export function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, from: Slot, slot: Slot, outcome: boolean | NotApplied): void {
