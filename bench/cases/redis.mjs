@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { inParallel } from '../lib/in-parallel.mjs'
 import { addedByMany, countedCompute } from '../lib/stampede.mjs'
+import { byHand } from './redis-by-hand.mjs'
 import { bentocache, cacheable, ioredis, keyv, layeredLoader, thermocline, thermoclineAlone, unstorage } from './redis-contenders.mjs'
 
 const keyOf = (n) => `embeddings/clip/v1/${n}.npz`
@@ -18,6 +19,7 @@ const VALUES = {
 
 const caches = {
   ioredis,
+  'ioredis, Map and crc32': byHand,
   thermocline,
   'thermocline, Redis alone': thermoclineAlone,
   'layered-loader': layeredLoader,
@@ -285,7 +287,7 @@ export const redisCases = [
     warmUpSamples: 10,
     redis: true,
     placement: 'two cores',
-    contenders: each(without(caches, 'ioredis'), stampede),
+    contenders: each(without(caches, 'ioredis', 'ioredis, Map and crc32'), stampede),
     columns: { addedMs: 'ms beyond the compute', computes: 'computes', commands: 'Redis commands' },
     bars: [
       { what: `${COLD}: computes`, of: 'thermocline', number: 'computes', atMost: 1, peer: 'layered-loader', worst: true },

@@ -11,8 +11,9 @@ const PACKAGE_IMPORTS: Readonly<Record<string, { readonly always: readonly strin
   fs: { always: ['core'] },
   redis: { always: ['core'] },
   s3: { always: ['core'] },
+  gcs: { always: ['core'] },
   testkit: { always: ['core'] },
-  config: { always: ['core'], dynamic: ['memory', 'fs', 'redis', 's3'] },
+  config: { always: ['core'], dynamic: ['memory', 'fs', 'redis', 's3', 'gcs'] },
 }
 
 /**

@@ -50,10 +50,12 @@ describe.each(PAGES.filter((page) => blocks(page, 'yaml').length > 0))('the YAML
 
 describe('the README', () => {
   test('shows YAML that loads', () => {
-    const [yaml] = blocks('README.md', 'yaml')
+    const [yaml, cold] = blocks('README.md', 'yaml')
     const { tiers, policies } = parseConfig(yaml ?? '')
     expect(Object.keys(tiers)).toEqual(['hot', 'shared', 'warm'])
     expect(Object.keys(policies ?? {})).toEqual(['embeddings', 'search_results'])
+    expect(Object.keys(parseConfig(cold ?? '', { env: {} }).tiers)).toEqual(['hot', 'warm', 'cold'])
+    expect(cold?.trim().split('\n').length).toBeLessThanOrEqual(15)
   })
 
   test('names verbs that exist', () => {

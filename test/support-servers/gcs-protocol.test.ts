@@ -122,6 +122,28 @@ describe('an object', () => {
     server.sendsCustomMetadata = false
   })
 
+  test('comes with its custom metadata by the XML API', async () => {
+    await insert('a/b//c d', { metadata: { ours: 'yes' }, contentType: 'text/plain' }, '0123456789')
+    const answer = await fetch(`${server.endpoint}/${bucket}/a/b//c%20d`)
+    expect([answer.headers.get('x-goog-meta-ours'), answer.headers.get('x-goog-stored-content-length'), await answer.text()]).toEqual(['yes', '10', '0123456789'])
+    const refusals = await Promise.all([`/${bucket}/absent%3C`, '/thermocline-absent/x'].map(async (path) => fetch(`${server.endpoint}${path}`)))
+    expect(refusals.map(({ status }) => status)).toEqual([404, 404])
+    const [noObject = '', noBucket = ''] = await Promise.all(refusals.map((refusal) => refusal.text()))
+    expect(noObject).toContain(`<Code>NoSuchKey</Code><Message>No such object: ${bucket}/absent&lt;</Message>`)
+    expect(noBucket).toContain('<Code>NoSuchBucket</Code>')
+    expect((await fetch(`${server.endpoint}/${bucket}/key`, { method: 'DELETE' })).status).toBe(501)
+    expect((await fetch(objectUrl('a/b//c d'), { method: 'DELETE' })).status).toBe(204)
+  })
+
+  test('is told in part where parts are asked for', async () => {
+    await insert('key', { metadata: { a: '1' } })
+    expect(await (await get('key', '&fields=name,metadata')).json()).toEqual({ name: 'key', metadata: { a: '1' } })
+    const page = (await (await fetch(`${server.endpoint}/b/${bucket}/o?maxResults=1&prefix=key&fields=nextPageToken,items(name,size)`)).json()) as object
+    expect(page).toMatchObject({ items: [{ name: 'key' }] })
+    expect(Object.keys((page as { items: object[] }).items[0]!).sort()).toEqual(['name', 'size'])
+    for (const fields of ['items(name', 'items/name', 'a)']) expect((await fetch(`${server.endpoint}/b/${bucket}/o?fields=${fields}`)).status).toBe(400)
+  })
+
   test.each([
     ['bytes=2-3', 206, 'bytes 2-3/10'],
     ['bytes=8-99', 206, 'bytes 8-9/10'],

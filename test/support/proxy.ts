@@ -165,7 +165,8 @@ class Pair {
   reset(): void {
     for (const lane of this.#lanes) lane.drop()
     for (const socket of this.#sockets) {
-      if (socket.connecting) socket.destroy() // resetAndDestroy would wait for the connection
+      // resetAndDestroy would wait for the connection; and beside an end that is still to be sent, Node closes nothing and spins when the process is to exit
+      if (socket.connecting || (socket.writableEnded && !socket.writableFinished)) socket.destroy()
       else if (!socket.destroyed) socket.resetAndDestroy()
     }
     this.#surroundings.closed()

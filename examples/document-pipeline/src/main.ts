@@ -9,7 +9,7 @@ import { describeStats, seconds, tiersByHits } from './report.js'
 
 const HELP = `Splits, embeds, indexes and searches a directory of documents for two tenants, every expensive step cached.
 
-  npm run quickstart                          this repository's own documents
+  npm run quickstart -- documents             this repository's own documents
   npm run quickstart -- --dir PATH            your documents (.md, .txt, .rst)
   npm run quickstart -- --query "QUESTION"    ask something else (may be repeated)
 

@@ -1,4 +1,4 @@
-import type { Codec, Duration, PolicyOptions, TierOptions, Ttl } from '@thermocline/core'
+import type { Codec, Duration, PolicyOptions, TierOptions, Ttl, WriteBackOptions } from '@thermocline/core'
 import type { JsonSchema } from './schema/json-schema.js'
 
 /** A configuration as a file has it, in snake_case, as an object: with the key `caching` around it or without. */
@@ -13,7 +13,17 @@ export interface ConfigurationInput {
   /** Fastest first. */
   readonly tiers?: Readonly<Record<string, TierInput>> | undefined
   readonly policies?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined
+  /** Where and how much of what policies write back is kept until the slow tiers have it. */
+  readonly write_back?: WriteBackInput | undefined
   readonly telemetry?: { readonly tenant_attribute?: boolean | string | undefined; readonly spans?: string | undefined } | undefined
+}
+
+/** `write_back` as a file has it. */
+export interface WriteBackInput {
+  readonly directory?: string | undefined
+  readonly max_size?: number | string | undefined
+  readonly max_entries?: number | string | undefined
+  readonly concurrency?: number | string | undefined
 }
 
 /** A tier as a file has it. */
@@ -38,6 +48,7 @@ export interface CacheConfiguration {
   /** Fastest first. */
   readonly tiers: Readonly<Record<string, TierConfiguration>>
   readonly policies: Readonly<Record<string, PolicyOptions>>
+  readonly writeBack?: WriteBackOptions | undefined
   readonly telemetry: { readonly tenantAttribute?: boolean | undefined; readonly spans?: 'parented' | 'all' | undefined }
 }
 

@@ -1,4 +1,4 @@
-import type { PolicyOptions, TierUse } from '@thermocline/core'
+import type { PolicyOptions, TierUse, WriteBackOptions } from '@thermocline/core'
 import type { BuiltIn, Settings } from './adapters/built-in-adapter.js'
 import { BUILT_IN } from './adapters/built-in.js'
 import type { AdapterSchemas, CacheConfiguration, TierConfiguration } from './configuration.js'
@@ -28,12 +28,13 @@ export function checkConfigs(draft: Draft, foreign: AdapterSchemas): Configs {
  */
 export function finish(draft: Draft, configs: Configs): CacheConfiguration {
   draft.problems.throwIfAny()
-  const { enabled, default_ttl: defaultTtl, policies, telemetry } = draft.caching
+  const { enabled, default_ttl: defaultTtl, policies, write_back: writeBack, telemetry } = draft.caching
   return {
     enabled: enabled !== false,
     ...given<Pick<CacheConfiguration, 'defaultTtl'>>({ defaultTtl }),
     tiers: Object.fromEntries(draft.tiers.map((tier) => [tier.name, tierConfiguration(tier, configs.get(tier.name) ?? {})])),
     policies: isRecord(policies) ? Object.fromEntries(Object.entries(policies).map(([name, policy]) => [name, policyOptions(policy as Settings)])) : {},
+    ...(isRecord(writeBack) ? { writeBack: writeBackOptions(writeBack) } : {}),
     telemetry: isRecord(telemetry) ? given({ tenantAttribute: telemetry['tenant_attribute'], spans: telemetry['spans'] }) : {},
   }
 }
@@ -88,8 +89,12 @@ function tierConfiguration({ settings, backend = '' }: DraftTier, config: Settin
   }
 }
 
-function policyOptions({ ttl, codec, ...tiers }: Settings): PolicyOptions {
-  return { tiers: tiers as Readonly<Record<string, TierUse>>, ...given<Omit<PolicyOptions, 'tiers'>>({ ttl, codec }) }
+function policyOptions({ ttl, codec, compression, content_type: contentType, foreign_objects: foreignObjects, ...tiers }: Settings): PolicyOptions {
+  return { tiers: tiers as Readonly<Record<string, TierUse>>, ...given<Omit<PolicyOptions, 'tiers'>>({ ttl, codec, compression, contentType, foreignObjects }) }
+}
+
+function writeBackOptions({ directory, max_size, max_entries: maxEntries, concurrency }: Settings): WriteBackOptions {
+  return given({ directory, maxBytes: bytesOf(max_size), maxEntries, concurrency })
 }
 
 /** What is present of some properties. Their types were checked by the schema. */

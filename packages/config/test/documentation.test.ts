@@ -3,7 +3,8 @@ import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { parseConfig } from '@thermocline/config'
 import { BUILT_IN } from '../src/adapters/built-in.js'
-import { cachingSchema, TIER_SCHEMA } from '../src/schema/caching.js'
+import { cachingSchema, POLICY_SETTINGS, TIER_SCHEMA, WRITE_BACK_SCHEMA } from '../src/schema/caching.js'
+import { COMPRESSION_SCHEMA } from '../src/schema/compression.js'
 import { propertyNames } from '../src/schema/keywords.js'
 
 const PAGE = readFileSync(path.resolve(import.meta.dirname, '../../../docs/configuration.md'), 'utf8')
@@ -19,7 +20,7 @@ describe('the documentation', () => {
   })
 
   test('names every key', () => {
-    const schemas = [cachingSchema(), TIER_SCHEMA, ...[...BUILT_IN.values()].map(({ configSchema }) => configSchema)]
-    for (const name of new Set(schemas.flatMap(propertyNames))) expect(PAGE).toContain(`\`${name}\``)
+    const schemas = [cachingSchema(), TIER_SCHEMA, WRITE_BACK_SCHEMA, COMPRESSION_SCHEMA, ...[...BUILT_IN.values()].map(({ configSchema }) => configSchema)]
+    for (const name of new Set([...POLICY_SETTINGS, ...schemas.flatMap(propertyNames)])) expect(PAGE).toContain(`\`${name}\``)
   })
 })

@@ -69,24 +69,6 @@ describe('a cache from a file', () => {
 })
 
 describe('a tier whose package is not installed', () => {
-  test('is told with the line that installs it, all of them in one error', async () => {
-    const file = fileWith(SECTION_7)
-    const error = await rejection(loadCache(file))
-    expect(error.problems).toEqual([
-      { path: 'caching.tiers.cold.backend', message: 'the package of this backend is not installed; run: npm install @thermocline/s3', line: 6, column: 13 },
-    ])
-    const both = await rejection(loadCache({ tiers: { a: { backend: 's3', config: { bucket: 'a' } }, b: { backend: 'gcs', config: { bucket: 'b' } } } }))
-    expect(both.message).toContain('npm install @thermocline/s3')
-    expect(both.message).toContain('npm install @thermocline/gcs')
-  })
-
-  test('is told together with everything else', async () => {
-    const { problems } = await rejection(
-      loadCache({ tiers: { a: { backend: 'gcs', config: { buket: 'b' } }, b: { backend: 'memory', config: { max_size: '${NONE}' } } }, policies: { p: { c: true } } }, { env: {} }),
-    )
-    expect(problems.map(({ path: at }) => at).sort()).toEqual(['policies.p.c', 'tiers.a.backend', 'tiers.a.config.bucket', 'tiers.a.config.buket', 'tiers.b.config.max_size'])
-  })
-
   test('of a third party gets its line too, and a near miss never does', async () => {
     const { problems } = await rejection(loadCache({ tiers: { a: { backend: '@acme/cache-thing/adapter' }, b: { backend: 'memroy' }, c: { backend: 'rm -rf /' }, d: { backend: './none.js' } } }))
     expect(problems.map(({ message }) => message)).toEqual([
@@ -95,17 +77,6 @@ describe('a tier whose package is not installed', () => {
       expect.stringContaining('expected a built-in backend (memory, local'),
       expect.stringContaining('there is no module "./none.js"'),
     ])
-  })
-
-  test('without it the documented example loads and runs, whether its servers are there or not', async () => {
-    const withoutCold = SECTION_7.replace(/ {4}cold:[^]*?365 \} \] \} \}\n/, '').replaceAll(/ cold: (true|false), /g, '')
-    const text = withoutCold.replace('/var/cache/app', temporaryDirectory()).replace('backend: local,', 'backend: local, budget: 30s,').replace('localhost:6379', '127.0.0.1:1')
-    expect(text).not.toContain('cold')
-    const cache = await loadCache(fileWith(text), { logger: false })
-    const acme = cache.tenant('acme')
-    expect(await acme.getOrCompute('frames/1', () => Buffer.from('frame'))).toEqual(Buffer.from('frame'))
-    expect(await acme.lookup('frames/1')).toMatchObject({ status: 'fresh', tier: 'warm' })
-    await cache.close()
   })
 })
 

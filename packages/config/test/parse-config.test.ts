@@ -49,6 +49,34 @@ describe('what a configuration becomes', () => {
     expect(policies['frames']).toEqual({ tiers: { hot: { write: 'around', ttl: '5m', promote: false } }, codec: 'v8' })
   })
 
+  test('compression, media types and foreign objects become options of a policy', () => {
+    const { policies } = parseConfig({
+      ...tier({}),
+      policies: {
+        a: { hot: true, compression: 'gzip', content_type: 'image/svg+xml; charset=utf-8', foreign_objects: 'adopt' },
+        b: { hot: true, compression: { algorithm: 'zstd', level: '${LEVEL}', threshold: '${BYTES:-4096}' }, foreign_objects: 'ignore' },
+        c: { hot: true, compression: '${PACKED:-false}' },
+      },
+    }, { env: { LEVEL: '19' } })
+    expect(policies).toEqual({
+      a: { tiers: { hot: true }, compression: 'gzip', contentType: 'image/svg+xml; charset=utf-8', foreignObjects: 'adopt' },
+      b: { tiers: { hot: true }, compression: { algorithm: 'zstd', level: 19, threshold: 4096 }, foreignObjects: 'ignore' },
+      c: { tiers: { hot: true }, compression: false },
+    })
+  })
+
+  test('tiers may be written back and demoted to, and the journal has its limits', () => {
+    const { policies, writeBack } = parseConfig({
+      tiers: { warm: { backend: 'local', config: { base_path: 'x' } }, cold: { backend: 's3', config: { bucket: 'b' } } },
+      policies: { frames: { warm: true, cold: { write: 'back', ttl: '30d' } }, pages: { cold: { write: 'demote' } } },
+      write_back: { directory: '/var/spool/app', max_size: '${JOURNAL:-10gb}', max_entries: 500, concurrency: 8 },
+    }, { env: {} })
+    expect(policies['frames']?.tiers).toEqual({ warm: true, cold: { write: 'back', ttl: '30d' } })
+    expect(policies['pages']?.tiers).toEqual({ cold: { write: 'demote' } })
+    expect(writeBack).toEqual({ directory: '/var/spool/app', maxBytes: 10 * 1024 ** 3, maxEntries: 500, concurrency: 8 })
+    expect(parseConfig(tier({}))).not.toHaveProperty('writeBack')
+  })
+
   test('telemetry and the default time to live are passed on', () => {
     expect(parseConfig({ ...tier({}), default_ttl: '2h', telemetry: { tenant_attribute: true, spans: 'all' } })).toMatchObject({
       defaultTtl: '2h',

@@ -64,7 +64,20 @@ describe('what is refused', () => {
     ['a preset that does not exist', { preset: 'prodution' }, /^preset: expected one of .*; did you mean `production`\?$/],
     ['an unknown codec', { ...hot({}), policies: { a: { hot: true, codec: 'jsn' } } }, /did you mean `json`\?$/],
     ['an unknown span setting', { ...hot({}), telemetry: { spans: 'every' } }, 'telemetry.spans: expected `parented` or `all`, found text'],
-    ['a write mode of a later release', { ...hot({}), policies: { a: { hot: { write: 'back' } } } }, /`back` and `demote` are not available in this version/],
+    ['an unknown write mode', { ...hot({}), policies: { a: { hot: { write: 'bac' } } } }, /expected one of `through`, `back`, `around`, `demote`, found text; did you mean `back`\?$/],
+    ['an unknown compression', { ...hot({}), policies: { a: { hot: true, compression: 'gzipp' } } }, 'policies.a.compression: expected `gzip`, `brotli`, `zstd`, false or a map of algorithm, level and threshold, found text'],
+    ['compression that is only true', { ...hot({}), policies: { a: { hot: true, compression: true } } }, /^policies\.a\.compression: expected `gzip`.*found true$/],
+    ['compression without an algorithm', { ...hot({}), policies: { a: { hot: true, compression: { level: 3 } } } }, 'policies.a.compression.algorithm: is missing: expected one of `gzip`, `brotli`, `zstd`'],
+    ['an unknown algorithm', { ...hot({}), policies: { a: { hot: true, compression: { algorithm: 'brotly', level: 50 } } } }, /^policies\.a\.compression\.algorithm: .*did you mean `brotli`\?$/],
+    ['a level of another algorithm', { ...hot({}), policies: { a: { hot: true, compression: { algorithm: 'gzip', level: 11 } } } }, 'policies.a.compression.level: expected a whole number from 1 to 9 for gzip, found 11'],
+    ['a negative threshold', { ...hot({}), policies: { a: { hot: true, compression: { algorithm: 'gzip', threshold: -1 } } } }, /^policies\.a\.compression\.threshold: .*found -1$/],
+    ['a media type without a slash', { ...hot({}), policies: { a: { hot: true, content_type: 'jpeg' } } }, 'policies.a.content_type: expected a media type such as image/jpeg, found text'],
+    ['other foreign objects', { ...hot({}), policies: { a: { hot: true, foreign_objects: 'adpt' } } }, /^policies\.a\.foreign_objects: .*did you mean `adopt`\?$/],
+    ['a journal of no size', { ...hot({}), write_back: { max_size: 0 } }, /^write_back\.max_size: expected a whole number of bytes.*found 0$/],
+    ['a journal of no entries', { ...hot({}), write_back: { max_entries: 0 } }, 'write_back.max_entries: expected a whole number of at least 1, found 0'],
+    ['half an upload', { ...hot({}), write_back: { concurrency: 0.5 } }, 'write_back.concurrency: expected a whole number of at least 1, found 0.5'],
+    ['a journal in no directory', { ...hot({}), write_back: { directory: '' } }, 'write_back.directory: expected text, found empty text'],
+    ['an unknown key of write-back', { ...hot({}), write_back: { maxEntries: 1 } }, 'write_back.maxEntries: unknown key; did you mean `max_entries`?'],
     ['a default ttl given twice', { tiers: { hot: { backend: 'memory', default_ttl: 1, config: { default_ttl: 2 } } } }, /^tiers\.hot\.config\.default_ttl: is given twice/],
   ])('%s', (_, given, problem) => {
     const problems = problemsOf(given as never)
@@ -104,6 +117,16 @@ describe('policies', () => {
     expect(policy({ glacier: true })).toEqual(['policies.frames.glacier: no tier has that name; the tiers are `hot` or `warm`'])
   })
 
+  test('write back only below a tier that keeps a journal', () => {
+    const refusal = 'policies.frames.cold.write: `back` needs a tier above it that is written through and keeps a journal: one with `backend: local`'
+    const modes = (settings: unknown, above = 'local') =>
+      problemsOf({ tiers: { warm: { backend: above, config: above === 'local' ? { base_path: 'x' } : {} }, cold: { backend: 's3', config: { bucket: 'b' } } }, policies: { frames: settings } } as never)
+    expect(modes({ cold: { write: 'back' } }, 'memory')).toEqual([refusal])
+    expect(modes({ warm: false, cold: { write: 'back' } })).toEqual([refusal])
+    expect(modes({ warm: { write: 'around' }, cold: { write: 'back' } })).toEqual([refusal])
+    expect(modes({ warm: { write: 'demote' }, cold: true })).toEqual(['policies.frames.warm.write: `demote` needs a tier above it whose evicted entries it takes'])
+  })
+
   test('must be maps', () => {
     expect(policy(null)).toEqual(['policies.frames: expected a map, found null'])
     expect(policy({ hot: 'yes' })).toEqual(['policies.frames.hot: expected true, false or a map of write, ttl and promote, found text'])
@@ -115,7 +138,7 @@ describe('policies', () => {
 })
 
 describe('tiers', () => {
-  test.each(['tiers', 'ttl', 'codec', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal', '', '__proto__'])('may not be named %p', (name) => {
+  test.each(['tiers', 'ttl', 'codec', 'compression', 'content_type', 'foreignObjects', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal', '', '__proto__'])('may not be named %p', (name) => {
     expect(problemsOf(`tiers: { ${JSON.stringify(name)}: { backend: memory } }`)).toEqual([expect.stringContaining('a tier may not be named like an option')])
   })
 

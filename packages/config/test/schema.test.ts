@@ -6,6 +6,7 @@ import { MemoryBackend } from '@thermocline/memory'
 import { Ajv } from 'ajv'
 import { parse } from 'yaml'
 import { RESERVED_TIER_NAMES, CODEC_NAMES } from '../src/schema/caching.js'
+import { COMPRESSIONS } from '../src/schema/compression.js'
 import { publishedSchema } from '../src/schema/published.js'
 import { SECTION_7 } from './section-7.js'
 
@@ -40,6 +41,8 @@ describe('the published JSON Schema', () => {
     [{ caching: { enabled: '${ON}', default_ttl: '${TTL}', tiers: { hot: { backend: 'memory', config: { max_entries: '${N:-3}', isolation: '${I}' } } } } }],
     [{ tiers: { hot: { backend: '@acme/any', config: { anything: 1 } } }, policies: { a: { hot: { write: 'around', ttl: '5m' }, ttl: null } } }],
     [{ tiers: { hot: { backend: 'memory', config: null, max_ttl: 0, budget: 0.5 } } }],
+    [{ tiers: { hot: { backend: 'memory' } }, policies: { a: { compression: 'brotli', content_type: 'image/png' }, b: { compression: { algorithm: 'gzip', level: '${L}' } }, c: { compression: false } } }],
+    [{ tiers: { hot: { backend: 'local', config: { base_path: 'x' } } }, policies: { a: { cold: { write: 'back' }, d: { write: 'demote' } } }, write_back: { max_size: '${S}', concurrency: 2 } }],
   ])('accepts what the loader accepts: %j', (document) => {
     expect(accepts(document)).toBe(true)
   })
@@ -57,6 +60,11 @@ describe('the published JSON Schema', () => {
     [{ tiers: { ttl: { backend: 'memory' } } }],
     [{ tiers: { 1: { backend: 'memory' } } }],
     [{ tiers: { hot: { backend: 'memory' } }, polices: {} }],
+    [{ tiers: { hot: { backend: 'memory' } }, policies: { a: { compression: true } } }],
+    [{ tiers: { hot: { backend: 'memory' } }, policies: { a: { compression: 'lzma' } } }],
+    [{ tiers: { hot: { backend: 'memory' } }, policies: { a: { compression: { algorithm: 'zstd', level: 23 } } } }],
+    [{ tiers: { hot: { backend: 'memory' } }, policies: { a: { content_type: 'png' } } }],
+    [{ tiers: { hot: { backend: 'memory' } }, write_back: { max_size: 0 } }],
   ])('refuses what the loader refuses: %j', (document) => {
     expect(accepts(document)).toBe(false)
   })
@@ -67,6 +75,23 @@ describe('what is written here as well as in core', () => {
 
   test('names of tiers that core refuses', () => {
     for (const name of RESERVED_TIER_NAMES) if (name !== '__proto__') expect(() => manager(name)).toThrow(/may not be named/)
+  })
+
+  test('compressions that core knows, and their levels', async () => {
+    const compressing = (compression: unknown) => new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, policies: { a: { compression: compression as never } } })
+    const outcome = (compression: unknown) => {
+      try {
+        return compressing(compression).close()
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    for (const [algorithm, [least, most]] of Object.entries(COMPRESSIONS)) {
+      const isThere = algorithm !== 'zstd' || 'zstdCompress' in (await import('node:zlib'))
+      for (const level of [least, most]) expect(await outcome({ algorithm, level })).toEqual(isThere ? undefined : expect.stringContaining('has no zstd'))
+      for (const level of [least - 1, most + 1]) expect(await outcome({ algorithm, level })).toContain(isThere ? `from ${least} to ${most}` : 'has no zstd')
+    }
+    expect(await outcome('none')).toContain(`one of ${Object.keys(COMPRESSIONS).join(', ')}`)
   })
 
   test('codecs that core knows', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheError, TieredCacheManager, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, TieredCacheManager, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type ReadOptions, type TenantCache, type TenantScope, type ValidKey } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 
 /** Counts what it is asked, and fails as it is told. */
@@ -83,4 +83,84 @@ describe('getMany', () => {
     expect(fast.asked).toEqual({ get: 0, getMany: 1 })
     await cache.close()
   })
+
+  const INVALIDATIONS: readonly (readonly [name: string, invalidate: (acme: TenantCache) => Promise<unknown>, gone: readonly string[]])[] = [
+    ['a set', (acme) => acme.set('a/1', 'new', { tiers: { fast: false } }), ['a/1']],
+    ['a delete', (acme) => acme.delete('a/1'), ['a/1']],
+    ['a clear', (acme) => acme.clear('a/1'), ['a/1', 'a/10', 'a/11']],
+  ]
+
+  test.each(INVALIDATIONS)('promotes nothing that %s has invalidated meanwhile, and all the rest', async (_name, invalidate, gone) => {
+    const { cache, acme, slow } = slowly()
+    for (const key of names(12)) await acme.set(key, 'old', { tiers: { fast: false } })
+    const reading = acme.getMany(names(12))
+    await slow.asked
+    await invalidate(acme)
+    slow.answer()
+    expect((await reading).size).toBe(12)
+    expect(names(12).filter((key) => acme.peek(key) === undefined)).toEqual(gone)
+    await cache.close()
+  })
+
+  test.each(INVALIDATIONS)('promotes nothing of what %s under way covers', async (_name, invalidate, gone) => {
+    const { cache, acme, slow } = slowly()
+    for (const key of names(12)) await acme.set(key, 'old', { tiers: { fast: false } })
+    slow.holdWrites()
+    const invalidating = invalidate(acme)
+    const reading = acme.getMany(names(12))
+    await slow.asked
+    slow.answer()
+    expect((await reading).size).toBe(12)
+    expect(names(12).filter((key) => acme.peek(key) === undefined)).toEqual(gone)
+    slow.letWrite()
+    await invalidating
+    await cache.close()
+  })
 })
+
+/** A tier whose answers and writes wait. */
+class Slow extends WrappedBackend {
+  answer!: () => void
+  letWrite: () => void = () => undefined
+  #told!: () => void
+  readonly asked = new Promise<void>((resolve) => (this.#told = resolve))
+  readonly #answered = new Promise<void>((resolve) => (this.answer = resolve))
+  #writing = Promise.resolve()
+
+  override get capabilities(): CacheBackend['capabilities'] {
+    return { ...super.capabilities, synchronous: false }
+  }
+
+  holdWrites(): void {
+    this.#writing = new Promise((resolve) => (this.letWrite = resolve))
+  }
+
+  override async getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
+    const found = await super.getMany(scope, keys, options)
+    this.#told()
+    await this.#answered
+    return found
+  }
+
+  override async put(...args: Parameters<CacheBackend['put']>): Promise<boolean> {
+    await this.#writing
+    return super.put(...args)
+  }
+
+  override async delete(...args: Parameters<CacheBackend['delete']>): Promise<number | undefined> {
+    await this.#writing
+    return super.delete(...args)
+  }
+
+  override async clear(...args: Parameters<CacheBackend['clear']>): Promise<number | undefined> {
+    await this.#writing
+    return super.clear(...args)
+  }
+}
+
+function slowly(): { cache: TieredCacheManager; acme: TenantCache; slow: Slow } {
+  let slow!: Slow
+  const layer = (inner: CacheBackend): CacheBackend => (slow = new Slow(inner))
+  const cache = new TieredCacheManager({ tiers: { fast: { backend: new MemoryBackend() }, slow: { backend: new MemoryBackend(), layers: [layer] } }, logger: false })
+  return { cache, acme: cache.tenant('acme'), slow }
+}

@@ -38,15 +38,21 @@ export interface Removed {
  * Unlinks the file if it carries our magic; `undefined` when there is nothing of ours.
  *
  * @param onlyIf asked with the header (`undefined`: damaged) and the times in hand; `false` leaves the file
+ * @param unlink how
  */
-export async function removeEntryFile(path: string, close: CloseFile, onlyIf?: (header: FrameHeader | undefined, times: FileTimes) => boolean): Promise<Removed | undefined> {
+export async function removeEntryFile(
+  path: string,
+  close: CloseFile,
+  onlyIf?: (header: FrameHeader | undefined, times: FileTimes) => boolean,
+  unlink: (header: FrameHeader | undefined) => Promise<void> = () => fs.promises.unlink(path),
+): Promise<Removed | undefined> {
   try {
     const { bytes, stats } = await readStart(path, close)
     const reading = readFrameHead(bytes, FIRST_READ) ?? (await readEntryFile(path, 'payload'))
     if (reading.status === 'missing' || reading.status === 'foreign') return undefined
     const header = reading.status === 'ok' ? reading.header : undefined
     if (onlyIf !== undefined && !onlyIf(header, timesOf(stats))) return undefined
-    await fs.promises.unlink(path)
+    await unlink(header)
     return { bytes: stats.size, header }
   } catch (error) {
     if (isMissing(error) || isNotAFile(error)) return undefined

@@ -99,12 +99,12 @@ export function writeNewFile(path: string, parts: readonly Uint8Array[], options
   return new Promise((resolve, reject) => {
     fs.open(path, 'wx', 0o600, (error, fd) => {
       if (error !== null) return reject(error)
+      opened?.()
       writeParts(fd, parts, 0, options, (failure) => {
         if (failure === null) return resolve(fd)
         closeInBackground(fd)
         reject(failure)
       })
-      opened?.()
     })
   })
 }
@@ -133,6 +133,26 @@ export function rename(from: string, to: string): Promise<void> {
   return new Promise((resolve, reject) => {
     fs.rename(from, to, (error) => (error === null ? resolve() : reject(error)))
   })
+}
+
+/** What came of a link; `null`: it is there. */
+export type LinkOutcome = NodeJS.ErrnoException | null
+
+/** Gives a file another name; resolves with the file system's error, if there is one. */
+export function link(from: string, to: string): Promise<LinkOutcome> {
+  return new Promise((resolve) => {
+    fs.link(from, to, resolve)
+  })
+}
+
+/** The same at once, for where that waits for nobody. */
+export function linkNow(from: string, to: string): LinkOutcome {
+  try {
+    fs.linkSync(from, to)
+    return null
+  } catch (error) {
+    return error as NodeJS.ErrnoException
+  }
 }
 
 /**

@@ -8,7 +8,8 @@ import {
   type CacheError,
   type Clock,
   type EvictionReason,
-  type FrameHeader,
+  type FrameOwner,
+  type StreamedEntry,
 } from '@thermocline/core'
 
 /** The managers that use the backend: the first one's clock is the backend's, and all of them are told what happens. */
@@ -37,9 +38,17 @@ export class Hosts {
     for (const host of this.#attached) host.report(error)
   }
 
-  evicted(header: FrameHeader, reason: EvictionReason): void {
-    if (header.tenant === PROBE_TENANT) return
-    const scope = new TenantScope(validateTenant(header.tenant))
-    for (const host of this.#attached) host.evicted(scope, validateKey(header.key), undefined, reason)
+  /** @param offers what of it is still to be read, by host */
+  evicted(owner: FrameOwner, reason: EvictionReason, offers?: ReadonlyMap<BackendHost, StreamedEntry>): void {
+    if (owner.tenant === PROBE_TENANT) return
+    const scope = new TenantScope(validateTenant(owner.tenant))
+    for (const host of this.#attached) host.evicted(scope, validateKey(owner.key), offers?.get(host), reason)
+  }
+
+  /** Those that want an entry which leaves for space. */
+  demoters({ tenant, key }: FrameOwner): readonly BackendHost[] {
+    if (tenant === PROBE_TENANT) return []
+    const scope = new TenantScope(validateTenant(tenant))
+    return [...this.#attached].filter((host) => host.demotes(scope, validateKey(key)))
   }
 }

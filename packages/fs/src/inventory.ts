@@ -1,7 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import type { EpochMs } from '@thermocline/core'
-import { removeEntryFile, type Removed } from './entry-file.js'
+import { Demotion, type Offers } from './demotion.js'
+import { removeEntryFile, type FileTimes, type Removed } from './entry-file.js'
 import { isWholeStore } from './errors.js'
 import type { CloseFile } from './file-io.js'
 import type { Hosts } from './hosts.js'
@@ -53,6 +54,7 @@ interface Candidate {
 
 export class Inventory {
   readonly #host: InventoryHost
+  readonly #demotion: Demotion
   /** Files in the place of entries that are not ours or cannot be removed; anew with each sweep. */
   readonly #immovable = new Set<string>()
   readonly #grown = new Set<string>()
@@ -66,6 +68,7 @@ export class Inventory {
 
   constructor(host: InventoryHost) {
     this.#host = host
+    this.#demotion = new Demotion(host)
   }
 
   /** Whether a scan has been done. */
@@ -188,7 +191,7 @@ export class Inventory {
     usage.removed(removed.bytes)
     recency.forget(victim.path)
     const { header } = removed
-    if (header !== undefined) hosts.evicted(header, header.keepUntil <= hosts.clock.now() ? 'expired' : 'space')
+    if (header !== undefined) hosts.evicted(header, header.keepUntil <= hosts.clock.now() ? 'expired' : 'space', removed.offers)
     const directory = path.dirname(victim.path)
     const left = (this.#entriesIn.get(directory) ?? 0) - 1
     this.#entriesIn.set(directory, left)
@@ -196,15 +199,21 @@ export class Inventory {
   }
 
   /** What cannot be removed is remembered, or the next scan would list it again, for ever. */
-  async #removeVictim({ path: file, usedAt }: Candidate): Promise<Removed | undefined> {
+  async #removeVictim({ path: file, usedAt }: Candidate): Promise<(Removed & { readonly offers: Offers | undefined }) | undefined> {
     let wasUsed = false
+    let offers: Offers | undefined
+    const notUsedSince = (_: unknown, times: FileTimes): boolean => {
+      wasUsed = times.usedAt > usedAt
+      return !wasUsed
+    }
     try {
-      const removed = await removeEntryFile(file, this.#host.close, (_, times) => {
-        wasUsed = times.usedAt > usedAt
-        return !wasUsed
+      const removed = await removeEntryFile(file, this.#host.close, notUsedSince, async (header) => {
+        if (this.#demotion.wants(header)) offers = await this.#demotion.unlink(file, header)
+        else await fs.promises.unlink(file)
       })
-      if (removed === undefined && !wasUsed && (await exists(file))) this.#immovable.add(file) // not ours
-      return removed
+      if (removed !== undefined) return { ...removed, offers }
+      if (!wasUsed && (await exists(file))) this.#immovable.add(file) // not ours
+      return undefined
     } catch (error) {
       if (isWholeStore(error)) throw error
       this.#immovable.add(file)

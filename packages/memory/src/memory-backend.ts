@@ -132,15 +132,23 @@ export class MemoryBackend implements CacheBackend {
   clear(scope: TenantScope, prefix: string): number {
     const store = this.#storeOf(scope)
     if (store === undefined) return 0
+    const under: ValidKey[] = []
+    for (const key of store.keys()) if (key.startsWith(prefix)) under.push(key)
+    const now = this.#clock.now()
     let removed = 0
-    for (const key of [...store.lru.keys()]) if (key.startsWith(prefix) && this.#remove(store, key)) removed++
+    this.#shrink(store, () => {
+      for (const key of under) {
+        if (now < (store.lru.peek(key)?.keepUntil ?? now)) removed++
+        store.lru.delete(key)
+      }
+    })
     return removed
   }
 
   async *list(scope: TenantScope, prefix: string): AsyncIterable<StoredEntryInfo> {
     const store = this.#storeOf(scope)
     if (store === undefined) return
-    for (const key of [...store.lru.keys()]) {
+    for (const key of [...store.keys()]) {
       const found = key.startsWith(prefix) ? store.lru.info(key) : undefined
       if (found !== undefined) yield { key, size: found.size, expiresAt: found.value.keepUntil }
     }
@@ -250,10 +258,13 @@ export class MemoryBackend implements CacheBackend {
   }
 }
 
+/** A view keeps all of the buffer behind it alive. So much of it may be for nothing, as the header before a payload that was read in one piece. */
+const MOST_WASTED = 1 / 16
+
 /** A small view must not keep the large buffer behind it alive. */
 function ownBytes(value: unknown): unknown {
   if (value === NO_VALUE) throw new TypeError('the memory backend needs an entry with its live value')
-  if (!types.isUint8Array(value) || value.byteLength === value.buffer.byteLength) return value
+  if (!types.isUint8Array(value) || value.buffer.byteLength - value.byteLength <= value.byteLength * MOST_WASTED) return value
   if (Buffer.isBuffer(value)) {
     const own = Buffer.allocUnsafeSlow(value.byteLength)
     own.set(value)

@@ -6,12 +6,7 @@ export class MemoryEntry extends CacheEntry {
   usedAt: number
 
   constructor(value: unknown, entry: CacheEntry, keepUntil: EpochMs, usedAt: number) {
-    super(value, undefined, {
-      createdAt: entry.createdAt,
-      expiresAt: entry.expiresAt,
-      computeMicros: entry.computeMicros,
-      details: keepUntil < entry.expiresAt ? { ...entry.details, keepUntil } : entry.details,
-    })
+    super(value, undefined, entry, keepUntil < entry.expiresAt ? { ...entry.details, keepUntil } : entry.details)
     this.usedAt = usedAt
   }
 }

@@ -30,6 +30,14 @@ export class TenantStore {
     })
   }
 
+  /**
+   * Every key, in no particular order. lru-cache's own iterators look each key up again while they go, which for many keys is most
+   * of a clear's time; its map is only read here.
+   */
+  keys(): IterableIterator<ValidKey> {
+    return LRUCache.unsafeExposeInternals(this.lru).keyMap.keys()
+  }
+
   /** When the least recently used entry was used; `Infinity` without entries. */
   oldestUse(): number {
     const { value } = this.lru.rvalues().next()

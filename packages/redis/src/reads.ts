@@ -1,6 +1,7 @@
 import type { Connection } from './connection.js'
 import { atEndOfTurn } from './connection.js'
 import { OutOfStep } from './errors.js'
+import { MgetCommand } from './mget-command.js'
 
 /** More keys than this are asked for in several commands: none may hold the server up. */
 const MOST_KEYS = 128
@@ -51,7 +52,8 @@ export class Reads<R extends Read> {
 
   #send(reads: readonly R[]): void {
     if (reads.length === 1) return this.#sendOne(reads[0] as R)
-    this.#connection.client.mgetBuffer(reads.map(({ name }) => name)).then(
+    const answered = this.#connection.client.sendCommand(new MgetCommand(reads.map(({ name }) => name))) as Promise<unknown>
+    answered.then(
       (replies: unknown) => {
         if (!Array.isArray(replies) || replies.length !== reads.length) return this.#outOfStep(reads)
         for (let at = 0; at < reads.length; at++) this.#answer(reads[at] as R, replies[at])

@@ -26,6 +26,7 @@ import {
 } from '@thermocline/core'
 import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
+import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
 import { asRedisError, isReply, OutOfStep } from './errors.js'
 import { LargeNames } from './large-names.js'
 import { Names } from './names.js'
@@ -41,6 +42,7 @@ const HEAD_BYTES = 2048
 const MADE_ANEW: ReadonlySet<string> = new Set(['json', 'utf8', 'v8'])
 /** Heads that are asked for at once in a listing. */
 const HEADS_AT_ONCE = 128
+const NO_BYTES = new Uint8Array()
 const NOT_A_STRING = 'it is not a string'
 /** Beyond this the server's clock overflows: such an entry has no end there, only in its header. */
 const LONGEST_EXPIRY_MS = 1e14
@@ -48,15 +50,6 @@ const LONGEST_EXPIRY_MS = 1e14
 export interface RedisStats extends BackendStats {
   /** What the server, or the whole cluster, says of itself: not of one tenant, and of other applications too. */
   readonly server?: ServerInfo | undefined
-}
-
-/** Who waits for an entry. */
-interface EntryRead {
-  readonly scope: TenantScope
-  readonly key: ValidKey
-  readonly name: string
-  readonly resolve: (entry: CacheEntry | undefined) => void
-  readonly reject: (error: Error) => void
 }
 
 /**
@@ -119,47 +112,24 @@ export class RedisBackend implements CacheBackend {
     if (options.want === 'head' || keys.length === 0) return getEach(this, scope, keys, options)
     const waiting = main.ready(options)
     if (waiting !== undefined) await waiting
-    return new Promise((resolve, reject) => {
-      const entries = new Array<CacheEntry | undefined>(keys.length)
-      let missing = keys.length
-      const arrived = (at: number, entry: CacheEntry | undefined): void => {
-        entries[at] = entry
-        if (--missing === 0) resolve(entries)
-      }
-      keys.forEach((key, at) => {
-        const name = this.#names.of(scope, key)
-        if (this.#large.has(name)) this.get(scope, key, options).then((entry) => arrived(at, entry), reject)
-        else this.#reads.add({ scope, key, name, resolve: (entry) => arrived(at, entry), reject })
-      })
-    })
+    const many = new ManyReads(scope, keys.length)
+    for (let at = 0; at < keys.length; at++) {
+      const key = keys[at] as ValidKey
+      const name = this.#names.of(scope, key)
+      const read = many.read(key, name, at)
+      if (this.#large.has(name)) Promise.resolve(this.get(scope, key, options)).then((entry) => read.arrived(entry), (error: unknown) => read.failed(error))
+      else this.#reads.add(read)
+    }
+    return many.entries
   }
 
-  async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    const payload = entry.encoded?.bytes ?? new Uint8Array()
-    if (payload.byteLength > this.#options.maxPayloadBytes) return false
-    const lifeMs = options.keepUntil - this.#clock.now()
-    if (lifeMs <= 0) {
-      await this.delete(scope, [key], options)
-      return true
-    }
-    const name = this.#names.of(scope, key)
-    const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
-    // native expiry is relative, so that the clocks of server and process need not agree
-    const command = new SetCommand(name, header, payload, lifeMs > LONGEST_EXPIRY_MS ? undefined : Math.ceil(lifeMs), options.onlyIfAbsent)
-    const connection = this.#connections.forBytes(payload.byteLength)
+  put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+    const bytes = entry.encoded?.bytes.byteLength ?? 0
+    if (bytes > this.#options.maxPayloadBytes) return Promise.resolve(false)
+    if (options.keepUntil <= this.#clock.now()) return this.delete(scope, [key], options).then(() => true)
+    const connection = this.#connections.forBytes(bytes)
     const waiting = connection.ready(options)
-    if (waiting !== undefined) await waiting
-    connection.cork()
-    let reply: unknown
-    try {
-      reply = await connection.client.sendCommand(command)
-    } catch (error) {
-      throw this.#failed(error, 'put', key, connection)
-    }
-    if (reply === null && options.onlyIfAbsent) return false
-    if (reply !== 'OK') throw this.#failed(new OutOfStep(), 'put', key, connection)
-    this.#large.note(name, payload.byteLength)
-    return true
+    return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))
   }
 
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
@@ -233,12 +203,38 @@ export class RedisBackend implements CacheBackend {
     return Promise.resolve()
   }
 
+  #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, connection: Connection): Promise<boolean> {
+    const name = this.#names.of(scope, key)
+    const payload = entry.encoded?.bytes ?? NO_BYTES
+    let command: SetCommand
+    try {
+      const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
+      // native expiry is relative, so that the clocks of server and process need not agree
+      const lifeMs = Math.max(1, Math.ceil(options.keepUntil - this.#clock.now()))
+      command = new SetCommand(name, header, payload, lifeMs > LONGEST_EXPIRY_MS ? undefined : lifeMs, options.onlyIfAbsent)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    connection.cork()
+    const answered = connection.client.sendCommand(command) as Promise<unknown>
+    return answered.then(
+      (reply) => {
+        if (reply === null && options.onlyIfAbsent) return false
+        if (reply !== 'OK') throw this.#failed(new OutOfStep(), 'put', key, connection)
+        this.#large.note(name, payload.byteLength)
+        return true
+      },
+      (error: unknown) => {
+        throw this.#failed(error, 'put', key, connection)
+      },
+    )
+  }
+
   #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
-    return new Promise((resolve, reject) => {
-      const read = { scope, key, name, resolve, reject }
-      if (bulk === undefined) this.#reads.add(read)
-      else this.#readsOver(bulk).add(read)
-    })
+    const read = new OneRead(scope, key, name)
+    if (bulk === undefined) this.#reads.add(read)
+    else this.#readsOver(bulk).add(read)
+    return read.entry
   }
 
   #readsOver(connection: Connection): Reads<EntryRead> {
@@ -247,15 +243,15 @@ export class RedisBackend implements CacheBackend {
 
   readonly #answer = (read: EntryRead, bytes: Buffer | null, connection: Connection): void => {
     try {
-      read.resolve(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes, connection))
+      read.arrived(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes, connection))
     } catch (error) {
-      read.reject(error as Error)
+      read.failed(error)
     }
   }
 
   readonly #fail = (read: EntryRead, error: unknown, connection: Connection): void => {
-    if (isReply(error, 'WRONGTYPE')) read.resolve(this.#refused(read.scope, read.key, 'foreign', NOT_A_STRING))
-    else read.reject(this.#failed(error, 'get', read.key, connection))
+    if (isReply(error, 'WRONGTYPE')) read.arrived(this.#refused(read.scope, read.key, 'foreign', NOT_A_STRING))
+    else read.failed(this.#failed(error, 'get', read.key, connection))
   }
 
   /** An entry without its payload, of which the server sends nothing. */

@@ -1,5 +1,6 @@
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3'
 import { CacheError } from '@thermocline/core'
+import { agentsFor } from './agents.js'
 import type { CheckedOptions } from './options.js'
 
 /** The AWS SDK, once it is loaded. */
@@ -11,13 +12,11 @@ export interface Opened {
   readonly client: S3Client
 }
 
-/** Milliseconds: a host that does not answer at all. */
-const CONNECT_TIMEOUT_MS = 3000
 /**
  * A little more than an object store's budget (5 s), which usually leaves first, and less than the 6 s from which on the SDK sets its
  * timer only 3 s later.
  */
-export const IDLE_TIMEOUT_MS = 5900
+const IDLE_TIMEOUT_MS = 5900
 const NO_REGION = 'us-east-1'
 const QUIET = { debug: ignore, info: ignore, warn: ignore, error: ignore, trace: ignore }
 
@@ -69,12 +68,11 @@ function configOf({ region, endpoint, forcePathStyle, credentials, maxSockets, r
     responseChecksumValidation: responseChecksumValidation ?? 'WHEN_REQUIRED',
     expectContinueHeader: false, // the SDK makes a connection of its own for each request that has it
     requestHandler: {
-      connectionTimeout: CONNECT_TIMEOUT_MS,
+      ...agentsFor(maxSockets),
       socketTimeout: IDLE_TIMEOUT_MS,
-      httpAgent: { keepAlive: true, maxSockets },
-      httpsAgent: { keepAlive: true, maxSockets },
       logger: QUIET, // it would write to the console when all connections are in use
     },
+    logger: QUIET, // and when a stream cannot be sent again
   }
 }
 

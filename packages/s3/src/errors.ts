@@ -42,6 +42,10 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 ])
 const CONNECTION_MESSAGES = /^aborted$|socket hang up|premature close|Client network socket disconnected/i
 
+/** The SDK wraps what it takes for no error: Node's own errors, where tests run in a realm of their own, as with jest. Their codes are lost. */
+const WRAPPER = /^AWS SDK error wrapper for (\w+): ([^]*)$/
+const SYSTEM_CODE = /\b(E[A-Z]{3,}(?:_[A-Z]+)*)\b/
+
 /** Where a failure happened. */
 export interface Place {
   readonly operation: string
@@ -152,11 +156,13 @@ function partsOf(error: unknown): Thrown {
     readonly $metadata?: { readonly httpStatusCode?: unknown; readonly clockSkewCorrected?: unknown }
     readonly $response?: { readonly headers?: Readonly<Record<string, unknown>> }
   }
+  const wrapped = WRAPPER.exec(messageOf(error))
+  const message = wrapped?.[2] ?? messageOf(error)
   const region = given.Region ?? given.$response?.headers?.['x-amz-bucket-region']
   return {
-    name: typeof given.name === 'string' ? given.name : 'Error',
-    message: messageOf(error),
-    code: typeof given.code === 'string' ? given.code : undefined,
+    name: wrapped?.[1] ?? (typeof given.name === 'string' ? given.name : 'Error'),
+    message,
+    code: typeof given.code === 'string' ? given.code : wrapped === null ? undefined : SYSTEM_CODE.exec(message)?.[1],
     status: typeof given.$metadata?.httpStatusCode === 'number' ? given.$metadata.httpStatusCode : undefined,
     region: typeof region === 'string' && region !== '' ? region : undefined,
     clockWasCorrected: given.$metadata?.clockSkewCorrected === true,

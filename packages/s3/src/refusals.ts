@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { CacheError } from '@thermocline/core'
+import { CacheError, messageOf } from '@thermocline/core'
 import type { Opened } from './connection.js'
 import { abandoned, asS3Error, isForbidden, isNotFound, nameOf, statusOf, type Place } from './errors.js'
 import type { Shared } from './shared.js'
@@ -103,7 +103,7 @@ export class Refusals {
     } catch (error) {
       if (isNotFound(error)) return false
       if (!isForbidden(error)) throw asS3Error(error, place) // it says what is wrong, as the HEAD before may not have
-      if (/s3:GetObject\b/.test(asS3Error(error, place).message)) return false // Amazon says what is missing
+      if (/s3:GetObject\b/.test(messageOf(error))) return false // Amazon says what is missing
     }
     try {
       await client.send(new sdk.ListObjectsV2Command({ Bucket: bucket, Prefix: names.root, MaxKeys: 1 }))

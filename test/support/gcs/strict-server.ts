@@ -8,6 +8,7 @@ import { type Fault, Faults } from './strict/faults.js'
 import { applyLifecycle } from './strict/lifecycle.js'
 import { serveObjects } from './strict/objects.js'
 import { GcsError, notModelled, type Reply } from './strict/reply.js'
+import { partial } from './strict/partial.js'
 import { type GcsRequest, type Operation, parseRequest } from './strict/request.js'
 import { Sessions } from './strict/sessions.js'
 import { Store } from './strict/store.js'
@@ -25,8 +26,7 @@ export interface Served {
 
 /**
  * A Cloud Storage of the test's own, in this process, that takes the JSON API at its word: what its documentation says is
- * done, what it forbids is refused, and what is not modelled (versioning, ACLs, IAM, compose, the XML API, batches, which the client does not
- * send) answers 501. It was written from the documentation, not compared with the service: what only it shows, only the
+ * done, what it forbids is refused, and what is not modelled (versioning, ACLs, IAM, compose, the XML API but for "Get Object", batches) answers 501. It was written from the documentation, not compared with the service: what only it shows, only the
  * documentation shows.
  */
 export class StrictGcsServer implements GcsServer {
@@ -105,9 +105,9 @@ export class StrictGcsServer implements GcsServer {
       if ((fault?.kind === 'error' || fault?.kind === 'reset') && !fault.isDone) reply = { status: 204 } // replaced below
       else reply = this.#answer(request, body, isWhole)
     } catch (error) {
-      reply = (error instanceof GcsError ? error : new GcsError(500, 'internalError', String(error))).toReply(request?.operation === 'objects.media')
+      reply = (error instanceof GcsError ? error : new GcsError(500, 'internalError', String(error))).replyTo(request?.operation)
     }
-    if (fault?.kind === 'error') reply = new GcsError(fault.status, fault.reason, `injected ${fault.status}`, { headers: fault.headers }).toReply(request?.operation === 'objects.media')
+    if (fault?.kind === 'error') reply = new GcsError(fault.status, fault.reason, `injected ${fault.status}`, { headers: fault.headers }).replyTo(request?.operation)
     if (served !== undefined && fault?.kind !== 'reset' && fault?.kind !== 'cut upload') served.status = reply.status
     this.#send(response, reply, fault)
   }
@@ -117,7 +117,7 @@ export class StrictGcsServer implements GcsServer {
     checkAccess(request, this.tokens, this.#store)
     const reply = serveBuckets(this.#store, request, body) ?? serveObjects(this.#store, request, body, this) ?? this.#sessions.serve(request, body, isWhole, this)
     if (reply === undefined) throw notModelled(request.operation)
-    return reply
+    return partial(reply, request.query.get('fields'))
   }
 
   #send(response: ServerResponse, reply: Reply, fault: Fault | undefined): void {

@@ -10,13 +10,14 @@ import { cephConfig, cephKeyring, type CephPlan, GATEWAY } from './ceph-config.j
 import { type Credentials, type S3Description, S3Server } from './server.js'
 
 const UP_WITHIN_MS = 20_000
-const STORAGE_CLASSES = ['STANDARD_IA', 'GLACIER'] // STANDARD is always there
 
 export interface CephOptions {
   /** How many megabytes it stores at most; 1024 by default. */
   readonly storeMegabytes?: number
   /** How long a day of a lifecycle rule lasts; 5 by default. */
   readonly lifecycleDaySeconds?: number
+  /** Besides STANDARD, which is always there; STANDARD_IA and GLACIER by default. */
+  readonly storageClasses?: readonly string[]
 }
 
 interface Parts {
@@ -83,8 +84,8 @@ export class CephServer extends S3Server {
   }
 }
 
-/** Starts a cluster and its gateway, with two users and two storage classes beside STANDARD. */
-export async function startCeph({ storeMegabytes = 1_024, lifecycleDaySeconds = 5 }: CephOptions = {}): Promise<CephServer> {
+/** Starts a cluster and its gateway, with two users and storage classes beside STANDARD. */
+export async function startCeph({ storeMegabytes = 1_024, lifecycleDaySeconds = 5, storageClasses = ['STANDARD_IA', 'GLACIER'] }: CephOptions = {}): Promise<CephServer> {
   const gatewayPort = await freePort()
   const directory = serverDirectory(`ceph-${gatewayPort}`)
   const plan = { directory, clusterId: randomUUID(), monitorPort: await freePort(), gatewayPort, storeBytes: storeMegabytes * 1024 ** 2, lifecycleDaySeconds }
@@ -92,7 +93,7 @@ export async function startCeph({ storeMegabytes = 1_024, lifecycleDaySeconds = 
   const [credentials, otherUser] = [newCredentials(), newCredentials()]
   const description = { endpoint: `http://127.0.0.1:${gatewayPort}`, region: 'us-east-1', credentials, otherUser, lifecycleDayMs: lifecycleDaySeconds * 1_000 }
   try {
-    await setUpGateway(directory, { thermocline: credentials, other: otherUser })
+    await setUpGateway(directory, { thermocline: credentials, other: otherUser }, storageClasses)
     const server = new CephServer(description, parts)
     await server.startGateway()
     return server
@@ -129,13 +130,13 @@ async function startCluster(plan: CephPlan): Promise<Parts> {
 }
 
 /** Users and storage classes have to be there before the gateway starts. The first command waits until the store is up, and makes the pools. */
-async function setUpGateway(directory: string, users: Readonly<Record<string, Credentials>>): Promise<void> {
+async function setUpGateway(directory: string, users: Readonly<Record<string, Credentials>>, storageClasses: readonly string[]): Promise<void> {
   const admin = (...args: readonly string[]): Promise<string> => runToEnd(program('radosgw-admin'), ['--no-mon-config', '-c', path.join(directory, 'ceph.conf'), '-n', GATEWAY, ...args])
   for (const [name, { accessKeyId, secretAccessKey }] of Object.entries(users)) {
     await admin('user', 'create', '--uid', name, '--display-name', name, '--access-key', accessKeyId, '--secret-key', secretAccessKey)
   }
   const placement = ['placement', 'add', '--placement-id', 'default-placement', '--storage-class']
-  for (const storageClass of STORAGE_CLASSES) {
+  for (const storageClass of storageClasses) {
     await admin('zonegroup', ...placement, storageClass, '--rgw-zonegroup', 'default')
     await admin('zone', ...placement, storageClass, '--rgw-zone', 'default', '--data-pool', 'default.rgw.buckets.data')
   }

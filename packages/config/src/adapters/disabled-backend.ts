@@ -1,12 +1,22 @@
-import type { BackendCapabilities, BackendStats, CacheBackend, Detach, StoredEntryInfo, TenantScope, ValidKey } from '@thermocline/core'
+import type {
+  BackendCapabilities,
+  BackendStats,
+  CacheBackend,
+  Detach,
+  JournalKeeper,
+  StoredEntryInfo,
+  TenantScope,
+  ValidKey,
+  WriteBackJournal,
+} from '@thermocline/core'
 
 /**
  * Stands in every tier of a cache with `enabled: false`: no package is loaded, no directory made, no server asked, and
- * the tiers keep their names, so that calls that name them stay valid.
+ * the tiers keep their names and whatever policies may ask of them, so that what was valid stays valid.
  */
-export class DisabledBackend implements CacheBackend {
+export class DisabledBackend implements CacheBackend, JournalKeeper {
   readonly name = 'disabled'
-  readonly capabilities: BackendCapabilities = { synchronous: false, shared: false, durable: false, streams: false, nativeExpiry: false, keeps: 'bytes' }
+  readonly capabilities: BackendCapabilities = { synchronous: false, shared: false, durable: true, streams: false, nativeExpiry: false, keeps: 'bytes' }
 
   attach(): Detach {
     return () => undefined
@@ -38,6 +48,19 @@ export class DisabledBackend implements CacheBackend {
 
   stats(): BackendStats {
     return {}
+  }
+
+  /** Never has a place. */
+  openJournal(): WriteBackJournal {
+    return {
+      load: () => [],
+      reserve: () => undefined,
+      store: () => Promise.resolve(),
+      read: () => Promise.resolve(undefined),
+      remove: () => Promise.resolve(),
+      size: { entries: 0, bytes: 0 },
+      close: () => Promise.resolve(),
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,8 +1,25 @@
+import { COMPRESSION_SCHEMA } from './compression.js'
 import { choice, flag, interval, map, size, text, ttl, wholeNumber } from './fields.js'
 import type { JsonSchema } from './json-schema.js'
 
 /** What core's manager takes as the name of an option, so that no tier may have it; and what objects take for themselves. */
-export const RESERVED_TIER_NAMES: readonly string[] = ['tiers', 'ttl', 'codec', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal', '__proto__']
+export const RESERVED_TIER_NAMES: readonly string[] = [
+  'tiers',
+  'ttl',
+  'codec',
+  'compression',
+  'contentType',
+  'content_type',
+  'foreignObjects',
+  'foreign_objects',
+  'write',
+  'promote',
+  'tags',
+  'metadata',
+  'policy',
+  'signal',
+  '__proto__',
+]
 
 export const PRESET_NAMES = ['development', 'test', 'production'] as const
 
@@ -43,10 +60,11 @@ export const TIER_SCHEMA: JsonSchema = map(
 /** A tier in a policy. */
 export const TIER_USE_SCHEMA: JsonSchema = {
   ...map('How the policy uses this tier: false not at all, true written and read, or in detail.', {
-    write: {
-      ...choice('`through`: awaited. `around`: filled by promotion only.', ['through', 'around'], 'through'),
-      expected: '`through` or `around` (`back` and `demote` are not available in this version)',
-    },
+    write: choice(
+      '`through`: awaited. `back`: in the background, from the journal of a disk above. `around`: filled by promotion only. `demote`: filled by what the tiers above evict for space.',
+      ['through', 'back', 'around', 'demote'],
+      'through',
+    ),
     ttl: ttl("Time to live in this tier, instead of the policy's."),
     promote: flag('Whether a hit in a slower tier is copied here.', true),
   }),
@@ -54,10 +72,32 @@ export const TIER_USE_SCHEMA: JsonSchema = {
   expected: 'true, false or a map of write, ttl and promote',
 }
 
+/** As in core: `type/subtype`, and parameters. */
+const MEDIA_TYPE = '^[A-Za-z0-9_!#$&^.+-]+/[A-Za-z0-9_!#$&^.+-]+(\\s*;[ -~]*)?$'
+
 const POLICY_OWN: Readonly<Record<string, JsonSchema>> = {
   ttl: ttl("Time to live; null for ever. Default: the tier's default_ttl, then that of `caching`."),
   codec: choice('How values become bytes.', CODEC_NAMES, 'auto'),
+  compression: COMPRESSION_SCHEMA,
+  content_type: text("The media type of the payloads, for stores that other tools read. Default: by metadata, the key's extension or the codec.", {
+    pattern: MEDIA_TYPE,
+    maxLength: 200,
+    expected: 'a media type such as image/jpeg',
+    examples: ['image/jpeg', 'application/json', 'video/mp4'],
+  }),
+  foreign_objects: choice("Objects in a bucket that others put in an entry's place. `adopt`: raw bytes that never expire. `ignore`: a miss.", ['adopt', 'ignore'], 'ignore'),
 }
+
+/** What a policy may say besides how it uses each tier. */
+export const POLICY_SETTINGS: readonly string[] = Object.keys(POLICY_OWN)
+
+/** What is kept until the slow tiers have it. */
+export const WRITE_BACK_SCHEMA: JsonSchema = map('Uploads of what policies write back: where and how much of it is kept until the slow tiers have it.', {
+  directory: text('Where pending uploads are kept, relative to the working directory. Default: in the directory of the disk tier.'),
+  max_size: size('The most bytes of pending uploads; beyond, sets are written through.', 1, { default: '1gb' }),
+  max_entries: wholeNumber('The most pending uploads; beyond, sets are written through.', 1, { default: 10_000 }),
+  concurrency: wholeNumber('Uploads at once, for each tier.', 1, { default: 4 }),
+})
 
 export interface CachingSchemaOptions {
   /** The tiers that policies may name; `undefined`: any name. */
@@ -82,6 +122,7 @@ export function cachingSchema({ tiers, codecs = [] }: CachingSchemaOptions = {})
       default_ttl: ttl('Time to live where neither call, policy nor tier gives one.', { default: '1h' }),
       tiers: { type: 'object', minProperties: 1, expected: 'a map of at least one tier', description: 'By name, fastest first.', additionalProperties: TIER_SCHEMA },
       policies: { type: 'object', description: "By name. A key uses the policy named like its first path segment, else `default`.", additionalProperties: policy },
+      write_back: WRITE_BACK_SCHEMA,
       telemetry: map('How the cache shows itself through OpenTelemetry.', {
         tenant_attribute: flag("Adds `tenant` to the metrics' attributes: one time series per tenant.", false),
         spans: choice('`parented`: a synchronous hit makes a span only under a recording parent. `all`: always.', ['parented', 'all'], 'parented'),

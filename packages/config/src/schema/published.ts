@@ -61,12 +61,13 @@ function configOf(backend: string, packageName: string): JsonSchema {
 
 /** A schema in standard keywords: our own ones become patterns and bounds. */
 function spelledOut(schema: JsonSchema): JsonSchema {
-  const { duration, bytes, exclusive, expected: _, properties, additionalProperties, items, ...rest } = schema
+  const { duration, bytes, exclusive, expected: _, properties, additionalProperties, items, allOf, ...rest } = schema
   return {
     ...rest,
     ...(isRecord(properties) ? { properties: Object.fromEntries(Object.entries(properties).map(([name, child]) => [name, field(child)])) } : {}),
     ...(additionalProperties === undefined ? {} : { additionalProperties: isRecord(additionalProperties) ? field(additionalProperties) : additionalProperties }),
     ...(items === undefined ? {} : { items: field(items) }),
+    ...(Array.isArray(allOf) ? { allOf: allOf.map((branch: JsonSchema) => ({ ...branch, then: spelledOut(branch['then'] as JsonSchema) })) } : {}),
     ...(duration === undefined ? {} : { pattern: DURATION_PATTERN, ...(duration === 'interval' ? { exclusiveMinimum: 0 } : { minimum: 0 }) }),
     ...(bytes === undefined ? {} : { pattern: SIZE_PATTERN, minimum: bytes }),
     ...(Array.isArray(exclusive) ? { not: { anyOf: pairs(exclusive).map((pair) => ({ required: pair })) } } : {}),

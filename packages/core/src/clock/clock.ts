@@ -4,7 +4,14 @@ import { oncePerTurn } from './once-per-turn.js'
 export type EpochMs = number
 
 /** Cancels a scheduled callback; calling it again, or after the callback ran, does nothing. */
-export type CancelTimer = () => void
+export interface CancelTimer {
+  (): void
+  /**
+   * Whether the timer keeps the process alive, from now on: cheaper than to cancel it and schedule it anew for each of many short
+   * waits. A clock may leave it out.
+   */
+  readonly keepAlive?: ((yes: boolean) => void) | undefined
+}
 
 /**
  * The only source of time in Thermocline. Everything that waits, expires or measures asks the clock, so a test with a
@@ -43,13 +50,20 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
   schedule(ms, callback, options) {
     let timer: NodeJS.Timeout
+    let alive = options?.background !== true
     const arm = (left: number): void => {
       const wait = Math.min(left, LONGEST_TIMER_MS)
       timer = setTimeout(() => (left > wait ? arm(left - wait) : callback()), wait)
-      if (options?.background === true) timer.unref()
+      if (!alive) timer.unref()
     }
     arm(Math.max(0, ms))
-    return () => clearTimeout(timer)
+    return Object.assign(() => clearTimeout(timer), {
+      keepAlive(yes: boolean) {
+        alive = yes
+        if (yes) timer.ref()
+        else timer.unref()
+      },
+    })
   },
   afterPendingIo(callback) {
     setImmediate(() => setImmediate(callback))

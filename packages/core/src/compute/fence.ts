@@ -14,11 +14,52 @@ export class Fence {
   }
 }
 
+/**
+ * A fence on many keys at once. It notes what is invalidated while it is open, which is little, instead of being entered under
+ * each of its keys.
+ */
+export class WideFence {
+  /** @internal operations that hold it */
+  holders = 1
+  #keys: Set<string> | undefined
+  #prefixes: string[] | undefined
+
+  breakKey(key: string): void {
+    this.#keys ??= new Set()
+    this.#keys.add(key)
+  }
+
+  breakPrefix(prefix: string): void {
+    this.#prefixes ??= []
+    this.#prefixes.push(prefix)
+  }
+
+  isBroken(key: string): boolean {
+    return this.#keys?.has(key) === true || this.#prefixes?.some((prefix) => key.startsWith(prefix)) === true
+  }
+}
+
+/** A wide fence as it stands for one of its keys. */
+export class FencedKey {
+  readonly key: string
+  readonly wide: WideFence
+
+  constructor(key: string, wide: WideFence) {
+    this.key = key
+    this.wide = wide
+  }
+
+  get broken(): boolean {
+    return this.wide.isBroken(this.key)
+  }
+}
+
 /** The fences of one tenant. Holds only keys on which something is going on. */
 export class FenceTable {
   readonly #open = new Map<string, Fence>()
   /** Those that invalidations called later break, and none that is under way. */
   readonly #later = new Map<string, Fence>()
+  readonly #wide = new Set<WideFence>()
   /** How many invalidations of each key are under way. */
   readonly #keys = new Map<string, number>()
   readonly #prefixes: string[] = []
@@ -60,8 +101,31 @@ export class FenceTable {
     if (--fence.holders === 0 && !fence.broken) this.#open.delete(fence.key)
   }
 
+  /** As {@link open}, for many keys. To be closed with {@link closeWide}. */
+  openWide(keys: readonly string[]): WideFence {
+    const fence = new WideFence()
+    if (this.#keys.size > 0 || this.#prefixes.length > 0) for (const key of keys) if (this.#isInvalidating(key)) fence.breakKey(key)
+    this.#wide.add(fence)
+    return fence
+  }
+
+  closeWide(fence: WideFence): void {
+    if (--fence.holders === 0) this.#wide.delete(fence)
+  }
+
+  /** Holds a fence for one operation more; returns how to end that. */
+  hold(fence: Fence | FencedKey): () => void {
+    if (fence instanceof FencedKey) {
+      fence.wide.holders++
+      return () => this.closeWide(fence.wide)
+    }
+    fence.holders++
+    return () => this.close(fence)
+  }
+
   /** Breaks what is open on one key. */
   breakKey(key: string): void {
+    for (const wide of this.#wide) wide.breakKey(key)
     const fence = this.#open.get(key)
     if (fence === undefined) return
     fence.broken = true
@@ -70,6 +134,7 @@ export class FenceTable {
 
   /** Breaks what is open on every key with the prefix. */
   breakPrefix(prefix: string): void {
+    for (const wide of this.#wide) wide.breakPrefix(prefix)
     for (const key of this.#open.keys()) if (key.startsWith(prefix)) this.breakKey(key)
   }
 

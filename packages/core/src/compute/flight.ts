@@ -34,7 +34,11 @@ export class Flight {
   /** Begins the work; once, and before anybody joins. */
   start(outcome: Promise<unknown>): void {
     this.#outcome = outcome
-    outcome.catch(ignore) // every caller may have left by the time it fails
+  }
+
+  /** Whether callers can join. */
+  get isStarted(): boolean {
+    return this.#outcome !== undefined
   }
 
   /** Fires when the last caller has left. Made when it is first asked for: most flights find their value and ask nobody. */
@@ -86,8 +90,4 @@ export class Flight {
     this.#owner.deserted(this)
     this.abort(reason)
   }
-}
-
-function ignore(): void {
-  // told to whoever is still there
 }

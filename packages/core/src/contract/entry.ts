@@ -66,13 +66,14 @@ export class CacheEntry {
   /** @internal what the manager noted at the first hit, to make the next ones cheap */
   hitNote: object | undefined
 
-  constructor(value: unknown, encoded: EncodedPayload | undefined, fields: EntryFields) {
+  /** @param details instead of those of `fields` */
+  constructor(value: unknown, encoded: EncodedPayload | undefined, fields: EntryFields, details = fields.details) {
     this.value = value
     this.encoded = encoded
     this.#bornMs = fields.createdAt - BASE
     this.#lifeMs = fields.expiresAt === Number.POSITIVE_INFINITY ? FOR_EVER : Math.max(0, fields.expiresAt - fields.createdAt)
     this.computeMicros = fields.computeMicros ?? 0
-    this.details = fields.details
+    this.details = details
     this.hitNote = undefined
   }
 

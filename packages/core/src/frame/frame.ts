@@ -2,7 +2,7 @@ import type { EpochMs } from '../clock/clock.js'
 import { CacheEntry, type EntryDetails, type Metadata } from '../contract/entry.js'
 import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
-import { crc32 } from './crc32.js'
+import { crc32, crc32OfPart } from './crc32.js'
 
 /*
  * The frame: how an entry lies in Redis and in files. Object stores keep objects plain and have no frame.
@@ -28,6 +28,10 @@ export const FRAME_PREAMBLE_BYTES = 16
 /** Fields longer than this are corrupt: keys, tags and metadata are far smaller. */
 const MAX_FIELDS_BYTES = 1 << 20
 const CRITICAL = 0x80
+/** Texts whose length takes one byte. */
+const LONGEST_SHORT = 0x7f
+/** A header longer than this takes its memory with it. */
+const LARGEST_KEPT = 1 << 16
 const COMMON_CODECS = ['json', 'utf8', 'buffer', 'bytes', 'v8']
 
 const Field = {
@@ -135,13 +139,16 @@ export function decodeFrameHeader(bytes: Buffer, expected?: FrameOwner): FrameRe
   if (bytes.length < FRAME_PREAMBLE_BYTES) return { status: 'short', needed: FRAME_PREAMBLE_BYTES }
   if (bytes[4] !== VERSION) return { status: 'foreign', reason: `frame version ${bytes[4]} is not known here` }
   if (bytes[5] !== 0 || bytes[6] !== 0 || bytes[7] !== 0) return { status: 'foreign', reason: 'it sets flags that are not known here' }
-  const fieldsBytes = bytes.readUInt32LE(8)
+  const fieldsBytes = uint32At(bytes, 8)
   if (fieldsBytes > MAX_FIELDS_BYTES) return { status: 'corrupt', reason: `its header claims ${fieldsBytes} bytes` }
   const payloadOffset = FRAME_PREAMBLE_BYTES + fieldsBytes
   if (bytes.length < payloadOffset) return { status: 'short', needed: payloadOffset }
-  const fields = bytes.subarray(FRAME_PREAMBLE_BYTES, payloadOffset)
-  if (crc32(fields) !== bytes.readUInt32LE(12)) return { status: 'corrupt', reason: 'the checksum of its header does not match' }
-  return readFields(fields, payloadOffset, expected)
+  if (crc32OfPart(bytes, FRAME_PREAMBLE_BYTES, payloadOffset) !== uint32At(bytes, 12)) return { status: 'corrupt', reason: 'the checksum of its header does not match' }
+  return readFields(bytes, payloadOffset, expected)
+}
+
+function uint32At(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24)) >>> 0
 }
 
 /** Checks the payload against its header. */
@@ -155,7 +162,7 @@ export function entryOfFrame(header: FrameHeader, payload: Uint8Array | undefine
   return payload === undefined ? CacheEntry.head(header) : CacheEntry.ofBytes({ codec: header.codec, bytes: payload }, header)
 }
 
-function readFields(fields: Buffer, payloadOffset: number, expected: FrameOwner | undefined): FrameReading<FrameHeader> {
+function readFields(bytes: Buffer, payloadOffset: number, expected: FrameOwner | undefined): FrameReading<FrameHeader> {
   let tenant: string | undefined
   let key: string | undefined
   let codec: string | undefined
@@ -166,7 +173,7 @@ function readFields(fields: Buffer, payloadOffset: number, expected: FrameOwner 
   let computeMicros = 0
   let details: { -readonly [name in keyof EntryDetails]: EntryDetails[name] } | undefined
   let tags: string[] | undefined
-  const reader = new FieldReader(fields)
+  const reader = new FieldReader(bytes, FRAME_PREAMBLE_BYTES, payloadOffset)
   while (reader.next()) {
     switch (reader.id) {
       case Field.tenant: tenant = reader.textLike(expected?.tenant); break
@@ -211,8 +218,10 @@ function parseMetadata(text: string): Metadata | undefined {
   }
 }
 
+/** Headers are written here, one after the other, and what is handed out is a copy. */
+let scratch = Buffer.allocUnsafeSlow(4096)
+
 class FieldWriter {
-  #buffer = Buffer.allocUnsafe(512)
   #length = FRAME_PREAMBLE_BYTES
 
   /** Bytes of fields so far. */
@@ -223,42 +232,58 @@ class FieldWriter {
   text(id: number, text: string): void {
     // 3 bytes a UTF-16 unit at most; then the exact length is known and written in front
     this.#reserve(6 + text.length * 3)
-    const bytes = Buffer.byteLength(text)
-    this.#head(id, bytes)
-    this.#length += this.#buffer.write(text, this.#length, 'utf8')
+    if (text.length <= LONGEST_SHORT && this.#shortAscii(id, text)) return
+    this.#head(id, Buffer.byteLength(text))
+    this.#length += scratch.write(text, this.#length, 'utf8')
   }
 
   number(id: number, value: number): void {
     this.#reserve(16)
     this.#head(id, 8)
-    this.#length = this.#buffer.writeDoubleLE(value, this.#length)
+    this.#length = scratch.writeDoubleLE(value, this.#length)
   }
 
   finish(): Buffer {
-    const buffer = this.#buffer
-    buffer.fill(0, 0, FRAME_PREAMBLE_BYTES)
-    buffer.set(FRAME_MAGIC, 0)
-    buffer[4] = VERSION
-    buffer.writeUInt32LE(this.length, 8)
-    buffer.writeUInt32LE(crc32(buffer.subarray(FRAME_PREAMBLE_BYTES, this.#length)), 12)
-    return buffer.subarray(0, this.#length)
+    const length = this.#length
+    scratch.fill(0, 0, FRAME_PREAMBLE_BYTES)
+    scratch.set(FRAME_MAGIC, 0)
+    scratch[4] = VERSION
+    scratch.writeUInt32LE(this.length, 8)
+    scratch.writeUInt32LE(crc32OfPart(scratch, FRAME_PREAMBLE_BYTES, length), 12)
+    const header = Buffer.allocUnsafe(length)
+    scratch.copy(header, 0, 0, length)
+    if (scratch.length > LARGEST_KEPT) scratch = Buffer.allocUnsafeSlow(4096)
+    return header
+  }
+
+  /** Most texts are: byte by byte that is faster than a call into Node. `false`: nothing was written. */
+  #shortAscii(id: number, text: string): boolean {
+    const start = this.#length + 2
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      if (code > 0x7f) return false
+      scratch[start + i] = code
+    }
+    this.#head(id, text.length)
+    this.#length += text.length
+    return true
   }
 
   #head(id: number, bytes: number): void {
-    this.#buffer[this.#length++] = id
+    scratch[this.#length++] = id
     let left = bytes
     while (left >= 0x80) {
-      this.#buffer[this.#length++] = (left & 0x7f) | 0x80
+      scratch[this.#length++] = (left & 0x7f) | 0x80
       left >>>= 7
     }
-    this.#buffer[this.#length++] = left
+    scratch[this.#length++] = left
   }
 
   #reserve(bytes: number): void {
-    if (this.#length + bytes <= this.#buffer.length) return
-    const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + bytes))
-    grown.set(this.#buffer.subarray(0, this.#length))
-    this.#buffer = grown
+    if (this.#length + bytes <= scratch.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(scratch.length * 2, this.#length + bytes))
+    grown.set(scratch.subarray(0, this.#length))
+    scratch = grown
   }
 }
 
@@ -267,28 +292,32 @@ class FieldReader {
   critical = false
   broken = false
   readonly #bytes: Buffer
-  #at = 0
-  #end = 0
+  readonly #last: number
+  #at: number
+  #end: number
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, start: number, end: number) {
     this.#bytes = bytes
+    this.#at = start
+    this.#end = start
+    this.#last = end
   }
 
   next(): boolean {
     this.#at = this.#end
-    if (this.#at >= this.#bytes.length) return false
+    if (this.#at >= this.#last) return false
     const id = this.#bytes[this.#at++] as number
     this.critical = (id & CRITICAL) !== 0
     this.id = id & ~CRITICAL
     let length = 0
     for (let shift = 0; ; shift += 7) {
-      const byte = this.#bytes[this.#at++]
-      if (byte === undefined || shift > 21) return this.#break()
+      if (this.#at >= this.#last || shift > 21) return this.#break()
+      const byte = this.#bytes[this.#at++] as number
       length |= (byte & 0x7f) << shift
       if (byte < 0x80) break
     }
     this.#end = this.#at + length
-    return this.#end <= this.#bytes.length || this.#break()
+    return this.#end <= this.#last || this.#break()
   }
 
   text(): string {

@@ -192,6 +192,13 @@ const NO_OPTIONS: AnyOptions = {}
 /** Attempts, with doubling waits, while a store asks for fewer requests: the budget ends them sooner. */
 const THROTTLED_ATTEMPTS = 6
 
+/** The functions of the promise that is being made: a function of its own for each to take them would be one object more a read. */
+const captured = { resolve: (_value: never): void => undefined, reject: (_error: unknown): void => undefined }
+function capture(resolve: (value: never) => void, reject: (error: unknown) => void): void {
+  captured.resolve = resolve
+  captured.reject = reject
+}
+
 /** One operation: its arguments, the options the backend is given, and how it is doing. The signal is made when asked for. */
 class Run<T> implements OperationOptions, Deadline {
   readonly operation: Operation
@@ -209,6 +216,9 @@ class Run<T> implements OperationOptions, Deadline {
   entry: CacheEntry | undefined
   /** Until when something has to happen, in monotonic milliseconds. */
   deadlineAt = Number.POSITIVE_INFINITY
+  before: Deadline | undefined = undefined
+  after: Deadline | undefined = undefined
+  isPending = false
   readonly #host: ResilientBackend
   readonly #outer: AnyOptions
   #attempts = 1
@@ -306,13 +316,13 @@ class Run<T> implements OperationOptions, Deadline {
 
   /** The promise that the caller gets for the backend's. */
   over(result: Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-      this.#renew()
-      this.#host.deadlines?.add(this)
-      this.#follow(result)
-    })
+    const outcome = new Promise<T>(capture)
+    this.#resolve = captured.resolve as (value: T) => void
+    this.#reject = captured.reject
+    this.#renew()
+    this.#host.deadlines?.add(this)
+    this.#follow(result)
+    return outcome
   }
 
   /** The deadline is over: unless the result turns out to be there already, the caller waits no longer. */
@@ -391,7 +401,7 @@ class Run<T> implements OperationOptions, Deadline {
   /** Time counts again. */
   #resume(): void {
     this.#renew()
-    if (this.#reject !== undefined) this.#host.deadlines?.add(this)
+    if (this.#reject !== undefined) this.#host.deadlines?.moved(this)
   }
 
   #renew(): void {

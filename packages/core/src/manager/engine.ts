@@ -25,8 +25,11 @@ import { Demotion } from './demotion.js'
 const DEFAULT_TTL_MS = 3_600_000
 const MAX_BACKGROUND = 1000
 
-/** Names that mean something else beside tiers in a policy or in configuration. */
-const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set(['tiers', 'ttl', 'codec', 'write', 'promote', 'tags', 'metadata', 'policy', 'signal'])
+/** Names that mean something else beside tiers in a policy or in configuration, where options are written in snake_case. */
+const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set([
+  ...['tiers', 'ttl', 'codec', 'compression', 'contentType', 'content_type', 'foreignObjects', 'foreign_objects'],
+  ...['write', 'promote', 'tags', 'metadata', 'policy', 'signal'],
+])
 
 /** What all verbs of one manager share: its parts, put together once. */
 export class Engine implements EngineHost {

@@ -6,12 +6,13 @@ import type { Fence } from '../compute/fence.js'
 import type { Awaitable } from '../contract/backend.js'
 import { Flight } from '../compute/flight.js'
 import { messageOf } from '../errors/cache-error.js'
+import { NO_SPAN } from '../telemetry/telemetry.js'
 import type { ValidKey } from '../keys/key.js'
-import type { Plan, Slot } from '../policies/policy.js'
+import type { Plan } from '../policies/policy.js'
 import type { Metadata } from '../contract/entry.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
-import { promote, walk } from './read.js'
+import { promote, walkThen, type Found } from './read.js'
 import type { StreamFlight } from './streams/stream-flight.js'
 import type { TenantState } from './tenant-state.js'
 import { fillEverywhere, Taken } from './write.js'
@@ -28,29 +29,34 @@ export interface FlightRequest {
   readonly metadata: Metadata | undefined
 }
 
-/** What a flight brought: the value, and unless it was computed where it was found and what it had cost. */
-export interface Landing {
-  readonly value: unknown
-  readonly foundIn: Slot | undefined
-  readonly savedMicros: number
+/** A flight that looks for the value and, where it is not found, computes it; the outcome is the value. */
+export class ReadFlight extends Flight {
+  /** Where the value was found, and what computing it had cost; `undefined`: it was computed. */
+  found: Found | undefined = undefined
+  /** Callers that get the outcome itself. They are counted together, when it is known. */
+  plain = 0
 }
 
 /** The long way of getOrCompute: joins the key's flight or starts it. Each caller counts one hit or one miss. */
 export function getOrComputeInFlight(engine: Engine, state: TenantState, request: FlightRequest, signal: AbortSignal | undefined): Promise<unknown> {
   const { key, plan } = request
   const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
-  let flight = state.flights.get(key)
+  let flight = state.flights.get(key) as ReadFlight | undefined // nobody else starts any
   if (flight === undefined) flight = start(engine, state, request, span)
   else count(state.counters.coalesced, plan.policy.index)
-  return flight.join(signal).then(
-    (landing) => {
-      const { value, foundIn } = landing as Landing
-      countOutcome(engine, state, request, landing as Landing)
-      engine.telemetry.endGet(span, foundIn?.tier.name)
+  const joined = flight
+  if (signal === undefined && span === NO_SPAN && engine.isolation === 'share') {
+    joined.plain++
+    return joined.join(undefined)
+  }
+  return joined.join(signal).then(
+    (value) => {
+      countOutcome(engine, state, request, joined.found, 1)
+      engine.telemetry.endGet(span, joined.found?.slot.tier.name)
       return handOutAnyway(value, engine)
     },
     (error: unknown) => {
-      countMiss(engine, state, request)
+      countOutcome(engine, state, request, undefined, 1)
       engine.telemetry.endGet(span, undefined, { error })
       throw error
     },
@@ -63,10 +69,10 @@ export function justCompute(state: TenantState, key: ValidKey, compute: Compute<
   return abortable(run(), signal)
 }
 
-function start(engine: Engine, state: TenantState, request: FlightRequest, span: Span): Flight {
+function start(engine: Engine, state: TenantState, request: FlightRequest, span: Span): ReadFlight {
   const { key } = request
   const fence = state.fences.open(key)
-  const flight = new Flight(key, state)
+  const flight = new ReadFlight(key, state)
   state.flights.set(key, flight) // before anything of the caller's runs
   flight.start(land(engine, state, request, fence, span, flight))
   return flight
@@ -74,41 +80,51 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
 
 /**
  * Finds the value or makes it, and ends the flight whatever happens. Not an async function: a hit in a tier that is waited for
- * is worth two promises, not five.
+ * is worth one promise, not five.
  */
-function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
-  const streaming = streamOf(state, request.key)
-  if (streaming === undefined) return look(engine, state, request, fence, span, flight)
-  return landing(streaming).then(
-    (streamed) => {
-      if (streamed === undefined) return look(engine, state, request, fence, span, flight)
-      state.landed(flight, fence)
-      return streamed
-    },
-    (error: unknown) => {
-      state.landed(flight, fence)
-      throw error
-    },
-  )
+function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: ReadFlight): Promise<unknown> {
+  const { key, plan } = request
+  const end = (): void => {
+    countOutcome(engine, state, request, flight.found, flight.plain)
+    state.landed(flight, fence)
+  }
+  const goOn = (found: Found | undefined): Awaitable<unknown> => {
+    // the compute must not run before the flight can be joined
+    if (!flight.isStarted) return Promise.resolve(found).then(goOn)
+    if (found === undefined) return compute(engine, state, request, fence, span, flight, end)
+    try {
+      promote(engine, state, key, plan, found, fence)
+      flight.found = found
+      return found.entry.value
+    } finally {
+      end()
+    }
+  }
+  try {
+    const streaming = streamOf(state, key)
+    if (streaming !== undefined) return wholeOf(streaming, () => walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn), end)
+    return Promise.resolve(walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn))
+  } catch (error) {
+    end()
+    return Promise.reject(error)
+  }
 }
 
-function look(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
-  // a promise in any case: the compute must not run before the flight can be joined
-  return begun(() => walk(engine, state, request.key, request.plan, VALUE_IN_USE)).then(
-    (found) => {
-      if (found === undefined) return compute(engine, state, request, fence, span, flight).finally(() => state.landed(flight, fence))
-      try {
-        promote(engine, state, request.key, request.plan, found, fence)
-        return { value: found.entry.value, foundIn: found.slot, savedMicros: found.entry.computeMicros }
-      } finally {
-        state.landed(flight, fence)
-      }
-    },
-    (error: unknown) => {
-      state.landed(flight, fence)
-      throw error
-    },
-  )
+async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight, end: () => void): Promise<unknown> {
+  try {
+    flight.throwIfAborted()
+    const streamed = await streamOf(state, request.key)?.computedWhole()
+    if (streamed !== undefined) return streamed
+    const wishes = new ComputeWishes(request.key, state.tenant, flight)
+    const startedAt = engine.clock.monotonic()
+    const value = await engine.telemetry.compute(span, () => request.compute(wishes))
+    const ms = engine.clock.monotonic() - startedAt
+    countCompute(engine, state, request, ms)
+    if (!wishes.uncached && !fence.broken && !engine.closed) await store(engine, state, request, wishes, value, ms, fence)
+    return value
+  } finally {
+    end()
+  }
 }
 
 /** The stream that somebody computes of the key: one compute is enough for both. */
@@ -117,33 +133,18 @@ function streamOf(state: TenantState, key: ValidKey): StreamFlight | undefined {
   return streaming?.computes === true ? streaming : undefined
 }
 
-/** What the stream gives as a value; `undefined`: a tier had it, or its beginning has passed. */
-async function landing(streaming: StreamFlight): Promise<Landing | undefined> {
-  const bytes = await streaming.computedWhole()
-  return bytes === undefined ? undefined : { value: bytes, foundIn: undefined, savedMicros: 0 }
-}
-
-/** What the work answers, or throws, as a promise. */
-function begun<T>(work: () => Awaitable<T>): Promise<T> {
+/** What the stream gives as a value; where a tier had it, or its beginning has passed, what `look` finds. */
+async function wholeOf(streaming: StreamFlight, look: () => Awaitable<unknown>, end: () => void): Promise<unknown> {
+  let bytes: Buffer | undefined
   try {
-    return Promise.resolve(work())
+    bytes = await streaming.computedWhole()
   } catch (error) {
-    return Promise.reject(error)
+    end()
+    throw error
   }
-}
-
-async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight): Promise<Landing> {
-  flight.throwIfAborted()
-  const streaming = streamOf(state, request.key)
-  const streamed = streaming === undefined ? undefined : await landing(streaming)
-  if (streamed !== undefined) return streamed
-  const wishes = new ComputeWishes(request.key, state.tenant, flight)
-  const startedAt = engine.clock.monotonic()
-  const value = await engine.telemetry.compute(span, () => request.compute(wishes))
-  const ms = engine.clock.monotonic() - startedAt
-  countCompute(engine, state, request, ms)
-  if (!wishes.uncached && !fence.broken && !engine.closed) await store(engine, state, request, wishes, value, ms, fence)
-  return { value, foundIn: undefined, savedMicros: 0 }
+  if (bytes === undefined) return look()
+  end()
+  return bytes
 }
 
 /** Stores what was computed. A value the codec refuses is still the callers'; the failure is reported. */
@@ -166,19 +167,20 @@ function store(engine: Engine, state: TenantState, request: FlightRequest, wishe
   return fillEverywhere(engine, state, key, plan, taken, fence)
 }
 
-export function countOutcome(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>, { foundIn, savedMicros }: Landing): void {
+/** Counts for so many callers what the read has come to: a hit where it was found, else a miss. */
+export function countOutcome(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>, found: Found | undefined, callers: number): void {
+  const { counters } = state
+  const { events } = engine
   const policy = plan.policy.name
-  if (foundIn === undefined) countMiss(engine, state, { key, plan })
-  else {
-    count(state.counters.hits, foundIn.cell)
-    count(state.counters.savedMicros, foundIn.cell, savedMicros)
-    if (engine.events.wants('hit')) engine.events.emit('hit', { tenant: state.tenant, key, tier: foundIn.tier.name, policy })
+  if (found === undefined) {
+    count(counters.misses, plan.policy.index, callers)
+    if (events.wants('miss')) for (let n = 0; n < callers; n++) events.emit('miss', { tenant: state.tenant, key, policy })
+    return
   }
-}
-
-function countMiss(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>): void {
-  count(state.counters.misses, plan.policy.index)
-  if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
+  const { slot, entry } = found
+  count(counters.hits, slot.cell, callers)
+  count(counters.savedMicros, slot.cell, entry.computeMicros * callers)
+  if (events.wants('hit')) for (let n = 0; n < callers; n++) events.emit('hit', { tenant: state.tenant, key, tier: slot.tier.name, policy })
 }
 
 /** What cannot be copied was not stored either (and that was reported): the callers get what was computed. */

@@ -1,10 +1,12 @@
 import type { Span } from '@opentelemetry/api'
-import type { Fence } from '../compute/fence.js'
+import type { EpochMs } from '../clock/clock.js'
+import { FencedKey, type WideFence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Plan, Slot } from '../policies/policy.js'
+import { NO_SPAN } from '../telemetry/telemetry.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { accept, conclude, readOptions, walk, type Found } from './read.js'
@@ -15,11 +17,15 @@ const KEYS_AT_ONCE = 256
 const VALUE_IN_USE = Object.freeze({ want: 'value', use: true } as const)
 
 /** A key on its way through the tiers. */
-interface Wanted {
-  readonly key: ValidKey
+class Wanted extends FencedKey {
+  declare readonly key: ValidKey
   readonly span: Span
-  readonly fence: Fence
-  found: Found | undefined
+  found: Found | undefined = undefined
+
+  constructor(key: ValidKey, fence: WideFence, span: Span) {
+    super(key, fence)
+    this.span = span
+  }
 }
 
 /**
@@ -27,19 +33,23 @@ interface Wanted {
  * `get` does, key by key.
  */
 export async function readMany(engine: Engine, state: TenantState, keys: readonly ValidKey[], plan: Plan): Promise<(Found | undefined)[]> {
-  const wanted = keys.map((key): Wanted => ({ key, span: engine.telemetry.startGet(key, state.tenant, plan.policy.name), fence: state.fences.open(key), found: undefined }))
+  const { telemetry } = engine
+  const fence = state.fences.openWide(keys)
+  const spanOf = (key: ValidKey): Span => telemetry.startGet(key, state.tenant, plan.policy.name)
+  const first = spanOf(keys[0] as ValidKey)
+  const wanted = keys.map((key, at) => new Wanted(key, fence, at === 0 || first === NO_SPAN ? first : spanOf(key)))
   try {
-    for (let position = 0; position < plan.slots.length; position++) {
-      const missing = wanted.filter(({ found }) => found === undefined)
+    let missing: readonly Wanted[] = wanted
+    for (let position = 0; position < plan.slots.length && missing.length > 0; position++) {
       for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTier(engine, state, plan, position, missing.slice(at, at + KEYS_AT_ONCE))
+      missing = missing.filter(({ found }) => found === undefined)
     }
-    for (const { key, found, fence } of wanted) conclude(engine, state, key, plan, found, fence)
+    const now = engine.clock.now()
+    for (const one of wanted) conclude(engine, state, one.key, plan, one.found, one, now)
     return wanted.map(({ found }) => found)
   } finally {
-    for (const { fence, span, found } of wanted) {
-      state.fences.close(fence)
-      engine.telemetry.endGet(span, found?.slot.tier.name)
-    }
+    state.fences.closeWide(fence)
+    if (first !== NO_SPAN) for (const { span, found } of wanted) telemetry.endGet(span, found?.slot.tier.name)
   }
 }
 
@@ -47,18 +57,22 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
   const slot = plan.slots[position] as Slot
   const { tier } = slot
   const { writeBack } = engine
-  const isPending = ({ key }: Wanted): boolean => !writeBack.isIdle && writeBack.pending(tier, state, key) !== undefined
-  const asked = tier.readable ? wanted.filter((one) => tier.lanes.mayAsk(state.scope, one.key) && !isPending(one)) : []
+  // answered by the copies of what the tier is still to have
+  const pending = writeBack.isIdle ? [] : wanted.filter(({ key }) => writeBack.pending(tier, state, key) !== undefined)
+  const allowed = !tier.readable ? [] : tier.lanes.anySuspect ? wanted.filter(({ key }) => tier.lanes.mayAsk(state.scope, key)) : wanted
+  const asked = pending.length === 0 ? allowed : allowed.filter((one) => !pending.includes(one))
   if (asked.length > 1) {
     try {
       const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
       const answer = tier.backend.getMany(state.scope, asked.map(({ key }) => key), readOptions(plan, VALUE_IN_USE))
       const entries = isPromise(answer) ? await answer : answer
-      for (const [at, one] of asked.entries()) {
-        const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt)
+      const now = engine.clock.now()
+      for (let at = 0; at < asked.length; at++) {
+        const one = asked[at] as Wanted
+        const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt, now)
         one.found = isPromise(found) ? await found : found
       }
-      return await askAlone(engine, state, plan, position, writeBack.isIdle ? [] : wanted.filter(isPending))
+      return await askAlone(engine, state, plan, position, pending)
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
       if (!tier.readable) return // what failed was the tier, not one of the keys
@@ -70,6 +84,7 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
 
 /** Asks a tier for each key by itself. */
 async function askAlone(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly Wanted[]): Promise<void> {
+  if (wanted.length === 0) return
   const alone: Plan = { policy: plan.policy, slots: plan.slots.slice(0, position + 1), leftOut: plan.leftOut }
   await Promise.all(
     wanted.map(async (one) => {
@@ -79,16 +94,19 @@ async function askAlone(engine: Engine, state: TenantState, plan: Plan, position
 }
 
 /** What one tier has under one key; a payload that cannot be decoded is a miss. */
-function acceptOne(engine: Engine, state: TenantState, slot: Slot, position: number, key: ValidKey, entry: CacheEntry | undefined, startedAt: number): Awaitable<Found | undefined> {
-  const missed = (error: unknown): undefined => {
-    if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
-    count(state.counters.tierMisses, slot.cell)
-    return undefined
-  }
+function acceptOne(engine: Engine, state: TenantState, slot: Slot, position: number, key: ValidKey, entry: CacheEntry | undefined, startedAt: number, now: EpochMs): Awaitable<Found | undefined> {
   try {
-    const found = accept(engine, slot, position, entry, VALUE_IN_USE, startedAt)
-    return isPromise(found) ? found.catch(missed) : (found ?? missed(undefined))
+    const found = accept(engine, slot, position, entry, VALUE_IN_USE, startedAt, now)
+    if (isPromise(found)) return found.catch((error: unknown) => missed(engine, state, slot, key, error))
+    if (found !== undefined) return found
   } catch (error) {
-    return missed(error)
+    return missed(engine, state, slot, key, error)
   }
+  return missed(engine, state, slot, key, undefined)
+}
+
+function missed(engine: Engine, state: TenantState, slot: Slot, key: ValidKey, error: unknown): undefined {
+  if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
+  count(state.counters.tierMisses, slot.cell)
+  return undefined
 }

@@ -1,16 +1,17 @@
+import type { EpochMs } from '../clock/clock.js'
 import { decompressed, isCompressed } from '../codec/compression.js'
+import type { Fence, FencedKey } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
-import { NO_VALUE, type CacheEntry, type EncodedPayload } from '../contract/entry.js'
 import type { Awaitable, ReadOptions } from '../contract/backend.js'
-import type { Fence } from '../compute/fence.js'
+import { NO_VALUE, type CacheEntry, type EncodedPayload } from '../contract/entry.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
+import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { copyFor } from './copies.js'
 import { count } from './counters.js'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
-import { NotApplied } from '../tiers/outcome.js'
 
 /** A fresh entry and where it was found. */
 export interface Found {
@@ -29,45 +30,69 @@ export interface WalkOptions {
 
 /**
  * Asks the tiers of a plan, fastest first and from `position` on, for a fresh entry. A tier that fails is reported and
- * passed over. Not an async function: one promise for each tier that has to be waited for is enough.
+ * passed over.
  */
 export function walk(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position = 0): Awaitable<Found | undefined> {
+  return walkThen(engine, state, key, plan, options, position, itself)
+}
+
+function itself(found: Found | undefined): Found | undefined {
+  return found
+}
+
+/**
+ * As {@link walk}, and goes on with what was found in the step in which it was found. Not an async function: one promise for each
+ * tier that has to be waited for is enough.
+ */
+export function walkThen<T>(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>): Awaitable<T> {
   for (; position < plan.slots.length; position++) {
-    const at = position
-    const slot = plan.slots[at] as Slot
+    const slot = plan.slots[position] as Slot
     const { tier } = slot
     const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
+    let found: Found | undefined
     try {
       const answer = ask(engine, state, key, plan, tier, options)
       if (answer === NOT_ASKED) continue
-      if (isPromise(answer)) {
-        const goOn = (error: unknown): Awaitable<Found | undefined> => passOver(engine, state, key, plan, options, at, error)
-        return answer.then((entry) => {
-          try {
-            const found = accept(engine, slot, at, entry, options, startedAt)
-            return isPromise(found) ? found.catch(goOn) : (found ?? goOn(undefined))
-          } catch (error) {
-            return goOn(error)
-          }
-        }, goOn)
-      }
-      const found = accept(engine, slot, at, answer, options, startedAt)
-      if (isPromise(found)) return found.catch((error: unknown) => passOver(engine, state, key, plan, options, at, error))
-      if (found !== undefined) return found
+      if (isPromise(answer)) return walkOn(engine, state, key, plan, options, position, goOn, answer, startedAt)
+      const accepted = accept(engine, slot, position, answer, options, startedAt)
+      if (isPromise(accepted)) return accepted.then(goOn, passing(engine, state, key, plan, options, position, goOn))
+      found = accepted
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state, key })
     }
+    if (found !== undefined) return goOn(found)
     if (options.use && tier.readable) count(state.counters.tierMisses, slot.cell)
   }
-  return undefined
+  return goOn(undefined)
+}
+
+/** When the tier at `position` has answered. */
+function walkOn<T>(
+  engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>,
+  answer: Promise<CacheEntry | undefined>, startedAt: number,
+): Promise<T> {
+  const slot = plan.slots[position] as Slot
+  const passOver = passing(engine, state, key, plan, options, position, goOn)
+  return answer.then((entry) => {
+    let found: Awaitable<Found | undefined>
+    try {
+      found = accept(engine, slot, position, entry, options, startedAt)
+    } catch (error) {
+      return passOver(error)
+    }
+    if (isPromise(found)) return found.then(goOn, passOver)
+    return found === undefined ? passOver(undefined) : goOn(found)
+  }, passOver)
 }
 
 /** A tier that was waited for had nothing, or failed: goes on with the next. */
-function passOver(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, error: unknown): Awaitable<Found | undefined> {
-  const slot = plan.slots[position] as Slot
-  if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
-  if (options.use) count(state.counters.tierMisses, slot.cell)
-  return walk(engine, state, key, plan, options, position + 1)
+function passing<T>(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>): (error: unknown) => Awaitable<T> {
+  return (error) => {
+    const slot = plan.slots[position] as Slot
+    if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
+    if (options.use) count(state.counters.tierMisses, slot.cell)
+    return walkThen(engine, state, key, plan, options, position + 1, goOn)
+  }
 }
 
 /** The tier cannot be asked for the key now, and nothing stands in for it. */
@@ -82,10 +107,10 @@ function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, tier
 }
 
 /** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where that has to be decompressed. */
-export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number): Awaitable<Found | undefined> {
+export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number, now = engine.clock.now()): Awaitable<Found | undefined> {
   const { clock, telemetry } = engine
   if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
-  if (entry === undefined || clock.now() >= entry.keepUntil) return undefined
+  if (entry === undefined || now >= entry.keepUntil) return undefined
   if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) {
     if (isCompressed(entry.encoded.codec)) return unpacked(engine, { entry, slot, position }, entry.encoded)
     entry.value = engine.codecs.decode(entry.encoded)
@@ -100,14 +125,14 @@ async function unpacked(engine: Engine, found: Found, encoded: EncodedPayload): 
 }
 
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
-export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence): void {
+export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence | FencedKey, now?: EpochMs): void {
   const { events } = engine
   if (found === undefined) {
     count(state.counters.misses, plan.policy.index)
     if (events.wants('miss')) events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
     return
   }
-  promote(engine, state, key, plan, found, fence)
+  promote(engine, state, key, plan, found, fence, now)
   count(state.counters.hits, found.slot.cell)
   count(state.counters.savedMicros, found.slot.cell, found.entry.computeMicros)
   if (events.wants('hit')) events.emit('hit', { tenant: state.tenant, key, tier: found.slot.tier.name, policy: plan.policy.name })
@@ -132,36 +157,35 @@ export function readOptions({ policy }: Plan, { want, use }: WalkOptions): ReadO
  * this returns; the others are filled in the background. Nothing is written once the fence is broken, or where an
  * entry has appeared meanwhile.
  */
-export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence): void {
+export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence | FencedKey, now = engine.clock.now()): void {
   for (let position = found.position - 1; position >= 0; position--) {
     const slot = plan.slots[position] as Slot
     if (!slot.promote || slot.write === 'demote' || engine.closed) continue
     if (slot.tier.breaker.isOpen('write')) {
       if (slot.tier.standIn?.isActive !== true || fence.broken) continue
       const entry = copyFor(engine, plan.policy, found.entry, slot.tier)
-      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
+      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, now))
       continue
     }
     try {
-      fillFrom(engine, state, key, plan, found, slot, fence)
+      fillFrom(engine, state, key, plan, found, slot, fence, now)
     } catch (error) {
       engine.report(error, { operation: 'promote', tier: slot.tier, state, key })
     }
   }
 }
 
-function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence): void {
+function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence | FencedKey, now: EpochMs): void {
   const { tier } = slot
   const entry = copyFor(engine, plan.policy, found.entry, tier)
   if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
-  const now = engine.clock.now()
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
   const until = Math.min(keepUntil(slot, entry.expiresAt, now), now + slotTtlMs)
   if (tier.direct === undefined && !engine.background.hasRoom) return
   const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until }, fence)
   if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
-  fence.holders++ // the caller's hold may end before the write begins
-  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(() => state.fences.close(fence)))
+  const release = state.fences.hold(fence) // the caller's hold may end before the write begins
+  engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(release))
 }
 
 export function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, from: Slot, slot: Slot, outcome: boolean | NotApplied): void {

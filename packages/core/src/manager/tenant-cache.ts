@@ -213,17 +213,20 @@ export class TenantCache {
     const groups = [...this.#byPolicy(wanted, options)]
     options.signal?.throwIfAborted()
     if (!this.#engine.enabled) return new Map()
-    const found = new Map<string, Found | undefined>()
-    const reads = groups.map(async ([plan, keys]) => {
-      const answers = await readMany(this.#engine, this.#state, keys, plan)
-      keys.forEach((key, at) => found.set(key, answers[at]))
-    })
-    await until(Promise.all(reads), options.signal)
+    const answers = await until(Promise.all(groups.map(([plan, keys]) => readMany(this.#engine, this.#state, keys, plan))), options.signal)
     const hits = new Map<string, T>()
-    for (const key of wanted) {
-      const hit = found.get(key)
-      if (hit !== undefined) hits.set(key, handOut(hit.entry.value, this.#engine.isolation) as T)
+    const { isolation } = this.#engine
+    const note = (key: string, hit: Found | undefined): void => {
+      if (hit !== undefined) hits.set(key, handOut(hit.entry.value, isolation) as T)
     }
+    const [only] = answers
+    if (answers.length === 1 && only !== undefined) {
+      wanted.forEach((key, at) => note(key, only[at]))
+      return hits
+    }
+    const found = new Map<string, Found | undefined>()
+    groups.forEach(([, keys], group) => keys.forEach((key, at) => found.set(key, answers[group]?.[at])))
+    for (const key of wanted) note(key, found.get(key))
     return hits
   }
 
@@ -364,13 +367,18 @@ export class TenantCache {
   #byPolicy(keys: readonly ValidKey[], options: KeyOptions): Map<Plan, ValidKey[]> {
     const plans = new Map<Policy, Plan>()
     const keysOf = new Map<Plan, ValidKey[]>()
+    let last: Policy | undefined
+    let group: ValidKey[] = []
     for (const key of keys) {
       const policy = this.#policy(key, options)
-      let plan = plans.get(policy)
-      if (plan === undefined) plans.set(policy, (plan = policy.plan(options.tiers)))
-      const group = keysOf.get(plan)
-      if (group === undefined) keysOf.set(plan, [key])
-      else group.push(key)
+      if (policy !== last) {
+        let plan = plans.get(policy)
+        if (plan === undefined) plans.set(policy, (plan = policy.plan(options.tiers)))
+        group = keysOf.get(plan) ?? []
+        keysOf.set(plan, group)
+        last = policy
+      }
+      group.push(key)
     }
     return keysOf
   }

@@ -36,7 +36,7 @@ interface Registered {
 
 const NOTHING: Registered = {}
 /** Stands for every span while no tracer is registered. */
-const NO_SPAN = trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
+export const NO_SPAN = trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
 
 function lookUp(): Registered {
   return (globalThis as { [API_GLOBAL]?: Registered })[API_GLOBAL] ?? NOTHING

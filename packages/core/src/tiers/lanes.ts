@@ -1,5 +1,5 @@
 import type { Clock } from '../clock/clock.js'
-import type { Fence } from '../compute/fence.js'
+import type { Fence, FencedKey } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, CacheBackend } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
@@ -118,7 +118,7 @@ export class Lanes {
   }
 
   /** Stores for a promotion or a compute, when `after` has resolved: where that fails, nothing happens. */
-  fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
+  fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence | FencedKey, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
     if (after !== undefined) return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => this.#put(scope, key, entry, options, budgetMs)), after)
     // each promotion into memory comes here: at best the work is done before it is described
     const begun = this.#isAtOnce ? (fence.broken ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
@@ -215,7 +215,7 @@ export class Lanes {
     return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, budgetMs })
   }
 
-  #filling(scope: TenantScope, key: ValidKey, fence: Fence, run: Work<boolean>['run']): Work<boolean> {
+  #filling(scope: TenantScope, key: ValidKey, fence: Fence | FencedKey, run: Work<boolean>['run']): Work<boolean> {
     return { operation: 'fill', invalidates: false, pays: 'nothing', isDropped: () => fence.broken || this.#debts.owesKey(scope, key), run }
   }
 

@@ -15,11 +15,22 @@ const UNFINISHED = '.new'
 /** What is left of a file name's 255 bytes, with room for the instant. */
 const LONGEST_TIER = 180
 
-/** @throws TypeError when the tier's name is too long for a file name */
-export function copyName({ sequence, expiresAt, tier }: CopyName): string {
+let lastTier = ''
+let lastEncoded = ''
+
+/** A tier's name in a file's. There are few, and one is asked for many times in a row. @throws TypeError when it is too long */
+export function encodeTier(tier: string): string {
+  if (tier === lastTier) return lastEncoded
   const encoded = encodeCaseFolded(tier)
   if (encoded.length > LONGEST_TIER) throw new TypeError(`a tier that is written back needs a name of at most ${LONGEST_TIER} characters, escaped; ${JSON.stringify(tier.slice(0, 40))}... has ${encoded.length}`)
-  return `${String(sequence).padStart(DIGITS, '0')}-${instant(expiresAt)}-${encoded}.tc`
+  lastTier = tier
+  lastEncoded = encoded
+  return encoded
+}
+
+/** @throws TypeError as {@link encodeTier} does */
+export function copyName({ sequence, expiresAt, tier }: CopyName): string {
+  return `${String(sequence).padStart(DIGITS, '0')}-${instant(expiresAt)}-${encodeTier(tier)}.tc`
 }
 
 /** An instant that no number of milliseconds can name exactly is never. */

@@ -6,7 +6,6 @@ import {
   CacheError,
   isStreamed,
   StreamedEntry,
-
   validateKey,
   validateTenant,
   type EntryFields,
@@ -23,6 +22,7 @@ import { asFsError } from '../errors.js'
 import { rename, syncFile } from '../file-io.js'
 import type { Store } from '../store.js'
 import { StreamedBody } from '../streamed-body.js'
+import { encodeTier } from './copy-name.js'
 import type { CheckedJournalOptions } from './options.js'
 import { OwnDirectory } from './own-directory.js'
 import { PendingCopy, pendingCopyOf } from './pending-copy.js'
@@ -77,11 +77,13 @@ export class FileJournal implements WriteBackJournal {
     return found.flatMap((copy) => this.#take(copy) ?? [])
   }
 
+  /** @throws TypeError when the tier's name is too long for a file name */
   reserve(write: PendingWrite): JournalSlot | undefined {
+    encodeTier(write.tier)
     const { maxBytes, maxEntries } = this.#options
     if (this.#closed || this.#pending.size >= maxEntries || this.#bytes + write.bytes > maxBytes) return undefined
     this.#last = Math.max(this.#last + 1, Math.floor(this.#store.hosts.clock.now() * PER_MS))
-    return this.#add({ ...write, sequence: this.#last }, false)
+    return this.#add(new PendingCopy(write, this.#last, this.#own, this.#store, false))
   }
 
   async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void> {
@@ -126,11 +128,10 @@ export class FileJournal implements WriteBackJournal {
     await this.#own.release()
   }
 
-  #add(slot: JournalSlot, isThere: boolean): JournalSlot {
-    const { fsync } = this.#store
-    this.#pending.set(slot.sequence, new PendingCopy(slot, this.#own, fsync, isThere))
-    this.#bytes += slot.bytes
-    return slot
+  #add(copy: PendingCopy): PendingCopy {
+    this.#pending.set(copy.sequence, copy)
+    this.#bytes += copy.bytes
+    return copy
   }
 
   #copyOf(slot: JournalSlot): PendingCopy {
@@ -142,8 +143,8 @@ export class FileJournal implements WriteBackJournal {
   /** A copy of the same entry for another tier: the latest one before. For an entry whose bytes were a stream and are gone. */
   #sameEntry(slot: JournalSlot): PendingCopy | undefined {
     return [...this.#pending.values()]
-      .filter((copy) => copy.isThere && copy.slot.tenant === slot.tenant && copy.slot.key === slot.key && copy.slot.sequence < slot.sequence)
-      .reduce<PendingCopy | undefined>((latest, copy) => (latest === undefined || copy.slot.sequence > latest.slot.sequence ? copy : latest), undefined)
+      .filter((copy) => copy.isThere && copy.tenant === slot.tenant && copy.key === slot.key && copy.sequence < slot.sequence)
+      .reduce<PendingCopy | undefined>((latest, copy) => (latest === undefined || copy.sequence > latest.sequence ? copy : latest), undefined)
   }
 
   #take(copy: TakenUp): JournalSlot | undefined {
@@ -152,7 +153,8 @@ export class FileJournal implements WriteBackJournal {
       const reading = readHeadNow(copy.file)
       if (reading.status === 'ok') {
         const { tenant, key, payloadBytes } = reading.header
-        return this.#add({ sequence: copy.sequence, expiresAt: copy.expiresAt, tier: copy.tier, tenant: validateTenant(tenant), key: validateKey(key), bytes: payloadBytes }, true)
+        const write = { tier: copy.tier, tenant: validateTenant(tenant), key: validateKey(key), expiresAt: copy.expiresAt, bytes: payloadBytes }
+        return this.#add(new PendingCopy(write, copy.sequence, this.#own, this.#store, true))
       }
       if (reading.status === 'cut') {
         fs.unlinkSync(copy.file)
@@ -168,7 +170,7 @@ export class FileJournal implements WriteBackJournal {
   async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry): Promise<void> {
     const { descriptors, fsync } = this.#store
     const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt }
-    const { key } = copy.slot
+    const { key } = copy
     const body = isStreamed(entry)
       ? new StreamedBody({ maxFileBytes: Number.POSITIVE_INFINITY, room: undefined, close: descriptors.close }, scope, key, entry, options)
       : new WholeBody(undefined, scope, key, entry, options)

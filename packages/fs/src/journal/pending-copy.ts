@@ -1,8 +1,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { JournalSlot } from '@thermocline/core'
-import { codeOf, isMissing, NO_HARD_LINKS } from '../errors.js'
-import { rename, syncFile } from '../file-io.js'
+import type { EpochMs, JournalSlot, PendingWrite, ValidKey } from '@thermocline/core'
+import { isMissing, NO_HARD_LINKS } from '../errors.js'
+import type { Descriptors } from '../descriptors.js'
+import { link, linkNow, rename, syncFile, type LinkOutcome } from '../file-io.js'
 import { copyName, unfinishedName } from './copy-name.js'
 import type { OwnDirectory } from './own-directory.js'
 
@@ -19,35 +20,48 @@ export interface CopyMaker {
   settle(): Promise<void>
 }
 
-const copies = new WeakMap<JournalSlot, PendingCopy>()
-
-/** The copy of a slot that a journal gave out. */
-export function pendingCopyOf(slot: JournalSlot): PendingCopy | undefined {
-  return copies.get(slot)
+/** What copies know of the store that they are in. */
+export interface CopyHost {
+  readonly fsync: boolean
+  readonly descriptors: Descriptors
 }
 
 /**
- * The copy of one pending upload. Normally a hard link to the entry's file, made while that is being written: link and write go to the thread
+ * One pending upload, as the manager knows it, and its copy. Normally a hard link to the entry's file, made while that is being written: link and write go to the thread
  * pool together. What a crash leaves of such a file is shorter than its header claims, and was never acknowledged.
  */
-export class PendingCopy implements CopyMaker {
-  readonly slot: JournalSlot
-  readonly file: string
+export class PendingCopy implements CopyMaker, JournalSlot {
+  readonly tier: string
+  readonly tenant: string
+  readonly key: ValidKey
+  readonly expiresAt: EpochMs
+  readonly bytes: number
+  readonly sequence: number
   readonly #own: OwnDirectory
-  readonly #fsync: boolean
-  #linking: Promise<boolean> | undefined
+  readonly #host: CopyHost
+  #linking: Promise<LinkOutcome> | LinkOutcome | undefined
   /** Settles when nothing makes the copy any more. */
   #making: Promise<unknown> | undefined
+  #file: string | undefined
   #isThere: boolean
   #isGivenUp = false
 
-  constructor(slot: JournalSlot, own: OwnDirectory, fsync: boolean, isThere: boolean) {
-    this.slot = slot
+  constructor(write: PendingWrite, sequence: number, own: OwnDirectory, host: CopyHost, isThere: boolean) {
+    this.tier = write.tier
+    this.tenant = write.tenant
+    this.key = write.key
+    this.expiresAt = write.expiresAt
+    this.bytes = write.bytes
+    this.sequence = sequence
     this.#own = own
-    this.#fsync = fsync
+    this.#host = host
     this.#isThere = isThere
-    this.file = path.join(own.path, copyName(slot))
-    copies.set(slot, this)
+  }
+
+  /** Where it is, or will be. */
+  get file(): string {
+    this.#file ??= `${this.#own.path}${path.sep}${copyName(this)}`
+    return this.#file
   }
 
   get isThere(): boolean {
@@ -62,16 +76,25 @@ export class PendingCopy implements CopyMaker {
   }
 
   begin(temporary: string): void {
-    this.#linking = this.#link(temporary)
-    this.#linking.catch(() => undefined) // asked for in `complete`
+    // at once 0 to 5 us, by the thread pool 40 us beside the write; on a disk, though, a link may wait for what others do there
+    this.#linking = this.#host.descriptors.inMemory ? linkNow(temporary, this.file) : link(temporary, this.file)
   }
 
   async complete(temporary: string): Promise<void> {
-    if (await this.#linking) return
+    const failure = await this.#linking
+    if (failure === null) return
+    const code = failure?.code ?? ''
+    if (code === 'ENOENT') await this.#own.make()
+    else if (code === 'EEXIST') await this.#unlink() // the copy of an earlier attempt
+    else if (!COPIED_INSTEAD.has(code)) throw failure as Error
+    if (COPIED_INSTEAD.has(code) || !(await this.#linkAgain(temporary))) await this.#copy(temporary)
+  }
+
+  async #copy(temporary: string): Promise<void> {
     const unfinished = unfinishedName(this.file)
     try {
-      await this.#inDirectory(() => fs.promises.copyFile(temporary, unfinished, fs.constants.COPYFILE_FICLONE))
-      if (this.#fsync) await syncPath(unfinished)
+      await this.write(() => fs.promises.copyFile(temporary, unfinished, fs.constants.COPYFILE_FICLONE))
+      if (this.#host.fsync) await syncPath(unfinished)
       await rename(unfinished, this.file)
     } catch (error) {
       await fs.promises.unlink(unfinished).catch(() => undefined)
@@ -91,9 +114,15 @@ export class PendingCopy implements CopyMaker {
   }
 
   /** For writing it by itself, under another name first; the directory is made when it is missing. */
-  write(step: (unfinished: string) => Promise<void>): Promise<void> {
+  async write(step: (unfinished: string) => Promise<void>): Promise<void> {
     const unfinished = unfinishedName(this.file)
-    return this.#inDirectory(() => step(unfinished))
+    try {
+      return await step(unfinished)
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      await this.#own.make()
+      return step(unfinished)
+    }
   }
 
   /** Waits for whoever makes it, and removes it; what would make it later does not. Rejects with the file system's error. */
@@ -125,37 +154,16 @@ export class PendingCopy implements CopyMaker {
     }
   }
 
-  /** Runs a step that needs the directory, making it when it is missing. */
-  async #inDirectory<T>(step: () => Promise<T>): Promise<T> {
-    try {
-      return await step()
-    } catch (error) {
-      if (!isMissing(error)) throw error
-      await this.#own.make()
-      return step()
-    }
-  }
-
   /** False where a link cannot be had. */
-  async #link(temporary: string): Promise<boolean> {
-    try {
-      await this.#inDirectory(() => fs.promises.link(temporary, this.file))
-      return true
-    } catch (error) {
-      if (codeOf(error) === 'EEXIST') return this.#replace(temporary) // the copy of an earlier attempt
-      if (COPIED_INSTEAD.has(codeOf(error) ?? '')) return false
-      throw error
-    }
-  }
-
-  async #replace(temporary: string): Promise<boolean> {
-    await this.#unlink()
-    await fs.promises.link(temporary, this.file)
-    return true
+  async #linkAgain(temporary: string): Promise<boolean> {
+    const failure = await link(temporary, this.file)
+    if (failure === null) return true
+    if (COPIED_INSTEAD.has(failure.code ?? '')) return false
+    throw failure
   }
 
   async #discard(): Promise<void> {
-    await this.#linking?.catch(() => undefined)
+    await this.#linking
     await this.#unlink().catch(() => undefined)
   }
 
@@ -175,4 +183,9 @@ async function syncPath(file: string): Promise<void> {
   } finally {
     await opened.close()
   }
+}
+
+/** The slot itself; `undefined` for one that no journal of this package gave out, or an object like it. */
+export function pendingCopyOf(slot: JournalSlot): PendingCopy | undefined {
+  return slot instanceof PendingCopy ? slot : undefined
 }

@@ -3,8 +3,9 @@
  *
  *   node backend-child.mjs '{"work":"stream","basePath":"/some/where", ...}'
  */
-import { StreamedEntry, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/core'
+import { CacheEntry, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
+import { wholeValue } from './values.mjs'
 
 const { work, basePath, maxBytes, fsync, ...plan } = JSON.parse(process.argv[2])
 const backend = new FileSystemBackend({ basePath, maxBytes, fsync })
@@ -12,7 +13,40 @@ const scope = new TenantScope(validateTenant('acme'))
 const say = (line) => process.stdout.write(`${line}\n`)
 const detach = backend.attach({ clock: systemClock, demotes: () => false, evicted: () => undefined, report: (error) => say(`report ${error.code} ${error.message}`) })
 
+async function* inPieces(bytes) {
+  for (let at = 0; at < bytes.length; at += 70_001) yield bytes.subarray(at, at + 70_001)
+}
+
 const works = {
+  /** Takes up what others left, and says which; with `stay` it then waits to be killed. */
+  async load() {
+    const journal = backend.openJournal({ directory: plan.directory, maxBytes: 1e12, maxEntries: 1e6 })
+    say(`loaded ${JSON.stringify(journal.load().map(({ key }) => key))}`)
+    if (plan.stay) await new Promise((resolve) => setTimeout(resolve, 60_000))
+  },
+  /** Writes entries with copies in the journal, in every way there is, and takes some away; says what is acknowledged. */
+  async journal() {
+    const journal = backend.openJournal({ directory: plan.directory, maxBytes: 1e12, maxEntries: 1e6 })
+    say(`loaded ${JSON.stringify(journal.load().map(({ key }) => key))}`)
+    say('ready')
+    for (let n = plan.first; n < plan.first + (plan.count ?? Infinity); n++) {
+      const bytes = wholeValue(n)
+      const key = validateKey(`key-${n}`)
+      const fields = { createdAt: Date.now(), expiresAt: Date.now() + 3_600_000 }
+      const whole = new CacheEntry(NO_VALUE, { codec: 'buffer', bytes }, fields)
+      const slot = journal.reserve({ tier: 'cold', tenant: 'acme', key, expiresAt: fields.expiresAt, bytes: bytes.length })
+      const options = { onlyIfAbsent: n % 5 === 4, keepUntil: fields.expiresAt, journal: slot }
+      if (n % 3 === 0) await journal.store(slot, scope, whole)
+      else if (n % 3 === 1) await backend.put(scope, key, whole, options)
+      else await backend.put(scope, key, new StreamedEntry({ codec: 'buffer', byteLength: undefined, crc32: undefined, chunks: () => inPieces(bytes), cancel: () => undefined }, fields), options)
+      say(`stored ${n}`)
+      if (n % 4 !== 0) continue
+      say(`removing ${n}`)
+      await journal.remove(slot)
+      say(`removed ${n}`)
+    }
+    if (plan.stay) await new Promise((resolve) => setTimeout(resolve, 60_000))
+  },
   /** Streams so many bytes in and out, and tells how much memory that took at most. */
   async stream() {
     const chunk = Buffer.alloc(plan.chunk, 7)

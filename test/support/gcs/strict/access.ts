@@ -5,7 +5,7 @@ import type { Store } from './store.js'
 /** What the holder of a token may do: everything; read objects, but not list them; nothing. */
 export type Role = 'owner' | 'reader' | 'stranger'
 
-const PERMISSIONS: Partial<Record<GcsRequest['operation'], string>> = { 'objects.media': 'objects.get', 'objects.insert': 'objects.create', 'objects.patch': 'objects.update', 'uploads.start': 'objects.create' }
+const PERMISSIONS: Partial<Record<GcsRequest['operation'], string>> = { 'objects.media': 'objects.get', 'objects.download': 'objects.get', 'objects.insert': 'objects.create', 'objects.patch': 'objects.update', 'uploads.start': 'objects.create' }
 
 /**
  * Refuses who may not: 401 without a token or with one that is not known, 403 without the permission

@@ -31,6 +31,8 @@ export function serveObjects(store: Store, request: GcsRequest, body: Buffer, se
       checkPreconditions(query, object, { isRead: true })
       return mediaReply(object, { range: headers.range, acceptEncoding: headers['accept-encoding'] ?? '' }, settings.sendsCustomMetadata)
     }
+    case 'objects.download': // of the XML API, where custom metadata comes as headers (cloud.google.com/storage/docs/xml-api/reference-headers#xgoogmeta)
+      return mediaReply(store.object(bucket, name, query.get('generation')), { range: headers.range, acceptEncoding: headers['accept-encoding'] ?? '' }, true)
     case 'objects.insert':
       return { status: 200, body: objectResource(insertAtOnce(store, request, body, settings)) }
     case 'objects.patch': {

@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { GcsError, invalid, notModelled } from './reply.js'
 
-/** What a request asks for, in the words of the API's reference (an upload's parts have none there). */
+/** What a request asks for, in the words of the JSON API's reference (an upload's parts have none there). `objects.download` is the XML API's "Get Object". */
 export type Operation =
   | 'buckets.list' | 'buckets.insert' | 'buckets.get' | 'buckets.patch' | 'buckets.delete'
-  | 'objects.list' | 'objects.insert' | 'objects.get' | 'objects.media' | 'objects.patch' | 'objects.delete' | 'objects.rewrite' | 'objects.copy'
+  | 'objects.list' | 'objects.download' | 'objects.insert' | 'objects.get' | 'objects.media' | 'objects.patch' | 'objects.delete' | 'objects.rewrite' | 'objects.copy'
   | 'uploads.start' | 'uploads.put' | 'uploads.cancel'
 
 export interface GcsRequest {
@@ -17,7 +17,7 @@ export interface GcsRequest {
   readonly headers: IncomingHttpHeaders
 }
 
-const READS: readonly Operation[] = ['buckets.list', 'buckets.get', 'objects.list', 'objects.get', 'objects.media']
+const READS: readonly Operation[] = ['buckets.list', 'buckets.get', 'objects.list', 'objects.get', 'objects.media', 'objects.download']
 
 export function isRead({ operation }: GcsRequest): boolean {
   return READS.includes(operation)
@@ -31,7 +31,7 @@ export function parseRequest({ method = 'GET', url = '/', headers }: IncomingMes
   const [rawPath = '', search = ''] = url.split('?', 2)
   const query = new URLSearchParams(search)
   const found = /^(\/upload)?(?:\/download)?(?:\/storage\/v1)?\/b(?=\/|$)(.*)$/.exec(rawPath)
-  if (found === null) throw notModelled(`${method} ${rawPath}`)
+  if (found === null) return parseXmlRequest(method, rawPath, query, headers)
   const [, upload, path = ''] = found
   const [bucket = '', o, object = '', verb, ...target] = path.split('/').slice(1).map(decode)
   const destination = { bucket: target[1] ?? '', object: target[3] ?? '' }
@@ -39,6 +39,15 @@ export function parseRequest({ method = 'GET', url = '/', headers }: IncomingMes
   const operation = upload === undefined ? plainOperation(is, query) : uploadOperation(is, query)
   if (operation === undefined) throw notModelled(`${method} ${rawPath}`)
   return { operation, bucket, object, destination, query, headers }
+}
+
+const OTHER_PATHS: readonly string[] = ['b', 'batch', 'storage', 'upload', 'download']
+
+/** Of the XML API only "Get Object" is modelled: what follows the bucket's name is the object's, slashes and all (cloud.google.com/storage/docs/xml-api/get-object-download). */
+function parseXmlRequest(method: string, rawPath: string, query: URLSearchParams, headers: IncomingHttpHeaders): GcsRequest {
+  const [, bucket = '', object = ''] = /^\/([^/]+)\/(.+)$/.exec(rawPath) ?? []
+  if (method !== 'GET' || object === '' || OTHER_PATHS.includes(bucket)) throw notModelled(`${method} ${rawPath}`)
+  return { operation: 'objects.download', bucket: decode(bucket), object: decode(object), destination: { bucket: '', object: '' }, query, headers }
 }
 
 function plainOperation(is: (pattern: string) => boolean, query: URLSearchParams): Operation | undefined {

@@ -6,7 +6,7 @@ import { CacheError } from '../../errors/cache-error.js'
 import type { ValidKey } from '../../keys/key.js'
 import type { Plan } from '../../policies/policy.js'
 import type { Engine } from '../engine.js'
-import { countCompute, countOutcome, type Landing } from '../get-or-compute.js'
+import { countCompute, countOutcome, type ReadFlight } from '../get-or-compute.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
 import { bytesFrom, type ByteSource } from './bytes-from.js'
@@ -39,10 +39,11 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
     const flight = state.flights.get(key)
     if (flight !== undefined) {
       // somebody computes the value as a whole: one compute is enough for both
-      const landing = (await flight.join(signal)) as Landing
-      countOutcome(engine, state, { key, plan }, landing)
-      hit = landing.foundIn?.tier.name
-      return Readable.from([engine.codecs.encode(landing.value, plan.policy.codec).bytes], { objectMode: false })
+      const value = await flight.join(signal)
+      const found = (flight as Partial<ReadFlight>).found
+      countOutcome(engine, state, { key, plan }, found, 1)
+      hit = found?.slot.tier.name
+      return Readable.from([engine.codecs.encode(value, plan.policy.codec).bytes], { objectMode: false })
     }
     for (;;) {
       const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, () => start(engine, state, request, span), signal)

@@ -1,0 +1,136 @@
+import {
+  getEach,
+  MAX_USER_METADATA_BYTES,
+  systemClock,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type CacheError,
+  type Clock,
+  type Detach,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/core'
+import { Credentials } from './credentials.js'
+import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'
+import { Lister } from './lister.js'
+import { ObjectApi } from './object-api.js'
+import { checkOptions, type GcsBackendOptions } from './options.js'
+import { Reader } from './reader.js'
+import { Refusals } from './refusals.js'
+import { Remover } from './remover.js'
+import { Transport } from './transport.js'
+import { Uploader } from './uploader.js'
+import { Writer } from './writer.js'
+
+/**
+ * A cold tier in a bucket of Google Cloud Storage.
+ *
+ * Each entry is one plain object, which other tools can read: the payload is its content, all else its metadata. The instants in the metadata
+ * decide whether an entry is served; the bucket's lifecycle removes what nobody asks for any more.
+ */
+export class GcsBackend implements CacheBackend {
+  readonly name = 'gcs'
+  readonly capabilities: BackendCapabilities
+  readonly #transport: Transport
+  readonly #reader: Reader
+  readonly #writer: Writer
+  readonly #remover: Remover
+  readonly #lister: Lister
+  readonly #lifecycle: Lifecycle
+  readonly #hosts = new Set<BackendHost>()
+  #clock: Clock = systemClock
+
+  /** Connects to nothing. @throws TypeError for invalid options */
+  constructor(options: GcsBackendOptions) {
+    const checked = checkOptions(options)
+    const { endpoint, anonymous, bucket, names, storageClass, maxSockets, lifecycleRules } = checked
+    const credentials = new Credentials(checked)
+    this.#transport = new Transport(endpoint, maxSockets, anonymous ? undefined : (signal) => credentials.headers(signal))
+    const api = new ObjectApi(this.#transport, bucket)
+    const report = (error: CacheError): void => this.#report(error)
+    this.#lister = new Lister(api, names)
+    this.#reader = new Reader(api, names, new Refusals(api, names, () => this.#clock, report), report)
+    this.#writer = new Writer(api, new Uploader(api), names, storageClass, () => this.#clock)
+    this.#remover = new Remover(api, names, this.#lister, maxSockets)
+    this.#lifecycle = new Lifecycle(api, names.root, lifecycleRules, { clock: () => this.#clock, report })
+    this.capabilities = {
+      synchronous: false,
+      shared: true,
+      durable: true,
+      streams: true,
+      plain: { maxMetadataBytes: MAX_USER_METADATA_BYTES },
+      // only a rule of the bucket removes what is over, and it goes by an object's age, not by its keepUntil
+      nativeExpiry: lifecycleRules.some(({ action }) => action?.type === 'Delete'),
+      keeps: 'bytes',
+    }
+  }
+
+  attach(host: BackendHost): Detach {
+    if (this.#hosts.size === 0) this.#clock = host.clock
+    this.#hosts.add(host)
+    this.#lifecycle.compareOnce()
+    return () => {
+      this.#hosts.delete(host)
+    }
+  }
+
+  get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    return this.#reader.get(scope, key, options)
+  }
+
+  getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
+    return Promise.resolve(getEach(this, scope, keys, options))
+  }
+
+  put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+    return this.#writer.put(scope, key, entry, options)
+  }
+
+  delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number | undefined> {
+    return this.#remover.delete(scope, keys, options)
+  }
+
+  clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number | undefined> {
+    return this.#remover.clear(scope, prefix, options)
+  }
+
+  list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    return this.#lister.list(scope, prefix, options)
+  }
+
+  /** Nothing: counting would list the whole bucket. */
+  stats(_scope?: TenantScope): BackendStats {
+    return {}
+  }
+
+  /**
+   * Makes the bucket's lifecycle rules for this backend's objects those of `lifecycleRules`. Rules that concern anything else stay as they are. Needs
+   * `storage.buckets.get` and `storage.buckets.update`.
+   *
+   * @throws CacheError `access-denied`, or `failed` when the bucket was changed at the same moment
+   */
+  applyLifecycle(): Promise<AppliedLifecycle> {
+    return this.#lifecycle.apply()
+  }
+
+  /** Ends the connections, once no manager uses the backend any more; a client that was given stays as it is. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#hosts.size === 0) {
+      this.#lifecycle.stop()
+      this.#transport.close()
+    }
+    return Promise.resolve()
+  }
+
+  #report(error: CacheError): void {
+    for (const host of this.#hosts) host.report(error)
+  }
+}

@@ -1,0 +1,84 @@
+import { decodeObjectMetadata, keyInMetadata, type ListOptions, type ObjectNames, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
+import { onAbort } from './aborts.js'
+import { abandoned, asGcsError } from './errors.js'
+import type { Resource } from './facts.js'
+import type { ObjectApi, Page } from './object-api.js'
+
+/** Names have at most so many bytes; no longer prefix is that of any. */
+const MAX_NAME_BYTES = 1024
+
+/** Lists objects. A page of the JSON API has the metadata of its objects, where they are asked for: nothing has to be looked at one by one. */
+export class Lister {
+  readonly #api: ObjectApi
+  readonly #names: ObjectNames
+
+  constructor(api: ObjectApi, names: ObjectNames) {
+    this.#api = api
+    this.#names = names
+  }
+
+  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<StoredEntryInfo, void, undefined> {
+    const fields = options.detail === 'info' ? 'name,size,metadata' : 'name,size'
+    const [legible] = this.#names.under(scope, prefix)
+    try {
+      let sawHashed = prefix !== ''
+      for await (const page of this.pages(legible, fields, options)) {
+        for (const resource of page) {
+          const { name = '' } = resource
+          if (this.#names.isHashed(scope, name)) sawHashed = true
+          const key = this.#names.keyOf(scope, name)
+          if (key?.startsWith(prefix) !== true) continue
+          const info = this.#infoOf(scope, key, resource, options)
+          if (info !== undefined) yield info
+        }
+      }
+      if (!sawHashed) return
+      const [, hashed] = this.#names.under(scope, 'a') // any prefix but the empty one, whose first part shows these names too
+      for await (const page of this.pages(hashed as string, 'name,size,metadata', options)) {
+        for (const resource of page) {
+          const key = keyInMetadata(resource.metadata)
+          if (key?.startsWith(prefix) !== true) continue
+          const info = this.#infoOf(scope, key, resource, options)
+          if (info !== undefined) yield info
+        }
+      }
+    } catch (error) {
+      const place = { operation: 'list', tenant: scope.tenant }
+      if (options.signal?.aborted === true) throw abandoned(options.signal, place)
+      throw asGcsError(error, place)
+    }
+  }
+
+  /** Objects a page at a time, the next page on its way while the last is being used. Leaving early gives that up. */
+  async *pages(prefix: string, fields: string, { signal, progress }: OperationOptions): AsyncGenerator<readonly Resource[], void, undefined> {
+    const leaving = new AbortController()
+    const leave = onAbort(signal, () => leaving.abort(signal?.reason))
+    const ask = (pageToken: string | undefined): Promise<Page> => {
+      const page = this.#api.list({ prefix, pageToken, fields: `nextPageToken,items(${fields})` }, leaving.signal)
+      page.catch(() => undefined) // told by the next await, if there is one
+      return page
+    }
+    try {
+      if (Buffer.byteLength(prefix) > MAX_NAME_BYTES) return
+      signal?.throwIfAborted()
+      let next: Promise<Page> | undefined = ask(undefined)
+      while (next !== undefined) {
+        const page: Page = await next
+        progress?.()
+        next = page.nextPageToken === undefined ? undefined : ask(page.nextPageToken)
+        yield page.items ?? []
+      }
+    } finally {
+      leave()
+      leaving.abort()
+    }
+  }
+
+  /** `undefined`: it is seen not to be an entry, which only metadata tells. */
+  #infoOf(scope: TenantScope, key: string, { size, metadata }: Resource, { detail }: ListOptions): StoredEntryInfo | undefined {
+    const bytes = size === undefined ? undefined : Number(size)
+    if (detail === 'keys') return { key, size: bytes }
+    const reading = decodeObjectMetadata(metadata, scope, key as ValidKey)
+    return reading.status === 'ok' ? { key, size: bytes, expiresAt: reading.header.keepUntil } : undefined
+  }
+}

@@ -1,0 +1,130 @@
+import type { IncomingMessage } from 'node:http'
+import { CacheEntry, CacheError, crc32, StreamedEntry, type ObjectNames, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { collect, CutOff, drop } from './body.js'
+import { abandoned, asGcsError, isRefusal, type Place } from './errors.js'
+import { factsOfHeaders, isTranscoded, type ObjectFacts } from './facts.js'
+import { judge, type Judged } from './judge.js'
+import type { ObjectApi } from './object-api.js'
+import { ObjectStream } from './object-stream.js'
+import type { Refusals } from './refusals.js'
+import { storeChecksum } from './store-checksum.js'
+
+/** How often payload and metadata are asked for, where they take two requests and the object changes in between. */
+const MOST_LOOKS = 3
+
+/** An object that was asked for. */
+interface Asked {
+  readonly scope: TenantScope
+  readonly key: ValidKey
+  readonly name: string
+  readonly place: Place
+}
+
+interface Download {
+  readonly response: IncomingMessage
+  readonly facts: ObjectFacts
+}
+
+/** Reads entries: one request each. */
+export class Reader {
+  readonly #api: ObjectApi
+  readonly #names: ObjectNames
+  readonly #refusals: Refusals
+  readonly #report: (error: CacheError) => void
+  /** The server is an emulator whose downloads come without metadata: that takes a request of its own, and before, as one that waits for it would hold a connection. */
+  #looksFirst = false
+
+  constructor(api: ObjectApi, names: ObjectNames, refusals: Refusals, report: (error: CacheError) => void) {
+    this.#api = api
+    this.#names = names
+    this.#refusals = refusals
+    this.#report = report
+  }
+
+  async get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const asked = { scope, key, name: this.#names.of(scope, key), place: { operation: 'get', tenant: scope.tenant, key } }
+    try {
+      return await (options.want === 'head' ? this.#head(asked, options) : this.#read(asked, options))
+    } catch (error) {
+      if (options.signal?.aborted === true) throw abandoned(options.signal, asked.place)
+      if (isRefusal(error, 403) && (await this.#refusals.isMiss())) return undefined
+      throw asGcsError(error, asked.place)
+    }
+  }
+
+  async #head(asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const facts = await this.#api.look(asked.name, options.signal)
+    if (facts === undefined) return undefined
+    const judged = judge(facts, asked.scope, asked.key, options.adopt === true)
+    return judged.status === 'ok' ? CacheEntry.head(judged.fields) : this.#refused(asked, facts, judged)
+  }
+
+  async #read(asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
+    const download = await this.#download(asked.name, options)
+    if (download === undefined) return undefined
+    let entry: CacheEntry | undefined
+    try {
+      entry = await this.#entryOf(download, asked, options)
+      return entry
+    } finally {
+      if (options.want !== 'stream' || entry === undefined) drop(download.response)
+    }
+  }
+
+  async #entryOf({ response, facts }: Download, asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
+    options.progress?.()
+    const judged = judge(facts, asked.scope, asked.key, options.adopt === true)
+    if (judged.status !== 'ok') return this.#refused(asked, facts, judged)
+    if (isTranscoded(response.headers)) throw notAsStored(asked.place)
+    const { fields, payload } = judged
+    const checksum = payload.crc32 === undefined ? await storeChecksum(facts) : undefined
+    if (options.want === 'stream') {
+      const known = { codec: payload.codec, byteLength: payload.byteLength ?? facts.byteLength, crc32: payload.crc32 }
+      const onDamage = (reason: string): CacheError => this.#damaged(asked, facts, reason)
+      return new StreamedEntry(new ObjectStream({ response, payload: known, checksum, options, place: asked.place, onDamage }), fields)
+    }
+    const bytes = await collect(response, options.progress)
+    if (facts.byteLength !== undefined && bytes.byteLength !== facts.byteLength) throw new CutOff(`${bytes.byteLength} of ${facts.byteLength} bytes arrived`)
+    checksum?.update(bytes)
+    const isSound = payload.crc32 === undefined ? checksum?.matches() !== false : crc32(bytes) === payload.crc32
+    if (isSound) return CacheEntry.ofBytes({ codec: payload.codec, bytes }, fields)
+    return this.#refused(asked, facts, { status: 'corrupt', reason: 'the checksum of its payload does not match' })
+  }
+
+  /** The answer with the payload, and all facts of that very generation. */
+  async #download(name: string, { signal }: ReadOptions): Promise<Download | undefined> {
+    if (!this.#looksFirst) {
+      const response = await this.#api.download(name, signal)
+      if (response === undefined) return undefined
+      const facts = factsOfHeaders(response.headers)
+      if (facts.metadata !== undefined) return { response, facts }
+      drop(response)
+      this.#looksFirst = true
+    }
+    for (let looks = 1; looks <= MOST_LOOKS; looks++) {
+      const facts = await this.#api.look(name, signal)
+      const response = facts === undefined ? undefined : await this.#api.download(name, signal)
+      if (facts === undefined || response === undefined) return undefined
+      const { generation, contentEncoding } = factsOfHeaders(response.headers)
+      if (generation === facts.generation) return { response, facts: { ...facts, contentEncoding } }
+      drop(response)
+    }
+    throw new CacheError('unavailable', 'get on gcs found the object changed each time it looked', { operation: 'get', backend: 'gcs', retryable: true })
+  }
+
+  #refused(asked: Asked, facts: ObjectFacts, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
+    if (status === 'corrupt') this.#report(this.#damaged(asked, facts, reason))
+    else this.#report(new CacheError('foreign', `what gcs holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 'gcs' }))
+  }
+
+  /** Removes what is damaged, in the background and only if it is still the same, and says so. */
+  #damaged({ name, place }: Asked, { generation }: ObjectFacts, reason: string): CacheError {
+    if (generation !== '') this.#api.remove(name, generation, undefined).catch(() => undefined) // the next read finds it again
+    return new CacheError('corrupt', `what gcs holds is a miss because ${reason}; it was removed`, { ...place, backend: 'gcs' })
+  }
+}
+
+function notAsStored(place: Place): CacheError {
+  const message = 'get on gcs failed: something on the way unpacks or packs what is stored, although it was asked not to: look for a proxy that changes Accept-Encoding'
+  return new CacheError('failed', message, { ...place, backend: 'gcs' })
+}
