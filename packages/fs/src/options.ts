@@ -6,7 +6,8 @@ export interface FileSystemBackendOptions {
   readonly basePath: string
   /**
    * The most bytes of `du -sb basePath`, for all processes that share the directory together: entries, directories,
-   * temporary files and the backend's own files. Least recently used out first. Default: no limit.
+   * temporary files and the backend's own files, but not the journal of write-back, which has a limit of its own. Least
+   * recently used out first. Default: no limit.
    */
   readonly maxBytes?: number | undefined
   /** How often expired entries and leftovers of crashed writes are removed. Default `'1h'`. */
