@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { describe, test } from '@jest/globals'
-import { TieredCacheManager, type TierOptions } from '@thermocline/core'
+import { TieredCacheManager, type PolicyOptions, type TierOptions } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { checkModel, FakeClock, Faults, type ModelSubject } from '@thermocline/testkit'
@@ -11,7 +11,7 @@ import { endModel } from '../support/end-model.js'
 type Make = (basePath: string) => Record<string, TierOptions>
 
 /** The tiers as they are used: memory answers at once, the disk can fail. */
-const STACKS: Readonly<Record<string, { readonly make: Make; readonly faultyFrom: number }>> = {
+const STACKS: Readonly<Record<string, { readonly make: Make; readonly faultyFrom: number; readonly policy?: PolicyOptions }>> = {
   memory: { make: () => ({ hot: { backend: new MemoryBackend() } }), faultyFrom: 1 },
   'memory that can fail': { make: () => ({ hot: { backend: new MemoryBackend() } }), faultyFrom: 0 },
   fs: { make: (basePath) => ({ warm: { backend: new FileSystemBackend({ basePath }) } }), faultyFrom: 0 },
@@ -27,6 +27,20 @@ const STACKS: Readonly<Record<string, { readonly make: Make; readonly faultyFrom
     }),
     faultyFrom: 1,
   },
+  'a disk that is written back to another, compressed': {
+    make: (basePath) => ({
+      hot: { backend: new MemoryBackend(), maxTtl: null },
+      warm: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'warm') }) },
+      cold: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'cold') }) },
+    }),
+    faultyFrom: 1,
+    policy: { tiers: { cold: { write: 'back' } }, compression: { algorithm: 'gzip', threshold: 100 } },
+  },
+  'a small memory over a disk it demotes to': {
+    make: (basePath) => ({ hot: { backend: new MemoryBackend({ maxEntries: 1 }), maxTtl: null }, warm: { backend: new FileSystemBackend({ basePath }) } }),
+    faultyFrom: 1,
+    policy: { tiers: { warm: { write: 'demote' } } },
+  },
 }
 
 /** The same programs each time, so that a failure is a change's doing. More, and others: MODEL_RUNS=1000 MODEL_SEED=$RANDOM */
@@ -36,7 +50,7 @@ const seed = Number(process.env.MODEL_SEED ?? 1)
 /** Without faults a disk that is slow in real time must not seem to have outlived its budget in fake time. */
 const PATIENT = { budget: '1d' }
 
-async function create({ make, faultyFrom }: (typeof STACKS)[string], withFaults: boolean): Promise<ModelSubject> {
+async function create({ make, faultyFrom, policy }: (typeof STACKS)[string], withFaults: boolean): Promise<ModelSubject> {
   const basePath = await mkdtemp(path.join(os.tmpdir(), 'thermocline-model-'))
   const clock = new FakeClock(Date.now())
   const faults: Faults[] = []
@@ -45,7 +59,7 @@ async function create({ make, faultyFrom }: (typeof STACKS)[string], withFaults:
     faults.push(fault)
     return [name, { ...options, ...(withFaults ? {} : PATIENT), layers: index < faultyFrom ? [] : [fault.layer] }]
   })
-  const cache = new TieredCacheManager({ tiers: Object.fromEntries(tiers), clock, logger: false })
+  const cache = new TieredCacheManager({ tiers: Object.fromEntries(tiers), clock, logger: false, ...(policy === undefined ? {} : { policies: { default: policy } }) })
   return {
     cache,
     clock,

@@ -155,7 +155,10 @@ async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>
   if (joined === undefined) return undefined
   const { reader, opened } = joined
   const leave = (): void => void reader.return()
-  if (opened.isFound) return void leave()
+  if (opened.isFound) {
+    leave()
+    return undefined
+  }
   const stop = onAbort(signal, leave) // the last one who waits for the value has left
   try {
     const chunks: Uint8Array[] = []

@@ -113,6 +113,11 @@ class Run {
         await tenant.set(step.key, value, { ttl: step.ttl })
         return resolved()
       }
+      case 'setStream': {
+        const { value, resolved } = reference.beginStreamedSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : clock.now() + step.ttl * 1000)
+        await tenant.setStream(step.key, chunksOf(value), { ttl: step.ttl })
+        return resolved()
+      }
       case 'delete': {
         const resolved = reference.beginInvalidation((other) => other === id)
         await tenant.delete(step.key)
@@ -120,7 +125,13 @@ class Run {
       }
       case 'getOrCompute': {
         const reading = reference.beginRead(id, clock.now())
-        reference.endRead(reading, await tenant.getOrCompute(step.key, () => this.#compute(reading, step.computeMs)), step.kind)
+        reference.endRead(reading, plain(await tenant.getOrCompute(step.key, () => this.#compute(reading, step.computeMs))), step.kind)
+        return
+      }
+      case 'getOrComputeStream': {
+        const reading = reference.beginRead(id, clock.now())
+        const stream = await tenant.getOrComputeStream(step.key, async () => chunksOf(await this.#compute(reading, step.computeMs)))
+        reference.endRead(reading, await this.#readAll(stream), step.kind)
         return
       }
       default: {
@@ -128,7 +139,7 @@ class Run {
         // with no fault ever, and nothing else running from beginning to end, the answer is not only judged but known
         const alone = !this.#faulty && this.#pending.size === 0 ? this.#begun : undefined
         const known = reference.expected(id, clock.now())
-        const value = await read(tenant, step.kind, step.key)
+        const value = step.kind === 'getStream' ? await this.#readAll(await tenant.getStream(step.key)) : plain(await read(tenant, step.kind, step.key))
         reference.endRead(reading, value, step.kind)
         if (alone === this.#begun && known !== undefined && value !== known.value) reference.problems.push(`${step.kind} of ${id} returned ${String(value)} instead of ${String(known.value)}`)
       }
@@ -141,6 +152,19 @@ class Run {
     if (ms > 0) await new Promise<void>((resolve) => void clock.schedule(ms, resolve))
     ended(clock.now() + POLICY_TTL_MS)
     return value
+  }
+
+  /** A stream that is under way may break off where there are faults: as good as a miss. */
+  async #readAll(stream: AsyncIterable<Uint8Array> | undefined): Promise<unknown> {
+    if (stream === undefined) return undefined
+    const chunks: Uint8Array[] = []
+    try {
+      for await (const chunk of stream) chunks.push(chunk)
+    } catch (error) {
+      if (!this.#faulty) throw error
+      return undefined
+    }
+    return plain(Buffer.concat(chunks))
   }
 
   #objectTo(step: Step, error: unknown): void {
@@ -161,12 +185,17 @@ class Run {
       await clock.advance(5000)
     }
     if (await this.#unsettled()) this.#reference.problems.push(`not settled after 200 s: ${JSON.stringify((await cache.stats()).tiers)}`)
+    await this.#pass(cache.flush().then(() => undefined))
+    const faster = Object.keys((await cache.stats()).tiers).slice(0, -1)
+    const withoutFaster = Object.fromEntries(faster.map((tier) => [tier, false]))
     for (const tenant of TENANTS) {
       for (const key of KEYS) {
         const id = `${tenant}:${key}`
         const reading = this.#reference.beginRead(id, clock.now())
         const value = await cache.tenant(tenant).get(key)
-        this.#reference.endRead(reading, value, 'the last get')
+        this.#reference.endRead(reading, plain(value), 'the last get')
+        const fromSlowest = this.#reference.beginRead(id, clock.now())
+        this.#reference.endRead(fromSlowest, plain(await cache.tenant(tenant).get(key, { tiers: withoutFaster })), 'the last get from the slowest tier')
       }
     }
   }
@@ -191,6 +220,16 @@ class Run {
     const { problems } = this.#reference
     if (problems.length > 0) throw new Error(problems.join('\n'))
   }
+}
+
+/** A value as a stream: more bytes than compression leaves alone, and in two chunks. */
+function chunksOf(value: number): Uint8Array[] {
+  return [Buffer.from(String(value)), Buffer.alloc(3000, ' ')]
+}
+
+/** What was streamed comes back as bytes. */
+function plain(value: unknown): unknown {
+  return Buffer.isBuffer(value) ? Number(value.toString()) : value
 }
 
 /** What the verb shows of the key. `has` shows no value: the same lookup tells which one it spoke of. */

@@ -3,9 +3,9 @@ import type { FaultyOperation } from '../faults.js'
 
 /** One step of a random program. `wait`: the next step begins when this one has resolved. */
 export type Step =
-  | { readonly kind: 'set'; readonly tenant: string; readonly key: string; readonly ttl: number | null; readonly wait: boolean }
-  | { readonly kind: 'get' | 'lookup' | 'has' | 'delete' | 'getMany'; readonly tenant: string; readonly key: string; readonly wait: boolean }
-  | { readonly kind: 'getOrCompute'; readonly tenant: string; readonly key: string; readonly computeMs: number; readonly wait: boolean }
+  | { readonly kind: 'set' | 'setStream'; readonly tenant: string; readonly key: string; readonly ttl: number | null; readonly wait: boolean }
+  | { readonly kind: 'get' | 'lookup' | 'has' | 'delete' | 'getMany' | 'getStream'; readonly tenant: string; readonly key: string; readonly wait: boolean }
+  | { readonly kind: 'getOrCompute' | 'getOrComputeStream'; readonly tenant: string; readonly key: string; readonly computeMs: number; readonly wait: boolean }
   | { readonly kind: 'clear'; readonly tenant: string; readonly prefix: string; readonly wait: boolean }
   | { readonly kind: 'fault'; readonly tier: number; readonly fault: 'hang' | 'hang-after' | 'refuse' | 'fail' | 'lose-answer'; readonly operations: readonly FaultyOperation[] }
   | { readonly kind: 'heal'; readonly tier: number }
@@ -24,10 +24,10 @@ const wait = fc.boolean()
 const operations = fc.subarray<FaultyOperation>(['get', 'put', 'delete', 'clear'], { minLength: 1 })
 
 const verbs = [
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('set' as const), tenant, key, ttl: fc.constantFrom(null, 3600, 5, 0), wait }) },
-  { weight: 8, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'lookup' as const, 'has' as const, 'getMany' as const), tenant, key, wait }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('set' as const, 'set' as const, 'setStream' as const), tenant, key, ttl: fc.constantFrom(null, 3600, 5, 0), wait }) },
+  { weight: 8, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'lookup' as const, 'has' as const, 'getMany' as const, 'getStream' as const), tenant, key, wait }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('delete' as const), tenant, key, wait }) },
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant('getOrCompute' as const), tenant, key, computeMs: fc.constantFrom(0, 20, 400), wait }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('getOrCompute' as const, 'getOrCompute' as const, 'getOrComputeStream' as const), tenant, key, computeMs: fc.constantFrom(0, 20, 400), wait }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('clear' as const), tenant, prefix: fc.constantFrom('', 'docs/', 'docs/a'), wait }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 100, 1100, 6000) }) },
 ]

@@ -5,7 +5,7 @@ interface Origin {
   readonly id: string
   readonly value: number
   /** When it began, in the order of all beginnings and ends. */
-  readonly beganAt: number
+  beganAt: number
   /** Epoch milliseconds; `Infinity`: never. Known once stored. */
   expiresAt: number
   /** For a compute: when it ended; a caller who joined it may receive its value at any time before. */
@@ -37,6 +37,8 @@ export interface Reading {
 export class Reference {
   readonly #origins = new Map<number, Origin>()
   readonly #invalidations: Invalidation[] = []
+  /** Those of streamed sets. */
+  readonly #floating = new Set<Origin>()
   readonly #running = new Map<string, Origin>()
   readonly problems: string[] = []
   #order = 0
@@ -46,6 +48,21 @@ export class Reference {
     const origin = this.#origin(id, expiresAt)
     const invalidation = this.#invalidate((other) => other === id, origin)
     return { value: origin.value, resolved: () => this.#resolve(invalidation) }
+  }
+
+  /** A set that takes its place in the order somewhere between its call and its end. */
+  beginStreamedSet(id: string, expiresAt: number): { value: number; resolved: () => void } {
+    const { value, resolved } = this.beginSet(id, expiresAt)
+    const origin = this.#origins.get(value) as Origin
+    origin.beganAt = Number.POSITIVE_INFINITY
+    this.#floating.add(origin)
+    return {
+      value,
+      resolved: () => {
+        resolved()
+        origin.beganAt = this.#order
+      },
+    }
   }
 
   beginInvalidation(covers: (id: string) => boolean): () => void {
@@ -102,6 +119,10 @@ export class Reference {
   expected(id: string, now: number): { readonly value: number | undefined } | undefined {
     const invalidations = this.#invalidations.filter(({ covers }) => covers(id))
     const last = invalidations.at(-1) // in the order of the calls
+    // of a streamed set and something else at once, either may have come last
+    for (const { own, calledAt, resolvedAt } of invalidations) {
+      if (own !== undefined && this.#floating.has(own) && invalidations.some((other) => other.own !== own && other.calledAt < resolvedAt && other.resolvedAt > calledAt)) return undefined
+    }
     let stored = last?.own
     for (const origin of this.#origins.values()) {
       const { flightBeganAt } = origin
