@@ -7,7 +7,10 @@ import { bootstrap } from './bootstrap.mjs'
 import { build } from './build.mjs'
 import { cacheDirectory, isMain, ROOT, runQuietly, seconds } from './run.mjs'
 
-/** What someone installs, the third-party packages that may arrive with it, and a script that must then run; `computes`: how often it computes, 1 by default. */
+/**
+ * What someone installs, the third-party packages that may arrive with it, and a script that must then run; `computes`: how often it computes, 1 by default;
+ * `bringsMore`: the third-party packages may bring others along, too many to name here.
+ */
 const INSTALLATIONS = [
   {
     packages: ['core', 'memory'],
@@ -27,6 +30,14 @@ const backend = new FileSystemBackend({ basePath: './cache' })`,
     backend: `import { RedisBackend } from '@thermocline/redis'
 const backend = new RedisBackend({ port: 1 })`,
     computes: 2, // no server listens there: the cache has to work all the same, and to let the process end
+  },
+  {
+    packages: ['core', 'gcs'],
+    thirdParty: ['@google-cloud/storage', '@opentelemetry/api', 'mrmime'],
+    bringsMore: true,
+    backend: `import { GcsBackend } from '@thermocline/gcs'
+const backend = new GcsBackend({ bucket: 'absent', apiEndpoint: 'http://127.0.0.1:1' })`,
+    computes: 2, // as above
   },
 ]
 
@@ -73,7 +84,7 @@ export async function checkPackages() {
       const label = `npm install ${installation.packages.join(' + ')}`
       const directory = path.join(work, 'install', installation.packages.join('-'))
       let installed = false
-      await check(`${label}: brings ${installation.thirdParty.join(', ')} and nothing else`, async () => {
+      await check(`${label}: brings ${installation.thirdParty.join(', ')}${installation.bringsMore ? ', what these bring,' : ''} and nothing else`, async () => {
         await install(installation, tarballs, directory)
         installed = true
         checkThirdParty(installation, directory)
@@ -175,11 +186,24 @@ async function install(installation, tarballs, directory) {
   writeFileSync(path.join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }))
 }
 
-function checkThirdParty({ thirdParty }, directory) {
+function checkThirdParty({ thirdParty, bringsMore = false }, directory) {
   const { packages } = JSON.parse(readFileSync(path.join(directory, 'node_modules', '.package-lock.json'), 'utf8'))
-  const names = Object.keys(packages).map((location) => location.replace(/^.*node_modules\//, ''))
-  const found = names.filter((name) => !name.startsWith('@thermocline/')).sort()
-  if (found.join() !== [...thirdParty].sort().join()) throw new Error(`installed: ${found.join(', ')}`)
+  const nameOf = (location) => location.replace(/^.*node_modules\//, '')
+  const found = Object.keys(packages).map(nameOf).filter((name) => !name.startsWith('@thermocline/')).sort()
+  const expected = bringsMore ? found.filter(reachable(thirdParty, Object.entries(packages).map(([location, one]) => [nameOf(location), one]))) : [...thirdParty].sort()
+  const missing = thirdParty.filter((name) => !found.includes(name))
+  if (missing.length > 0 || found.join() !== expected.join()) throw new Error(`installed: ${found.join(', ')}`)
+}
+
+/** Whether a package is one of these, or is brought along by one of them. */
+function reachable(roots, packages) {
+  const reached = new Set(roots)
+  for (const name of reached) {
+    for (const [other, { dependencies, optionalDependencies, peerDependencies }] of packages) {
+      if (other === name) for (const dependency of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })) reached.add(dependency)
+    }
+  }
+  return (name) => reached.has(name)
 }
 
 async function manifestIn(tarball) {

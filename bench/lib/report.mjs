@@ -98,11 +98,11 @@ function s3Of({ s3 }) {
   return s3 === undefined ? '' : `S3 is ${s3} on the same machine, `
 }
 
-/** Of other work the ratios are disturbed, however the slices take turns: the reader should know. */
+/** Other work disturbs the ratios, however the slices take turns: the reader should know. */
 function loadOf({ load, cores }) {
   if (load === undefined) return ''
-  const [atStart, atEnd = atStart] = load
-  return `load average ${digits(atStart)} at the start and ${digits(atEnd)} at the end${Math.max(atStart, atEnd) > 2 * cores ? ': **the machine was busy with other work, and the figures are coarse**' : ''}, `
+  const [least, most] = [Math.min(...load), Math.max(...load)]
+  return `load average ${digits(least)} to ${digits(most)}${most > 2 * cores ? ' (**the machine was busy with other work: the figures are coarse**)' : ''}, `
 }
 
 function measuredWith(meta, serverOf) {
@@ -112,7 +112,8 @@ function measuredWith(meta, serverOf) {
 /** Of the runs that cases come from, as one: the last has the say. */
 function metaOf(cases, meta) {
   const metas = [...new Set(cases.map((one) => one.meta ?? meta))]
-  return Object.assign({}, ...metas.sort((a, b) => Date.parse(a.startedAt) - Date.parse(b.startedAt)))
+  const load = metas.flatMap((one) => one.load ?? [])
+  return Object.assign({}, ...metas.sort((a, b) => Date.parse(a.startedAt) - Date.parse(b.startedAt)), load.length === 0 ? {} : { load })
 }
 
 function everyContender(cases) {

@@ -127,4 +127,20 @@ describe('demotion', () => {
   test('the first tier cannot be filled by a tier above it', () => {
     expect(() => new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, policies: { p: { tiers: { hot: { write: 'demote' } } } } })).toThrow("policies.p.tiers.hot.write: 'demote' needs a tier above it")
   })
+
+  test.each(['delete', 'clear', 'setStream'] as const)('what memory evicts while a %s is under way is older, and does not come back', async (verb) => {
+    const { acme, faults, clock } = smallOverDisk({ maxEntries: 1 })
+    await acme.set('k', 'old')
+    faults.inject('hang', 'delete', 'clear')
+    const done = verb === 'delete' ? acme.delete('k') : verb === 'clear' ? acme.clear('k') : acme.setStream('k', [Buffer.from('new')])
+    await until('the disk is asked', () => faults.hanging === 1)
+    const other = acme.set('j', 1) // evicts it
+    faults.heal()
+    faults.release()
+    await Promise.all([done, other])
+    await clock.settle()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(await acme.get('k', { tiers: { hot: false } })).not.toBe('old')
+    expect(await acme.get('k')).not.toBe('old')
+  })
 })

@@ -31,7 +31,7 @@ interface Algorithm {
   readonly levels: readonly [least: number, most: number, preset: number]
   readonly compress: (bytes: Uint8Array, level: number) => Promise<Buffer>
   readonly compressor: (level: number) => Transform
-  readonly decompress: (bytes: Uint8Array) => Promise<Buffer>
+  readonly decompress: (bytes: Uint8Array, options: { readonly maxOutputLength?: number }) => Promise<Buffer>
   readonly decompressor: () => Transform
 }
 
@@ -40,7 +40,7 @@ const gzip: Algorithm = {
   levels: [1, 9, 6],
   compress: (bytes, level) => promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)(bytes, { level }),
   compressor: (level) => zlib.createGzip({ level }),
-  decompress: promisify<Uint8Array, Buffer>(zlib.gunzip),
+  decompress: promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gunzip),
   decompressor: () => zlib.createGunzip(),
 }
 
@@ -51,14 +51,14 @@ const brotli: Algorithm = {
   levels: [0, 11, 4], // the default of the format, 11, takes a hundred times as long
   compress: (bytes, level) => promisify<Uint8Array, zlib.BrotliOptions, Buffer>(zlib.brotliCompress)(bytes, quality(level)),
   compressor: (level) => zlib.createBrotliCompress(quality(level)),
-  decompress: promisify<Uint8Array, Buffer>(zlib.brotliDecompress),
+  decompress: promisify<Uint8Array, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress),
   decompressor: () => zlib.createBrotliDecompress(),
 }
 
 /** Node has zstd from 22.15 on; its types came with it. */
 interface WithZstd {
   zstdCompress(bytes: Uint8Array, options: object, done: (error: Error | null, result: Buffer) => void): void
-  zstdDecompress(bytes: Uint8Array, done: (error: Error | null, result: Buffer) => void): void
+  zstdDecompress(bytes: Uint8Array, options: object, done: (error: Error | null, result: Buffer) => void): void
   createZstdCompress(options: object): Transform
   createZstdDecompress(): Transform
   readonly constants: { readonly ZSTD_c_compressionLevel: number }
@@ -71,7 +71,7 @@ function zstdOf(node: WithZstd): Algorithm {
     levels: [1, 22, 3],
     compress: (bytes, level) => new Promise((resolve, reject) => node.zstdCompress(bytes, settings(level), (error, result) => (error === null ? resolve(result) : reject(error)))),
     compressor: (level) => node.createZstdCompress(settings(level)),
-    decompress: (bytes) => new Promise((resolve, reject) => node.zstdDecompress(bytes, (error, result) => (error === null ? resolve(result) : reject(error)))),
+    decompress: (bytes, options) => new Promise((resolve, reject) => node.zstdDecompress(bytes, options, (error, result) => (error === null ? resolve(result) : reject(error)))),
     decompressor: () => node.createZstdDecompress(),
   }
 }
@@ -133,6 +133,11 @@ export function isCompressed(codec: string): boolean {
   return codec.includes('+')
 }
 
+/** Whether the bytes can be read here: they are not compressed, or in a way that is known. @throws CacheError `foreign` otherwise */
+export function checkCompression(codec: string): void {
+  if (isCompressed(codec)) algorithmOf(codec)
+}
+
 /** The codec under a compression, or the codec itself. */
 export function plainCodec(codec: string): string {
   const at = codec.indexOf('+')
@@ -141,10 +146,16 @@ export function plainCodec(codec: string): string {
 
 /** @throws CacheError `foreign` when the compression is not known here or the bytes are none of its */
 export async function decompressed(payload: EncodedPayload): Promise<EncodedPayload> {
+  return (await decompressedUpTo(Number.POSITIVE_INFINITY, payload)) as EncodedPayload
+}
+
+/** The same; `undefined` when that is more than so many bytes. */
+export async function decompressedUpTo(maxBytes: number, payload: EncodedPayload): Promise<EncodedPayload | undefined> {
   const algorithm = algorithmOf(payload.codec)
   try {
-    return { codec: plainCodec(payload.codec), bytes: await algorithm.decompress(payload.bytes) }
+    return { codec: plainCodec(payload.codec), bytes: await algorithm.decompress(payload.bytes, Number.isFinite(maxBytes) ? { maxOutputLength: maxBytes } : {}) }
   } catch (cause) {
+    if ((cause as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE' && Number.isFinite(maxBytes)) return undefined
     throw new CacheError('foreign', `the entry's payload is no ${algorithm.suffix}: ${messageOf(cause)}`, { operation: 'decode', cause })
   }
 }

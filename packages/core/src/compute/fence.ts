@@ -62,6 +62,8 @@ export class FenceTable {
   readonly #wide = new Set<WideFence>()
   /** How many invalidations of each key are under way. */
   readonly #keys = new Map<string, number>()
+  /** Those of them that synchronous tiers may not have applied yet. */
+  readonly #waiting = new Map<string, number>()
   readonly #prefixes: string[] = []
 
   /**
@@ -80,10 +82,11 @@ export class FenceTable {
   }
 
   /**
-   * A fence that only invalidations called from now on break: for what is known to be the newest value although an invalidation is under way, because
-   * that has been applied where it came from. To be closed with {@link closeLater}.
+   * A fence that only invalidations called from now on break: for what is known to be the newest value although a set is under way, because
+   * that has been applied where it came from. Not so a delete or clear, which begins in the slowest tier. To be closed with {@link closeLater}.
    */
   openLater(key: string): Fence {
+    if (this.#waiting.has(key) || this.#isUnderPrefix(key)) return brokenFence(key)
     let fence = this.#later.get(key)
     if (fence === undefined) {
       fence = new Fence(key)
@@ -138,14 +141,21 @@ export class FenceTable {
     for (const key of this.#open.keys()) if (key.startsWith(prefix)) this.breakKey(key)
   }
 
-  /** Fences on the key are broken from the beginning until the returned function is called. */
-  whileInvalidating(key: string): () => void {
+  /**
+   * Fences on the key are broken from the beginning until the returned function is called.
+   *
+   * @param isAtOnce whether synchronous tiers have applied it when the call returns
+   */
+  whileInvalidating(key: string, isAtOnce: boolean): () => void {
     this.#breakLater(key)
-    this.#keys.set(key, (this.#keys.get(key) ?? 0) + 1)
+    const counts = isAtOnce ? [this.#keys] : [this.#keys, this.#waiting]
+    for (const count of counts) count.set(key, (count.get(key) ?? 0) + 1)
     return () => {
-      const left = (this.#keys.get(key) ?? 1) - 1
-      if (left === 0) this.#keys.delete(key)
-      else this.#keys.set(key, left)
+      for (const count of counts) {
+        const left = (count.get(key) ?? 1) - 1
+        if (left === 0) count.delete(key)
+        else count.set(key, left)
+      }
     }
   }
 
@@ -164,7 +174,11 @@ export class FenceTable {
   }
 
   #isInvalidating(key: string): boolean {
-    return this.#keys.has(key) || this.#prefixes.some((prefix) => key.startsWith(prefix))
+    return this.#keys.has(key) || this.#isUnderPrefix(key)
+  }
+
+  #isUnderPrefix(key: string): boolean {
+    return this.#prefixes.some((prefix) => key.startsWith(prefix))
   }
 }
 

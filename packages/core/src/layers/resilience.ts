@@ -226,6 +226,8 @@ class Run<T> implements OperationOptions, Deadline {
   #combined: AbortSignal | undefined
   #progress: (() => void) | undefined
   #expired: CacheError | undefined
+  /** Whether the next bytes of a streamed entry are waited for. */
+  #awaitsSource = false
   /** What the put was given to read from has failed: not the backend's doing. */
   #sourceFailed = false
   #result: Promise<unknown> | undefined
@@ -264,7 +266,7 @@ class Run<T> implements OperationOptions, Deadline {
   get progress(): (() => void) | undefined {
     if (this.#host.deadlines === undefined) return this.#outer.progress
     this.#progress ??= () => {
-      this.#renew()
+      if (!this.#awaitsSource) this.#renew() // what came before may still be written; no time is counted anyway
       this.#outer.progress?.()
     }
     return this.#progress
@@ -283,6 +285,7 @@ class Run<T> implements OperationOptions, Deadline {
     try {
       for (;;) {
         this.deadlineAt = Number.POSITIVE_INFINITY
+        this.#awaitsSource = true
         const step = await iterator.next()
         this.#resume()
         if (step.done === true) {
@@ -400,6 +403,7 @@ class Run<T> implements OperationOptions, Deadline {
 
   /** Time counts again. */
   #resume(): void {
+    this.#awaitsSource = false
     this.#renew()
     if (this.#reject !== undefined) this.#host.deadlines?.moved(this)
   }

@@ -1,6 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import { handOut } from '../codec/isolate.js'
-import { abortable } from '../compute/abort.js'
+import { abortable, onAbort } from '../compute/abort.js'
 import { ComputeWishes, type Compute } from '../compute/compute-context.js'
 import type { Fence } from '../compute/fence.js'
 import type { Awaitable } from '../contract/backend.js'
@@ -13,6 +13,7 @@ import type { Metadata } from '../contract/entry.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { promote, walkThen, type Found } from './read.js'
+import { joinOrStart, type SharedOpened } from './streams/read-stream.js'
 import type { StreamFlight } from './streams/stream-flight.js'
 import type { TenantState } from './tenant-state.js'
 import { fillEverywhere, Taken } from './write.js'
@@ -102,7 +103,7 @@ function land(engine: Engine, state: TenantState, request: FlightRequest, fence:
   }
   try {
     const streaming = streamOf(state, key)
-    if (streaming !== undefined) return wholeOf(streaming, () => walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn), end)
+    if (streaming !== undefined) return streamedOr(state, streaming, flight, () => walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn), end)
     return Promise.resolve(walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn))
   } catch (error) {
     end()
@@ -113,7 +114,8 @@ function land(engine: Engine, state: TenantState, request: FlightRequest, fence:
 async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight, end: () => void): Promise<unknown> {
   try {
     flight.throwIfAborted()
-    const streamed = await streamOf(state, request.key)?.computedWhole()
+    const streaming = streamOf(state, request.key)
+    const streamed = streaming === undefined ? undefined : await wholeOf(state, streaming, flight)
     if (streamed !== undefined) return streamed
     const wishes = new ComputeWishes(request.key, state.tenant, flight)
     const startedAt = engine.clock.monotonic()
@@ -128,16 +130,16 @@ async function compute(engine: Engine, state: TenantState, request: FlightReques
 }
 
 /** The stream that somebody computes of the key: one compute is enough for both. */
-function streamOf(state: TenantState, key: ValidKey): StreamFlight | undefined {
-  const streaming = state.streams.get(key)
+function streamOf(state: TenantState, key: ValidKey): StreamFlight<SharedOpened> | undefined {
+  const streaming = state.streams.get(key) as StreamFlight<SharedOpened> | undefined
   return streaming?.computes === true ? streaming : undefined
 }
 
 /** What the stream gives as a value; where a tier had it, or its beginning has passed, what `look` finds. */
-async function wholeOf(streaming: StreamFlight, look: () => Awaitable<unknown>, end: () => void): Promise<unknown> {
+async function streamedOr(state: TenantState, streaming: StreamFlight<SharedOpened>, flight: Flight, look: () => Awaitable<unknown>, end: () => void): Promise<unknown> {
   let bytes: Buffer | undefined
   try {
-    bytes = await streaming.computedWhole()
+    bytes = await wholeOf(state, streaming, flight)
   } catch (error) {
     end()
     throw error
@@ -145,6 +147,24 @@ async function wholeOf(streaming: StreamFlight, look: () => Awaitable<unknown>, 
   if (bytes === undefined) return look()
   end()
   return bytes
+}
+
+/** All bytes of the stream, as one of its callers; `undefined`: a tier had it, or its beginning has passed. */
+async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>, { signal }: Flight): Promise<Buffer | undefined> {
+  const joined = await joinOrStart(state, streaming, () => undefined, signal)
+  if (joined === undefined) return undefined
+  const { reader, opened } = joined
+  const leave = (): void => void reader.return()
+  if (opened.isFound) return void leave()
+  const stop = onAbort(signal, leave) // the last one who waits for the value has left
+  try {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of reader) chunks.push(chunk)
+    signal.throwIfAborted()
+    return Buffer.concat(chunks)
+  } finally {
+    stop()
+  }
 }
 
 /** Stores what was computed. A value the codec refuses is still the callers'; the failure is reported. */

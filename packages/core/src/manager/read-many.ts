@@ -75,7 +75,7 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
       return await askAlone(engine, state, plan, position, pending)
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
-      if (!tier.readable) return // what failed was the tier, not one of the keys
+      if (!tier.readable) return await askAlone(engine, state, plan, position, pending) // what failed was the tier, not one of the keys
     }
   }
   // one alone, those a stand-in may have, and those of whom one spoiled the answer for all

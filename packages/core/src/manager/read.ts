@@ -1,5 +1,6 @@
 import type { EpochMs } from '../clock/clock.js'
 import { decompressed, isCompressed } from '../codec/compression.js'
+import { estimateBytes } from '../codec/value-size.js'
 import type { Fence, FencedKey } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, ReadOptions } from '../contract/backend.js'
@@ -178,7 +179,7 @@ export function promote(engine: Engine, state: TenantState, key: ValidKey, plan:
 function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence | FencedKey, now: EpochMs): void {
   const { tier } = slot
   const entry = copyFor(engine, plan.policy, found.entry, tier)
-  if (!tier.takes(entry.encoded?.bytes.byteLength ?? 0)) return
+  if (!tier.takes(sizeOf(entry, found.entry))) return
   const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
   const until = Math.min(keepUntil(slot, entry.expiresAt, now), now + slotTtlMs)
   if (tier.direct === undefined && !engine.background.hasRoom) return
@@ -186,6 +187,12 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
   if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(release))
+}
+
+/** Bytes of a payload, as far as they are known: how small it is when compressed says nothing about its value. */
+function sizeOf({ encoded, value }: CacheEntry, { encoded: read }: CacheEntry): number {
+  if (encoded !== undefined) return encoded.bytes.byteLength
+  return read !== undefined && isCompressed(read.codec) ? estimateBytes(value) : 0
 }
 
 export function notePromotion(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, from: Slot, slot: Slot, outcome: boolean | NotApplied): void {

@@ -25,10 +25,12 @@ export class TenantState implements FlightOwner {
    * Begins to invalidate one key: whatever began on it stores nothing from now on, and the next caller starts a new flight.
    * So it stays until the returned function is called, at the end: what begins meanwhile may still read the old value in
    * some tier, so it stores nothing either, and its flight is left then.
+   *
+   * @param isAtOnce whether synchronous tiers will have applied it before anything else happens: a set of a value that is at hand
    */
-  invalidating(key: string): () => void {
+  invalidating(key: string, isAtOnce = false): () => void {
     this.detach(key)
-    const end = this.fences.whileInvalidating(key)
+    const end = this.fences.whileInvalidating(key, isAtOnce)
     return () => {
       end()
       this.detach(key)

@@ -1,5 +1,6 @@
 import { Fence } from '../compute/fence.js'
 import type { CacheEntry } from '../contract/entry.js'
+import { isStreamed } from '../contract/stream.js'
 import type { JournalSlot, WriteBackJournal } from '../contract/journal.js'
 import { CacheError, messageOf } from '../errors/cache-error.js'
 import { validateTenant, type ValidKey } from '../keys/key.js'
@@ -113,12 +114,8 @@ export class WriteBack {
     if (options.directory !== undefined && (typeof options.directory !== 'string' || options.directory === '')) throw new TypeError('writeBack.directory must be the path of a directory')
     this.#engine = engine
     this.#options = options
-    for (const { slots } of engine.policies.all) {
-      slots.forEach((slot, at) => {
-        const keeper = slot.write === 'back' ? journalSlot(slots, at) : undefined
-        if (keeper !== undefined) this.#journalOf(keeper.tier)
-      })
-    }
+    // also where no policy writes back: a call may, and what an earlier process left must not come after what this one stores or deletes
+    for (const tier of engine.tiers.slice(0, -1)) if (tier.journalKeeper !== undefined) this.#journalOf(tier)
   }
 
   /** Whether anything is queued at all. */
@@ -221,7 +218,7 @@ export class WriteBack {
   /** Resolves when nothing is queued any more. */
   drained(): Promise<void> {
     this.kick()
-    return this.isIdle ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
+    return this.isIdle || this.#closed ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
   }
 
   /** Stops uploading; what is pending stays in the journal. */
@@ -229,6 +226,7 @@ export class WriteBack {
     this.#closed = true
     for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
     await Promise.all([...this.#journals.values()].map((journal) => journal.close()))
+    for (const resolve of this.#idle.splice(0)) resolve() // what is left is left to the next start
   }
 
   #journalOf(keeper: Tier): WriteBackJournal {
@@ -315,9 +313,11 @@ export class WriteBack {
     if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
     if (clock.now() >= slot.expiresAt) return this.#remove(upload)
     const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
+    if (fence.broken) return cancel(entry)
     if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
     const keepUntil = Math.min(slot.expiresAt, instantAfter(clock.now(), tier.maxTtlMs ?? Number.POSITIVE_INFINITY))
     const outcome = await tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
+    cancel(entry) // where its turn never came
     if (fence.broken) return
     if (outcome === true) {
       this.#uploaded++
@@ -365,6 +365,11 @@ export class WriteBack {
     upload.leave()
     if (this.#queued.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
   }
+}
+
+/** A stream holds a descriptor until it is read or given up. */
+function cancel(entry: CacheEntry | undefined): void {
+  if (entry !== undefined && isStreamed(entry)) entry.payload.cancel()
 }
 
 function newUpload(journal: WriteBackJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {

@@ -79,7 +79,7 @@ export class Taken {
 
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. */
 export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken): Promise<void> {
-  const end = state.invalidating(key)
+  const end = state.invalidating(key, true)
   const older = engine.writeBack.invalidate(state, key)
   const queue = engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
   const steps: Step[] = []

@@ -3,6 +3,7 @@ import type { Fence, FencedKey } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, CacheBackend } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
+import { isStreamed } from '../contract/stream.js'
 import type { JournalSlot } from '../contract/journal.js'
 import type { RecordLog } from '../contract/records.js'
 import type { TenantScope } from '../contract/scope.js'
@@ -210,7 +211,8 @@ export class Lanes {
   }
 
   #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean> {
-    if ((entry.encoded?.bytes.byteLength ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is compressed first
+    const bytes = isStreamed(entry) ? entry.payload.byteLength : entry.encoded?.bytes.byteLength
+    if ((bytes ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is compressed first
     const { onlyIfAbsent, keepUntil, journal } = options
     return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, budgetMs })
   }

@@ -16,7 +16,7 @@ import { SharedStream } from './shared-stream.js'
 import { storedForm } from './stored-form.js'
 import { after, goneMeanwhile, readableOf, StreamFlight } from './stream-flight.js'
 import { abandoned } from './tier-sink.js'
-import { StreamedWrite } from './write-stream.js'
+import { drained, StreamedWrite } from './write-stream.js'
 
 /** A function that makes a stream that was not found. */
 export type Produce = (context: ComputeContext) => ByteSource | Promise<ByteSource>
@@ -43,7 +43,7 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
       const found = (flight as Partial<ReadFlight>).found
       countOutcome(engine, state, { key, plan }, found, 1)
       hit = found?.slot.tier.name
-      return Readable.from([engine.codecs.encode(value, plan.policy.codec).bytes], { objectMode: false })
+      return Readable.from([Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)], { objectMode: false })
     }
     for (;;) {
       const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, () => start(engine, state, request, span), signal)
@@ -55,6 +55,7 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
       return readableOf(joined.reader, codec, signal)
     }
   } catch (error) {
+    countMiss(engine, state, key, plan)
     failure = { error }
     throw error
   } finally {
@@ -65,8 +66,10 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
 /** Only computes: for a cache that is closed or switched off. */
 export async function justProduce(state: TenantState, key: ValidKey, produce: Produce, signal: AbortSignal | undefined): Promise<Readable> {
   const run = async (): Promise<ByteSource> => produce(new ComputeWishes(key, state.tenant, { signal: signal ?? new AbortController().signal }))
-  const readable = Readable.from(bytesFrom(await abortable(run(), signal), 'what produce returns'), { objectMode: false })
+  const chunks = bytesFrom(await abortable(run(), signal), 'what produce returns')
+  const readable = Readable.from(chunks, { objectMode: false })
   readable.on('error', () => undefined)
+  readable.once('close', () => chunks.cancel())
   return readable
 }
 
@@ -91,8 +94,10 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
   const wishes = new ComputeWishes(key, state.tenant, flight)
   const startedAt = engine.clock.monotonic()
   const source = await engine.telemetry.compute(span, () => request.produce(wishes))
-  const stream = new SharedStream(bytesFrom(source, 'what produce returns'), {
+  const chunks = bytesFrom(source, 'what produce returns')
+  const stream = new SharedStream(chunks, {
     clock: engine.clock,
+    cancel: () => chunks.cancel(),
     beforeEnd: () => stored,
     deserted: () => {
       const reason = new CacheError('failed', 'the last caller has left', { operation: 'stream', key })
@@ -106,7 +111,7 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
     tags: wishes.tags === undefined ? request.wishes.tags : [...(request.wishes.tags ?? []), ...wishes.tags],
     metadata: request.wishes.metadata,
   })
-  const storing = isStored ? store(engine, state, key, plan, stream, terms, flight) : stream.ended.catch(() => undefined)
+  const storing = isStored ? store(engine, state, key, plan, stream, terms, flight, wishes) : stream.ended.catch(() => undefined)
   engine.streams.add(stream)
   const stored: Promise<unknown> = storing.finally(() => {
     engine.streams.delete(stream)
@@ -120,7 +125,7 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
 /** How long callers of a compute wait for one that does not read. */
 const OTHERS_WAIT_MS = 5000
 
-async function store(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, stream: SharedStream, terms: Terms, { fence }: StreamFlight): Promise<void> {
+async function store(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, stream: SharedStream, terms: Terms, { fence }: StreamFlight, wishes: ComputeWishes): Promise<void> {
   const { compression } = plan.policy
   const side = compression === undefined ? undefined : stream.join({ paces: false, patienceMs: OTHERS_WAIT_MS })
   let write: StreamedWrite | undefined
@@ -129,11 +134,13 @@ async function store(engine: Engine, state: TenantState, key: ValidKey, plan: Pl
     const form = compression === undefined ? { stream, codec: 'buffer' } : await storedForm(stream, side, compression, engine.clock)
     write = new StreamedWrite(engine, state, key, plan, form, terms, fence)
     if (write.isEmpty) await side?.return()
+    if (form.stream !== stream && !write.isEmpty) void drained(form.stream) // also when no tier reads it any more
     await Promise.all([stream.ended, form.stream === stream || write.isEmpty ? undefined : form.stream.ended])
-    await write.fill(fence)
+    if (wishes.uncached) await write.abandon(abandoned())
+    else await write.fill(fence)
   } catch (error) {
     await write?.abandon(abandoned(error))
-    if (!stream.isDeserted) engine.report(error, { operation: 'stream', state, key })
+    if (!stream.hasFailed) engine.report(error, { operation: 'stream', state, key }) // else its callers are told
   }
 }
 

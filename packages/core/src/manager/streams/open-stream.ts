@@ -1,3 +1,4 @@
+import { checkCompression } from '../../codec/compression.js'
 import { isPromise } from '../../contract/awaitable.js'
 import type { Awaitable, ReadOptions } from '../../contract/backend.js'
 import type { CacheEntry, EncodedPayload } from '../../contract/entry.js'
@@ -54,8 +55,17 @@ function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { ti
 async function openOne(engine: Engine, slot: Slot, position: number, entry: CacheEntry, plan: Plan, startedAt: number): Promise<FoundStream | undefined> {
   if (isStreamed(entry)) {
     if (engine.telemetry.bound) engine.telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, engine.clock.monotonic() - startedAt)
-    if (engine.clock.now() < entry.keepUntil) return { entry, slot, position, payload: entry.payload, whole: undefined }
-    entry.payload.cancel()
+    const { payload } = entry
+    try {
+      if (engine.clock.now() < entry.keepUntil) {
+        checkCompression(payload.codec)
+        return { entry, slot, position, payload, whole: undefined }
+      }
+    } catch (error) {
+      payload.cancel()
+      throw error
+    }
+    payload.cancel()
     return undefined
   }
   const whole = await accept(engine, slot, position, entry, IN_USE, startedAt)

@@ -49,15 +49,17 @@ export interface Joined {
 }
 
 /**
- * Joins the key's flight, or starts one: a flight whose beginning has passed is left to those who read it. `undefined`: it found nothing.
+ * Joins the key's flight, or starts one: a flight whose beginning has passed is left to those who read it. `undefined`: it found nothing, or
+ * nothing was started.
  *
  * A caller whose signal fires while it waits leaves; what nobody waits for is given up.
  */
-export async function joinOrStart(state: TenantState, running: StreamFlight<SharedOpened> | undefined, start: () => StreamFlight<SharedOpened>, signal: AbortSignal | undefined): Promise<Joined | undefined> {
-  for (let flight = running ?? start(); ; flight = start()) {
+export async function joinOrStart(state: TenantState, running: StreamFlight<SharedOpened> | undefined, start: () => StreamFlight<SharedOpened> | undefined, signal: AbortSignal | undefined): Promise<Joined | undefined> {
+  for (let flight = running ?? start(); flight !== undefined; flight = start()) {
+    const opening = flight.opened
     flight.waiting++
     try {
-      const opened = await abortable(flight.opened, signal)
+      const opened = await abortable(opening, signal)
       flight.isOpen = true
       if (opened === undefined) return undefined
       const reader = opened.stream.join({ paces: true, patienceMs: opened.patienceMs, resume: opened.resume })
@@ -68,10 +70,12 @@ export async function joinOrStart(state: TenantState, running: StreamFlight<Shar
           if (state.streams.get(flight.key) === flight) state.detach(flight.key)
           flight.abort(signal?.reason)
         }
-        void flight.opened.then((opened) => leaveUnread(flight, opened), () => undefined)
+        const left = flight
+        void opening.then((opened) => leaveUnread(left, opened), () => undefined)
       }
     }
   }
+  return undefined
 }
 
 function leaveUnread(flight: StreamFlight<SharedOpened>, opened: SharedOpened | undefined): void {

@@ -44,6 +44,7 @@ export class SharedStream {
   #bytes = 0
   #isPulling = false
   #isOver = false
+  #hasFailed = false
   #isDeserted = false
   /** Resolves when the source has ended and everything is there; rejects with what it failed with. */
   readonly ended: Promise<void>
@@ -73,6 +74,11 @@ export class SharedStream {
     if (this.#isOver) return
     this.#isDeserted = true
     this.#options.deserted?.()
+  }
+
+  /** Whether it has ended with an error, its source's or because it was given up. */
+  get hasFailed(): boolean {
+    return this.#hasFailed
   }
 
   /** Bytes that have passed so far. */
@@ -147,6 +153,7 @@ export class SharedStream {
   #finish(error: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
+    this.#hasFailed = error !== undefined
     this.#beginning = undefined
     this.#end(error as Error | undefined)
     for (const reader of this.#readers) reader.end(error)

@@ -46,17 +46,6 @@ export class StreamFlight<O extends OpenedStream = OpenedStream> {
     return this.#controller.signal
   }
 
-  /** All bytes of what it computes, for one who wants the value; `undefined` when it was found instead, or the beginning has passed. */
-  async computedWhole(): Promise<Buffer | undefined> {
-    const opened = await this.opened
-    if (opened === undefined || opened.isFound) return undefined
-    const reader = opened.stream.join({ paces: true, patienceMs: opened.patienceMs, resume: opened.resume })
-    if (reader === undefined) return undefined
-    const chunks: Uint8Array[] = []
-    for await (const chunk of reader) chunks.push(chunk)
-    return Buffer.concat(chunks)
-  }
-
   abort(reason: unknown): void {
     this.#aborted ??= { reason }
     this.#controller?.abort(reason)
@@ -65,8 +54,9 @@ export class StreamFlight<O extends OpenedStream = OpenedStream> {
 
 /** One caller's stream of the values' bytes. Ending it early gives the caller's part up. */
 export function readableOf(reader: Reader, codec: string, signal: AbortSignal | undefined): Readable {
-  const raw = Readable.from(reader, { objectMode: false })
-  const readable: Readable = isCompressed(codec) ? pipeline(raw, decompressorOf(codec), () => undefined) : raw
+  const readable: Readable = isCompressed(codec)
+    ? pipeline(Readable.from(reader, { objectMode: false }), decompressorOf(codec), () => undefined)
+    : Readable.from(new OwnChunks(reader), { objectMode: false })
   readable.on('error', () => undefined) // told to whoever reads; without a listener Node would end the process
   if (signal !== undefined) {
     const stop = onAbort(signal, () => readable.destroy(signal.reason as Error))
@@ -74,6 +64,29 @@ export function readableOf(reader: Reader, codec: string, signal: AbortSignal | 
     if (signal.aborted) readable.destroy(signal.reason as Error)
   }
   return readable
+}
+
+/** Copies: other callers, and the tiers on the side, are given the same chunks. */
+class OwnChunks implements AsyncIterableIterator<Uint8Array> {
+  readonly #reader: Reader
+
+  constructor(reader: Reader) {
+    this.#reader = reader
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorResult<Uint8Array>> {
+    const step = await this.#reader.next()
+    return step.done === true ? step : { done: false, value: Buffer.from(step.value) }
+  }
+
+  /** At once, also while a chunk is waited for. */
+  return(): Promise<IteratorResult<Uint8Array>> {
+    return this.#reader.return()
+  }
 }
 
 /** What is left of an iterable after its first bytes. */

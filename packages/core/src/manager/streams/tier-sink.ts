@@ -1,4 +1,4 @@
-import { decompressed, isCompressed } from '../../codec/compression.js'
+import { decompressedUpTo, isCompressed } from '../../codec/compression.js'
 import type { Fence } from '../../compute/fence.js'
 import type { Awaitable } from '../../contract/backend.js'
 import { CacheEntry, NO_VALUE, type EntryFields } from '../../contract/entry.js'
@@ -45,6 +45,8 @@ export class TierSink {
   readonly #key: ValidKey
   readonly #options: SinkOptions
   readonly #reader: Reader
+  /** The most bytes the tier is given. */
+  readonly #most: number
   /** The put that is under way, or the bytes that are collected; `undefined`: more than are. */
   readonly #putting: Promise<boolean> | undefined
   readonly #collecting: Promise<Uint8Array | undefined> | undefined
@@ -69,6 +71,7 @@ export class TierSink {
     this.#key = key
     this.#options = options
     this.#reader = reader
+    this.#most = most
     const { tier } = options.slot
     const { codec, byteLength, crc32 } = options.payload
     if (!tier.capabilities.streams || (byteLength !== undefined && byteLength <= SMALL_BYTES)) {
@@ -136,7 +139,8 @@ export class TierSink {
     let entry = CacheEntry.ofBytes(encoded, fields)
     if (tier.capabilities.keeps === 'value') {
       const isPacked = isCompressed(encoded.codec)
-      const plain = isPacked ? await decompressed(encoded) : encoded
+      const plain = isPacked ? await decompressedUpTo(this.#most, encoded) : encoded
+      if (plain === undefined) return false // small only as long as it is compressed
       entry = new CacheEntry(this.#engine.codecs.decode(plain), plain, fields)
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
     return tier.backend.put(this.#state.scope, this.#key, entry, { onlyIfAbsent, keepUntil, journal })

@@ -11,6 +11,7 @@ import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
 import { enterIfKept, noted, settled, type Step } from '../write.js'
 import type { PreparedWrites } from '../write-back.js'
+import type { SourceChunks } from './bytes-from.js'
 import { SharedStream } from './shared-stream.js'
 import { storedForm, type StoredForm } from './stored-form.js'
 import { abandoned, TierSink } from './tier-sink.js'
@@ -150,8 +151,8 @@ export class StreamedWrite {
 }
 
 /** The verb `setStream`. It takes its place in the order of calls when its source has ended: until then it only reads. */
-export async function setStream(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: AsyncIterable<Uint8Array>, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<void> {
-  const stream = new SharedStream(source, { clock: engine.clock })
+export async function setStream(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: SourceChunks, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<void> {
+  const stream = new SharedStream(source, { clock: engine.clock, cancel: () => source.cancel() })
   const side = plan.policy.compression === undefined ? undefined : stream.join({ paces: false, patienceMs: undefined })
   const drain = drained(stream)
   const stop = signal === undefined ? undefined : onAbort(signal, () => stream.abort(signal.reason))
@@ -175,7 +176,7 @@ export async function setStream(engine: Engine, state: TenantState, key: ValidKe
 }
 
 /** Reads everything, so that a stream goes on when no tier takes it. */
-async function drained(stream: SharedStream): Promise<void> {
+export async function drained(stream: SharedStream): Promise<void> {
   const reader = stream.join({ paces: false, patienceMs: undefined })
   try {
     while (reader !== undefined && (await reader.next()).done !== true);
