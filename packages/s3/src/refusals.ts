@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { CacheError, messageOf } from '@thermocline/core'
 import type { Opened } from './connection.js'
 import { abandoned, asS3Error, isForbidden, isNotFound, nameOf, statusOf, type Place } from './errors.js'
+import type { CheckedOptions } from './options.js'
 import type { Shared } from './shared.js'
 
 const MOST_REMEMBERED = 10_000
@@ -26,7 +27,7 @@ export class Refusals {
 
   constructor(shared: Shared) {
     this.#shared = shared
-    this.#archivesRefuse = shared.options.endpoint === undefined && shared.options.client === undefined
+    this.#archivesRefuse = isAmazon(shared.options)
   }
 
   /** Whether objects in archive classes cannot be read: so with Amazon, or once the store has said so. */
@@ -119,4 +120,10 @@ export class Refusals {
     }
     return true
   }
+}
+
+/** As far as can be seen from here: a configuration file of the SDK's may name another address. */
+function isAmazon({ endpoint, client }: CheckedOptions): boolean {
+  const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = process.env
+  return (endpoint ?? client ?? AWS_ENDPOINT_URL_S3 ?? AWS_ENDPOINT_URL) === undefined
 }

@@ -38,7 +38,6 @@ export class Writes {
     this.#shared = shared
     this.#reads = reads
     this.#remove = remove
-    this.#knowsIfMatch = shared.options.endpoint === undefined && shared.options.client === undefined ? true : undefined
     this.#streams = new StreamWrites(shared, reads, () => this.#knowsIfMatch === true)
   }
 

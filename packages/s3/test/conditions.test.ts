@@ -78,14 +78,15 @@ describeS3('conditions', () => {
     /** Does by itself what the store at hand does not: puts if the object is still the same. */
     const knowing =
       (shelf: Shelf): Meddling =>
-      async ({ method, name, headers, body }) => {
+      async (request) => {
+        const { method, name, headers } = request
         const expected = headers['if-match']
         if (method !== 'PUT' || expected === undefined) return undefined
         const found = await shelf.plain.send(new HeadObjectCommand({ Bucket: bucket, Key: name })).catch(() => undefined)
         if (found === undefined) return { status: 404, code: 'NoSuchKey' }
         if (found.ETag !== expected) return { status: 412, code: 'PreconditionFailed' }
         const metadata = Object.fromEntries(Object.entries(headers).flatMap(([header, value]) => (header.startsWith('x-amz-meta-') ? [[header.slice(11), String(value)]] : [])))
-        await shelf.plain.send(new PutObjectCommand({ Bucket: bucket, Key: name, Body: await body(), Metadata: metadata }))
+        await shelf.plain.send(new PutObjectCommand({ Bucket: bucket, Key: name, Body: await request.body(), Metadata: metadata }))
         return { status: 200, headers: { etag: '"0"' } }
       }
     const over = async (shelf: Shelf): Promise<void> => {

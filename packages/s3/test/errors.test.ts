@@ -63,7 +63,7 @@ describeCeph('what a store refuses', () => {
 
   test('that the bucket exists is asked once', async () => {
     const shelf = open()
-    expect(await meddler.requestsOf(async () => void [await shelf.holds('k'), await shelf.holds('k')])).toEqual([`HEAD ${shelf.nameOf('k')}`, 'HEAD', `HEAD ${shelf.nameOf('k')}`])
+    expect(await meddler.requestsOf(async () => [await shelf.holds('k'), await shelf.holds('k')])).toEqual([`HEAD ${shelf.nameOf('k')}`, 'HEAD', `HEAD ${shelf.nameOf('k')}`])
   })
 
   describe.each(Object.keys(OPERATIONS))('%s', (name) => {
@@ -106,7 +106,10 @@ describeCeph('what a store refuses', () => {
       meddler.meddle = () => ({ status, ...(code === undefined ? {} : { code }) })
       const error = await run(shelf)
       // a HEAD has no body, so that only its status is known
-      if (name === 'head' || name === 'put of a stream') return void expect(error.code).toMatch(/./)
+      if (name === 'head') {
+        expect(error.message).toContain(String(status))
+        return
+      }
       expect(error).toMatchObject({ code: expected, retryable: retryable && name !== 'put of a stream', backend: 's3' })
       expect(error.message).toMatch(code === undefined ? new RegExp(String(status)) : new RegExp(code))
     })

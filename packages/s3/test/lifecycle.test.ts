@@ -16,11 +16,14 @@ jest.setTimeout(60_000)
 
 const RULES: readonly LifecycleRule[] = [{ transitionDays: 30, storageClass: 'STANDARD_IA' }, { expirationDays: 365 }]
 
+/** Of a time when rules had no filters. */
+const OLD_FORM = JSON.parse('{ "ID": "old form", "Status": "Disabled", "Prefix": "legacy/", "Expiration": { "Days": 30 } }') as StoredRule
+
 /** Of other people, in the shapes that rules have. */
 const OTHERS: readonly StoredRule[] = [
   { ID: 'logs', Status: 'Enabled', Filter: { Prefix: 'logs/' }, Expiration: { Days: 7 }, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 2 } },
   { ID: 'everything', Status: 'Enabled', Filter: { Prefix: '' }, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 } },
-  { ID: 'old form', Status: 'Disabled', Prefix: 'legacy/', Expiration: { Days: 30 } } as StoredRule,
+  OLD_FORM,
   { ID: 'tagged', Status: 'Enabled', Filter: { And: { Prefix: 'tmp/', Tags: [{ Key: 'a', Value: 'b' }] } }, Expiration: { Days: 3 } },
   { ID: 'versions', Status: 'Enabled', Filter: { Prefix: 'v/' }, NoncurrentVersionExpiration: { NoncurrentDays: 9 }, Transitions: [{ Days: 40, StorageClass: 'STANDARD_IA' }] },
   { ID: 'thermocline-of-others', Status: 'Enabled', Filter: { Prefix: 'elsewhere/tenants/' }, Expiration: { Days: 5 } },

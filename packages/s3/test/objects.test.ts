@@ -137,7 +137,7 @@ describeS3('objects in the bucket', () => {
     test('metadata that was stripped on the way makes it foreign, not removed', async () => {
       const shelf = openByMeddler()
       await shelf.put('k', 'x')
-      meddler.meddle = ({ method }) => (method === 'GET' ? { change: (headers) => Object.keys(headers).filter((name) => name.startsWith('x-amz-meta-')).forEach((name) => delete headers[name]) } : undefined)
+      meddler.meddle = ({ method }) => (method === 'GET' ? { change: (headers) => Object.keys(headers).filter((name) => name.startsWith('x-amz-meta-')).forEach((name) => Reflect.deleteProperty(headers, name)) } : undefined)
       expect(await shelf.get('k')).toBeUndefined()
       expect(shelf.reports.map(({ code }) => code)).toEqual(['foreign'])
       meddler.reset()
