@@ -6,6 +6,8 @@ import type { Space } from './space.js'
 export interface Body {
   /** Bytes of the whole file, as far as they are known. */
   readonly bytes: number
+  /** Bytes of the payload; right once it is written. */
+  readonly payloadBytes: number
   /** Makes room for what is known; false when there is none. `landed` or `dropped` follows. */
   reserve(): Promise<boolean>
   /**
@@ -26,6 +28,7 @@ export interface Body {
 /** An entry whose bytes are at hand. */
 export class WholeBody implements Body {
   readonly bytes: number
+  readonly payloadBytes: number
   readonly #parts: readonly Uint8Array[]
   readonly #space: Space | undefined
   readonly #options: OperationOptions
@@ -33,6 +36,7 @@ export class WholeBody implements Body {
   constructor(space: Space | undefined, scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions) {
     const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
     const payload = entry.encoded?.bytes ?? new Uint8Array()
+    this.payloadBytes = payload.byteLength
     this.bytes = header.byteLength + payload.byteLength
     this.#parts = [header, payload]
     this.#space = space

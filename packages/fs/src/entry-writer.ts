@@ -56,7 +56,7 @@ export class EntryWriter {
       const fd = await this.#writeTemporary(temporary, body, copy)
       const replaced = await oldBytes
       if (fd === undefined) await fs.promises.unlink(temporary).catch(() => undefined)
-      else stored = await this.#finish(temporary, file, fd, stamp, options, copy)
+      else stored = await this.#finish(temporary, file, fd, stamp, options, copy, body)
       if (stored) body.landed(path.dirname(file), replaced)
       else body.dropped()
     } catch (error) {
@@ -95,9 +95,9 @@ export class EntryWriter {
     }
   }
 
-  async #finish(temporary: string, file: string, fd: number, stamp: EpochMs, options: PutOptions, copy: CopyMaker | undefined): Promise<boolean> {
+  async #finish(temporary: string, file: string, fd: number, stamp: EpochMs, options: PutOptions, copy: CopyMaker | undefined, { payloadBytes }: Body): Promise<boolean> {
     try {
-      await copy?.complete(temporary)
+      await copy?.complete(temporary, payloadBytes)
     } catch (error) {
       this.#store.descriptors.close(fd)
       throw asFsError(error, 'put', undefined, true)

@@ -49,6 +49,10 @@ export class StreamedBody implements Body {
     return this.#headerBytes + (this.#entry.payload.byteLength ?? 0)
   }
 
+  get payloadBytes(): number {
+    return this.#payloadBytes
+  }
+
   reserve(): Promise<boolean> {
     return this.#host.room?.growTo(this.bytes, this.#options) ?? Promise.resolve(true)
   }

@@ -128,6 +128,9 @@ describe('a copy in the journal', () => {
     const slot = desk.reserve('k')
     expect(await desk.shelf.putStream('k', streamOf(cut(large, 70_001)), { journal: slot })).toBe(true)
     expect(large.equals((await desk.journal.read(slot, 'payload'))?.encoded?.bytes as Uint8Array)).toBe(true)
+    expect([slot.bytes, desk.journal.size.bytes]).toEqual([large.length, large.length]) // 100 were reserved
+    await desk.journal.remove(slot)
+    expect(desk.journal.size.bytes).toBe(0)
   })
 
   test('does not stay where the put fails or says false', async () => {

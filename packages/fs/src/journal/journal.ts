@@ -25,7 +25,7 @@ import { StreamedBody } from '../streamed-body.js'
 import { encodeTier } from './copy-name.js'
 import type { CheckedJournalOptions } from './options.js'
 import { OwnDirectory } from './own-directory.js'
-import { PendingCopy, pendingCopyOf } from './pending-copy.js'
+import { PendingCopy, pendingCopyOf, type CopyHost } from './pending-copy.js'
 import { readHeadNow } from './read-head-now.js'
 import { setAside } from './set-aside.js'
 import { takeUp, type TakenUp } from './take-up.js'
@@ -49,6 +49,7 @@ export class FileJournal implements WriteBackJournal {
   readonly #store: Store
   readonly #options: CheckedJournalOptions
   readonly #own: OwnDirectory
+  readonly #copyHost: CopyHost
   readonly #pending = new Map<number, PendingCopy>()
   #bytes = 0
   #last = 0
@@ -59,6 +60,13 @@ export class FileJournal implements WriteBackJournal {
     this.#store = store
     this.#options = options
     this.#own = new OwnDirectory(options.directory, () => store.hosts.clock, store.fsync)
+    this.#copyHost = {
+      fsync: store.fsync,
+      descriptors: store.descriptors,
+      resized: (copy, by) => {
+        if (this.#pending.get(copy.sequence) === copy) this.#bytes += by
+      },
+    }
   }
 
   get size(): { readonly entries: number; readonly bytes: number } {
@@ -83,7 +91,7 @@ export class FileJournal implements WriteBackJournal {
     const { maxBytes, maxEntries } = this.#options
     if (this.#closed || this.#pending.size >= maxEntries || this.#bytes + write.bytes > maxBytes) return undefined
     this.#last = Math.max(this.#last + 1, Math.floor(this.#store.hosts.clock.now() * PER_MS))
-    return this.#add(new PendingCopy(write, this.#last, this.#own, this.#store, false))
+    return this.#add(new PendingCopy(write, this.#last, this.#own, this.#copyHost, false))
   }
 
   async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void> {
@@ -117,7 +125,7 @@ export class FileJournal implements WriteBackJournal {
     } catch (error) {
       throw asFsError(error, 'write-back', slot.key)
     } finally {
-      if (this.#pending.delete(slot.sequence)) this.#bytes -= slot.bytes
+      if (this.#pending.delete(copy.sequence)) this.#bytes -= copy.bytes
     }
   }
 
@@ -154,7 +162,7 @@ export class FileJournal implements WriteBackJournal {
       if (reading.status === 'ok') {
         const { tenant, key, payloadBytes } = reading.header
         const write = { tier: copy.tier, tenant: validateTenant(tenant), key: validateKey(key), expiresAt: copy.expiresAt, bytes: payloadBytes }
-        return this.#add(new PendingCopy(write, copy.sequence, this.#own, this.#store, true))
+        return this.#add(new PendingCopy(write, copy.sequence, this.#own, this.#copyHost, true))
       }
       if (reading.status === 'cut') {
         fs.unlinkSync(copy.file)
@@ -182,6 +190,7 @@ export class FileJournal implements WriteBackJournal {
         descriptors.close(fd)
       }
       await rename(file, copy.file)
+      copy.measured(body.payloadBytes)
       await copy.settle()
     } catch (error) {
       await fs.promises.unlink(file).catch(() => undefined)

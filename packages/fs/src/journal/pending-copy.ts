@@ -3,7 +3,8 @@ import path from 'node:path'
 import type { EpochMs, JournalSlot, PendingWrite, ValidKey } from '@thermocline/core'
 import { isMissing, NO_HARD_LINKS } from '../errors.js'
 import type { Descriptors } from '../descriptors.js'
-import { link, linkNow, rename, syncFile, type LinkOutcome } from '../file-io.js'
+import { rename, syncFile } from '../file-io.js'
+import { link, linkNow, type LinkOutcome } from '../links.js'
 import { copyName, unfinishedName } from './copy-name.js'
 import type { OwnDirectory } from './own-directory.js'
 
@@ -14,8 +15,8 @@ const COPIED_INSTEAD: ReadonlySet<string> = new Set([...NO_HARD_LINKS, 'EXDEV', 
 export interface CopyMaker {
   /** The temporary file is there; its bytes may not be. */
   begin(temporary: string): void
-  /** The temporary file is whole. Rejects with the file system's error when there is no copy of it. */
-  complete(temporary: string): Promise<void>
+  /** The temporary file is whole, with so many bytes of payload. Rejects with the file system's error when there is no copy of it. */
+  complete(temporary: string, payloadBytes: number): Promise<void>
   /** Makes the copy survive power loss, where that is asked for. */
   settle(): Promise<void>
 }
@@ -24,6 +25,8 @@ export interface CopyMaker {
 export interface CopyHost {
   readonly fsync: boolean
   readonly descriptors: Descriptors
+  /** A copy has so many bytes more, or fewer, than were reserved for it. */
+  resized(copy: PendingCopy, by: number): void
 }
 
 /**
@@ -35,13 +38,13 @@ export class PendingCopy implements CopyMaker, JournalSlot {
   readonly tenant: string
   readonly key: ValidKey
   readonly expiresAt: EpochMs
-  readonly bytes: number
   readonly sequence: number
   readonly #own: OwnDirectory
   readonly #host: CopyHost
   #linking: Promise<LinkOutcome> | LinkOutcome | undefined
   /** Settles when nothing makes the copy any more. */
   #making: Promise<unknown> | undefined
+  #bytes: number
   #file: string | undefined
   #isThere: boolean
   #isGivenUp = false
@@ -51,7 +54,7 @@ export class PendingCopy implements CopyMaker, JournalSlot {
     this.tenant = write.tenant
     this.key = write.key
     this.expiresAt = write.expiresAt
-    this.bytes = write.bytes
+    this.#bytes = write.bytes
     this.sequence = sequence
     this.#own = own
     this.#host = host
@@ -62,6 +65,11 @@ export class PendingCopy implements CopyMaker, JournalSlot {
   get file(): string {
     this.#file ??= `${this.#own.path}${path.sep}${copyName(this)}`
     return this.#file
+  }
+
+  /** What was reserved; once it is made, what it has. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   get isThere(): boolean {
@@ -75,12 +83,21 @@ export class PendingCopy implements CopyMaker, JournalSlot {
     return made
   }
 
+  /** It has so many bytes of payload: a stream's length shows only at its end. */
+  measured(bytes: number): void {
+    if (bytes === this.#bytes) return
+    const before = this.#bytes
+    this.#bytes = bytes
+    this.#host.resized(this, bytes - before)
+  }
+
   begin(temporary: string): void {
     // at once 0 to 5 us, by the thread pool 40 us beside the write; on a disk, though, a link may wait for what others do there
     this.#linking = this.#host.descriptors.inMemory ? linkNow(temporary, this.file) : link(temporary, this.file)
   }
 
-  async complete(temporary: string): Promise<void> {
+  async complete(temporary: string, payloadBytes: number): Promise<void> {
+    this.measured(payloadBytes)
     const failure = await this.#linking
     if (failure === null) return
     const code = failure?.code ?? ''
@@ -109,7 +126,7 @@ export class PendingCopy implements CopyMaker, JournalSlot {
   /** Makes it another name of a copy that is there. */
   async linkTo(other: PendingCopy): Promise<void> {
     this.begin(other.file)
-    await this.complete(other.file)
+    await this.complete(other.file, other.bytes)
     await this.settle()
   }
 
