@@ -140,6 +140,30 @@ describe.each(STACKS)('streams on %s', (stack) => {
     expect(policies['default']?.computes).toBe(1)
   }))
 
+  test('who comes when the beginning has passed waits for what is stored, and computes nothing', withStack(async (rig) => {
+    const bytes = pattern(12 * MIB)
+    let produced = 0
+    const gate = deferred()
+    const produce = async function* (): AsyncGenerator<Uint8Array> {
+      produced++
+      yield* chunksOf(bytes.subarray(0, 10 * MIB), MIB)
+      await gate.promise
+      yield bytes.subarray(10 * MIB)
+    }
+    const first = await rig.pass(rig.acme.getOrComputeStream('s', produce))
+    const reading = read(first)
+    await rig.until(() => first.readableFlowing !== null || first.readableLength >= 0)
+    for (let turn = 0; turn < 50; turn++) await rig.clock.settle()
+    const late = Promise.all([1, 2, 3].map(() => rig.acme.getOrComputeStream('s', produce).then(read)))
+    await rig.clock.settle()
+    gate.resolve()
+    expectBytes(await rig.pass(reading), bytes)
+    if (stack !== 'memory') {
+      for (const got of await rig.pass(late)) expectBytes(got, bytes)
+      expect(produced).toBe(1)
+    } else await rig.pass(late) // memory takes no stream as large as that
+  }))
+
   test('who asks for a stream shares the compute of the whole value', withStack(async (rig) => {
     const gate = deferred<string>()
     const whole = rig.acme.getOrCompute('s', () => gate.promise)

@@ -119,7 +119,7 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
   })
   void stream.ended.then(() => countCompute(engine, state, { key, plan }, engine.clock.monotonic() - startedAt), () => undefined)
   const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(engine, state, key, plan, terms, stored))
-  return { stream, isFound: false, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
+  return { stream, isFound: false, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
 }
 
 /** How long callers of a compute wait for one that does not read. */

@@ -55,7 +55,9 @@ export interface Joined {
  * A caller whose signal fires while it waits leaves; what nobody waits for is given up.
  */
 export async function joinOrStart(state: TenantState, running: StreamFlight<SharedOpened> | undefined, start: () => StreamFlight<SharedOpened> | undefined, signal: AbortSignal | undefined): Promise<Joined | undefined> {
-  for (let flight = running ?? start(); flight !== undefined; flight = start()) {
+  let flight = running ?? start()
+  while (flight !== undefined) {
+    const joining: StreamFlight<SharedOpened> = flight
     const opening = flight.opened
     flight.waiting++
     try {
@@ -64,16 +66,18 @@ export async function joinOrStart(state: TenantState, running: StreamFlight<Shar
       if (opened === undefined) return undefined
       const reader = opened.stream.join({ paces: true, patienceMs: opened.patienceMs, resume: opened.resume })
       if (reader !== undefined) return { opened, reader }
+      if (opened.stored !== undefined) await abortable(opened.stored, signal)
     } finally {
       if (--flight.waiting === 0) {
         if (!flight.isOpen) {
           if (state.streams.get(flight.key) === flight) state.detach(flight.key)
           flight.abort(signal?.reason)
         }
-        const left = flight
-        void opening.then((opened) => leaveUnread(left, opened), () => undefined)
+        void opening.then((opened) => leaveUnread(joining, opened), () => undefined)
       }
     }
+    const current = state.streams.get(joining.key) as StreamFlight<SharedOpened> | undefined
+    flight = current === undefined || current === joining ? start() : current
   }
   return undefined
 }

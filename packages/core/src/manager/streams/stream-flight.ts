@@ -10,6 +10,8 @@ export interface OpenedStream {
   readonly stream: SharedStream
   /** Whether a tier had it. */
   readonly isFound: boolean
+  /** For a compute: resolves when what passed is stored. Who comes too late for the stream finds it then, instead of computing once more. */
+  readonly stored?: Promise<unknown> | undefined
   /** The codec of the bytes as they pass. */
   readonly codec: string
   /** How long a caller may be a window behind the others, in milliseconds. */
