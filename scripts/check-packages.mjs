@@ -39,6 +39,14 @@ const backend = new RedisBackend({ port: 1 })`,
 const backend = new GcsBackend({ bucket: 'absent', apiEndpoint: 'http://127.0.0.1:1' })`,
     computes: 2, // as above
   },
+  {
+    packages: ['core', 's3'],
+    thirdParty: ['@aws-sdk/client-s3', '@opentelemetry/api', 'mrmime'],
+    bringsMore: true,
+    backend: `import { S3Backend } from '@thermocline/s3'
+const backend = new S3Backend({ bucket: 'artifacts', endpoint: 'http://127.0.0.1:1', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } })`,
+    computes: 2, // no store listens there either
+  },
 ]
 
 /** Reads twice, closes; plain JavaScript that is TypeScript too. */

@@ -11,12 +11,10 @@ const PLACE = { operation: 'lifecycle' }
 /** The user may not ask, or the store has no lifecycle. */
 const REFUSALS: ReadonlySet<number | undefined> = new Set([403, 405, 501])
 
-/** What `applyLifecycle` did, by the rules' ids. */
 export interface AppliedLifecycle {
   readonly changed: boolean
-  readonly added: readonly string[]
-  readonly replaced: readonly string[]
-  readonly removed: readonly string[]
+  /** What was not as it ought to be, in words. */
+  readonly differences: readonly string[]
 }
 
 /** The whole of a bucket's lifecycle. */
@@ -26,9 +24,9 @@ interface Stored {
 }
 
 /** What has to happen for our rules to be as they ought to. */
-interface Difference extends AppliedLifecycle {
+interface Difference {
+  readonly differences: readonly string[]
   readonly next: readonly StoredRule[]
-  readonly text: string
 }
 
 /**
@@ -59,9 +57,9 @@ export class Lifecycle {
   async apply(): Promise<AppliedLifecycle> {
     try {
       const stored = await this.#read()
-      const { next, changed, added, replaced, removed } = this.#differences(stored.rules)
-      if (changed) await this.#write(next, stored.least)
-      return { changed, added, replaced, removed }
+      const { next, differences } = this.#differences(stored.rules)
+      if (differences.length > 0) await this.#write(next, stored.least)
+      return { changed: differences.length > 0, differences }
     } catch (error) {
       throw asS3Error(error, PLACE)
     }
@@ -74,8 +72,8 @@ export class Lifecycle {
   async #compare(): Promise<void> {
     const { bucket } = this.#shared
     try {
-      const { changed, text } = this.#differences((await this.#read()).rules)
-      if (changed) this.#tell(`the lifecycle of bucket ${bucket} is not what lifecycleRules says: ${text}. Nothing was changed; applyLifecycle() would change it`, undefined)
+      const { differences } = this.#differences((await this.#read()).rules)
+      if (differences.length > 0) this.#tell(`the lifecycle of bucket ${bucket} is not what lifecycleRules says: ${differences.join('; ')}. Nothing was changed; applyLifecycle() would change it`, undefined)
     } catch (error) {
       if (REFUSALS.has(statusOf(error))) this.#tell(`lifecycleRules cannot be compared with the lifecycle of bucket ${bucket}: ${asS3Error(error, PLACE).message}; grant s3:GetLifecycleConfiguration`, error)
       else if (this.#shared.hosts.size > 0) this.#compareIn(AGAIN_MS)
@@ -112,19 +110,12 @@ export class Lifecycle {
     const added = wanted.filter(({ ID }) => !before.has(ID))
     const replaced = wanted.filter((rule) => before.has(rule.ID) && textOf(before.get(rule.ID) as StoredRule) !== textOf(rule))
     const removed = [...before.values()].filter(({ ID }) => !wanted.some((rule) => rule.ID === ID))
-    const text = [
+    const differences = [
       ...added.map((rule) => `rule ${short(rule)} is missing (${textOf(rule)})`),
       ...replaced.map((rule) => `rule ${short(rule)} says ${textOf(before.get(rule.ID) as StoredRule)} instead of ${textOf(rule)}`),
       ...removed.map((rule) => `rule ${short(rule)} is not wanted (${textOf(rule)})`),
-    ].join('; ')
-    return {
-      changed: text !== '',
-      added: added.map(short),
-      replaced: replaced.map(short),
-      removed: removed.map(short),
-      next: [...stored.filter((rule) => !isOurs(rule)), ...wanted],
-      text,
-    }
+    ]
+    return { differences, next: [...stored.filter((rule) => !isOurs(rule)), ...wanted] }
   }
 
   #tell(message: string, cause: unknown): void {

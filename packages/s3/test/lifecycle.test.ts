@@ -121,7 +121,7 @@ describeCeph('lifecycle', () => {
       const first = await open(RULES)
       await store(first, OTHERS)
       const before = byId(await stored(first))
-      expect(await first.backend.applyLifecycle()).toEqual({ changed: true, added: ['1', '2'], replaced: [], removed: [] })
+      expect(await first.backend.applyLifecycle()).toEqual({ changed: true, differences: [expect.stringMatching(/^rule 1 is missing/), expect.stringMatching(/^rule 2 is missing/)] })
       const after = await stored(first)
       expect(after).toHaveLength(OTHERS.length + 2)
       expect(byId(after.filter(({ ID }) => OTHERS.some((rule) => rule.ID === ID)))).toEqual(before)
@@ -133,10 +133,13 @@ describeCeph('lifecycle', () => {
       for (const { ID } of ours) expect(ID).toMatch(/^thermocline-[\da-f]{8}-[12]$/)
 
       meddler.reset()
-      expect(await meddler.requestsOf(async () => expect(await first.backend.applyLifecycle()).toEqual({ changed: false, added: [], replaced: [], removed: [] }))).toEqual(['GET lifecycle'])
+      expect(await meddler.requestsOf(async () => expect(await first.backend.applyLifecycle()).toEqual({ changed: false, differences: [] }))).toEqual(['GET lifecycle'])
 
       const second = await open([{ expirationDays: 100 }, { id: 'frames', tenant: 'acme', prefix: 'frames/', expirationDays: 5 }], first.bucket)
-      expect(await second.backend.applyLifecycle()).toEqual({ changed: true, added: ['frames'], replaced: ['1'], removed: ['2'] })
+      expect(await second.backend.applyLifecycle()).toEqual({
+        changed: true,
+        differences: [expect.stringMatching(/^rule frames is missing/), expect.stringMatching(/^rule 1 says .*STANDARD_IA.* instead of .*removed after 100 days/), expect.stringMatching(/^rule 2 is not wanted/)],
+      })
       const last = await stored(second)
       expect(byId(last.filter(({ ID }) => OTHERS.some((rule) => rule.ID === ID)))).toEqual(before)
       expect(last.find(({ ID }) => ID?.endsWith('-frames'))).toMatchObject({ Filter: { Prefix: 'cache/tenants/acme/frames/' }, Expiration: { Days: 5 } })
@@ -155,7 +158,7 @@ describeCeph('lifecycle', () => {
       const shelf = await open(RULES)
       await shelf.backend.applyLifecycle()
       const without = await open(undefined, shelf.bucket)
-      expect(await without.backend.applyLifecycle()).toEqual({ changed: true, added: [], replaced: [], removed: ['1', '2'] })
+      expect(await without.backend.applyLifecycle()).toEqual({ changed: true, differences: [expect.stringMatching(/^rule 1 is not wanted/), expect.stringMatching(/^rule 2 is not wanted/)] })
       expect(await stored(shelf)).toEqual([])
     })
 
