@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { deferred, STACKS, withRig, type Rig } from '../support/rig.js'
+
+jest.setTimeout(30_000) // many megabytes, on a busy machine
 
 const MIB = 1024 ** 2
 
@@ -295,7 +297,7 @@ describe('streams from a slow tier to a fast one', () => {
   }))
 
   test('many readers of one stream share one read; one that stalls holds up nobody for long and gets everything', () => withRig('fs', options, async (rig) => {
-    const bytes = pattern(20 * MIB)
+    const bytes = pattern(12 * MIB)
     await rig.pass(rig.acme.setStream('s', chunksOf(bytes, MIB)))
     const gets = (): number => rig.faultsOf('warm').calls.get ?? 0
     const before = gets()

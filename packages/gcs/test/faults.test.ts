@@ -1,6 +1,6 @@
 import http from 'node:http'
 import { gzipSync } from 'node:zlib'
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { systemClock, timeout, validateKey } from '@thermocline/core'
 import { GcsBackend } from '@thermocline/gcs'
 import { bytesOf, HandFedStream, patterned, streamOf } from '@thermocline/testkit'
@@ -9,6 +9,8 @@ import { startProxy } from '../../../test/support/proxy.js'
 import { freePort } from '../../../test/support/servers/ports.js'
 import { until } from '../../../test/support/servers/until.js'
 import { onEmulator, onStrictServer, scopeOf, Shelf, type Stage } from './support/shelf.js'
+
+jest.setTimeout(30_000) // megabytes, on a busy machine
 
 const MEGABYTE = 1024 ** 2
 const unavailable = { code: 'unavailable', retryable: true }

@@ -268,7 +268,7 @@ describeRedis('Cluster', () => {
     expect(await shelf.clear('{same}')).toBe(MANY - 100)
     expect(await shelf.list()).toEqual([])
     expect(String(await cluster.nodes[0]!.command('INFO', 'commandstats'))).not.toMatch(/cmdstat_(keys|del|eval)/)
-  })
+  }, 20_000)
 
   test('gets of one turn reach each node without waiting for each other', async () => {
     const shelf = new Shelf({ cluster: cluster.addresses })
