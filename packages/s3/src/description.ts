@@ -24,5 +24,7 @@ export function describe(options: CheckedOptions, name: string, scope: TenantSco
 }
 
 function byExtension(key: string): string | undefined {
-  return key.includes('.') ? lookup(key) : undefined // without a dot it would take the whole key for an extension
+  // without a dot it would take the whole key for an extension, and for one like `constructor` it answers with what every object inherits
+  const type: unknown = key.includes('.') ? lookup(key) : undefined
+  return typeof type === 'string' ? type : undefined
 }
