@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { configFromEnv, loadCache, type ConfigurationInput, type LoadOptions } from '@thermocline/config'
 import type { CacheError, TieredCacheManager } from '@thermocline/core'
 import {
@@ -19,6 +19,8 @@ import {
 } from '../../../test/support/redis/index.js'
 import { until } from '../../../test/support/servers/until.js'
 import { temporaryDirectory } from './support.js'
+
+jest.retryTimes(2, { logErrorsBeforeRetry: true }) // latency on a machine that runs other suites at the same time
 
 const CONFIGS = path.resolve(import.meta.dirname, '../../../configs')
 const caches: TieredCacheManager[] = []
