@@ -15,4 +15,5 @@ export default {
   },
   cacheDirectory: '<rootDir>/.cache/jest',
   maxWorkers: 2,
+  testTimeout: 20_000, // real servers, real disks and megabytes, beside another suite on two processors
 }
