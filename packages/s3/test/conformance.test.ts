@@ -22,7 +22,7 @@ const clock = systemClock
 /** As a manager wraps each tier. */
 function guarded(): Layer {
   const retried = retry({ clock, attempts: 3, baseDelayMs: 1 })
-  const timed = timeout({ clock, budgetMs: 5000 })
+  const timed = timeout({ clock, budgetMs: 30_000 }) // a thousand puts at once on a busy machine
   const breaker = new CircuitBreaker({ clock, failureThreshold: 5 })
   return (inner) => breaker.layer(timed(retried(inner)))
 }
