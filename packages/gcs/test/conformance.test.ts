@@ -17,7 +17,7 @@ function subject(stage: Stage, options: Partial<GcsBackendOptions> = {}, layer: 
 const clock = systemClock
 const LAYERS: Readonly<Record<string, () => Layer>> = {
   retry: () => retry({ clock, attempts: 3, baseDelayMs: 1 }),
-  timeout: () => timeout({ clock, budgetMs: 5000 }),
+  timeout: () => timeout({ clock, budgetMs: 30_000 }), // a thousand puts at once on a busy machine
   'circuit breaker': () => new CircuitBreaker({ clock, failureThreshold: 5 }).layer,
 }
 
