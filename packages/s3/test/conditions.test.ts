@@ -1,9 +1,10 @@
 import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { patterned, streamOf, factsOf } from '@thermocline/testkit'
-import { describeS3, startS3, type S3Server } from '../../../test/support/s3/index.js'
-import { Meddler, type Meddling } from './support/meddler.js'
+import { describeS3, type S3Server } from '../../../test/support/s3/index.js'
+import type { Meddler, Meddling } from './support/meddler.js'
 import { optionsFor, Shelf } from './support/shelf.js'
+import { startStage } from './support/stage.js'
 
 /** What belongs to the client, not to this package: the store's own clock has whole seconds, a life of a moment does not. */
 const MOMENT_MS = 30
@@ -13,11 +14,7 @@ describeS3('conditions', () => {
   let server: S3Server
   let bucket: string
   let meddler: Meddler
-  beforeAll(async () => {
-    server = await startS3()
-    bucket = await server.createBucket()
-    meddler = await Meddler.start(server.endpoint)
-  }, 660_000)
+  beforeAll(async () => void ({ server, bucket, meddler } = await startStage()), 660_000)
   afterAll(() => server.stop())
   const open = (prefix?: string): Shelf => {
     meddler.reset()

@@ -1,8 +1,9 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { describeS3, startS3, type S3Server } from '../../../test/support/s3/index.js'
-import { Meddler } from './support/meddler.js'
+import { describeS3, type S3Server } from '../../../test/support/s3/index.js'
+import type { Meddler } from './support/meddler.js'
 import { optionsFor, Shelf, scopeOf } from './support/shelf.js'
+import { startStage } from './support/stage.js'
 
 jest.setTimeout(120_000)
 
@@ -13,11 +14,7 @@ describeS3('listing and removing', () => {
   let server: S3Server
   let bucket: string
   let meddler: Meddler
-  beforeAll(async () => {
-    server = await startS3()
-    bucket = await server.createBucket()
-    meddler = await Meddler.start(server.endpoint)
-  }, 660_000)
+  beforeAll(async () => void ({ server, bucket, meddler } = await startStage()), 660_000)
   afterAll(() => server.stop())
   const open = (prefix?: string): Shelf => {
     meddler.reset()

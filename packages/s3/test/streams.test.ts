@@ -2,10 +2,11 @@ import { HeadObjectCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { crc32 } from '@thermocline/core'
 import { bytesOf, cut, factsOf, HandFedStream, patterned, streamOf } from '@thermocline/testkit'
-import { describeS3, startS3, type S3Server } from '../../../test/support/s3/index.js'
+import { describeS3, type S3Server } from '../../../test/support/s3/index.js'
 import { until } from '../../../test/support/servers/until.js'
-import { Meddler } from './support/meddler.js'
+import type { Meddler } from './support/meddler.js'
 import { optionsFor, Shelf } from './support/shelf.js'
+import { startStage } from './support/stage.js'
 
 const MIB = 1024 ** 2
 const PART = 8 * MIB
@@ -14,11 +15,7 @@ describeS3('streams', () => {
   let server: S3Server
   let bucket: string
   let meddler: Meddler
-  beforeAll(async () => {
-    server = await startS3()
-    bucket = await server.createBucket()
-    meddler = await Meddler.start(server.endpoint)
-  }, 660_000)
+  beforeAll(async () => void ({ server, bucket, meddler } = await startStage()), 660_000)
   afterAll(() => server.stop())
   const open = (more: object = {}): Shelf => {
     meddler.reset()

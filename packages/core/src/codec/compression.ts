@@ -139,7 +139,7 @@ export function checkCompression(codec: string): void {
 }
 
 /** The codec under a compression, or the codec itself. */
-export function plainCodec(codec: string): string {
+function plainCodec(codec: string): string {
   const at = codec.indexOf('+')
   return at < 0 ? codec : codec.slice(0, at)
 }

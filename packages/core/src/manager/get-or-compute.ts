@@ -10,6 +10,7 @@ import { NO_SPAN } from '../telemetry/telemetry.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Plan } from '../policies/policy.js'
 import type { Metadata } from '../contract/entry.js'
+import { countOutcome } from './count-outcome.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { promote, walkThen, type Found } from './read.js'
@@ -52,12 +53,12 @@ export function getOrComputeInFlight(engine: Engine, state: TenantState, request
   }
   return joined.join(signal).then(
     (value) => {
-      countOutcome(engine, state, request, joined.found, 1)
+      countOutcome(engine, state, key, plan, joined.found)
       engine.telemetry.endGet(span, joined.found?.slot.tier.name)
       return handOutAnyway(value, engine)
     },
     (error: unknown) => {
-      countOutcome(engine, state, request, undefined, 1)
+      countOutcome(engine, state, key, plan, undefined)
       engine.telemetry.endGet(span, undefined, { error })
       throw error
     },
@@ -86,7 +87,7 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
 function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: ReadFlight): Promise<unknown> {
   const { key, plan } = request
   const end = (): void => {
-    countOutcome(engine, state, request, flight.found, flight.plain)
+    countOutcome(engine, state, key, plan, flight.found, flight.plain)
     state.landed(flight, fence)
   }
   const goOn = (found: Found | undefined): Awaitable<unknown> => {
@@ -155,7 +156,7 @@ async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>
   if (joined === undefined) return undefined
   const { reader, opened } = joined
   const leave = (): void => void reader.return()
-  if (opened.isFound) {
+  if (opened.found !== undefined) {
     leave()
     return undefined
   }
@@ -188,22 +189,6 @@ function store(engine: Engine, state: TenantState, request: FlightRequest, wishe
     return undefined
   }
   return fillEverywhere(engine, state, key, plan, taken, fence)
-}
-
-/** Counts for so many callers what the read has come to: a hit where it was found, else a miss. */
-export function countOutcome(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>, found: Found | undefined, callers: number): void {
-  const { counters } = state
-  const { events } = engine
-  const policy = plan.policy.name
-  if (found === undefined) {
-    count(counters.misses, plan.policy.index, callers)
-    if (events.wants('miss')) for (let n = 0; n < callers; n++) events.emit('miss', { tenant: state.tenant, key, policy })
-    return
-  }
-  const { slot, entry } = found
-  count(counters.hits, slot.cell, callers)
-  count(counters.savedMicros, slot.cell, entry.computeMicros * callers)
-  if (events.wants('hit')) for (let n = 0; n < callers; n++) events.emit('hit', { tenant: state.tenant, key, tier: slot.tier.name, policy })
 }
 
 /** What cannot be copied was not stored either (and that was reported): the callers get what was computed. */

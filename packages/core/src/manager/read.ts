@@ -6,10 +6,11 @@ import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, ReadOptions } from '../contract/backend.js'
 import { NO_VALUE, type CacheEntry, type EncodedPayload } from '../contract/entry.js'
 import type { ValidKey } from '../keys/key.js'
-import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
+import { keepUntil, promotedUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { copyFor } from './copies.js'
+import { countOutcome } from './count-outcome.js'
 import { count } from './counters.js'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
@@ -127,16 +128,8 @@ async function unpacked(engine: Engine, found: Found, encoded: EncodedPayload): 
 
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
 export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence | FencedKey, now?: EpochMs): void {
-  const { events } = engine
-  if (found === undefined) {
-    count(state.counters.misses, plan.policy.index)
-    if (events.wants('miss')) events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
-    return
-  }
-  promote(engine, state, key, plan, found, fence, now)
-  count(state.counters.hits, found.slot.cell)
-  count(state.counters.savedMicros, found.slot.cell, found.entry.computeMicros)
-  if (events.wants('hit')) events.emit('hit', { tenant: state.tenant, key, tier: found.slot.tier.name, policy: plan.policy.name })
+  if (found !== undefined) promote(engine, state, key, plan, found, fence, now)
+  countOutcome(engine, state, key, plan, found)
 }
 
 /** How tiers are asked: for everything and as a use, without being one, or for the head only. */
@@ -180,10 +173,8 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
   const { tier } = slot
   const entry = copyFor(engine, plan.policy, found.entry, tier)
   if (!tier.takes(sizeOf(entry, found.entry))) return
-  const slotTtlMs = slot.policyTtlMs ?? Number.POSITIVE_INFINITY
-  const until = Math.min(keepUntil(slot, entry.expiresAt, now), now + slotTtlMs)
   if (tier.direct === undefined && !engine.background.hasRoom) return
-  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until }, fence)
+  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, now) }, fence)
   if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(release))

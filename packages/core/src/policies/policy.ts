@@ -73,6 +73,11 @@ export function keepUntil(slot: Slot, expiresAt: EpochMs, now: EpochMs): EpochMs
   return Math.min(expiresAt, instantAfter(now, slot.maxTtlMs))
 }
 
+/** The same for an entry that is promoted: the slot's own time to live begins anew, and never lengthens the entry's life. */
+export function promotedUntil(slot: Slot, expiresAt: EpochMs, now: EpochMs): EpochMs {
+  return Math.min(keepUntil(slot, expiresAt, now), instantAfter(now, slot.policyTtlMs ?? Number.POSITIVE_INFINITY))
+}
+
 /** A slot whose tier answers without a promise. */
 export type SynchronousSlot = Slot & { readonly tier: Tier & { readonly direct: CacheBackend } }
 

@@ -6,12 +6,13 @@ import { CacheError } from '../../errors/cache-error.js'
 import type { ValidKey } from '../../keys/key.js'
 import type { Plan } from '../../policies/policy.js'
 import type { Engine } from '../engine.js'
-import { countCompute, countOutcome, type ReadFlight } from '../get-or-compute.js'
+import { countOutcome } from '../count-outcome.js'
+import { countCompute, type ReadFlight } from '../get-or-compute.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
 import { bytesFrom, type ByteSource } from './bytes-from.js'
 import { openStream } from './open-stream.js'
-import { begin, countHit, countMiss, joinOrStart, landed, type SharedOpened } from './read-stream.js'
+import { begin, joinOrStart, landed, type SharedOpened } from './read-stream.js'
 import { SharedStream } from './shared-stream.js'
 import { storedForm } from './stored-form.js'
 import { after, goneMeanwhile, readableOf, StreamFlight } from './stream-flight.js'
@@ -41,7 +42,7 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
       // somebody computes the value as a whole: one compute is enough for both
       const value = await flight.join(signal)
       const found = (flight as Partial<ReadFlight>).found
-      countOutcome(engine, state, { key, plan }, found, 1)
+      countOutcome(engine, state, key, plan, found)
       hit = found?.slot.tier.name
       return Readable.from([Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)], { objectMode: false })
     }
@@ -49,13 +50,12 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
       const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, () => start(engine, state, request, span), signal)
       if (joined === undefined) continue // it was one that only looked: nobody has started to compute
       const { found, codec } = joined.opened
-      if (found === undefined) countMiss(engine, state, key, plan)
-      else countHit(engine, state, key, plan, found)
+      countOutcome(engine, state, key, plan, found)
       hit = found?.slot.tier.name
       return readableOf(joined.reader, codec, signal)
     }
   } catch (error) {
-    countMiss(engine, state, key, plan)
+    countOutcome(engine, state, key, plan, undefined)
     failure = { error }
     throw error
   } finally {
@@ -119,7 +119,7 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
   })
   void stream.ended.then(() => countCompute(engine, state, { key, plan }, engine.clock.monotonic() - startedAt), () => undefined)
   const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(engine, state, key, plan, terms, stored))
-  return { stream, isFound: false, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
+  return { stream, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
 }
 
 /** How long callers of a compute wait for one that does not read. */

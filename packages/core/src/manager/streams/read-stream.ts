@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream'
 import { abortable } from '../../compute/abort.js'
 import type { ValidKey } from '../../keys/key.js'
-import type { Plan, Slot } from '../../policies/policy.js'
+import { promotedUntil, type Plan } from '../../policies/policy.js'
 import { travellingFields } from '../copies.js'
-import { count } from '../counters.js'
+import { countOutcome } from '../count-outcome.js'
 import type { Engine } from '../engine.js'
 import { notePromotion, promote } from '../read.js'
 import type { TenantState } from '../tenant-state.js'
@@ -22,12 +22,12 @@ export async function getStream(engine: Engine, state: TenantState, key: ValidKe
     // a read does not wait for a compute, and leaves its flight to those who do
     const joined = await joinOrStart(state, running?.computes === true ? undefined : running, () => startReading(engine, state, key, plan), signal)
     if (joined === undefined) {
-      countMiss(engine, state, key, plan)
+      countOutcome(engine, state, key, plan, undefined)
       return undefined
     }
     const found = joined.opened.found as FoundStream
     hit = found.slot.tier.name
-    countHit(engine, state, key, plan, found)
+    countOutcome(engine, state, key, plan, found)
     return readableOf(joined.reader, joined.opened.codec, signal)
   } catch (error) {
     failure = { error }
@@ -131,7 +131,7 @@ export function begin(engine: Engine, state: TenantState, key: ValidKey, plan: P
       landed(state, flight)
     })
   const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(engine, state, key, plan, found))
-  return { stream, isFound: true, codec: found.payload.codec, found, patienceMs: found.slot.tier.budgetMs, resume }
+  return { stream, codec: found.payload.codec, found, patienceMs: found.slot.tier.budgetMs, resume }
 }
 
 /** The same entry once more, for a caller who was left behind. */
@@ -150,23 +150,7 @@ function promotionSinks(engine: Engine, state: TenantState, key: ValidKey, plan:
     if (!slot.promote || slot.write === 'demote' || !engine.background.hasRoom) return []
     const fields = travellingFields(found.entry)
     const { tier } = slot
-    const keepUntil = untilIn(slot, fields.expiresAt, engine.clock.now())
+    const keepUntil = promotedUntil(slot, fields.expiresAt, engine.clock.now())
     return TierSink.open(engine, state, key, stream, { slot, fields, keepUntil, onlyIfAbsent: true, payload: found.payload, fence, patienceMs: tier.budgetMs }) ?? []
   })
-}
-
-/** Until when a slot keeps what it is given by promotion. */
-function untilIn(slot: Slot, expiresAt: number, now: number): number {
-  return Math.min(expiresAt, now + slot.maxTtlMs, now + (slot.policyTtlMs ?? Number.POSITIVE_INFINITY))
-}
-
-export function countHit(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { slot, entry }: FoundStream): void {
-  count(state.counters.hits, slot.cell)
-  count(state.counters.savedMicros, slot.cell, entry.computeMicros)
-  if (engine.events.wants('hit')) engine.events.emit('hit', { tenant: state.tenant, key, tier: slot.tier.name, policy: plan.policy.name })
-}
-
-export function countMiss(engine: Engine, state: TenantState, key: ValidKey, plan: Plan): void {
-  count(state.counters.misses, plan.policy.index)
-  if (engine.events.wants('miss')) engine.events.emit('miss', { tenant: state.tenant, key, policy: plan.policy.name })
 }

@@ -8,8 +8,6 @@ import type { Reader, SharedStream } from './shared-stream.js'
 /** What a flight has come to: a stream that callers read, found or made. */
 export interface OpenedStream {
   readonly stream: SharedStream
-  /** Whether a tier had it. */
-  readonly isFound: boolean
   /** For a compute: resolves when what passed is stored. Who comes too late for the stream finds it then, instead of computing once more. */
   readonly stored?: Promise<unknown> | undefined
   /** The codec of the bytes as they pass. */
