@@ -1,6 +1,7 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Server, Target } from './options.js'
 import { Sentinels } from './sentinels.js'
+import { connectorOfWholeReplies } from './whole-replies-connector.js'
 
 /** How long a TCP or TLS connection may take to come about. */
 const CONNECT_TIMEOUT_MS = 2000
@@ -23,13 +24,21 @@ const NEVER_LATE = {
   disableClientInfo: true,
 } as const satisfies RedisOptions
 
-/** A client that has not begun to connect; the user's own as it is. */
-export function clientOf(target: Target): Redis | Cluster {
+/** More than the payload of a value: its frame. */
+const HEADER_BYTES = 64 * 1024
+
+/**
+ * A client that has not begun to connect; the user's own as it is.
+ *
+ * @param maxPayloadBytes how large the values are that are expected
+ */
+export function clientOf(target: Target, maxPayloadBytes: number): Redis | Cluster {
+  if (target.kind === 'client') return target.client
+  // the client's own connectors know how to connect with TLS, and to what sentinels name
+  const inOnePiece = target.server.tls === undefined ? { Connector: connectorOfWholeReplies(maxPayloadBytes + HEADER_BYTES) } : {}
   switch (target.kind) {
-    case 'client':
-      return target.client
     case 'single':
-      return new Redis({ ...NEVER_LATE, ...settings(target.server), host: target.server.host, port: target.server.port })
+      return new Redis({ ...NEVER_LATE, ...settings(target.server), ...inOnePiece, host: target.server.host, port: target.server.port })
     case 'sentinel': {
       const { name, sentinels, username, password } = target.group
       return new Redis({
@@ -61,7 +70,7 @@ export function clientOf(target: Target): Redis | Cluster {
           // its own check goes to some node, perhaps one that has not been let in yet, and gives up then: the probe asks them all
           enableReadyCheck: false,
           slotsRefreshInterval: 0, // asked anew when something fails; a timer would keep the process alive
-          redisOptions: { ...ofNodes, ...settings(target.server) },
+          redisOptions: { ...ofNodes, ...settings(target.server), ...inOnePiece },
           // certificates are for names: with TLS they must not be looked up before
           ...(target.server.tls === undefined ? {} : { dnsLookup: (address: string, callback: (error: null, address: string) => void) => callback(null, address) }),
         },

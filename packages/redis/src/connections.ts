@@ -41,7 +41,7 @@ export class Connections {
   }
 
   #make(onReady: () => void): Connection {
-    const { target, connectionTimeoutMs } = this.#options
-    return new Connection({ client: clientOf(target), isForeign: target.kind === 'client', timeoutMs: connectionTimeoutMs, onReady })
+    const { target, connectionTimeoutMs, maxPayloadBytes } = this.#options
+    return new Connection({ client: clientOf(target, maxPayloadBytes), isForeign: target.kind === 'client', timeoutMs: connectionTimeoutMs, onReady })
   }
 }

@@ -1,3 +1,5 @@
+import { TransientMap } from './transient-map.js'
+
 /**
  * A fence stands between an invalidation and whatever began before it. An operation that reads, computes or waits opens
  * one on its key; a set, delete or clear breaks it; the operation's write checks it at the moment of applying and is
@@ -56,14 +58,14 @@ export class FencedKey {
 
 /** The fences of one tenant. Holds only keys on which something is going on. */
 export class FenceTable {
-  readonly #open = new Map<string, Fence>()
+  readonly #open = new TransientMap<string, Fence>()
   /** Those that invalidations called later break, and none that is under way. */
-  readonly #later = new Map<string, Fence>()
+  readonly #later = new TransientMap<string, Fence>()
   readonly #wide = new Set<WideFence>()
   /** How many invalidations of each key are under way. */
-  readonly #keys = new Map<string, number>()
+  readonly #keys = new TransientMap<string, number>()
   /** Those of them that synchronous tiers may not have applied yet. */
-  readonly #waiting = new Map<string, number>()
+  readonly #waiting = new TransientMap<string, number>()
   readonly #prefixes: string[] = []
 
   /**

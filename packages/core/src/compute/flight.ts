@@ -36,6 +36,11 @@ export class Flight {
     this.#outcome = outcome
   }
 
+  /** Lets go of the outcome, which may be large: nobody joins any more. */
+  end(): void {
+    this.#outcome = undefined
+  }
+
   /** Whether callers can join. */
   get isStarted(): boolean {
     return this.#outcome !== undefined

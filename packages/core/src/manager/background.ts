@@ -1,9 +1,11 @@
+import { TransientMap } from '../compute/transient-map.js'
+
 /**
  * Work nobody waits for: promotions. Bounded, visible, finished at close; a failure is reported and never becomes an
  * unhandled rejection.
  */
 export class Background {
-  readonly #running = new Set<Promise<void>>()
+  readonly #running = new TransientMap<Promise<void>, true>()
   readonly #max: number
   readonly #onFailure: (error: unknown) => void
 
@@ -26,11 +28,11 @@ export class Background {
       () => undefined,
       (error: unknown) => this.#onFailure(error),
     ).finally(() => this.#running.delete(tracked))
-    this.#running.add(tracked)
+    this.#running.set(tracked, true)
   }
 
   /** Resolves when everything running now, and what it starts, has ended. */
   async drained(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running)
+    while (this.#running.size > 0) await Promise.all(this.#running.keys())
   }
 }

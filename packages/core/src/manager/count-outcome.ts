@@ -1,22 +1,23 @@
-import type { CacheEntry } from '../contract/entry.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Plan, Slot } from '../policies/policy.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
 
-/** Counts for so many callers what a read has come to, and tells who listens: a hit where it was found, else a miss. */
-export function countOutcome(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: { readonly entry: CacheEntry; readonly slot: Slot } | undefined, callers = 1): void {
+/**
+ * Counts for so many callers what a read has come to, and tells who listens: a hit in a slot, which saved each of them a compute that had
+ * taken so long; without a slot, a miss.
+ */
+export function countOutcome(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, slot: Slot | undefined, savedMicros = 0, callers = 1): void {
   const { counters, tenant } = state
   const { events } = engine
   const policy = plan.policy.name
-  if (found === undefined) {
+  if (slot === undefined) {
     count(counters.misses, plan.policy.index, callers)
     if (events.wants('miss')) for (let n = 0; n < callers; n++) events.emit('miss', { tenant, key, policy })
     return
   }
-  const { slot, entry } = found
   count(counters.hits, slot.cell, callers)
-  count(counters.savedMicros, slot.cell, entry.computeMicros * callers)
+  count(counters.savedMicros, slot.cell, savedMicros * callers)
   if (events.wants('hit')) for (let n = 0; n < callers; n++) events.emit('hit', { tenant, key, tier: slot.tier.name, policy })
 }

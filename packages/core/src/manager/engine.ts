@@ -1,6 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
 import { completeClock, systemClock, type Clock } from '../clock/clock.js'
 import { CodecTable } from '../codec/standard.js'
+import { TransientMap } from '../compute/transient-map.js'
 import type { BackendHost, CacheBackend, EvictionReason, Isolation } from '../contract/backend.js'
 import type { RecordLog } from '../contract/records.js'
 import { asCacheError, CacheError } from '../errors/cache-error.js'
@@ -62,7 +63,7 @@ export class Engine implements EngineHost {
   readonly #unowned: Counters
   readonly #everySpan: boolean
   readonly #warned = new Set<string>()
-  readonly #invalidations = new Set<Promise<unknown>>()
+  readonly #invalidations = new TransientMap<Promise<unknown>, true>()
 
   constructor(options: TieredCacheManagerOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`new TieredCacheManager(options) needs { tiers }, not ${kindOf(options)}`)
@@ -99,7 +100,7 @@ export class Engine implements EngineHost {
 
   /** Keeps track of a set, delete or clear under way: close waits for it. */
   invalidation<T>(work: Promise<T>): Promise<T> {
-    this.#invalidations.add(work)
+    this.#invalidations.set(work, true)
     const done = (): void => void this.#invalidations.delete(work)
     work.then(done, done)
     return work
@@ -107,7 +108,7 @@ export class Engine implements EngineHost {
 
   /** Resolves when everything that was called has been carried out: verbs, background writes, and what tiers have queued. */
   async drained(): Promise<void> {
-    await Promise.allSettled(this.#invalidations)
+    await Promise.allSettled(this.#invalidations.keys())
     await this.background.drained()
     await Promise.all(this.tiers.map((tier) => tier.lanes.drained()))
     await this.writeBack.drained()

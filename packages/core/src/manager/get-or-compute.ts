@@ -8,7 +8,7 @@ import { Flight } from '../compute/flight.js'
 import { messageOf } from '../errors/cache-error.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
 import type { ValidKey } from '../keys/key.js'
-import type { Plan } from '../policies/policy.js'
+import type { Plan, Slot } from '../policies/policy.js'
 import type { Metadata } from '../contract/entry.js'
 import { countOutcome } from './count-outcome.js'
 import { count } from './counters.js'
@@ -33,8 +33,10 @@ export interface FlightRequest {
 
 /** A flight that looks for the value and, where it is not found, computes it; the outcome is the value. */
 export class ReadFlight extends Flight {
-  /** Where the value was found, and what computing it had cost; `undefined`: it was computed. */
-  found: Found | undefined = undefined
+  /** Where the value was found; `undefined`: it was computed. */
+  slot: Slot | undefined = undefined
+  /** What computing it had cost. */
+  savedMicros = 0
   /** Callers that get the outcome itself. They are counted together, when it is known. */
   plain = 0
 }
@@ -53,8 +55,8 @@ export function getOrComputeInFlight(engine: Engine, state: TenantState, request
   }
   return joined.join(signal).then(
     (value) => {
-      countOutcome(engine, state, key, plan, joined.found)
-      engine.telemetry.endGet(span, joined.found?.slot.tier.name)
+      countOutcome(engine, state, key, plan, joined.slot, joined.savedMicros)
+      engine.telemetry.endGet(span, joined.slot?.tier.name)
       return handOutAnyway(value, engine)
     },
     (error: unknown) => {
@@ -87,7 +89,7 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
 function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: ReadFlight): Promise<unknown> {
   const { key, plan } = request
   const end = (): void => {
-    countOutcome(engine, state, key, plan, flight.found, flight.plain)
+    countOutcome(engine, state, key, plan, flight.slot, flight.savedMicros, flight.plain)
     state.landed(flight, fence)
   }
   const goOn = (found: Found | undefined): Awaitable<unknown> => {
@@ -96,7 +98,8 @@ function land(engine: Engine, state: TenantState, request: FlightRequest, fence:
     if (found === undefined) return compute(engine, state, request, fence, span, flight, end)
     try {
       promote(engine, state, key, plan, found, fence)
-      flight.found = found
+      flight.slot = found.slot
+      flight.savedMicros = found.entry.computeMicros
       return found.entry.value
     } finally {
       end()

@@ -129,7 +129,7 @@ async function unpacked(engine: Engine, found: Found, encoded: EncodedPayload): 
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
 export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence | FencedKey, now?: EpochMs): void {
   if (found !== undefined) promote(engine, state, key, plan, found, fence, now)
-  countOutcome(engine, state, key, plan, found)
+  countOutcome(engine, state, key, plan, found?.slot, found?.entry.computeMicros)
 }
 
 /** How tiers are asked: for everything and as a use, without being one, or for the head only. */

@@ -1,5 +1,6 @@
 import { FenceTable, type Fence } from '../compute/fence.js'
 import type { Flight, FlightOwner } from '../compute/flight.js'
+import { TransientMap } from '../compute/transient-map.js'
 import { TenantScope } from '../contract/scope.js'
 import type { TenantId } from '../keys/key.js'
 import { Counters } from './counters.js'
@@ -10,7 +11,7 @@ export class TenantState implements FlightOwner {
   readonly tenant: TenantId
   readonly scope: TenantScope
   readonly fences = new FenceTable()
-  readonly flights = new Map<string, Flight>()
+  readonly flights = new TransientMap<string, Flight>()
   /** Streams under way that more callers may join. */
   readonly streams = new Map<string, StreamFlight>()
   readonly counters: Counters
@@ -58,6 +59,7 @@ export class TenantState implements FlightOwner {
 
   /** The flight is over. */
   landed(flight: Flight, fence: Fence): void {
+    flight.end()
     this.fences.close(fence)
     if (this.flights.get(flight.key) === flight) this.flights.delete(flight.key)
   }

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock/clock.js'
 import type { Fence, FencedKey } from '../compute/fence.js'
+import { TransientMap } from '../compute/transient-map.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, CacheBackend } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
@@ -72,7 +73,7 @@ export class Lanes {
   readonly #options: LanesOptions
   readonly #backend: CacheBackend
   readonly #isSynchronous: boolean
-  readonly #lanes = new Map<string, Lane>()
+  readonly #lanes = new TransientMap<string, Lane>()
   readonly #debts: Debts
   readonly #clears: RunningClear[] = []
   readonly #payments: PaymentSchedule

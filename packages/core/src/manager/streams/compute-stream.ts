@@ -41,16 +41,16 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
     if (flight !== undefined) {
       // somebody computes the value as a whole: one compute is enough for both
       const value = await flight.join(signal)
-      const found = (flight as Partial<ReadFlight>).found
-      countOutcome(engine, state, key, plan, found)
-      hit = found?.slot.tier.name
+      const { slot, savedMicros } = flight as Partial<ReadFlight>
+      countOutcome(engine, state, key, plan, slot, savedMicros)
+      hit = slot?.tier.name
       return Readable.from([Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)], { objectMode: false })
     }
     for (;;) {
       const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, () => start(engine, state, request, span), signal)
       if (joined === undefined) continue // it was one that only looked: nobody has started to compute
       const { found, codec } = joined.opened
-      countOutcome(engine, state, key, plan, found)
+      countOutcome(engine, state, key, plan, found?.slot, found?.entry.computeMicros)
       hit = found?.slot.tier.name
       return readableOf(joined.reader, codec, signal)
     }

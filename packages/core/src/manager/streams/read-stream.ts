@@ -27,7 +27,7 @@ export async function getStream(engine: Engine, state: TenantState, key: ValidKe
     }
     const found = joined.opened.found as FoundStream
     hit = found.slot.tier.name
-    countOutcome(engine, state, key, plan, found)
+    countOutcome(engine, state, key, plan, found.slot, found.entry.computeMicros)
     return readableOf(joined.reader, joined.opened.codec, signal)
   } catch (error) {
     failure = { error }
