@@ -53,7 +53,7 @@ export interface WriteBackJournal {
   store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void>
   /** The copy; `undefined` when it is gone or damaged. `stream` gives a {@link StreamedEntry}. Its `expiresAt` is the slot's. */
   read(slot: JournalSlot, want: 'payload' | 'stream'): Promise<CacheEntry | undefined>
-  /** Gives the place up; resolves when no restart brings the upload back. */
+  /** Gives the place up; resolves when no restart brings the upload back. Where it rejects nothing is given up, and it may be called again. */
   remove(slot: JournalSlot): Promise<void>
   /** Pending copies and their bytes, reserved ones included. */
   readonly size: { readonly entries: number; readonly bytes: number }

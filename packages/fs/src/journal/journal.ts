@@ -124,9 +124,8 @@ export class FileJournal implements WriteBackJournal {
       await copy.remove()
     } catch (error) {
       throw asFsError(error, 'write-back', slot.key)
-    } finally {
-      if (this.#pending.delete(copy.sequence)) this.#bytes -= copy.bytes
     }
+    if (this.#pending.delete(copy.sequence)) this.#bytes -= copy.bytes
   }
 
   async close(): Promise<void> {

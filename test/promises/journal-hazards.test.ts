@@ -1,0 +1,107 @@
+import path from 'node:path'
+import { describe, expect, test } from '@jest/globals'
+import { TieredCacheManager, type TenantCache, type TieredCacheManagerOptions } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
+import { MemoryBackend } from '@thermocline/memory'
+import { Faults } from '@thermocline/testkit'
+import { afterwards, temporaryDirectory } from '../support/afterwards.js'
+import { JournalFaults } from '../support/journal-faults.js'
+import { until } from '../support/servers/until.js'
+
+/** Only the slow tier is asked. */
+const COLD = { tiers: { hot: false, warm: false } } as const
+
+interface Stack {
+  readonly cache: TieredCacheManager
+  readonly acme: TenantCache
+  readonly cold: Faults
+  readonly journal: JournalFaults
+  readonly basePath: string
+  readonly errors: string[]
+}
+
+/** Memory, a disk whose journal has faults to order, and another directory as the slow tier that is written back to. */
+function stack({ basePath = temporaryDirectory(), ...options }: Partial<TieredCacheManagerOptions> & { basePath?: string } = {}): Stack {
+  const cold = new Faults()
+  const journal = new JournalFaults()
+  const cache = new TieredCacheManager({
+    tiers: {
+      hot: { backend: new MemoryBackend() },
+      warm: { backend: journal.on(new FileSystemBackend({ basePath: path.join(basePath, 'warm') })), budget: '300ms' },
+      cold: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'cold') }), layers: [cold.layer], budget: '300ms' },
+    },
+    policies: { default: { tiers: { cold: { write: 'back' } } } },
+    logger: false,
+    ...options,
+  })
+  afterwards(async () => {
+    for (const faults of [cold, journal]) faults.heal()
+    cold.release()
+    await cache.close()
+  })
+  const errors: string[] = []
+  cache.on('error', ({ error, operation }) => errors.push(`${operation} ${error.code}`))
+  return { cache, acme: cache.tenant('acme'), cold, journal, basePath, errors }
+}
+
+describe('a copy that cannot be removed from the journal', () => {
+  test.each(['delete', 'clear', 'set', 'setStream'] as const)('is not forgotten: the %s that needs it is not acknowledged, and the copy goes when the disk takes it', async (verb) => {
+    const one = stack()
+    one.cold.inject({ fail: 'unavailable' }, 'put')
+    await one.acme.set('dir/k', 'old')
+    one.journal.inject('fail', 'remove')
+    const invalidate = {
+      delete: () => one.acme.delete('dir/k'),
+      clear: () => one.acme.clear('dir/'),
+      set: () => one.acme.set('dir/k', 'new'),
+      setStream: () => one.acme.setStream('dir/k', [Buffer.from('new')]),
+    }[verb]
+    await expect(invalidate()).rejects.toMatchObject({ code: 'not-recorded', message: expect.stringMatching(/journal .* EROFS/) })
+    expect(String(await one.acme.get('dir/k'))).toBe(verb.startsWith('set') ? 'new' : 'undefined')
+    expect(one.errors).toContain('write-back failed')
+    expect((await one.cache.stats()).writeBack).toMatchObject({ pending: verb.startsWith('set') ? 1 : 0, removalsOwed: 1 })
+    one.journal.heal()
+    await until('it is gone', async () => (await one.cache.stats()).writeBack.removalsOwed === 0)
+    await one.cache.close({ deadline: '200ms' })
+    const again = stack({ basePath: one.basePath })
+    await again.cache.flush()
+    const expected = verb.startsWith('set') ? 'new' : 'undefined'
+    expect(String(await again.acme.get('dir/k', COLD))).toBe(expected)
+  })
+
+  test('is asked for again by the next call that needs it, and reported once', async () => {
+    const { cache, acme, cold, journal, errors } = stack()
+    cold.inject({ fail: 'unavailable' }, 'put')
+    await acme.set('k', 'old')
+    journal.inject('fail', 'remove')
+    for (let attempt = 0; attempt < 3; attempt++) await expect(acme.delete('k')).rejects.toMatchObject({ code: 'not-recorded' })
+    expect(errors.filter((error) => error === 'write-back failed')).toHaveLength(1)
+    journal.heal()
+    await acme.delete('k')
+    expect((await cache.stats()).writeBack).toMatchObject({ pending: 0, removalsOwed: 0 })
+  })
+
+  test('of what was uploaded is needed by what comes later', async () => {
+    const { cache, acme, journal } = stack()
+    journal.inject('fail', 'remove')
+    await acme.set('k', 'old')
+    await until('it is uploaded', async () => (await cache.stats()).writeBack.uploaded === 1)
+    expect(await cache.flush({ deadline: '1s' })).toBe(0)
+    await expect(acme.delete('k')).rejects.toMatchObject({ code: 'not-recorded' })
+    journal.heal()
+    await acme.delete('k')
+    expect((await cache.stats()).writeBack.removalsOwed).toBe(0)
+  })
+
+  test('is tried once more at close, and told of', async () => {
+    const warnings: string[] = []
+    const { cache, acme, journal } = stack({ logger: { info: () => undefined, warn: (message) => warnings.push(message) } })
+    journal.inject('fail', 'remove')
+    await acme.set('k', 'old')
+    await until('it is uploaded', async () => (await cache.stats()).writeBack.uploaded === 1)
+    const startedAt = performance.now()
+    await cache.close({ deadline: '10s' })
+    expect(performance.now() - startedAt).toBeLessThan(2000)
+    expect(warnings.at(-1)).toMatch(/1 copies .* journal .* could not be removed/)
+  })
+})
