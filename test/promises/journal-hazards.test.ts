@@ -105,3 +105,109 @@ describe('a copy that cannot be removed from the journal', () => {
     expect(warnings.at(-1)).toMatch(/1 copies .* journal .* could not be removed/)
   })
 })
+
+describe('a journal whose disk hangs', () => {
+  /** How long something took, in milliseconds. */
+  async function timed(work: () => Promise<unknown>): Promise<number> {
+    const startedAt = performance.now()
+    await work()
+    return performance.now() - startedAt
+  }
+
+  /** The slow tier has an older value than the copy. */
+  async function withPending(): Promise<Stack> {
+    const made = stack()
+    await made.acme.set('k', 'old')
+    await made.cache.flush()
+    made.cold.inject({ fail: 'failed' }, 'put')
+    await made.acme.set('k', 'new')
+    return made
+  }
+
+  test('makes a pending key a miss, never the older value of the slow tier, and is waited for once', async () => {
+    const { acme, journal, errors } = await withPending()
+    journal.inject('hang', 'read')
+    expect(await timed(async () => expect(await acme.get('k', COLD)).toBeUndefined())).toBeLessThan(1500)
+    expect(errors).toContain('get timeout')
+    expect(await timed(async () => {
+      expect(await acme.get('k', COLD)).toBeUndefined()
+      expect(await acme.getMany(['k'], COLD)).toEqual(new Map())
+      expect(await acme.getStream('k', COLD)).toBeUndefined()
+      expect(await acme.has('k', COLD)).toBe(false)
+    })).toBeLessThan(200)
+    expect(await acme.getOrCompute('k', () => 'computed', COLD)).toBe('computed')
+    journal.heal()
+    await until('it is read again', async () => (await acme.get('k', COLD)) === 'new')
+  })
+
+  test('keeps no delete waiting, and acknowledges none', async () => {
+    const { cache, acme, journal, errors } = await withPending()
+    journal.inject('hang', 'remove')
+    expect(await timed(() => expect(acme.delete('k')).rejects.toMatchObject({ code: 'not-recorded' }))).toBeLessThan(1500)
+    expect(errors).toContain('write-back timeout')
+    expect(await timed(() => expect(acme.delete('k')).rejects.toMatchObject({ code: 'not-recorded' }))).toBeLessThan(200)
+    journal.heal()
+    await until('it can be deleted', () => acme.delete('k').then(() => true))
+    expect((await cache.stats()).writeBack.removalsOwed).toBe(0)
+  })
+
+  test('keeps no set waiting: what has no copy is deleted in the slow tier, and reported', async () => {
+    const journal = new JournalFaults()
+    const basePath = temporaryDirectory()
+    const cold = new Faults()
+    const cache = new TieredCacheManager({
+      tiers: {
+        warm: { backend: journal.on(new FileSystemBackend({ basePath: path.join(basePath, 'warm') })), budget: '300ms' },
+        cold: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'cold') }), layers: [cold.layer] },
+        archive: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'archive') }), layers: [cold.layer] },
+      },
+      policies: { default: { tiers: { cold: { write: 'back' }, archive: { write: 'back' } } } },
+      logger: false,
+    })
+    afterwards(() => {
+      journal.heal()
+      return cache.close()
+    })
+    const errors: string[] = []
+    cache.on('error', ({ error, operation, tier }) => errors.push(`${operation} ${tier} ${error.code}`))
+    const acme = cache.tenant('acme')
+    await acme.set('k', 'old')
+    await cache.flush()
+    journal.inject('hang', 'store') // the second copy
+    expect(await timed(() => acme.set('k', 'new'))).toBeLessThan(1500)
+    expect(errors).toContain('set warm timeout')
+    expect(await acme.get('k')).toBe('new')
+    for (const only of [{ warm: false }, { warm: false, cold: false }]) expect(await acme.get('k', { tiers: only })).toBeUndefined()
+    journal.heal()
+    await until('its copies are gone', async () => (await cache.stats()).writeBack.removalsOwed === 0)
+    expect(await cache.flush()).toBe(0)
+    for (const only of [{ warm: false }, { warm: false, cold: false }]) expect(await acme.get('k', { tiers: only })).toBeUndefined()
+  })
+
+  test('in the middle of a stream ends it with an error, for its reader and for the upload, which is tried again', async () => {
+    const { cache, acme, cold, journal } = stack()
+    cold.inject({ fail: 'failed' }, 'put')
+    await acme.setStream('k', [Buffer.alloc(6 * 1024 ** 2, 7)])
+    journal.inject('hang', 'chunk')
+    await expect((async () => {
+      for await (const _chunk of (await acme.getStream('k', COLD)) ?? []);
+    })()).rejects.toMatchObject({ code: 'timeout' })
+    cold.heal()
+    journal.heal()
+    expect(await cache.flush()).toBe(0)
+    expect((await cache.stats()).writeBack).toMatchObject({ uploaded: 1 })
+  })
+})
+
+describe('a pending copy', () => {
+  test('is not read whole to tell whether it is there', async () => {
+    const { acme, cold, journal } = stack()
+    cold.inject({ fail: 'unavailable' }, 'put')
+    await acme.set('k', Buffer.alloc(300_000), { metadata: { m: 'x' } })
+    journal.wants.length = 0
+    expect(await acme.has('k', COLD)).toBe(true)
+    expect(await acme.lookup('k', { ...COLD, value: false })).toMatchObject({ status: 'fresh', metadata: { m: 'x' }, tier: 'cold' })
+    expect(journal.wants).toEqual(['head', 'head'])
+    expect(await acme.lookup('k', COLD)).toHaveProperty('value.byteLength', 300_000)
+  })
+})

@@ -1,11 +1,11 @@
-import type { JournalKeeper, WriteBackJournal } from '@thermocline/core'
+import { isStreamed, StreamedEntry, type CacheEntry, type JournalKeeper, type WriteBackJournal } from '@thermocline/core'
 
-type Step = 'store' | 'read' | 'remove'
+type Step = 'store' | 'read' | 'remove' | 'chunk'
 
 /** Faults to order in a backend's journal. Beneath them it works unchanged. */
 export class JournalFaults {
   /** How often each step was asked for. */
-  readonly calls: Record<Step, number> = { store: 0, read: 0, remove: 0 }
+  readonly calls: Record<Step, number> = { store: 0, read: 0, remove: 0, chunk: 0 }
   /** What copies were read for. */
   readonly wants: string[] = []
   readonly #faults = new Map<Step, 'fail' | 'hang'>()
@@ -39,7 +39,7 @@ export class JournalFaults {
       store: (slot, ...rest) => this.#run('store', () => journal.store(slot, ...rest)),
       read: (slot, want, ...rest) => {
         this.wants.push(want)
-        return this.#run('read', () => journal.read(slot, want, ...rest))
+        return this.#run('read', async () => this.#withChunks(await journal.read(slot, want, ...rest)))
       },
       remove: (slot) => this.#run('remove', () => journal.remove(slot)),
       get size() {
@@ -47,6 +47,19 @@ export class JournalFaults {
       },
       close: () => journal.close(),
     }
+  }
+
+  #withChunks(entry: CacheEntry | undefined): CacheEntry | undefined {
+    if (entry === undefined || !isStreamed(entry)) return entry
+    const { payload } = entry
+    const run = (): Promise<void> => this.#run('chunk', () => Promise.resolve())
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      for await (const chunk of payload.chunks()) {
+        await run()
+        yield chunk
+      }
+    }
+    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel: () => payload.cancel() }, entry)
   }
 
   async #run<T>(step: Step, work: () => Promise<T>): Promise<T> {

@@ -1,4 +1,5 @@
 import type { EpochMs } from '../clock/clock.js'
+import type { OperationOptions, ReadOptions } from './backend.js'
 import type { CacheEntry } from './entry.js'
 import type { TenantScope } from './scope.js'
 import type { ValidKey } from '../keys/key.js'
@@ -50,9 +51,9 @@ export interface WriteBackJournal {
   /** A place for one more; `undefined` when the journal is full. Nothing is on disk yet. */
   reserve(write: PendingWrite): JournalSlot | undefined
   /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make. Rejects when the disk cannot take it. */
-  store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void>
+  store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options?: OperationOptions): Promise<void>
   /** The copy; `undefined` when it is gone or damaged. `stream` gives a {@link StreamedEntry}. Its `expiresAt` is the slot's. */
-  read(slot: JournalSlot, want: 'payload' | 'stream'): Promise<CacheEntry | undefined>
+  read(slot: JournalSlot, want: ReadOptions['want'], options?: OperationOptions): Promise<CacheEntry | undefined>
   /** Gives the place up; resolves when no restart brings the upload back. Where it rejects nothing is given up, and it may be called again. */
   remove(slot: JournalSlot): Promise<void>
   /** Pending copies and their bytes, reserved ones included. */

@@ -1,7 +1,8 @@
 import { Fence } from '../compute/fence.js'
 import type { CacheEntry } from '../contract/entry.js'
 import { isStreamed } from '../contract/stream.js'
-import type { JournalSlot, WriteBackJournal } from '../contract/journal.js'
+import type { ReadOptions } from '../contract/backend.js'
+import type { JournalSlot } from '../contract/journal.js'
 import { CacheError } from '../errors/cache-error.js'
 import { validateTenant, type ValidKey } from '../keys/key.js'
 import { journalSlot, type Plan, type Slot } from '../policies/policy.js'
@@ -11,6 +12,7 @@ import { instantAfter } from '../time/duration.js'
 import { CopyRemovals } from './copy-removals.js'
 import type { EngineHost } from './host.js'
 import type { TenantState } from './tenant-state.js'
+import { TimedJournal } from './timed-journal.js'
 
 /*
  * Write-back: a slow tier gets its entries in the background, and none that was acknowledged is lost while the disk survives.
@@ -60,7 +62,7 @@ const STREAMED_BYTES = 4 * 1024 ** 2
 /** One entry for one tier. */
 interface Upload {
   readonly id: string
-  readonly journal: WriteBackJournal
+  readonly journal: TimedJournal
   readonly slot: JournalSlot
   readonly tier: Tier
   readonly state: TenantState
@@ -100,7 +102,7 @@ export interface PreparedWrites extends QueuedWrites {
 export class WriteBack {
   readonly #engine: EngineHost
   readonly #options: WriteBackOptions
-  readonly #journals = new Map<Tier, WriteBackJournal>()
+  readonly #journals = new Map<Tier, TimedJournal>()
   /** Everything whose copy is not gone yet, by tier, tenant and key. */
   readonly #queued = new Map<string, Upload[]>()
   readonly #waiting = new Map<Tier, Upload[]>()
@@ -210,8 +212,11 @@ export class WriteBack {
     return this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()])
   }
 
-  /** What a tier does not have yet, if an upload is pending: reads the copy. */
-  pending(tier: Tier, state: TenantState, key: string): ((want: 'payload' | 'stream') => Promise<CacheEntry | undefined>) | undefined {
+  /**
+   * What a tier does not have yet, if an upload is pending: reads the copy. Where that rejects the tier has no answer: what it holds itself is
+   * older.
+   */
+  pending(tier: Tier, state: TenantState, key: string): ((want: ReadOptions['want']) => Promise<CacheEntry | undefined>) | undefined {
     const upload = this.#queued.get(idOf(tier, state, key))?.findLast(({ entered, fence }) => entered && !fence.broken)
     return upload === undefined ? undefined : (want) => upload.journal.read(upload.slot, want)
   }
@@ -246,18 +251,19 @@ export class WriteBack {
     for (const resolve of this.#idle.splice(0)) resolve() // what is left is left to the next start
   }
 
-  #journalOf(keeper: Tier): WriteBackJournal {
+  #journalOf(keeper: Tier): TimedJournal {
     const known = this.#journals.get(keeper)
     if (known !== undefined) return known
     const { directory, maxBytes = DEFAULT_MAX_BYTES, maxEntries = DEFAULT_MAX_ENTRIES } = this.#options
-    const journal = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
+    const opened = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
+    const journal = new TimedJournal(opened, keeper, this.#engine.clock)
     this.#journals.set(keeper, journal)
     for (const slot of journal.load()) this.#resume(journal, slot)
     return journal
   }
 
   /** Takes up what an earlier process left. */
-  #resume(journal: WriteBackJournal, slot: JournalSlot): void {
+  #resume(journal: TimedJournal, slot: JournalSlot): void {
     const tier = this.#engine.tiers.find(({ name }) => name === slot.tier)
     if (tier === undefined) {
       this.#engine.warnOnce(`write-back ${slot.tier}`, `the journal of write-back holds entries for a tier ${JSON.stringify(slot.tier)} that does not exist any more; they are left there`)
@@ -327,7 +333,10 @@ export class WriteBack {
     const { clock } = this.#engine
     if (fence.broken) return
     if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
-    if (clock.now() >= slot.expiresAt) return void (await this.#remove(upload))
+    if (clock.now() >= slot.expiresAt) {
+      await this.#remove(upload)
+      return
+    }
     const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
     if (fence.broken) return cancel(entry)
     if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
@@ -408,7 +417,7 @@ function cancel(entry: CacheEntry | undefined): void {
   if (entry !== undefined && isStreamed(entry)) entry.payload.cancel()
 }
 
-function newUpload(journal: WriteBackJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
+function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
   let leave!: Upload['leave'] // set by the constructor below
   const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
   return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, entered: false, attempts: 0, cancelRetry: undefined }

@@ -126,16 +126,33 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
       if (tier === queue?.keeper.tier) isKept = answer === true
     }
     if (older !== undefined) left = await older
-    if (queue !== undefined) await (isKept ? queue.enter(entryOf(queue.keeper)).catch(() => giveUp(engine, state, key, queue, lost)) : giveUp(engine, state, key, queue, lost))
+    if (queue !== undefined && !(isKept && (await entered(engine, state, key, 'set', queue, entryOf(queue.keeper))))) await giveUp(engine, state, key, queue, lost)
   } finally {
     end()
   }
   if (lost.length + left.length > 0) throw notRecorded('set', state, key, lost, left)
 }
 
+/** Whether what is to be written back has all its copies. */
+async function entered(engine: Engine, state: TenantState, key: ValidKey, operation: string, queue: QueuedWrites, entry: CacheEntry): Promise<boolean> {
+  try {
+    await queue.enter(entry)
+    return true
+  } catch (error) {
+    engine.report(error, { operation, tier: queue.keeper.tier, state, key })
+    return false
+  }
+}
+
+/** Nothing is written back. A put that hangs is not waited for twice: the removal of its copy is owed then. */
+async function abandoned(state: TenantState, key: ValidKey, queue: QueuedWrites): Promise<void> {
+  const done = queue.abandon()
+  if (queue.keeper.tier.lanes.mayAsk(state.scope, key)) await done
+}
+
 /** What was to be written back has no copy: the key is deleted where it would have gone. */
 async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[]): Promise<void> {
-  await queue.abandon()
+  await abandoned(state, key, queue)
   for (const { tier } of queue.slots) {
     const outcome = await tier.lanes.delete(state.scope, key)
     if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
@@ -232,16 +249,15 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
     const entry = taken.entryFor(slot)
     const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
     const filled = tier.lanes.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined)
-    return noted(engine, state, key, tier, queue === undefined ? filled : enterIfKept(queue, filled, entry, fence))
+    return noted(engine, state, key, tier, queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence))
   }
   return taken.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
 }
 
 /** What is to be written back is queued once its keeper has it; where that fails, nothing happens. */
-export async function enterIfKept(queue: QueuedWrites, filled: Awaitable<boolean | NotApplied>, entry: CacheEntry, fence: Fence): Promise<boolean | NotApplied> {
+export async function enterIfKept(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, filled: Awaitable<boolean | NotApplied>, entry: CacheEntry, fence: Fence): Promise<boolean | NotApplied> {
   const outcome = await filled
-  if (outcome === true && !fence.broken) await queue.enter(entry).catch(() => queue.abandon())
-  else await queue.abandon()
+  if (outcome !== true || fence.broken || !(await entered(engine, state, key, 'put', queue, entry))) await abandoned(state, key, queue)
   return outcome
 }
 

@@ -11,7 +11,9 @@ import {
   type EntryFields,
   type FrameHeader,
   type JournalSlot,
+  type OperationOptions,
   type PendingWrite,
+  type ReadOptions,
   type TenantScope,
   type WriteBackJournal,
 } from '@thermocline/core'
@@ -94,13 +96,13 @@ export class FileJournal implements WriteBackJournal {
     return this.#add(new PendingCopy(write, this.#last, this.#own, this.#copyHost, false))
   }
 
-  async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void> {
+  async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options: OperationOptions = {}): Promise<void> {
     if (this.#closed) throw new CacheError('closed', 'an entry came for a journal of write-back that is closed', { operation: 'write-back', backend: 'fs', key: slot.key })
     const copy = this.#copyOf(slot)
     try {
       await copy.make(async () => {
         const other = entry.encoded === undefined && !isStreamed(entry) ? this.#sameEntry(slot) : undefined
-        if (other === undefined) await copy.write((file) => this.#write(file, copy, scope, entry))
+        if (other === undefined) await copy.write((file) => this.#write(file, copy, scope, entry, options))
         else await copy.linkTo(other)
         return true
       })
@@ -109,10 +111,10 @@ export class FileJournal implements WriteBackJournal {
     }
   }
 
-  async read(slot: JournalSlot, want: 'payload' | 'stream'): Promise<CacheEntry | undefined> {
+  async read(slot: JournalSlot, want: ReadOptions['want'], options: OperationOptions = {}): Promise<CacheEntry | undefined> {
     const { file } = this.#copyOf(slot)
     try {
-      return await (want === 'payload' ? this.#readWhole(file, slot) : this.#open(file, slot))
+      return await (want === 'stream' ? this.#open(file, slot) : this.#readWhole(file, slot, want, options))
     } catch (error) {
       throw asFsError(error, 'write-back', slot.key)
     }
@@ -174,9 +176,9 @@ export class FileJournal implements WriteBackJournal {
   }
 
   /** Writes the copy by itself. */
-  async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry): Promise<void> {
+  async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry, { progress }: OperationOptions): Promise<void> {
     const { descriptors, fsync } = this.#store
-    const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt }
+    const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt, progress }
     const { key } = copy
     const body = isStreamed(entry)
       ? new StreamedBody({ maxFileBytes: Number.POSITIVE_INFINITY, room: undefined, close: descriptors.close }, scope, key, entry, options)
@@ -199,12 +201,15 @@ export class FileJournal implements WriteBackJournal {
     }
   }
 
-  async #readWhole(file: string, slot: JournalSlot): Promise<CacheEntry | undefined> {
-    const reading = await readEntryFile(file, 'payload', {}, this.#store.descriptors.close)
+  async #readWhole(file: string, slot: JournalSlot, want: 'head' | 'payload', options: OperationOptions): Promise<CacheEntry | undefined> {
+    const reading = await readEntryFile(file, want, options, this.#store.descriptors.close)
     if (reading.status === 'missing') return undefined
-    if (reading.status !== 'ok' || reading.payload === undefined) return this.#setAside(file, reading.status === 'ok' ? 'it has no payload' : reading.reason)
+    if (reading.status !== 'ok') return this.#setAside(file, reading.reason)
     if (!isFor(reading.header, slot)) return this.#setAside(file, 'it belongs to another tenant or key')
-    return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload }, fieldsFor(slot, reading.header))
+    const fields = fieldsFor(slot, reading.header)
+    if (want === 'head') return CacheEntry.head(fields)
+    if (reading.payload === undefined) return this.#setAside(file, 'it has no payload')
+    return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload }, fields)
   }
 
   async #open(file: string, slot: JournalSlot): Promise<CacheEntry | undefined> {

@@ -96,7 +96,7 @@ export class StreamedWrite {
       if (filled === undefined) continue
       outcomes.set(slot, filled)
       const queue = slot === this.#queue?.keeper ? this.#queue : undefined
-      const outcome = queue === undefined ? filled : enterIfKept(queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence)
+      const outcome = queue === undefined ? filled : enterIfKept(engine, this.#state, this.#key, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence)
       noting.push(noted(engine, this.#state, this.#key, slot.tier, outcome) ?? Promise.resolve())
     }
     if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
