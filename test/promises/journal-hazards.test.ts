@@ -21,14 +21,14 @@ interface Stack {
 }
 
 /** Memory, a disk whose journal has faults to order, and another directory as the slow tier that is written back to. */
-function stack({ basePath = temporaryDirectory(), ...options }: Partial<TieredCacheManagerOptions> & { basePath?: string } = {}): Stack {
+function stack({ basePath = temporaryDirectory(), maxTtl, ...options }: Partial<TieredCacheManagerOptions> & { basePath?: string; maxTtl?: string } = {}): Stack {
   const cold = new Faults()
   const journal = new JournalFaults()
   const cache = new TieredCacheManager({
     tiers: {
       hot: { backend: new MemoryBackend() },
       warm: { backend: journal.on(new FileSystemBackend({ basePath: path.join(basePath, 'warm') })), budget: '300ms' },
-      cold: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'cold') }), layers: [cold.layer], budget: '300ms' },
+      cold: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'cold') }), layers: [cold.layer], budget: '300ms', maxTtl },
     },
     policies: { default: { tiers: { cold: { write: 'back' } } } },
     logger: false,
@@ -209,5 +209,30 @@ describe('a pending copy', () => {
     expect(await acme.lookup('k', { ...COLD, value: false })).toMatchObject({ status: 'fresh', metadata: { m: 'x' }, tier: 'cold' })
     expect(journal.wants).toEqual(['head', 'head'])
     expect(await acme.lookup('k', COLD)).toHaveProperty('value.byteLength', 300_000)
+  })
+
+  test('is served no longer than its tier would serve the entry', async () => {
+    const { acme, cold } = stack({ maxTtl: '400ms' })
+    cold.inject({ fail: 'unavailable' }, 'put')
+    await acme.set('k', 'value')
+    await acme.setStream('s', [Buffer.from('value')])
+    expect(await acme.lookup('k', COLD)).toMatchObject({ value: 'value' })
+    await new Promise((resolve) => setTimeout(resolve, 450))
+    expect(await acme.get('k', COLD)).toBeUndefined()
+    expect(await acme.getStream('s', COLD)).toBeUndefined()
+    expect(await acme.get('k')).toBe('value')
+  })
+
+  test('whose life ends before it is uploaded takes the older value along', async () => {
+    const { cache, acme, cold } = stack()
+    await acme.set('k', 'old', { ttl: null })
+    await cache.flush()
+    cold.inject({ fail: 'failed' }, 'put')
+    await acme.set('k', 'new', { ttl: '200ms' })
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    expect(await acme.get('k', COLD)).toBeUndefined()
+    cold.heal()
+    expect(await cache.flush()).toBe(0)
+    expect(await acme.get('k', COLD)).toBeUndefined()
   })
 })

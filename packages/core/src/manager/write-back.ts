@@ -1,6 +1,6 @@
 import { Fence } from '../compute/fence.js'
-import type { CacheEntry } from '../contract/entry.js'
-import { isStreamed } from '../contract/stream.js'
+import { CacheEntry } from '../contract/entry.js'
+import { isStreamed, StreamedEntry } from '../contract/stream.js'
 import type { ReadOptions } from '../contract/backend.js'
 import type { JournalSlot } from '../contract/journal.js'
 import { CacheError } from '../errors/cache-error.js'
@@ -218,7 +218,7 @@ export class WriteBack {
    */
   pending(tier: Tier, state: TenantState, key: string): ((want: ReadOptions['want']) => Promise<CacheEntry | undefined>) | undefined {
     const upload = this.#queued.get(idOf(tier, state, key))?.findLast(({ entered, fence }) => entered && !fence.broken)
-    return upload === undefined ? undefined : (want) => upload.journal.read(upload.slot, want)
+    return upload === undefined ? undefined : async (want) => cut(await upload.journal.read(upload.slot, want), tier)
   }
 
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
@@ -333,10 +333,7 @@ export class WriteBack {
     const { clock } = this.#engine
     if (fence.broken) return
     if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
-    if (clock.now() >= slot.expiresAt) {
-      await this.#remove(upload)
-      return
-    }
+    if (clock.now() >= slot.expiresAt) return this.#withdraw(upload)
     const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
     if (fence.broken) return cancel(entry)
     if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
@@ -370,7 +367,15 @@ export class WriteBack {
   async #giveUp(upload: Upload, why: string): Promise<void> {
     const { tier, state, key } = upload
     this.#engine.report(new CacheError('failed', `an entry could not be written back to ${tier.name}: ${why}; the key is deleted there`, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key }), { operation: 'write-back', tier, state, key })
-    await tier.lanes.delete(state.scope, key)
+    await this.#withdraw(upload)
+  }
+
+  /** It is not to be uploaded: what the tier has under the key is older, and may live longer. */
+  async #withdraw(upload: Upload): Promise<void> {
+    const { tier, state, key } = upload
+    const outcome = await tier.lanes.delete(state.scope, key)
+    if (outcome instanceof NotApplied && outcome.how === 'lost') return this.#later(upload, outcome.error)
+    if (outcome instanceof NotApplied) this.#engine.report(outcome.error, { operation: 'write-back', tier, state, key })
     await this.#remove(upload)
   }
 
@@ -415,6 +420,14 @@ export class WriteBack {
 /** A stream holds a descriptor until it is read or given up. */
 function cancel(entry: CacheEntry | undefined): void {
   if (entry !== undefined && isStreamed(entry)) entry.payload.cancel()
+}
+
+/** The copy as the tier may serve it, had it taken the entry in when that was made. */
+function cut(copy: CacheEntry | undefined, { maxTtlMs }: Tier): CacheEntry | undefined {
+  if (copy === undefined || maxTtlMs === undefined) return copy
+  const { createdAt, expiresAt, computeMicros, details } = copy
+  const fields = { createdAt, expiresAt, computeMicros, details: { ...details, keepUntil: instantAfter(createdAt, maxTtlMs) } }
+  return isStreamed(copy) ? new StreamedEntry(copy.payload, fields) : new CacheEntry(copy.value, copy.encoded, fields)
 }
 
 function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
