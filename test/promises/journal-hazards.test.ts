@@ -1,9 +1,10 @@
+import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { TieredCacheManager, type TenantCache, type TieredCacheManagerOptions } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
-import { Faults } from '@thermocline/testkit'
+import { FakeClock, Faults } from '@thermocline/testkit'
 import { afterwards, temporaryDirectory } from '../support/afterwards.js'
 import { JournalFaults } from '../support/journal-faults.js'
 import { until } from '../support/servers/until.js'
@@ -234,5 +235,58 @@ describe('a pending copy', () => {
     cold.heal()
     expect(await cache.flush()).toBe(0)
     expect(await acme.get('k', COLD)).toBeUndefined()
+  })
+})
+
+describe('what a process elsewhere left a moment ago', () => {
+  const KEYS = ['kept', 'set', 'deleted', 'dir/cleared', 'dir/set', 'pending']
+
+  /** A journal as a container leaves it that is killed: its directory is young, and nobody here can ask whether it lives. */
+  async function left(): Promise<{ basePath: string; directory: string }> {
+    const one = stack()
+    one.cold.inject({ fail: 'unavailable' })
+    await one.acme.setMany(KEYS.map((key) => [key, 'old'] as const))
+    await one.cache.close({ deadline: '100ms' })
+    const root = path.join(one.basePath, 'warm', 'thermocline', 'journal')
+    const released = await until('it is let go', () => fs.readdirSync(root).find((name) => name.startsWith('released')))
+    const directory = path.join(root, 'elsewhere.0123456789abcdef.1.7.0123456789ab')
+    fs.renameSync(path.join(root, released), directory)
+    const now = Date.now() / 1000
+    fs.utimesSync(directory, now, now)
+    return { basePath: one.basePath, directory }
+  }
+
+  test('is taken up as soon as its lease is over; what was called here meanwhile is newer', async () => {
+    const { basePath } = await left()
+    const clock = new FakeClock(Date.now())
+    const { cache, acme, cold } = stack({ basePath, clock })
+    expect((await cache.stats()).writeBack.pending).toBe(0)
+    await acme.clear('dir/')
+    await acme.setMany([['set', 'new'], ['dir/set', 'new']])
+    await acme.delete('deleted')
+    await cache.flush()
+    cold.inject({ fail: 'failed' }, 'put')
+    await acme.set('pending', 'new')
+    await clock.advance(29_000)
+    expect((await cache.stats()).writeBack.pending).toBe(1)
+    await clock.advance(2000)
+    expect((await cache.stats()).writeBack.pending).toBe(2)
+    cold.heal()
+    await clock.advance(31_000)
+    await cache.flush()
+    const found = await Promise.all(KEYS.map((key) => acme.get(key, COLD)))
+    expect(found).toEqual(['old', 'new', undefined, undefined, 'new', 'new'])
+    expect((await cache.stats()).writeBack).toMatchObject({ pending: 0, removalsOwed: 0 })
+  })
+
+  test('is left alone when its process turns out to live', async () => {
+    const { basePath, directory } = await left()
+    const clock = new FakeClock(Date.now())
+    const { cache } = stack({ basePath, clock })
+    await clock.advance(20_000)
+    fs.utimesSync(directory, clock.now() / 1000, clock.now() / 1000)
+    await clock.advance(60_000)
+    expect((await cache.stats()).writeBack.pending).toBe(0)
+    expect(fs.readdirSync(directory)).toHaveLength(KEYS.length)
   })
 })

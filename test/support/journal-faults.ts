@@ -42,6 +42,9 @@ export class JournalFaults {
         return this.#run('read', async () => this.#withChunks(await journal.read(slot, want, ...rest)))
       },
       remove: (slot) => this.#run('remove', () => journal.remove(slot)),
+      get nextLoadAt() {
+        return journal.nextLoadAt
+      },
       get size() {
         return journal.size
       },

@@ -54,6 +54,7 @@ export class DisabledBackend implements CacheBackend, JournalKeeper {
   openJournal(): WriteBackJournal {
     return {
       load: () => [],
+      nextLoadAt: undefined,
       reserve: () => undefined,
       store: () => Promise.resolve(),
       read: () => Promise.resolve(undefined),

@@ -44,10 +44,12 @@ export interface JournalSlot extends PendingWrite {
 
 export interface WriteBackJournal {
   /**
-   * What earlier processes left, oldest first: read once, before the first operation. Copies that cannot be read are reported to the backend's
-   * hosts and set aside. What a live process is about is not touched.
+   * What earlier processes left, oldest first: before the first operation, and again at {@link nextLoadAt}, for what has turned out since to be left.
+   * Copies that cannot be read are reported to the backend's hosts and set aside. What a live process is about is not touched.
    */
   load(): readonly JournalSlot[]
+  /** When `load` can tell more: there are processes that may have ended before this one began. `undefined`: there are none. */
+  readonly nextLoadAt: EpochMs | undefined
   /** A place for one more; `undefined` when the journal is full. Nothing is on disk yet. */
   reserve(write: PendingWrite): JournalSlot | undefined
   /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make. Rejects when the disk cannot take it. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock/clock.js'
+import type { Clock, EpochMs } from '../clock/clock.js'
 import type { ReadOptions } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { JournalSlot, PendingWrite, WriteBackJournal } from '../contract/journal.js'
@@ -38,6 +38,10 @@ export class TimedJournal {
 
   load(): readonly JournalSlot[] {
     return this.#journal.load()
+  }
+
+  get nextLoadAt(): EpochMs | undefined {
+    return this.#journal.nextLoadAt
   }
 
   reserve(write: PendingWrite): JournalSlot | undefined {

@@ -11,6 +11,7 @@ import type { Tier } from '../tiers/tier.js'
 import { instantAfter } from '../time/duration.js'
 import { CopyRemovals } from './copy-removals.js'
 import type { EngineHost } from './host.js'
+import { LateHeirs } from './late-heirs.js'
 import type { TenantState } from './tenant-state.js'
 import { TimedJournal } from './timed-journal.js'
 
@@ -108,6 +109,7 @@ export class WriteBack {
   readonly #waiting = new Map<Tier, Upload[]>()
   readonly #running = new Map<Tier, number>()
   readonly #removals: CopyRemovals<Upload>
+  readonly #lateHeirs: LateHeirs
   #size = 0
   #idle: (() => void)[] = []
   #uploaded = 0
@@ -128,6 +130,11 @@ export class WriteBack {
       remove: ({ journal, slot }) => journal.remove(slot),
       removed: (upload) => this.#removed(upload),
       failed: (upload, error) => this.#notRemoved(upload, error),
+    })
+    this.#lateHeirs = new LateHeirs({
+      clock: engine.clock,
+      takeUp: (journal, slot, isSuperseded) => this.#resume(journal, slot, isSuperseded),
+      giveUp: () => engine.warnOnce('write-back heirs', 'an earlier process may have left entries in the journal of write-back that cannot be told from older ones any more; they are left to the next start'),
     })
     // also where no policy writes back: a call may, and what an earlier process left must not come after what this one stores or deletes
     for (const tier of engine.tiers.slice(0, -1)) if (tier.journalKeeper !== undefined) this.#journalOf(tier)
@@ -202,12 +209,14 @@ export class WriteBack {
    * then on no restart brings it back, unless there are errors that say so.
    */
   invalidate(state: TenantState, key: string): Promise<readonly CacheError[]> | undefined {
+    this.#lateHeirs.note(state.tenant, key)
     if (this.#queued.size === 0) return undefined
     return this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key)))
   }
 
   /** The same for every key with the prefix. */
   invalidatePrefix(state: TenantState, prefix: string): Promise<readonly CacheError[]> | undefined {
+    this.#lateHeirs.notePrefix(state.tenant, prefix)
     if (this.#queued.size === 0) return undefined
     return this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()])
   }
@@ -243,6 +252,7 @@ export class WriteBack {
   /** Stops uploading; what is pending stays in the journal. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#lateHeirs.close()
     for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
     await this.#removals.close()
     const { owed } = this.#removals
@@ -258,20 +268,22 @@ export class WriteBack {
     const opened = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
     const journal = new TimedJournal(opened, keeper, this.#engine.clock)
     this.#journals.set(keeper, journal)
-    for (const slot of journal.load()) this.#resume(journal, slot)
+    for (const slot of journal.load()) this.#resume(journal, slot, false)
+    this.#lateHeirs.waitFor(journal, keeper)
     return journal
   }
 
-  /** Takes up what an earlier process left. */
-  #resume(journal: TimedJournal, slot: JournalSlot): void {
+  /** Takes up what an earlier process left; what is superseded only to remove it. */
+  #resume(journal: TimedJournal, slot: JournalSlot, isSuperseded: boolean): void {
     const tier = this.#engine.tiers.find(({ name }) => name === slot.tier)
     if (tier === undefined) {
       this.#engine.warnOnce(`write-back ${slot.tier}`, `the journal of write-back holds entries for a tier ${JSON.stringify(slot.tier)} that does not exist any more; they are left there`)
       return
     }
     const state = this.#engine.tenants.of(validateTenant(slot.tenant))
-    for (const older of this.#queued.get(idOf(tier, state, slot.key)) ?? []) void this.#drop(older)
     const upload = newUpload(journal, slot, tier, state, slot.key)
+    const others = this.#queued.get(upload.id) ?? []
+    if (isSuperseded || others.some(({ entered, fence, slot: { sequence } }) => entered && !fence.broken && sequence > slot.sequence)) upload.fence.broken = true
     this.#register(upload)
     this.#enter(upload)
   }

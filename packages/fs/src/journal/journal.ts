@@ -9,6 +9,7 @@ import {
   validateKey,
   validateTenant,
   type EntryFields,
+  type EpochMs,
   type FrameHeader,
   type JournalSlot,
   type OperationOptions,
@@ -27,10 +28,11 @@ import { StreamedBody } from '../streamed-body.js'
 import { encodeTier } from './copy-name.js'
 import type { CheckedJournalOptions } from './options.js'
 import { OwnDirectory } from './own-directory.js'
+import { SILENT_MS } from './owner.js'
 import { PendingCopy, pendingCopyOf, type CopyHost } from './pending-copy.js'
 import { readHeadNow } from './read-head-now.js'
 import { setAside } from './set-aside.js'
-import { takeUp, type TakenUp } from './take-up.js'
+import { takeUp, type TakenUp, type TakingUp, type Undecided } from './take-up.js'
 
 /*
  * The journal of write-back on disk.
@@ -56,6 +58,9 @@ export class FileJournal implements WriteBackJournal {
   #bytes = 0
   #last = 0
   #closed = false
+  /** The directories of which is not known yet whether their processes live, with their modification times. */
+  #leases: ReadonlyMap<string, EpochMs> | undefined
+  #nextLoadAt: EpochMs | undefined
 
   /** Touches nothing on the disk. */
   constructor(store: Store, options: CheckedJournalOptions) {
@@ -75,16 +80,25 @@ export class FileJournal implements WriteBackJournal {
     return { entries: this.#pending.size, bytes: this.#bytes }
   }
 
-  /** May be called again: then it returns what was left since. */
   load(): readonly JournalSlot[] {
-    let found: TakenUp[]
+    if (this.#closed) return []
+    const now = this.#store.hosts.clock.now()
+    let found: TakingUp
     try {
-      found = takeUp(this.#options.directory, this.#own, this.#store.hosts.clock.now(), (sequence) => this.#pending.has(sequence))
-    } catch (error) {
-      this.#store.hosts.report(asFsError(error, 'write-back', undefined, true))
-      return []
+      found = takeUp(this.#options.directory, this.#own, now, (sequence) => this.#pending.has(sequence))
+    } catch (failure) {
+      found = { taken: [], undecided: [], failure }
     }
-    return found.flatMap((copy) => this.#take(copy) ?? [])
+    this.#waitFor(found.undecided)
+    if (found.failure !== undefined) {
+      this.#nextLoadAt = now + SILENT_MS
+      this.#store.hosts.report(asFsError(found.failure, 'write-back', undefined, true))
+    }
+    return found.taken.flatMap((copy) => this.#take(copy) ?? [])
+  }
+
+  get nextLoadAt(): EpochMs | undefined {
+    return this.#nextLoadAt
   }
 
   /** @throws TypeError when the tier's name is too long for a file name */
@@ -135,6 +149,14 @@ export class FileJournal implements WriteBackJournal {
     this.#closed = true
     await Promise.all([...this.#pending.values()].map((copy) => copy.idle()))
     await this.#own.release()
+  }
+
+  /** Those that may have died before this process began; one that has renewed its directory since then lives. */
+  #waitFor(undecided: readonly Undecided[]): void {
+    const before = this.#leases
+    const waiting = undecided.filter(({ name, modifiedAt }) => before === undefined || before.get(name) === modifiedAt)
+    this.#leases = new Map(waiting.map(({ name, modifiedAt }) => [name, modifiedAt]))
+    this.#nextLoadAt = waiting.length === 0 ? undefined : Math.max(...waiting.map(({ orphanedFrom }) => orphanedFrom)) + 1
   }
 
   #add(copy: PendingCopy): PendingCopy {
