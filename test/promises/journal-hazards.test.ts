@@ -290,3 +290,43 @@ describe('what a process elsewhere left a moment ago', () => {
     expect(fs.readdirSync(directory)).toHaveLength(KEYS.length)
   })
 })
+
+describe('the room of streams in the journal', () => {
+  const MIB = 1024 ** 2
+
+  test('is what they have, not a guess: many small ones at once are written back', async () => {
+    const { cache, acme, cold } = stack({ writeBack: { maxBytes: 5 * MIB } })
+    cold.inject({ fail: 'unavailable' }, 'put')
+    let release = (): void => undefined
+    const gate = new Promise<void>((resolve) => (release = resolve))
+    const source = async function* (): AsyncGenerator<Uint8Array> {
+      yield Buffer.alloc(200_000, 1)
+      await gate
+      yield Buffer.alloc(200_000, 2)
+    }
+    const setting = Array.from({ length: 10 }, (_, at) => acme.setStream(`k${at}`, source()))
+    release()
+    await Promise.all(setting)
+    expect((await cache.stats()).writeBack).toMatchObject({ pending: 10, bytes: 4_000_000 })
+  })
+
+  test.each(['setStream', 'getOrComputeStream'] as const)('is never exceeded: %s of what does not fit is written through from the disk', async (verb) => {
+    const { cache, acme, cold, basePath } = stack({ writeBack: { maxBytes: 3 * MIB } })
+    const store = async (key: string, mebibytes: number): Promise<void> => {
+      const source = (): Uint8Array[] => Array.from({ length: mebibytes }, (_, at) => Buffer.alloc(MIB, at + 1))
+      if (verb === 'setStream') return acme.setStream(key, source())
+      for await (const _chunk of await acme.getOrComputeStream(key, source));
+    }
+    await acme.set('large', 'old')
+    await cache.flush()
+    cold.inject({ fail: 'failed' }, 'put')
+    await store('small', 2)
+    cold.heal()
+    await acme.delete('large')
+    await store('large', 2)
+    expect((await cache.stats()).writeBack.bytes).toBeLessThanOrEqual(3 * MIB)
+    await cache.flush()
+    for (const key of ['small', 'large']) expect(await acme.get(key, COLD)).toHaveProperty('byteLength', 2 * MIB)
+    expect(fs.readdirSync(path.join(basePath, 'warm', 'thermocline', 'journal'), { recursive: true }).filter((name) => String(name).endsWith('.tc'))).toEqual([])
+  })
+})

@@ -36,6 +36,7 @@ export class JournalFaults {
     return {
       load: () => journal.load(),
       reserve: (write) => journal.reserve(write),
+      grow: (slot, bytes) => journal.grow(slot, bytes),
       store: (slot, ...rest) => this.#run('store', () => journal.store(slot, ...rest)),
       read: (slot, want, ...rest) => {
         this.wants.push(want)

@@ -56,6 +56,7 @@ export class DisabledBackend implements CacheBackend, JournalKeeper {
       load: () => [],
       nextLoadAt: undefined,
       reserve: () => undefined,
+      grow: () => false,
       store: () => Promise.resolve(),
       read: () => Promise.resolve(undefined),
       remove: () => Promise.resolve(),

@@ -32,7 +32,7 @@ export interface PendingWrite {
   readonly key: ValidKey
   /** The end of its life in that tier; `Infinity`: never. The copy's own may differ. */
   readonly expiresAt: EpochMs
-  /** Bytes of the payload. */
+  /** Bytes of the payload, as far as they are known. */
   readonly bytes: number
 }
 
@@ -52,6 +52,8 @@ export interface WriteBackJournal {
   readonly nextLoadAt: EpochMs | undefined
   /** A place for one more; `undefined` when the journal is full. Nothing is on disk yet. */
   reserve(write: PendingWrite): JournalSlot | undefined
+  /** Makes the place so many bytes large, while a payload of unknown length arrives; `false` when there is no room for that: it stays as it was. */
+  grow(slot: JournalSlot, bytes: number): boolean
   /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make. Rejects when the disk cannot take it. */
   store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options?: OperationOptions): Promise<void>
   /** The copy; `undefined` when it is gone or damaged. `stream` gives a {@link StreamedEntry}. Its `expiresAt` is the slot's. */

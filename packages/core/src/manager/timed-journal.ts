@@ -48,6 +48,10 @@ export class TimedJournal {
     return this.#journal.reserve(write)
   }
 
+  grow(slot: JournalSlot, bytes: number): boolean {
+    return this.#journal.grow(slot, bytes)
+  }
+
   async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void> {
     this.#throwIfHanging()
     const limit = this.#limit('store')

@@ -98,6 +98,8 @@ export interface QueuedWrites {
 export interface PreparedWrites extends QueuedWrites {
   /** From now on what invalidates the key breaks it. */
   register(): void
+  /** So many bytes have come; `false`: the journal has no room for them. */
+  grow(bytes: number): boolean
 }
 
 export class WriteBack {
@@ -177,7 +179,7 @@ export class WriteBack {
       const journal = this.#journalOf(keeper.tier)
       const place = journal.reserve({ tier: slot.tier.name, tenant: state.tenant, key, expiresAt: kept.expiresAt, bytes })
       if (place === undefined) {
-        this.#engine.warnOnce('write-back full', `the journal of write-back is full (${journal.size.entries} entries, ${journal.size.bytes} bytes): sets are written through until there is room`)
+        this.#warnOfFull(journal)
         continue
       }
       slots.add(slot)
@@ -192,6 +194,7 @@ export class WriteBack {
       register: () => {
         for (const upload of uploads) this.#register(upload)
       },
+      grow: (size) => uploads.every(({ journal, slot }) => journal.grow(slot, size) || this.#warnOfFull(journal)),
       enter: async (entry) => {
         for (const upload of uploads.slice(1)) await upload.journal.store(upload.slot, state.scope, entry)
         for (const upload of uploads) this.#enter(upload)
@@ -259,6 +262,11 @@ export class WriteBack {
     if (owed > 0) this.#engine.warnOnce('write-back owed', `${owed} copies in the journal of write-back could not be removed: the next start will upload them, over what is newer`)
     await Promise.all([...this.#journals.values()].map((journal) => journal.close()))
     for (const resolve of this.#idle.splice(0)) resolve() // what is left is left to the next start
+  }
+
+  #warnOfFull({ size: { entries, bytes } }: TimedJournal): false {
+    this.#engine.warnOnce('write-back full', `the journal of write-back is full (${entries} entries, ${bytes} bytes): sets are written through until there is room`)
+    return false
   }
 
   #journalOf(keeper: Tier): TimedJournal {

@@ -145,14 +145,14 @@ async function entered(engine: Engine, state: TenantState, key: ValidKey, operat
 }
 
 /** Nothing is written back. A put that hangs is not waited for twice: the removal of its copy is owed then. */
-async function abandoned(state: TenantState, key: ValidKey, queue: QueuedWrites): Promise<void> {
+export async function abandonQueue(state: TenantState, key: ValidKey, queue: QueuedWrites): Promise<void> {
   const done = queue.abandon()
   if (queue.keeper.tier.lanes.mayAsk(state.scope, key)) await done
 }
 
 /** What was to be written back has no copy: the key is deleted where it would have gone. */
 async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[]): Promise<void> {
-  await abandoned(state, key, queue)
+  await abandonQueue(state, key, queue)
   for (const { tier } of queue.slots) {
     const outcome = await tier.lanes.delete(state.scope, key)
     if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
@@ -257,7 +257,7 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
 /** What is to be written back is queued once its keeper has it; where that fails, nothing happens. */
 export async function enterIfKept(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, filled: Awaitable<boolean | NotApplied>, entry: CacheEntry, fence: Fence): Promise<boolean | NotApplied> {
   const outcome = await filled
-  if (outcome !== true || fence.broken || !(await entered(engine, state, key, 'put', queue, entry))) await abandoned(state, key, queue)
+  if (outcome !== true || fence.broken || !(await entered(engine, state, key, 'put', queue, entry))) await abandonQueue(state, key, queue)
   return outcome
 }
 

@@ -110,6 +110,13 @@ export class FileJournal implements WriteBackJournal {
     return this.#add(new PendingCopy(write, this.#last, this.#own, this.#copyHost, false))
   }
 
+  grow(slot: JournalSlot, bytes: number): boolean {
+    const copy = this.#copyOf(slot)
+    if (this.#bytes + bytes - copy.bytes > this.#options.maxBytes) return false
+    if (bytes > copy.bytes) copy.measured(bytes)
+    return true
+  }
+
   async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options: OperationOptions = {}): Promise<void> {
     if (this.#closed) throw new CacheError('closed', 'an entry came for a journal of write-back that is closed', { operation: 'write-back', backend: 'fs', key: slot.key })
     const copy = this.#copyOf(slot)
