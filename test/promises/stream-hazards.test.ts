@@ -151,6 +151,15 @@ describe('a disk in mid-stream', () => {
     expect(await rig.pass(rig.acme.get('k'))).toHaveProperty('byteLength', 5 * MIB + 5)
   }))
 
+  test.each(['a stream', 'a whole value'])('%s with a time to live of 0 takes along what a tier had that could not be read', (what) => withRig('fs', {}, async (rig) => {
+    await rig.pass(rig.acme.set('k', 'old'))
+    rig.faultsOf('warm').inject({ fail: 'failed' }, 'get')
+    if (what === 'a stream') await rig.pass(rig.acme.getOrComputeStream('k', (ctx) => { ctx.setTtl(0); return [Buffer.alloc(100)] }).then(read))
+    else await rig.pass(rig.acme.getOrCompute('k', (ctx) => { ctx.setTtl(0); return 1 }))
+    rig.faultsOf('warm').heal()
+    expect(await rig.pass(rig.acme.get('k'))).toBeUndefined()
+  }))
+
   test('an entry with a compression that is not known here is a miss, and is not left open', () => withRig('fs', {}, async (rig) => {
     const { FileSystemBackend } = await import('@thermocline/fs')
     const { CacheEntry, TenantScope, systemClock } = await import('@thermocline/core')

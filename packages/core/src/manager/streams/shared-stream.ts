@@ -27,6 +27,8 @@ export interface ReaderOptions {
 
 export interface SharedStreamOptions {
   readonly clock: Clock
+  /** Called once, before the first chunk passes or, if there is none, before the end. Who joins now still gets everything. */
+  readonly begins?: (() => void) | undefined
   /** Waited for before those who pace are told of the end. */
   readonly beforeEnd?: (() => Promise<unknown> | undefined) | undefined
   /** Ends the source at once; its `return` would wait behind a chunk that hangs. */
@@ -42,6 +44,7 @@ export class SharedStream {
   /** What passed so far; `undefined` when that is more than a window. */
   #beginning: Uint8Array[] | undefined = []
   #bytes = 0
+  #hasBegun = false
   #isPulling = false
   #isOver = false
   #hasFailed = false
@@ -131,6 +134,7 @@ export class SharedStream {
       (step) => {
         this.#isPulling = false
         if (this.#isOver) return
+        this.#begin()
         if (step.done === true) return this.#finish(undefined)
         this.#pass(step.value)
         this.#wake()
@@ -140,6 +144,12 @@ export class SharedStream {
         this.#finish(error ?? new CacheError('failed', 'a stream failed without saying why', { operation: 'stream' }))
       },
     )
+  }
+
+  #begin(): void {
+    if (this.#hasBegun) return
+    this.#hasBegun = true
+    this.#options.begins?.()
   }
 
   #pass(chunk: Uint8Array): void {

@@ -98,6 +98,10 @@ export class StreamedWrite {
     const outcomes = new Map<Slot, Awaitable<boolean | NotApplied>>()
     const noting: Promise<void>[] = []
     for (const slot of this.#plan.slots) {
+      if (this.#terms.ttlFor(slot) === 0) {
+        noting.push(noted(engine, this.#state, this.#key, slot.tier, slot.tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
+        continue
+      }
       const filled = this.#fillOne(slot, outcomes, fence)
       if (filled === undefined) continue
       outcomes.set(slot, filled)
