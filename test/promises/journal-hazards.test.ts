@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { TieredCacheManager, type TenantCache, type TieredCacheManagerOptions } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
@@ -8,6 +8,8 @@ import { FakeClock, Faults } from '@thermocline/testkit'
 import { afterwards, temporaryDirectory } from '../support/afterwards.js'
 import { JournalFaults } from '../support/journal-faults.js'
 import { until } from '../support/servers/until.js'
+
+jest.retryTimes(2, { logErrorsBeforeRetry: true }) // latency on a machine that runs other suites at the same time
 
 /** Only the slow tier is asked. */
 const COLD = { tiers: { hot: false, warm: false } } as const
@@ -103,7 +105,7 @@ describe('a copy that cannot be removed from the journal', () => {
     const startedAt = performance.now()
     await cache.close({ deadline: '10s' })
     expect(performance.now() - startedAt).toBeLessThan(2000)
-    expect(warnings.at(-1)).toMatch(/1 copies .* journal .* could not be removed/)
+    expect(warnings.at(-1)).toMatch(/journal .* could not be removed \(1\)/)
   })
 })
 
@@ -183,6 +185,30 @@ describe('a journal whose disk hangs', () => {
     await until('its copies are gone', async () => (await cache.stats()).writeBack.removalsOwed === 0)
     expect(await cache.flush()).toBe(0)
     for (const only of [{ warm: false }, { warm: false, cold: false }]) expect(await acme.get('k', { tiers: only })).toBeUndefined()
+  })
+
+  test('under a put costs the set one budget, and the copy goes when the put has ended', async () => {
+    const { cache, acme, basePath } = stack()
+    await acme.set('k', 'old')
+    await cache.flush()
+    const { writev } = fs
+    const held: (() => void)[] = []
+    const spy = jest.spyOn(fs, 'writev').mockImplementation(((...args: Parameters<typeof fs.writev>) => void held.push(() => writev(...args))) as typeof fs.writev)
+    try {
+      expect(await timed(() => acme.set('k', 'new'))).toBeLessThan(600)
+      expect(held).toHaveLength(1)
+      expect(await acme.get('k', COLD)).toBeUndefined()
+      await expect(acme.delete('k')).rejects.toMatchObject({ code: 'not-recorded' })
+    } finally {
+      spy.mockRestore()
+      for (const go of held) go()
+    }
+    await until('the copy is gone', async () => (await cache.stats()).writeBack.removalsOwed === 0)
+    await acme.delete('k')
+    await cache.close()
+    const again = stack({ basePath })
+    expect(await again.cache.flush()).toBe(0)
+    expect(await again.acme.get('k')).toBeUndefined()
   })
 
   test('in the middle of a stream ends it with an error, for its reader and for the upload, which is tried again', async () => {

@@ -259,7 +259,7 @@ export class WriteBack {
     for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
     await this.#removals.close()
     const { owed } = this.#removals
-    if (owed > 0) this.#engine.warnOnce('write-back owed', `${owed} copies in the journal of write-back could not be removed: the next start will upload them, over what is newer`)
+    if (owed > 0) this.#engine.warnOnce('write-back owed', `the journal of write-back still has copies that could not be removed (${owed}): the next start will upload them, over what is newer`)
     await Promise.all([...this.#journals.values()].map((journal) => journal.close()))
     for (const resolve of this.#idle.splice(0)) resolve() // what is left is left to the next start
   }
