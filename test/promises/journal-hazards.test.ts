@@ -193,7 +193,7 @@ describe('a journal whose disk hangs', () => {
     await cache.flush()
     const { writev } = fs
     const held: (() => void)[] = []
-    const spy = jest.spyOn(fs, 'writev').mockImplementation(((...args: Parameters<typeof fs.writev>) => void held.push(() => writev(...args))) as typeof fs.writev)
+    const spy = jest.spyOn(fs, 'writev').mockImplementation(((...args: Parameters<typeof fs.writev>) => void held.push(() => writev(...args))))
     try {
       expect(await timed(() => acme.set('k', 'new'))).toBeLessThan(600)
       expect(held).toHaveLength(1)

@@ -1,5 +1,4 @@
 import type { EpochMs } from '../clock/clock.js'
-import type { OperationOptions, ReadOptions } from './backend.js'
 import type { CacheEntry } from './entry.js'
 import type { TenantScope } from './scope.js'
 import type { ValidKey } from '../keys/key.js'
@@ -42,6 +41,14 @@ export interface JournalSlot extends PendingWrite {
   readonly sequence: number
 }
 
+/** What is read of a copy: see `ReadOptions.want`. */
+export type JournalWant = 'head' | 'payload' | 'stream'
+
+export interface JournalStepOptions {
+  /** To be called each time a part is done: it renews the time budget. */
+  readonly progress?: (() => void) | undefined
+}
+
 export interface WriteBackJournal {
   /**
    * What earlier processes left, oldest first: before the first operation, and again at {@link nextLoadAt}, for what has turned out since to be left.
@@ -55,9 +62,9 @@ export interface WriteBackJournal {
   /** Makes the place so many bytes large, while a payload of unknown length arrives; `false` when there is no room for that: it stays as it was. */
   grow(slot: JournalSlot, bytes: number): boolean
   /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make. Rejects when the disk cannot take it. */
-  store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options?: OperationOptions): Promise<void>
+  store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options?: JournalStepOptions): Promise<void>
   /** The copy; `undefined` when it is gone or damaged. `stream` gives a {@link StreamedEntry}. Its `expiresAt` is the slot's. */
-  read(slot: JournalSlot, want: ReadOptions['want'], options?: OperationOptions): Promise<CacheEntry | undefined>
+  read(slot: JournalSlot, want: JournalWant, options?: JournalStepOptions): Promise<CacheEntry | undefined>
   /** Gives the place up; resolves when no restart brings the upload back. Where it rejects nothing is given up, and it may be called again. */
   remove(slot: JournalSlot): Promise<void>
   /** Pending copies and their bytes, reserved ones included. */

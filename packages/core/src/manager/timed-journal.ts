@@ -1,7 +1,6 @@
 import type { Clock, EpochMs } from '../clock/clock.js'
-import type { ReadOptions } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
-import type { JournalSlot, PendingWrite, WriteBackJournal } from '../contract/journal.js'
+import type { JournalSlot, JournalWant, PendingWrite, WriteBackJournal } from '../contract/journal.js'
 import type { TenantScope } from '../contract/scope.js'
 import { isStreamed, StreamedEntry } from '../contract/stream.js'
 import { CacheError } from '../errors/cache-error.js'
@@ -58,7 +57,7 @@ export class TimedJournal {
     await limit.over(this.#journal.store(slot, scope, entry, { progress: limit.renew }))
   }
 
-  async read(slot: JournalSlot, want: ReadOptions['want']): Promise<CacheEntry | undefined> {
+  async read(slot: JournalSlot, want: JournalWant): Promise<CacheEntry | undefined> {
     this.#throwIfHanging()
     const limit = this.#limit('read')
     const reading = this.#journal.read(slot, want, { progress: limit.renew })

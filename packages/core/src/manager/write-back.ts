@@ -1,8 +1,7 @@
 import { Fence } from '../compute/fence.js'
 import { CacheEntry } from '../contract/entry.js'
 import { isStreamed, StreamedEntry } from '../contract/stream.js'
-import type { ReadOptions } from '../contract/backend.js'
-import type { JournalSlot } from '../contract/journal.js'
+import type { JournalSlot, JournalWant } from '../contract/journal.js'
 import { CacheError } from '../errors/cache-error.js'
 import { validateTenant, type ValidKey } from '../keys/key.js'
 import { journalSlot, type Plan, type Slot } from '../policies/policy.js'
@@ -228,7 +227,7 @@ export class WriteBack {
    * What a tier does not have yet, if an upload is pending: reads the copy. Where that rejects the tier has no answer: what it holds itself is
    * older.
    */
-  pending(tier: Tier, state: TenantState, key: string): ((want: ReadOptions['want']) => Promise<CacheEntry | undefined>) | undefined {
+  pending(tier: Tier, state: TenantState, key: string): ((want: JournalWant) => Promise<CacheEntry | undefined>) | undefined {
     const upload = this.#queued.get(idOf(tier, state, key))?.findLast(({ entered, fence }) => entered && !fence.broken)
     return upload === undefined ? undefined : async (want) => cut(await upload.journal.read(upload.slot, want), tier)
   }

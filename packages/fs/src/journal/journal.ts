@@ -12,9 +12,9 @@ import {
   type EpochMs,
   type FrameHeader,
   type JournalSlot,
-  type OperationOptions,
+  type JournalStepOptions,
+  type JournalWant,
   type PendingWrite,
-  type ReadOptions,
   type TenantScope,
   type WriteBackJournal,
 } from '@thermocline/core'
@@ -117,7 +117,7 @@ export class FileJournal implements WriteBackJournal {
     return true
   }
 
-  async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options: OperationOptions = {}): Promise<void> {
+  async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options: JournalStepOptions = {}): Promise<void> {
     if (this.#closed) throw new CacheError('closed', 'an entry came for a journal of write-back that is closed', { operation: 'write-back', backend: 'fs', key: slot.key })
     const copy = this.#copyOf(slot)
     try {
@@ -132,7 +132,7 @@ export class FileJournal implements WriteBackJournal {
     }
   }
 
-  async read(slot: JournalSlot, want: ReadOptions['want'], options: OperationOptions = {}): Promise<CacheEntry | undefined> {
+  async read(slot: JournalSlot, want: JournalWant, options: JournalStepOptions = {}): Promise<CacheEntry | undefined> {
     const { file } = this.#copyOf(slot)
     try {
       return await (want === 'stream' ? this.#open(file, slot) : this.#readWhole(file, slot, want, options))
@@ -205,7 +205,7 @@ export class FileJournal implements WriteBackJournal {
   }
 
   /** Writes the copy by itself. */
-  async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry, { progress }: OperationOptions): Promise<void> {
+  async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry, { progress }: JournalStepOptions): Promise<void> {
     const { descriptors, fsync } = this.#store
     const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt, progress }
     const { key } = copy
@@ -230,7 +230,7 @@ export class FileJournal implements WriteBackJournal {
     }
   }
 
-  async #readWhole(file: string, slot: JournalSlot, want: 'head' | 'payload', options: OperationOptions): Promise<CacheEntry | undefined> {
+  async #readWhole(file: string, slot: JournalSlot, want: 'head' | 'payload', options: JournalStepOptions): Promise<CacheEntry | undefined> {
     const reading = await readEntryFile(file, want, options, this.#store.descriptors.close)
     if (reading.status === 'missing') return undefined
     if (reading.status !== 'ok') return this.#setAside(file, reading.reason)
