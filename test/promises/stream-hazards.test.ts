@@ -151,6 +151,68 @@ describe('a disk in mid-stream', () => {
     expect(await rig.pass(rig.acme.get('k'))).toHaveProperty('byteLength', 5 * MIB + 5)
   }))
 
+  test.each(['a stream', 'a whole value'])('%s with a time to live of 0 takes along what a tier had that could not be read', (what) => withRig('fs', {}, async (rig) => {
+    await rig.pass(rig.acme.set('k', 'old'))
+    rig.faultsOf('warm').inject({ fail: 'failed' }, 'get')
+    if (what === 'a stream') await rig.pass(rig.acme.getOrComputeStream('k', (ctx) => { ctx.setTtl(0); return [Buffer.alloc(100)] }).then(read))
+    else await rig.pass(rig.acme.getOrCompute('k', (ctx) => { ctx.setTtl(0); return 1 }))
+    rig.faultsOf('warm').heal()
+    expect(await rig.pass(rig.acme.get('k'))).toBeUndefined()
+  }))
+
+  test.each([
+    ['leave', 'fs', true],
+    ['leave', 'memory', false],
+    ['read on', 'fs', true],
+  ] as const)('who was left behind gets the rest from the disk when the others %s; on %s: %s', (others, kind, gets) => withRig(kind, {}, async (rig) => {
+    let aborted = false
+    const produce = async function* ({ signal }: { readonly signal: AbortSignal }): AsyncGenerator<Uint8Array> {
+      signal.addEventListener('abort', () => (aborted = true))
+      for (let at = 0; at < 30; at++) {
+        await Promise.resolve()
+        yield Buffer.alloc(MIB, at)
+      }
+    }
+    const [slow, fast] = await rig.pass(Promise.all([1, 2].map(() => rig.acme.getOrComputeStream('k', produce)))) as [Readable, Readable]
+    let passed = 0
+    const reading = (async () => {
+      for await (const chunk of fast) {
+        passed += (chunk as Buffer).byteLength
+        if (others === 'leave' && passed >= 20 * MIB) return
+      }
+    })()
+    await rig.pass(reading) // the slow one is a window behind for too long on the way
+    const rest = rig.pass(read(slow))
+    if (!gets) {
+      await expect(rest).rejects.toMatchObject({ code: 'failed' })
+      await rig.until(() => aborted)
+      return
+    }
+    const bytes = await rest
+    expect(bytes?.byteLength).toBe(30 * MIB)
+    expect([0, 10, 29].map((at) => bytes?.[at * MIB])).toEqual([0, 10, 29])
+    expect(aborted).toBe(false)
+    expect(await rig.pass(rig.acme.has('k'))).toBe(true)
+  }))
+
+  test('when who was left behind leaves too, the compute ends', () => withRig('fs', {}, async (rig) => {
+    let aborted = false
+    const produce = async function* ({ signal }: { readonly signal: AbortSignal }): AsyncGenerator<Uint8Array> {
+      signal.addEventListener('abort', () => (aborted = true))
+      for (let at = 0; at < 20; at++) yield await Promise.resolve(Buffer.alloc(MIB, at))
+      await never
+    }
+    const [slow, fast] = await rig.pass(Promise.all([1, 2].map(() => rig.acme.getOrComputeStream('k', produce)))) as [Readable, Readable]
+    let passed = 0
+    await rig.pass((async () => {
+      for await (const chunk of fast) if ((passed += (chunk as Buffer).byteLength) >= 15 * MIB) return
+    })())
+    expect(aborted).toBe(false)
+    slow.destroy()
+    await rig.until(() => aborted)
+    expect(await rig.pass(rig.acme.has('k'))).toBe(false)
+  }))
+
   test('an entry with a compression that is not known here is a miss, and is not left open', () => withRig('fs', {}, async (rig) => {
     const { FileSystemBackend } = await import('@thermocline/fs')
     const { CacheEntry, TenantScope, systemClock } = await import('@thermocline/core')

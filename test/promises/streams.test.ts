@@ -196,6 +196,54 @@ describe.each(STACKS)('streams on %s', (stack) => {
     expect(await rig.pass(rig.acme.has('b'))).toBe(false)
   }))
 
+  test('a generator has its wishes until its first chunk; later they are refused, to the generator', withStack(async (rig) => {
+    const refused: unknown[] = []
+    await rig.pass(rig.acme.getOrComputeStream('k', async function* (ctx) {
+      await Promise.resolve()
+      ctx.setTtl('10s')
+      ctx.addTags('early')
+      yield pattern(100)
+      for (const late of [() => ctx.setTtl('1h'), () => ctx.addTags('late')]) {
+        try {
+          late()
+        } catch (error) {
+          refused.push((error as Error).message)
+        }
+      }
+      yield pattern(100)
+    }).then(read))
+    expect(refused).toEqual([expect.stringMatching(/^setTtl .* before the first chunk/), expect.stringMatching(/^addTags .* before the first chunk/)])
+    expect(await rig.pass(rig.acme.lookup('k', { value: false }))).toMatchObject({ status: 'fresh', tags: ['early'] })
+    await rig.clock.advance(11_000)
+    expect(await rig.pass(rig.acme.has('k'))).toBe(false)
+    await expect(rig.pass(rig.acme.getOrComputeStream('uncaught', async function* (ctx) {
+      yield pattern(100)
+      await Promise.resolve()
+      ctx.setTtl('1h')
+    }).then(read))).rejects.toThrow('before the first chunk')
+    expect(await rig.pass(rig.acme.has('uncaught'))).toBe(false)
+  }))
+
+  test('a time to live of 0 stores nothing', withStack(async (rig) => {
+    await rig.pass(rig.acme.getOrComputeStream('k', (ctx) => { ctx.setTtl(0); return [pattern(100)] }).then(read))
+    await rig.pass(rig.acme.getOrComputeStream('generated', async function* (ctx) {
+      await Promise.resolve()
+      ctx.setTtl(0)
+      yield pattern(100)
+    }).then(read))
+    await rig.pass(rig.acme.getOrComputeStream('asked', () => [pattern(100)], { ttl: 0 }).then(read))
+    for (const key of ['k', 'generated', 'asked']) expect(await rig.pass(rig.acme.has(key))).toBe(false)
+  }))
+
+  test('a hit on what was streamed tells what it saved: the time to the first chunk', withStack(async (rig) => {
+    await rig.pass(rig.acme.getOrComputeStream('k', async function* () {
+      await new Promise<void>((resolve) => rig.clock.schedule(2000, resolve))
+      yield pattern(100)
+    }).then(read))
+    await rig.pass(rig.acme.get('k'))
+    expect((await rig.cache.stats()).policies['default']?.savedSeconds).toBeCloseTo(2, 1)
+  }))
+
   test('the last caller who leaves ends the compute; nothing is stored', withStack(async (rig) => {
     let signal: AbortSignal | undefined
     let returned = false

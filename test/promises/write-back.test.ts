@@ -80,7 +80,7 @@ describe('write-back', () => {
     expect(await coldKeys()).toEqual(['k'])
     expect(written).toEqual(['k cold'])
     expect(await acme.lookup('k', COLD)).toMatchObject({ value: { a: 1 }, metadata: { m: 'x' }, tier: 'cold' })
-    expect((await cache.stats()).writeBack).toEqual({ pending: 0, bytes: 0, uploaded: 1, retries: 0 })
+    expect((await cache.stats()).writeBack).toEqual({ pending: 0, bytes: 0, uploaded: 1, retries: 0, removalsOwed: 0 })
   })
 
   test('until then its copy answers for the slow tier, also when the disk has evicted the entry', async () => {

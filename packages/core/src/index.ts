@@ -47,7 +47,7 @@ export { isPromise } from './contract/awaitable.js'
 export { getEach } from './contract/get-each.js'
 export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
 export { isStreamed, StreamedEntry, type PayloadStream } from './contract/stream.js'
-export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type PendingWrite, type WriteBackJournal } from './contract/journal.js'
+export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type JournalStepOptions, type JournalWant, type PendingWrite, type WriteBackJournal } from './contract/journal.js'
 export { ScopeSlot, TenantScope } from './contract/scope.js'
 export { isRecordKeeper, type InvalidationRecord, type RecordKeeper, type RecordLog } from './contract/records.js'
 

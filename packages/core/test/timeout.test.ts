@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { timeout, type CacheBackend, type CacheError } from '@thermocline/core'
 import { ManualClock, turns, watch } from './support/manual-clock.js'
 import { call, failure, OPERATIONS, SCOPE, ScriptedBackend } from './support/scripted-backend.js'
@@ -138,6 +138,33 @@ describe('timeout', () => {
     expect(listing.outcome).toMatchObject({ code: 'timeout', operation: 'list' })
     await clock.advance(BUDGET * 10)
     expect(closed).toBe(true)
+  })
+
+  test('a step that comes at the last moment takes nothing from the next, and between steps nothing is pending', async () => {
+    const { clock, store, backend } = timed()
+    const steps: ((step: IteratorResult<{ key: string }>) => void)[] = []
+    store.steps = () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise((resolve) => steps.push(resolve)) }) })
+    const listing = backend.list(SCOPE, '', { detail: 'keys' })[Symbol.asyncIterator]()
+    const first = listing.next()
+    const grace = jest.spyOn(clock, 'afterPendingIo').mockImplementationOnce((callback) => {
+      steps[0]?.({ done: false, value: { key: 'a' } })
+      setImmediate(() => setImmediate(callback))
+    })
+    const second = watch(first.then(() => listing.next()))
+    await clock.advance(BUDGET)
+    expect(await first).toEqual({ done: false, value: { key: 'a' } })
+    expect(grace).toHaveBeenCalledTimes(1)
+    await clock.advance(BUDGET - 1)
+    expect(second.outcome).toBe('waiting')
+    steps[1]?.({ done: false, value: { key: 'b' } })
+    await turns()
+    expect(clock.pending).toBe(0)
+    const third = watch(listing.next())
+    const fourth = watch(listing.next()) // asked for too early: it waits its turn
+    await clock.advance(BUDGET)
+    expect(third.outcome).toMatchObject({ code: 'timeout', operation: 'list' })
+    expect(fourth.outcome).toEqual({ done: true, value: undefined })
+    expect(steps).toHaveLength(3)
   })
 
   test('a listing that is left early is closed in the store', async () => {

@@ -161,6 +161,29 @@ describe('whose a directory is', () => {
     expect(await foundUnder(elsewhere, 31_000)).toEqual(['k'])
   })
 
+  test('when that will be known of those that may have ended before', async () => {
+    const now = Date.now()
+    const shelf = new Shelf({ clock: clockAt(now) })
+    const journal = shelf.backend.openJournal(LIMITS)
+    expect([journal.load(), journal.nextLoadAt]).toEqual([[], undefined])
+    const root = path.join(shelf.root, 'journal')
+    const directories = [11, 22].map((pid) => path.join(root, `elsewhere.0123456789abcdef.${pid}.7.0123456789ab`))
+    directories.forEach((directory, at) => {
+      fs.mkdirSync(directory, { recursive: true })
+      fs.utimesSync(directory, now / 1000 - 10 * at, now / 1000 - 10 * at)
+    })
+    const clock = clockAt(now)
+    const next = new Shelf({ basePath: shelf.basePath, clock }).backend.openJournal(LIMITS)
+    next.load()
+    expect(Math.round(((next.nextLoadAt ?? 0) - now) / 1000)).toBe(30)
+    clock.jump(20_500) // the second one is gone, the first one lives
+    fs.utimesSync(directories[0] as string, clock.now() / 1000, clock.now() / 1000)
+    next.load()
+    expect(next.nextLoadAt).toBeUndefined()
+    expect(fs.existsSync(directories[0] as string)).toBe(true)
+    expect(fs.existsSync(directories[1] as string)).toBe(false)
+  })
+
   test('what has no name of ours is nobody’s to take', async () => {
     expect(await foundUnder(() => 'backup', 1e9)).toEqual([])
     expect(await foundUnder(() => 'damaged', 1e9)).toEqual([])

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { CacheEntry, isStreamed, NO_VALUE, StreamedEntry, validateKey, type CacheError, type JournalSlot, type WriteBackJournal } from '@thermocline/core'
 import { bytesOf, cut, FakeClock, HandFedStream, patterned, streamOf } from '@thermocline/testkit'
 import { temporaryDirectory } from '../../../test/support/afterwards.js'
@@ -185,6 +185,21 @@ describe('a copy in the journal', () => {
     expect(desk.files).toEqual([])
     await desk.store(slot, 'too late')
     expect(desk.files).toEqual([])
+  })
+
+  test('that cannot be removed keeps its place, and goes later', async () => {
+    const desk = new Desk()
+    const slot = await desk.put('k', 'value')
+    const unlink = jest.spyOn(fs.promises, 'unlink').mockRejectedValue(Object.assign(new Error('EROFS'), { code: 'EROFS' }))
+    try {
+      await expect(desk.journal.remove(slot)).rejects.toMatchObject({ code: 'read-only', operation: 'write-back' })
+    } finally {
+      unlink.mockRestore()
+    }
+    expect(desk.journal.size).toEqual({ entries: 1, bytes: 5 })
+    await desk.journal.remove(slot)
+    await desk.journal.remove(slot)
+    expect([desk.files, desk.journal.size]).toEqual([[], { entries: 0, bytes: 0 }])
   })
 
   test('needs a slot that a journal gave out', async () => {

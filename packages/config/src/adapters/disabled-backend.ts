@@ -54,7 +54,9 @@ export class DisabledBackend implements CacheBackend, JournalKeeper {
   openJournal(): WriteBackJournal {
     return {
       load: () => [],
+      nextLoadAt: undefined,
       reserve: () => undefined,
+      grow: () => false,
       store: () => Promise.resolve(),
       read: () => Promise.resolve(undefined),
       remove: () => Promise.resolve(),

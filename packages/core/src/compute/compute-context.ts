@@ -6,9 +6,9 @@ export interface ComputeContext {
   readonly tenant: string
   /** Fires when the last caller has left, or the cache closes past its deadline. */
   readonly signal: AbortSignal
-  /** Sets the time to live of the result, over call and policy; `0`: do not store. */
+  /** Sets the time to live of the result, over call and policy; `0`: do not store. Of a stream before its first chunk; later it throws. */
   readonly setTtl: (ttl: Ttl) => void
-  /** Adds tags to the result. */
+  /** Adds tags to the result. To a stream before its first chunk; later it throws. */
   readonly addTags: (...tags: string[]) => void
   /** The result is handed to the callers and not stored. */
   readonly doNotCache: () => void
@@ -24,6 +24,7 @@ export class ComputeWishes implements ComputeContext {
   ttlMs: number | undefined
   tags: string[] | undefined
   uncached = false
+  #isDescribed = false
   readonly #whose: { readonly signal: AbortSignal }
 
   /** @param whose has the signal, once the compute asks for it */
@@ -40,6 +41,7 @@ export class ComputeWishes implements ComputeContext {
   // made when asked for, which is seldom; a compute may take them off its context, ({ setTtl }) => ...
   get setTtl(): (ttl: Ttl) => void {
     return (ttl) => {
+      this.#assertOpen('setTtl')
       if (ttl === undefined) throw new TypeError('setTtl needs a time to live')
       this.ttlMs = ttlMs(ttl, 'setTtl(ttl)')
     }
@@ -47,8 +49,18 @@ export class ComputeWishes implements ComputeContext {
 
   get addTags(): (...tags: string[]) => void {
     return (...tags) => {
+      this.#assertOpen('addTags')
       this.tags = [...validateTags([...(this.tags ?? []), ...tags], 'addTags(...tags)')]
     }
+  }
+
+  /** A stream has begun, and tiers are told what its entry is: what is wished for it from now on would come too late. */
+  described(): void {
+    this.#isDescribed = true
+  }
+
+  #assertOpen(wish: string): void {
+    if (this.#isDescribed) throw new TypeError(`${wish} must be called before the first chunk of a stream: tiers are told with it what its entry is`)
   }
 
   get doNotCache(): () => void {

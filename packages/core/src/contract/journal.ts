@@ -31,7 +31,7 @@ export interface PendingWrite {
   readonly key: ValidKey
   /** The end of its life in that tier; `Infinity`: never. The copy's own may differ. */
   readonly expiresAt: EpochMs
-  /** Bytes of the payload. */
+  /** Bytes of the payload, as far as they are known. */
   readonly bytes: number
 }
 
@@ -41,19 +41,31 @@ export interface JournalSlot extends PendingWrite {
   readonly sequence: number
 }
 
+/** What is read of a copy: see `ReadOptions.want`. */
+export type JournalWant = 'head' | 'payload' | 'stream'
+
+export interface JournalStepOptions {
+  /** To be called each time a part is done: it renews the time budget. */
+  readonly progress?: (() => void) | undefined
+}
+
 export interface WriteBackJournal {
   /**
-   * What earlier processes left, oldest first: read once, before the first operation. Copies that cannot be read are reported to the backend's
-   * hosts and set aside. What a live process is about is not touched.
+   * What earlier processes left, oldest first: before the first operation, and again at {@link nextLoadAt}, for what has turned out since to be left.
+   * Copies that cannot be read are reported to the backend's hosts and set aside. What a live process is about is not touched.
    */
   load(): readonly JournalSlot[]
+  /** When `load` can tell more: there are processes that may have ended before this one began. `undefined`: there are none. */
+  readonly nextLoadAt: EpochMs | undefined
   /** A place for one more; `undefined` when the journal is full. Nothing is on disk yet. */
   reserve(write: PendingWrite): JournalSlot | undefined
+  /** Makes the place so many bytes large, while a payload of unknown length arrives; `false` when there is no room for that: it stays as it was. */
+  grow(slot: JournalSlot, bytes: number): boolean
   /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make. Rejects when the disk cannot take it. */
-  store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void>
+  store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options?: JournalStepOptions): Promise<void>
   /** The copy; `undefined` when it is gone or damaged. `stream` gives a {@link StreamedEntry}. Its `expiresAt` is the slot's. */
-  read(slot: JournalSlot, want: 'payload' | 'stream'): Promise<CacheEntry | undefined>
-  /** Gives the place up; resolves when no restart brings the upload back. */
+  read(slot: JournalSlot, want: JournalWant, options?: JournalStepOptions): Promise<CacheEntry | undefined>
+  /** Gives the place up; resolves when no restart brings the upload back. Where it rejects nothing is given up, and it may be called again. */
   remove(slot: JournalSlot): Promise<void>
   /** Pending copies and their bytes, reserved ones included. */
   readonly size: { readonly entries: number; readonly bytes: number }

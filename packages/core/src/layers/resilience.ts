@@ -8,6 +8,8 @@ import { isStreamed, StreamedEntry } from '../contract/stream.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { Deadlines, type Deadline } from './deadlines.js'
+import { StepsInTime } from './steps-in-time.js'
+import { TimeLimit } from './time-limit.js'
 import { WrappedBackend } from './wrapped-backend.js'
 
 /*
@@ -37,7 +39,7 @@ export interface Guard {
   failed(circuit: Circuit, error: unknown, bytes: number): void
 }
 
-type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'list' | 'stats' | 'chunk'
+type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'stats'
 type AnyOptions = OperationOptions & Partial<ReadOptions & PutOptions>
 
 /** The layer of several parts at once. */
@@ -139,26 +141,22 @@ class ResilientBackend extends WrappedBackend {
     }, 'list', options)
   }
 
-  /** Each step has the budget to itself: what the consumer does in between is not the backend's time. */
-  async *#eachInTime<T>(begin: () => AsyncIterable<T>, operation: 'list' | 'chunk', options: OperationOptions, abandon?: () => void): AsyncGenerator<T, void, undefined> {
-    const iterator = begin()[Symbol.asyncIterator]()
-    let done = false
-    try {
-      for (;;) {
-        const step = await new Run<IteratorResult<T>>(this, operation, options).over(iterator.next())
-        if (step.done === true) {
-          done = true
-          return
-        }
-        yield step.value
-      }
-    } finally {
-      // a hanging iterator's return() would wait behind its hanging next(), so nobody waits for it
-      if (!done) {
-        abandon?.()
-        void iterator.return?.()?.then(undefined, () => undefined)
-      }
-    }
+  /** The layers' effect on what comes step by step. */
+  #eachInTime<T>(begin: () => AsyncIterable<T>, operation: 'list' | 'chunk', options: OperationOptions, abandon?: () => void): AsyncIterable<T> {
+    const { guard, deadlines, name } = this
+    const { timeout } = this.parts
+    const budgetMs = Math.min(timeout?.budgetMs ?? 0, options.budgetMs ?? Number.POSITIVE_INFINITY)
+    const limit = timeout && deadlines && new TimeLimit({ deadlines, clock: timeout.clock, budgetMs, late: (settled) => noProgress(operation, name, budgetMs, settled) })
+    return new StepsInTime({
+      begin,
+      limit,
+      ended: () => guard?.succeeded('read'),
+      failed: (error) => {
+        const hurried = options.budgetMs !== undefined && isCacheError(error) && error.code === 'timeout'
+        if (!hurried) guard?.failed('read', error, 0)
+      },
+      abandon,
+    })
   }
 
   override stats(scope?: TenantScope): Awaitable<BackendStats> {
@@ -348,7 +346,7 @@ class Run<T> implements OperationOptions, Deadline {
         const resolve = this.#resolve
         if (resolve === undefined) return
         this.#settle()
-        if ((this.operation !== 'list' && this.operation !== 'chunk') || (value as IteratorResult<unknown>).done === true) this.#tellSuccess()
+        this.#tellSuccess()
         resolve(value)
       },
       (error: unknown) => {
@@ -368,8 +366,7 @@ class Run<T> implements OperationOptions, Deadline {
   #mayRetry(error: unknown): boolean {
     const { retry } = this.#host.parts
     if (retry === undefined || !isCacheError(error) || !error.retryable || this.#outer.signal?.aborted === true) return false
-    // steps of a listing or a stream do not come again, and neither does what a stream put was read from
-    if (this.operation === 'list' || this.operation === 'chunk' || (this.entry !== undefined && isStreamed(this.entry))) return false
+    if (this.entry !== undefined && isStreamed(this.entry)) return false // what it was read from does not come again
     return this.#attempts < (error.code === 'throttled' ? Math.max(retry.attempts, THROTTLED_ATTEMPTS) : retry.attempts)
   }
 
@@ -432,10 +429,10 @@ class Run<T> implements OperationOptions, Deadline {
   #timeoutError(): CacheError {
     const result = this.#result as Promise<unknown>
     const limitMs = this.#limitMs(this.#host.parts.timeout?.budgetMs ?? 0)
-    return new CacheError('timeout', `${this.operation} on ${this.#host.name} made no progress for ${Math.round(limitMs)} ms and was left`, {
-      operation: this.operation,
-      backend: this.#host.name,
-      settled: result.then(() => undefined, () => undefined),
-    })
+    return noProgress(this.operation, this.#host.name, limitMs, result.then(() => undefined, () => undefined))
   }
+}
+
+function noProgress(operation: string, backend: string, limitMs: number, settled: Promise<unknown>): CacheError {
+  return new CacheError('timeout', `${operation} on ${backend} made no progress for ${Math.round(limitMs)} ms and was left`, { operation, backend, settled })
 }

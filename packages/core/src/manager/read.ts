@@ -103,7 +103,7 @@ const NOT_ASKED = Symbol('not asked')
 /** Asks one tier, or what answers for it: the copy of what it is still to have, or its stand-in. */
 function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, tier: Tier, options: WalkOptions): Awaitable<CacheEntry | undefined> | typeof NOT_ASKED {
   const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
-  if (pending !== undefined) return pending('payload')
+  if (pending !== undefined) return pending(options.want === 'head' ? 'head' : 'payload')
   if (!tier.readable) return tier.standIn?.get(state.scope, key, readOptions(plan, options)) ?? NOT_ASKED
   return tier.lanes.mayAsk(state.scope, key) ? tier.backend.get(state.scope, key, readOptions(plan, options)) : NOT_ASKED
 }

@@ -1,15 +1,18 @@
 import { Fence } from '../compute/fence.js'
-import type { CacheEntry } from '../contract/entry.js'
-import { isStreamed } from '../contract/stream.js'
-import type { JournalSlot, WriteBackJournal } from '../contract/journal.js'
-import { CacheError, messageOf } from '../errors/cache-error.js'
+import { CacheEntry } from '../contract/entry.js'
+import { isStreamed, StreamedEntry } from '../contract/stream.js'
+import type { JournalSlot, JournalWant } from '../contract/journal.js'
+import { CacheError } from '../errors/cache-error.js'
 import { validateTenant, type ValidKey } from '../keys/key.js'
 import { journalSlot, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { instantAfter } from '../time/duration.js'
+import { CopyRemovals } from './copy-removals.js'
 import type { EngineHost } from './host.js'
+import { LateHeirs } from './late-heirs.js'
 import type { TenantState } from './tenant-state.js'
+import { TimedJournal } from './timed-journal.js'
 
 /*
  * Write-back: a slow tier gets its entries in the background, and none that was acknowledged is lost while the disk survives.
@@ -17,7 +20,8 @@ import type { TenantState } from './tenant-state.js'
  * A set is answered once the durable tier above holds the entry and its journal has a copy for the slow tier. The copy is uploaded, with
  * backoff for as long as it takes; until then it answers for that tier, which may still hold an older value. Every set, delete and
  * clear breaks what is queued for its keys in the moment it is called, and is not answered before the copies are gone: a restart
- * brings nothing back. An upload goes through the tier's lane like any other write.
+ * brings nothing back. A copy that cannot be removed is owed for as long as the process lives, and whoever needed that is told so
+ * (`not-recorded`). An upload goes through the tier's lane like any other write.
  *
  * Rejected: the manager's fences, which an invalidation under way gives out broken: of two sets at once the later one's upload would be
  * dropped. And writing through when the disk fails in the middle: its place in the slow tier's order is gone by then, so the key
@@ -43,6 +47,8 @@ export interface WriteBackStats {
   readonly uploaded: number
   /** Attempts that failed and are tried again. */
   readonly retries: number
+  /** Copies of what is not to be uploaded any more that could not be removed from the journal, which is tried again: a restart would upload them. */
+  readonly removalsOwed: number
 }
 
 const DEFAULT_MAX_BYTES = 1024 ** 3
@@ -56,16 +62,17 @@ const STREAMED_BYTES = 4 * 1024 ** 2
 /** One entry for one tier. */
 interface Upload {
   readonly id: string
-  readonly journal: WriteBackJournal
+  readonly journal: TimedJournal
   readonly slot: JournalSlot
   readonly tier: Tier
   readonly state: TenantState
   readonly key: ValidKey
   /** Broken by whatever invalidates the key after the upload was queued. */
   readonly fence: Fence
-  /** Resolves when its copy is gone. */
-  readonly gone: Promise<void>
-  readonly leave: () => void
+  /** Resolves when the removal of its copy was tried; with what went wrong, if it is still there. */
+  readonly tried: Promise<CacheError | undefined>
+  readonly leave: (error: CacheError | undefined) => void
+  /** Whether its put has ended: from then on it may be removed. */
   entered: boolean
   attempts: number
   cancelRetry: (() => void) | undefined
@@ -90,16 +97,21 @@ export interface QueuedWrites {
 export interface PreparedWrites extends QueuedWrites {
   /** From now on what invalidates the key breaks it. */
   register(): void
+  /** So many bytes have come; `false`: the journal has no room for them. */
+  grow(bytes: number): boolean
 }
 
 export class WriteBack {
   readonly #engine: EngineHost
   readonly #options: WriteBackOptions
-  readonly #journals = new Map<Tier, WriteBackJournal>()
+  readonly #journals = new Map<Tier, TimedJournal>()
   /** Everything whose copy is not gone yet, by tier, tenant and key. */
   readonly #queued = new Map<string, Upload[]>()
   readonly #waiting = new Map<Tier, Upload[]>()
   readonly #running = new Map<Tier, number>()
+  readonly #removals: CopyRemovals<Upload>
+  readonly #lateHeirs: LateHeirs
+  #size = 0
   #idle: (() => void)[] = []
   #uploaded = 0
   #retries = 0
@@ -114,6 +126,17 @@ export class WriteBack {
     if (options.directory !== undefined && (typeof options.directory !== 'string' || options.directory === '')) throw new TypeError('writeBack.directory must be the path of a directory')
     this.#engine = engine
     this.#options = options
+    this.#removals = new CopyRemovals({
+      clock: engine.clock,
+      remove: ({ journal, slot }) => journal.remove(slot),
+      removed: (upload) => this.#removed(upload),
+      failed: (upload, error) => this.#notRemoved(upload, error),
+    })
+    this.#lateHeirs = new LateHeirs({
+      clock: engine.clock,
+      takeUp: (journal, slot, isSuperseded) => this.#resume(journal, slot, isSuperseded),
+      giveUp: () => engine.warnOnce('write-back heirs', 'an earlier process may have left entries in the journal of write-back that cannot be told from older ones any more; they are left to the next start'),
+    })
     // also where no policy writes back: a call may, and what an earlier process left must not come after what this one stores or deletes
     for (const tier of engine.tiers.slice(0, -1)) if (tier.journalKeeper !== undefined) this.#journalOf(tier)
   }
@@ -127,7 +150,7 @@ export class WriteBack {
     let pending = 0
     let bytes = 0
     for (const uploads of this.#queued.values()) for (const { slot, fence } of uploads) if (!fence.broken) { pending++; bytes += slot.bytes }
-    return { pending, bytes, uploaded: this.#uploaded, retries: this.#retries }
+    return { pending, bytes, uploaded: this.#uploaded, retries: this.#retries, removalsOwed: this.#removals.owed }
   }
 
   /**
@@ -155,7 +178,7 @@ export class WriteBack {
       const journal = this.#journalOf(keeper.tier)
       const place = journal.reserve({ tier: slot.tier.name, tenant: state.tenant, key, expiresAt: kept.expiresAt, bytes })
       if (place === undefined) {
-        this.#engine.warnOnce('write-back full', `the journal of write-back is full (${journal.size.entries} entries, ${journal.size.bytes} bytes): sets are written through until there is room`)
+        this.#warnOfFull(journal)
         continue
       }
       slots.add(slot)
@@ -170,13 +193,14 @@ export class WriteBack {
       register: () => {
         for (const upload of uploads) this.#register(upload)
       },
+      grow: (size) => uploads.every(({ journal, slot }) => journal.grow(slot, size) || this.#warnOfFull(journal)),
       enter: async (entry) => {
         for (const upload of uploads.slice(1)) await upload.journal.store(upload.slot, state.scope, entry)
         for (const upload of uploads) this.#enter(upload)
-        if (uploads.some(({ fence }) => fence.broken)) await Promise.all(uploads.map(({ gone }) => gone))
+        await Promise.all(uploads.filter(({ fence }) => fence.broken).map(({ tried }) => tried))
       },
       abandon: async () => {
-        for (const upload of uploads) upload.fence.broken = true
+        for (const upload of uploads) upload.entered = true
         await Promise.all(uploads.map((upload) => this.#remove(upload)))
       },
     }
@@ -184,27 +208,33 @@ export class WriteBack {
 
   /**
    * Breaks what is queued for a key, in the moment something newer is called. Returns what to wait for before that is answered: from
-   * then on no restart brings it back.
+   * then on no restart brings it back, unless there are errors that say so.
    */
-  invalidate(state: TenantState, key: string): Promise<unknown> | undefined {
+  invalidate(state: TenantState, key: string): Promise<readonly CacheError[]> | undefined {
+    this.#lateHeirs.note(state.tenant, key)
     if (this.#queued.size === 0) return undefined
     return this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key)))
   }
 
   /** The same for every key with the prefix. */
-  invalidatePrefix(state: TenantState, prefix: string): Promise<unknown> | undefined {
+  invalidatePrefix(state: TenantState, prefix: string): Promise<readonly CacheError[]> | undefined {
+    this.#lateHeirs.notePrefix(state.tenant, prefix)
     if (this.#queued.size === 0) return undefined
     return this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()])
   }
 
-  /** What a tier does not have yet, if an upload is pending: reads the copy. */
-  pending(tier: Tier, state: TenantState, key: string): ((want: 'payload' | 'stream') => Promise<CacheEntry | undefined>) | undefined {
+  /**
+   * What a tier does not have yet, if an upload is pending: reads the copy. Where that rejects the tier has no answer: what it holds itself is
+   * older.
+   */
+  pending(tier: Tier, state: TenantState, key: string): ((want: JournalWant) => Promise<CacheEntry | undefined>) | undefined {
     const upload = this.#queued.get(idOf(tier, state, key))?.findLast(({ entered, fence }) => entered && !fence.broken)
-    return upload === undefined ? undefined : (want) => upload.journal.read(upload.slot, want)
+    return upload === undefined ? undefined : async (want) => cut(await upload.journal.read(upload.slot, want), tier)
   }
 
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
   kick(): void {
+    this.#removals.retryNow()
     for (const uploads of this.#queued.values()) {
       for (const upload of uploads) {
         if (upload.cancelRetry === undefined) continue
@@ -215,45 +245,58 @@ export class WriteBack {
     }
   }
 
-  /** Resolves when nothing is queued any more. */
+  /** Resolves when nothing is queued any more but what cannot be removed. */
   drained(): Promise<void> {
     this.kick()
-    return this.isIdle || this.#closed ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
+    return this.#isDrained || this.#closed ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve))
   }
 
   /** Stops uploading; what is pending stays in the journal. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#lateHeirs.close()
     for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
+    await this.#removals.close()
+    const { owed } = this.#removals
+    if (owed > 0) this.#engine.warnOnce('write-back owed', `the journal of write-back still has copies that could not be removed (${owed}): the next start will upload them, over what is newer`)
     await Promise.all([...this.#journals.values()].map((journal) => journal.close()))
     for (const resolve of this.#idle.splice(0)) resolve() // what is left is left to the next start
   }
 
-  #journalOf(keeper: Tier): WriteBackJournal {
+  #warnOfFull({ size: { entries, bytes } }: TimedJournal): false {
+    this.#engine.warnOnce('write-back full', `the journal of write-back is full (${entries} entries, ${bytes} bytes): sets are written through until there is room`)
+    return false
+  }
+
+  #journalOf(keeper: Tier): TimedJournal {
     const known = this.#journals.get(keeper)
     if (known !== undefined) return known
     const { directory, maxBytes = DEFAULT_MAX_BYTES, maxEntries = DEFAULT_MAX_ENTRIES } = this.#options
-    const journal = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
+    const opened = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
+    const journal = new TimedJournal(opened, keeper, this.#engine.clock)
     this.#journals.set(keeper, journal)
-    for (const slot of journal.load()) this.#resume(journal, slot)
+    for (const slot of journal.load()) this.#resume(journal, slot, false)
+    this.#lateHeirs.waitFor(journal, keeper)
     return journal
   }
 
-  /** Takes up what an earlier process left. */
-  #resume(journal: WriteBackJournal, slot: JournalSlot): void {
+  /** Takes up what an earlier process left; what is superseded only to remove it. */
+  #resume(journal: TimedJournal, slot: JournalSlot, isSuperseded: boolean): void {
     const tier = this.#engine.tiers.find(({ name }) => name === slot.tier)
     if (tier === undefined) {
       this.#engine.warnOnce(`write-back ${slot.tier}`, `the journal of write-back holds entries for a tier ${JSON.stringify(slot.tier)} that does not exist any more; they are left there`)
       return
     }
     const state = this.#engine.tenants.of(validateTenant(slot.tenant))
-    for (const older of this.#queued.get(idOf(tier, state, slot.key)) ?? []) this.#drop(older)
     const upload = newUpload(journal, slot, tier, state, slot.key)
+    const others = this.#queued.get(upload.id) ?? []
+    if (isSuperseded || others.some(({ entered, fence, slot: { sequence } }) => entered && !fence.broken && sequence > slot.sequence)) upload.fence.broken = true
     this.#register(upload)
     this.#enter(upload)
   }
 
   #register(upload: Upload): void {
+    this.#size++
     const others = this.#queued.get(upload.id)
     if (others === undefined) this.#queued.set(upload.id, [upload])
     else others.push(upload)
@@ -262,26 +305,24 @@ export class WriteBack {
   #enter(upload: Upload): void {
     upload.entered = true
     if (upload.fence.broken) return void this.#remove(upload)
-    for (const older of this.#queued.get(upload.id) ?? []) if (older !== upload && older.entered && older.slot.sequence < upload.slot.sequence) this.#drop(older)
+    for (const older of this.#queued.get(upload.id) ?? []) if (older !== upload && older.entered && older.slot.sequence < upload.slot.sequence) void this.#drop(older)
     this.#schedule(upload)
   }
 
-  #break(concerns: (upload: Upload) => boolean, ids: readonly string[]): Promise<unknown> | undefined {
-    const going: Promise<void>[] = []
+  #break(concerns: (upload: Upload) => boolean, ids: readonly string[]): Promise<readonly CacheError[]> | undefined {
+    const going: Promise<CacheError | undefined>[] = []
     for (const id of ids) {
       for (const upload of [...(this.#queued.get(id) ?? [])]) {
-        if (!concerns(upload)) continue
-        this.#drop(upload)
-        going.push(upload.gone)
+        if (concerns(upload)) going.push(this.#drop(upload))
       }
     }
-    return going.length === 0 ? undefined : Promise.all(going)
+    return going.length === 0 ? undefined : Promise.all(going).then((errors) => errors.filter((error) => error !== undefined))
   }
 
   /** Something newer has come. What has not entered yet is removed when its put has ended. */
-  #drop(upload: Upload): void {
+  #drop(upload: Upload): Promise<CacheError | undefined> {
     upload.fence.broken = true
-    if (upload.entered) void this.#remove(upload)
+    return upload.entered ? this.#remove(upload) : upload.tried
   }
 
   #schedule(upload: Upload): void {
@@ -311,7 +352,7 @@ export class WriteBack {
     const { clock } = this.#engine
     if (fence.broken) return
     if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
-    if (clock.now() >= slot.expiresAt) return this.#remove(upload)
+    if (clock.now() >= slot.expiresAt) return this.#withdraw(upload)
     const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
     if (fence.broken) return cancel(entry)
     if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
@@ -345,25 +386,53 @@ export class WriteBack {
   async #giveUp(upload: Upload, why: string): Promise<void> {
     const { tier, state, key } = upload
     this.#engine.report(new CacheError('failed', `an entry could not be written back to ${tier.name}: ${why}; the key is deleted there`, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key }), { operation: 'write-back', tier, state, key })
-    await tier.lanes.delete(state.scope, key)
+    await this.#withdraw(upload)
+  }
+
+  /** It is not to be uploaded: what the tier has under the key is older, and may live longer. */
+  async #withdraw(upload: Upload): Promise<void> {
+    const { tier, state, key } = upload
+    const outcome = await tier.lanes.delete(state.scope, key)
+    if (outcome instanceof NotApplied && outcome.how === 'lost') return this.#later(upload, outcome.error)
+    if (outcome instanceof NotApplied) this.#engine.report(outcome.error, { operation: 'write-back', tier, state, key })
     await this.#remove(upload)
   }
 
-  async #remove(upload: Upload): Promise<void> {
+  /** Not to be uploaded any more: removes its copy. Resolves with what went wrong, if that is still there. */
+  #remove(upload: Upload): Promise<CacheError | undefined> {
     upload.fence.broken = true
     upload.cancelRetry?.()
     upload.cancelRetry = undefined
-    try {
-      await upload.journal.remove(upload.slot)
-    } catch (error) {
-      this.#engine.warnOnce('write-back removal', `an entry of the journal of write-back cannot be removed: ${messageOf(error)}`)
-    }
+    return this.#removals.remove(upload)
+  }
+
+  #removed(upload: Upload): void {
     const others = this.#queued.get(upload.id)
     const at = others?.indexOf(upload) ?? -1
-    if (others !== undefined && at >= 0) others.splice(at, 1)
-    if (others?.length === 0 && this.#queued.get(upload.id) === others) this.#queued.delete(upload.id)
-    upload.leave()
-    if (this.#queued.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+    if (others !== undefined && at >= 0) {
+      others.splice(at, 1)
+      this.#size--
+      if (others.length === 0) this.#queued.delete(upload.id)
+    }
+    this.#triedToRemove(upload, undefined)
+  }
+
+  /** It stays queued, so that what invalidates its key later needs it to be gone, too. */
+  #notRemoved(upload: Upload, error: CacheError): void {
+    const { tier, state, key } = upload
+    if (this.#queued.get(upload.id)?.includes(upload) !== true) this.#register(upload)
+    this.#engine.report(error, { operation: 'write-back', tier, state, key })
+    this.#engine.warnOnce('write-back removal', `a copy in the journal of write-back cannot be removed, which is tried again; a restart before would upload it once more: ${error.message}`)
+    this.#triedToRemove(upload, error)
+  }
+
+  #triedToRemove(upload: Upload, error: CacheError | undefined): void {
+    upload.leave(error)
+    if (this.#isDrained) for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  get #isDrained(): boolean {
+    return this.#size === this.#removals.owed
   }
 }
 
@@ -372,10 +441,18 @@ function cancel(entry: CacheEntry | undefined): void {
   if (entry !== undefined && isStreamed(entry)) entry.payload.cancel()
 }
 
-function newUpload(journal: WriteBackJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
-  let leave = (): void => undefined
-  const gone = new Promise<void>((resolve) => (leave = resolve))
-  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), gone, leave, entered: false, attempts: 0, cancelRetry: undefined }
+/** The copy as the tier may serve it, had it taken the entry in when that was made. */
+function cut(copy: CacheEntry | undefined, { maxTtlMs }: Tier): CacheEntry | undefined {
+  if (copy === undefined || maxTtlMs === undefined) return copy
+  const { createdAt, expiresAt, computeMicros, details } = copy
+  const fields = { createdAt, expiresAt, computeMicros, details: { ...details, keepUntil: instantAfter(createdAt, maxTtlMs) } }
+  return isStreamed(copy) ? new StreamedEntry(copy.payload, fields) : new CacheEntry(copy.value, copy.encoded, fields)
+}
+
+function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
+  let leave!: Upload['leave'] // set by the constructor below
+  const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, entered: false, attempts: 0, cancelRetry: undefined }
 }
 
 function idOf(tier: Tier, state: TenantState, key: string): string {

@@ -108,8 +108,8 @@ export interface Step {
 export interface Begun {
   /** Ends the invalidation. */
   readonly end: () => void
-  /** Resolves when older queued writes are gone. */
-  readonly older: Promise<unknown> | undefined
+  /** Resolves when older queued writes are gone, with what went wrong where they are not. */
+  readonly older: Promise<readonly CacheError[]> | undefined
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
 }
@@ -117,6 +117,7 @@ export interface Begun {
 /** Waits for what a set has asked of the tiers, and sees to what is to be written back. @throws CacheError `not-recorded` */
 export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf }: Begun): Promise<void> {
   const lost: CacheError[] = []
+  let left: readonly CacheError[] = []
   let isKept = false
   try {
     for (const { tier, outcome } of steps) {
@@ -124,17 +125,34 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
       if (answer instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, answer, lost)
       if (tier === queue?.keeper.tier) isKept = answer === true
     }
-    if (older !== undefined) await older
-    if (queue !== undefined) await (isKept ? queue.enter(entryOf(queue.keeper)).catch(() => giveUp(engine, state, key, queue, lost)) : giveUp(engine, state, key, queue, lost))
+    if (older !== undefined) left = await older
+    if (queue !== undefined && !(isKept && (await entered(engine, state, key, 'set', queue, entryOf(queue.keeper))))) await giveUp(engine, state, key, queue, lost)
   } finally {
     end()
   }
-  if (lost.length > 0) throw notRecorded('set', state, key, lost)
+  if (lost.length + left.length > 0) throw notRecorded('set', state, key, lost, left)
+}
+
+/** Whether what is to be written back has all its copies. */
+async function entered(engine: Engine, state: TenantState, key: ValidKey, operation: string, queue: QueuedWrites, entry: CacheEntry): Promise<boolean> {
+  try {
+    await queue.enter(entry)
+    return true
+  } catch (error) {
+    engine.report(error, { operation, tier: queue.keeper.tier, state, key })
+    return false
+  }
+}
+
+/** Nothing is written back. A put that hangs is not waited for twice: the removal of its copy is owed then. */
+export async function abandonQueue(state: TenantState, key: ValidKey, queue: QueuedWrites): Promise<void> {
+  const done = queue.abandon()
+  if (queue.keeper.tier.lanes.mayAsk(state.scope, key)) await done
 }
 
 /** What was to be written back has no copy: the key is deleted where it would have gone. */
 async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[]): Promise<void> {
-  await queue.abandon()
+  await abandonQueue(state, key, queue)
   for (const { tier } of queue.slots) {
     const outcome = await tier.lanes.delete(state.scope, key)
     if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
@@ -150,6 +168,7 @@ export async function deleteEverywhere(engine: Engine, state: TenantState, key: 
   const queued = engine.writeBack.invalidate(state, key)
   let deleted: boolean | undefined = false
   const lost: CacheError[] = []
+  let left: readonly CacheError[] = []
   // its place in every tier is taken now, so what is called later comes later everywhere
   let slower: Promise<unknown> | undefined
   const steps = concerned(plan).map((tier) => {
@@ -164,11 +183,11 @@ export async function deleteEverywhere(engine: Engine, state: TenantState, key: 
       if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
       else if (deleted === false) deleted = undefined
     }
-    if (queued !== undefined) await queued
+    if (queued !== undefined) left = await queued
   } finally {
     end()
   }
-  if (lost.length > 0) throw notRecorded('delete', state, key, lost)
+  if (lost.length + left.length > 0) throw notRecorded('delete', state, key, lost, left)
   return deleted
 }
 
@@ -178,6 +197,7 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
   const queued = engine.writeBack.invalidatePrefix(state, prefix)
   let removed: number | undefined
   const lost: CacheError[] = []
+  let left: readonly CacheError[] = []
   let slower: Promise<unknown> | undefined
   const steps = [...engine.tiers].reverse().map((tier) => {
     const answer = tier.lanes.clear(state.scope, prefix, slower)
@@ -190,11 +210,11 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
       if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
       else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
     }
-    if (queued !== undefined) await queued
+    if (queued !== undefined) left = await queued
   } finally {
     end()
   }
-  if (lost.length > 0) throw notRecorded('clear', state, undefined, lost)
+  if (lost.length + left.length > 0) throw notRecorded('clear', state, undefined, lost, left)
   return removed
 }
 
@@ -229,16 +249,15 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
     const entry = taken.entryFor(slot)
     const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
     const filled = tier.lanes.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined)
-    return noted(engine, state, key, tier, queue === undefined ? filled : enterIfKept(queue, filled, entry, fence))
+    return noted(engine, state, key, tier, queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence))
   }
   return taken.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
 }
 
 /** What is to be written back is queued once its keeper has it; where that fails, nothing happens. */
-export async function enterIfKept(queue: QueuedWrites, filled: Awaitable<boolean | NotApplied>, entry: CacheEntry, fence: Fence): Promise<boolean | NotApplied> {
+export async function enterIfKept(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, filled: Awaitable<boolean | NotApplied>, entry: CacheEntry, fence: Fence): Promise<boolean | NotApplied> {
   const outcome = await filled
-  if (outcome === true && !fence.broken) await queue.enter(entry).catch(() => queue.abandon())
-  else await queue.abandon()
+  if (outcome !== true || fence.broken || !(await entered(engine, state, key, 'put', queue, entry))) await abandonQueue(state, key, queue)
   return outcome
 }
 
@@ -272,11 +291,23 @@ function noteFailure(engine: Engine, state: TenantState, key: ValidKey | undefin
   if (outcome.how === 'lost') lost.push(outcome.error)
 }
 
-function notRecorded(operation: string, state: TenantState, key: ValidKey | undefined, causes: readonly CacheError[]): CacheError {
-  return new CacheError('not-recorded', `${operation} could neither be applied in every tier nor recorded for later, because the tier's limit of pending invalidations (maxRecords) is reached: ${causes.map((cause) => cause.message).join('; ')}`, {
+/**
+ * @param lost what tiers could neither apply nor record
+ * @param left what kept the copies of older values in the journal of write-back
+ */
+function notRecorded(operation: string, state: TenantState, key: ValidKey | undefined, lost: readonly CacheError[], left: readonly CacheError[]): CacheError {
+  const reasons = [
+    ...(lost.length === 0 ? [] : [`the tier's limit of pending invalidations (maxRecords) is reached: ${messagesOf(lost)}`]),
+    ...(left.length === 0 ? [] : [`the journal of write-back still has a copy of an older value, whose removal is tried again; a restart before that would bring it back: ${messagesOf(left)}`]),
+  ]
+  return new CacheError('not-recorded', `${operation} could neither be applied in every tier nor recorded for later, because ${reasons.join('; and ')}`, {
     operation,
     tenant: state.tenant,
     key,
-    cause: causes[0],
+    cause: lost[0] ?? left[0],
   })
+}
+
+function messagesOf(causes: readonly CacheError[]): string {
+  return causes.map((cause) => cause.message).join('; ')
 }

@@ -9,8 +9,11 @@ import {
   validateKey,
   validateTenant,
   type EntryFields,
+  type EpochMs,
   type FrameHeader,
   type JournalSlot,
+  type JournalStepOptions,
+  type JournalWant,
   type PendingWrite,
   type TenantScope,
   type WriteBackJournal,
@@ -25,10 +28,11 @@ import { StreamedBody } from '../streamed-body.js'
 import { encodeTier } from './copy-name.js'
 import type { CheckedJournalOptions } from './options.js'
 import { OwnDirectory } from './own-directory.js'
+import { SILENT_MS } from './owner.js'
 import { PendingCopy, pendingCopyOf, type CopyHost } from './pending-copy.js'
 import { readHeadNow } from './read-head-now.js'
 import { setAside } from './set-aside.js'
-import { takeUp, type TakenUp } from './take-up.js'
+import { takeUp, type TakenUp, type TakingUp, type Undecided } from './take-up.js'
 
 /*
  * The journal of write-back on disk.
@@ -54,6 +58,9 @@ export class FileJournal implements WriteBackJournal {
   #bytes = 0
   #last = 0
   #closed = false
+  /** The directories of which is not known yet whether their processes live, with their modification times. */
+  #leases: ReadonlyMap<string, EpochMs> | undefined
+  #nextLoadAt: EpochMs | undefined
 
   /** Touches nothing on the disk. */
   constructor(store: Store, options: CheckedJournalOptions) {
@@ -73,16 +80,25 @@ export class FileJournal implements WriteBackJournal {
     return { entries: this.#pending.size, bytes: this.#bytes }
   }
 
-  /** May be called again: then it returns what was left since. */
   load(): readonly JournalSlot[] {
-    let found: TakenUp[]
+    if (this.#closed) return []
+    const now = this.#store.hosts.clock.now()
+    let found: TakingUp
     try {
-      found = takeUp(this.#options.directory, this.#own, this.#store.hosts.clock.now(), (sequence) => this.#pending.has(sequence))
-    } catch (error) {
-      this.#store.hosts.report(asFsError(error, 'write-back', undefined, true))
-      return []
+      found = takeUp(this.#options.directory, this.#own, now, (sequence) => this.#pending.has(sequence))
+    } catch (failure) {
+      found = { taken: [], undecided: [], failure }
     }
-    return found.flatMap((copy) => this.#take(copy) ?? [])
+    this.#waitFor(found.undecided)
+    if (found.failure !== undefined) {
+      this.#nextLoadAt = now + SILENT_MS
+      this.#store.hosts.report(asFsError(found.failure, 'write-back', undefined, true))
+    }
+    return found.taken.flatMap((copy) => this.#take(copy) ?? [])
+  }
+
+  get nextLoadAt(): EpochMs | undefined {
+    return this.#nextLoadAt
   }
 
   /** @throws TypeError when the tier's name is too long for a file name */
@@ -94,13 +110,20 @@ export class FileJournal implements WriteBackJournal {
     return this.#add(new PendingCopy(write, this.#last, this.#own, this.#copyHost, false))
   }
 
-  async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry): Promise<void> {
+  grow(slot: JournalSlot, bytes: number): boolean {
+    const copy = this.#copyOf(slot)
+    if (this.#bytes + bytes - copy.bytes > this.#options.maxBytes) return false
+    if (bytes > copy.bytes) copy.measured(bytes)
+    return true
+  }
+
+  async store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options: JournalStepOptions = {}): Promise<void> {
     if (this.#closed) throw new CacheError('closed', 'an entry came for a journal of write-back that is closed', { operation: 'write-back', backend: 'fs', key: slot.key })
     const copy = this.#copyOf(slot)
     try {
       await copy.make(async () => {
         const other = entry.encoded === undefined && !isStreamed(entry) ? this.#sameEntry(slot) : undefined
-        if (other === undefined) await copy.write((file) => this.#write(file, copy, scope, entry))
+        if (other === undefined) await copy.write((file) => this.#write(file, copy, scope, entry, options))
         else await copy.linkTo(other)
         return true
       })
@@ -109,10 +132,10 @@ export class FileJournal implements WriteBackJournal {
     }
   }
 
-  async read(slot: JournalSlot, want: 'payload' | 'stream'): Promise<CacheEntry | undefined> {
+  async read(slot: JournalSlot, want: JournalWant, options: JournalStepOptions = {}): Promise<CacheEntry | undefined> {
     const { file } = this.#copyOf(slot)
     try {
-      return await (want === 'payload' ? this.#readWhole(file, slot) : this.#open(file, slot))
+      return await (want === 'stream' ? this.#open(file, slot) : this.#readWhole(file, slot, want, options))
     } catch (error) {
       throw asFsError(error, 'write-back', slot.key)
     }
@@ -124,9 +147,8 @@ export class FileJournal implements WriteBackJournal {
       await copy.remove()
     } catch (error) {
       throw asFsError(error, 'write-back', slot.key)
-    } finally {
-      if (this.#pending.delete(copy.sequence)) this.#bytes -= copy.bytes
     }
+    if (this.#pending.delete(copy.sequence)) this.#bytes -= copy.bytes
   }
 
   async close(): Promise<void> {
@@ -134,6 +156,14 @@ export class FileJournal implements WriteBackJournal {
     this.#closed = true
     await Promise.all([...this.#pending.values()].map((copy) => copy.idle()))
     await this.#own.release()
+  }
+
+  /** Those that may have died before this process began; one that has renewed its directory since then lives. */
+  #waitFor(undecided: readonly Undecided[]): void {
+    const before = this.#leases
+    const waiting = undecided.filter(({ name, modifiedAt }) => before === undefined || before.get(name) === modifiedAt)
+    this.#leases = new Map(waiting.map(({ name, modifiedAt }) => [name, modifiedAt]))
+    this.#nextLoadAt = waiting.length === 0 ? undefined : Math.max(...waiting.map(({ orphanedFrom }) => orphanedFrom)) + 1
   }
 
   #add(copy: PendingCopy): PendingCopy {
@@ -175,9 +205,9 @@ export class FileJournal implements WriteBackJournal {
   }
 
   /** Writes the copy by itself. */
-  async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry): Promise<void> {
+  async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry, { progress }: JournalStepOptions): Promise<void> {
     const { descriptors, fsync } = this.#store
-    const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt }
+    const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt, progress }
     const { key } = copy
     const body = isStreamed(entry)
       ? new StreamedBody({ maxFileBytes: Number.POSITIVE_INFINITY, room: undefined, close: descriptors.close }, scope, key, entry, options)
@@ -200,12 +230,15 @@ export class FileJournal implements WriteBackJournal {
     }
   }
 
-  async #readWhole(file: string, slot: JournalSlot): Promise<CacheEntry | undefined> {
-    const reading = await readEntryFile(file, 'payload', {}, this.#store.descriptors.close)
+  async #readWhole(file: string, slot: JournalSlot, want: 'head' | 'payload', options: JournalStepOptions): Promise<CacheEntry | undefined> {
+    const reading = await readEntryFile(file, want, options, this.#store.descriptors.close)
     if (reading.status === 'missing') return undefined
-    if (reading.status !== 'ok' || reading.payload === undefined) return this.#setAside(file, reading.status === 'ok' ? 'it has no payload' : reading.reason)
+    if (reading.status !== 'ok') return this.#setAside(file, reading.reason)
     if (!isFor(reading.header, slot)) return this.#setAside(file, 'it belongs to another tenant or key')
-    return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload }, fieldsFor(slot, reading.header))
+    const fields = fieldsFor(slot, reading.header)
+    if (want === 'head') return CacheEntry.head(fields)
+    if (reading.payload === undefined) return this.#setAside(file, 'it has no payload')
+    return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload }, fields)
   }
 
   async #open(file: string, slot: JournalSlot): Promise<CacheEntry | undefined> {

@@ -36,17 +36,17 @@ export function newReleasedName(): string {
 }
 
 /**
- * Whether a directory was left by a process that is gone, so that its contents are to be taken up; also false for what is no
- * directory of a journal.
+ * From when on a directory is taken for one that a process left which is gone, so that its contents are to be taken up: `-Infinity`: it is
+ * one; `Infinity`: its process lives, or it is no directory of a journal.
  *
  * @param modifiedAt its modification time
  */
-export function isOrphan(name: string, modifiedAt: EpochMs, now: EpochMs): boolean {
-  if (RELEASED.test(name)) return true
+export function orphanedFrom(name: string, modifiedAt: EpochMs): EpochMs {
+  if (RELEASED.test(name)) return Number.NEGATIVE_INFINITY
   const [, place, pid, start] = NAME.exec(name) ?? []
-  if (place === undefined) return false
-  if (place !== placeOfThisProcess()) return now - modifiedAt > SILENT_MS
-  return !isRunning(Number(pid), Number(start))
+  if (place === undefined) return Number.POSITIVE_INFINITY
+  if (place !== placeOfThisProcess()) return modifiedAt + SILENT_MS
+  return isRunning(Number(pid), Number(start)) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY
 }
 
 let place: string | undefined

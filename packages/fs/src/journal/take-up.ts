@@ -4,7 +4,7 @@ import type { EpochMs } from '@thermocline/core'
 import { isMissing, isNotAFile } from '../errors.js'
 import { copyName, isUnfinished, parseCopyName, type CopyName } from './copy-name.js'
 import type { OwnDirectory } from './own-directory.js'
-import { isOrphan } from './owner.js'
+import { orphanedFrom } from './owner.js'
 
 /** A copy that is this process's now. */
 export interface TakenUp extends CopyName {
@@ -15,17 +15,42 @@ interface Left extends CopyName {
   readonly file: string
 }
 
+/** A directory of a process of which is not known yet whether it is gone. */
+export interface Undecided {
+  readonly name: string
+  readonly modifiedAt: EpochMs
+  readonly orphanedFrom: EpochMs
+}
+
+export interface TakingUp {
+  readonly taken: readonly TakenUp[]
+  readonly undecided: readonly Undecided[]
+  /** What ended it before everything was taken. */
+  readonly failure: unknown
+}
+
 /**
  * Moves what dead processes left in the journal into the own directory, oldest first. A rename wins or loses: of several processes
  * that start at the same moment one gets each copy.
  *
  * @param isTaken whether a sequence is in use here: of two processes' copies with one sequence the second gets the next
  */
-export function takeUp(root: string, own: OwnDirectory, now: EpochMs, isTaken: (sequence: number) => boolean): TakenUp[] {
-  const orphans = orphansIn(root, now)
+export function takeUp(root: string, own: OwnDirectory, now: EpochMs, isTaken: (sequence: number) => boolean): TakingUp {
+  const owners = ownersIn(root)
+  const orphans = owners.filter((owner) => owner.orphanedFrom < now).map(({ name }) => path.join(root, name))
+  const undecided = owners.filter((owner) => owner.orphanedFrom >= now && Number.isFinite(owner.orphanedFrom))
+  const taken: TakenUp[] = []
+  try {
+    takeFrom(orphans, own, isTaken, taken)
+    return { taken, undecided, failure: undefined }
+  } catch (failure) {
+    return { taken, undecided, failure }
+  }
+}
+
+function takeFrom(orphans: readonly string[], own: OwnDirectory, isTaken: (sequence: number) => boolean, taken: TakenUp[]): void {
   const left = orphans.flatMap(copiesIn).sort((a, b) => a.sequence - b.sequence)
   if (left.length > 0) own.makeNow()
-  const taken: TakenUp[] = []
   let last = -1
   for (const copy of left) {
     let sequence = Math.max(copy.sequence, last + 1)
@@ -41,16 +66,13 @@ export function takeUp(root: string, own: OwnDirectory, now: EpochMs, isTaken: (
     taken.push({ ...copy, sequence, file })
   }
   for (const orphan of orphans) removeIfEmpty(orphan)
-  return taken
 }
 
-function orphansIn(root: string, now: EpochMs): string[] {
-  return namesIn(root)
-    .filter((name) => {
-      const stats = fs.statSync(path.join(root, name), { throwIfNoEntry: false })
-      return stats?.isDirectory() === true && isOrphan(name, stats.mtimeMs, now)
-    })
-    .map((name) => path.join(root, name))
+function ownersIn(root: string): Undecided[] {
+  return namesIn(root).flatMap((name) => {
+    const stats = fs.statSync(path.join(root, name), { throwIfNoEntry: false })
+    return stats?.isDirectory() === true ? { name, modifiedAt: stats.mtimeMs, orphanedFrom: orphanedFrom(name, stats.mtimeMs) } : []
+  })
 }
 
 function copiesIn(directory: string): Left[] {

@@ -95,9 +95,12 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
   const startedAt = engine.clock.monotonic()
   const source = await engine.telemetry.compute(span, () => request.produce(wishes))
   const chunks = bytesFrom(source, 'what produce returns')
-  const stream = new SharedStream(chunks, {
+  let begin!: () => void // set by the promise below
+  let terms: Terms | undefined
+  const stream: SharedStream = new SharedStream(chunks, {
     clock: engine.clock,
     cancel: () => chunks.cancel(),
+    begins: () => begin(),
     beforeEnd: () => stored,
     deserted: () => {
       const reason = new CacheError('failed', 'the last caller has left', { operation: 'stream', key })
@@ -105,21 +108,35 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
       stream.abort(reason)
     },
   })
-  const isStored = !wishes.uncached && !fence.broken && !engine.closed
-  const terms = new Terms(engine.clock.now(), plan, {
-    ttlMs: wishes.ttlMs ?? request.wishes.ttlMs,
-    tags: wishes.tags === undefined ? request.wishes.tags : [...(request.wishes.tags ?? []), ...wishes.tags],
-    metadata: request.wishes.metadata,
+  const storing = new Promise<unknown>((resolve) => {
+    const end = stream.ended.catch(() => undefined)
+    // a generator has said nothing before its first chunk
+    begin = () => {
+      wishes.described()
+      if (wishes.uncached || fence.broken || engine.closed) return resolve(end)
+      terms = termsOf(engine, request, wishes, engine.clock.monotonic() - startedAt)
+      resolve(store(engine, state, key, plan, stream, terms, flight, wishes))
+    }
+    stream.ended.catch(() => resolve(undefined)) // perhaps before it has begun
   })
-  const storing = isStored ? store(engine, state, key, plan, stream, terms, flight, wishes) : stream.ended.catch(() => undefined)
   engine.streams.add(stream)
   const stored: Promise<unknown> = storing.finally(() => {
     engine.streams.delete(stream)
     landed(state, flight)
   })
   void stream.ended.then(() => countCompute(engine, state, { key, plan }, engine.clock.monotonic() - startedAt), () => undefined)
-  const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(engine, state, key, plan, terms, stored))
+  const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(engine, state, key, plan, () => terms, stored))
   return { stream, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
+}
+
+/** What is known of the entry with its first chunk; how long the compute takes to its end is not. */
+function termsOf(engine: Engine, { plan, wishes: given }: StreamRequest, wishes: ComputeWishes, untilFirstMs: number): Terms {
+  return new Terms(engine.clock.now(), plan, {
+    ttlMs: wishes.ttlMs ?? given.ttlMs,
+    computeMicros: Math.round(untilFirstMs * 1000),
+    tags: wishes.tags === undefined ? given.tags : [...(given.tags ?? []), ...wishes.tags],
+    metadata: given.metadata,
+  })
 }
 
 /** How long callers of a compute wait for one that does not read. */
@@ -145,10 +162,10 @@ async function store(engine: Engine, state: TenantState, key: ValidKey, plan: Pl
 }
 
 /** What was stored, for a caller who was left behind. */
-async function* again(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, terms: Terms, stored: Promise<unknown>): AsyncGenerator<Uint8Array, void, undefined> {
+async function* again(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, termsOf: () => Terms | undefined, stored: Promise<unknown>): AsyncGenerator<Uint8Array, void, undefined> {
   await stored
   const found = await openStream(engine, state, key, plan)
-  if (found === undefined || found.entry.createdAt !== terms.createdAt) {
+  if (found === undefined || found.entry.createdAt !== termsOf()?.createdAt) {
     found?.payload.cancel()
     throw goneMeanwhile(key)
   }

@@ -83,7 +83,7 @@ export async function joinOrStart(state: TenantState, running: StreamFlight<Shar
 }
 
 function leaveUnread(flight: StreamFlight<SharedOpened>, opened: SharedOpened | undefined): void {
-  if (opened === undefined || flight.waiting > 0 || opened.stream.hasPacers) return
+  if (opened === undefined || flight.waiting > 0 || opened.stream.isWanted) return
   opened.stream.desert()
 }
 

@@ -6,7 +6,7 @@ import { CacheError } from '../../errors/cache-error.js'
  *
  * Callers set the pace: the next chunk is read when one of them has read all there is. Nobody makes the others wait for ever: a tier that
  * is a window behind for its budget is left behind for good, and a caller that is gets the rest by itself (`resume`) when it comes
- * for it. So memory is bounded by one window, whoever stalls. A reader who comes late gets what has passed, while that is still
+ * for it; for them the tiers read on when all others have left. So memory is bounded by one window, whoever stalls. A reader who comes late gets what has passed, while that is still
  * within the window.
  *
  * Rejected: Node's own `Readable.tee`-like forks (`ReadableStream.tee` buffers without limit), and the slowest reader's pace for all (one
@@ -27,6 +27,8 @@ export interface ReaderOptions {
 
 export interface SharedStreamOptions {
   readonly clock: Clock
+  /** Called once, before the first chunk passes or, if there is none, before the end. Who joins now still gets everything. */
+  readonly begins?: (() => void) | undefined
   /** Waited for before those who pace are told of the end. */
   readonly beforeEnd?: (() => Promise<unknown> | undefined) | undefined
   /** Ends the source at once; its `return` would wait behind a chunk that hangs. */
@@ -39,9 +41,12 @@ export class SharedStream {
   readonly #source: AsyncIterator<Uint8Array>
   readonly #options: SharedStreamOptions
   readonly #readers = new Set<Reader>()
+  /** Callers who go on by themselves, with what the others have kept of it. */
+  readonly #behind = new Set<Reader>()
   /** What passed so far; `undefined` when that is more than a window. */
   #beginning: Uint8Array[] | undefined = []
   #bytes = 0
+  #hasBegun = false
   #isPulling = false
   #isOver = false
   #hasFailed = false
@@ -59,9 +64,9 @@ export class SharedStream {
     this.ended.catch(() => undefined) // every reader is told by itself
   }
 
-  /** Whether a caller still reads it. */
-  get hasPacers(): boolean {
-    return [...this.#readers].some(({ paces }) => paces)
+  /** Whether a caller still reads it, or is to get the rest from a tier that does. */
+  get isWanted(): boolean {
+    return (this.#behind.size > 0 && this.#readers.size > 0) || [...this.#readers].some(({ paces }) => paces)
   }
 
   /** Whether it was given up because no caller was left. */
@@ -119,8 +124,8 @@ export class SharedStream {
       reader.waitFor(() => {
         if (reader.lag < WINDOW_BYTES || this.#isOver) return
         this.#readers.delete(reader)
-        reader.leaveBehind(this.#bytes)
-        this.#wake()
+        if (reader.leaveBehind(this.#bytes)) this.#behind.add(reader)
+        this.#goOn(this.#behind.size > 0)
       })
     }
   }
@@ -131,6 +136,7 @@ export class SharedStream {
       (step) => {
         this.#isPulling = false
         if (this.#isOver) return
+        this.#begin()
         if (step.done === true) return this.#finish(undefined)
         this.#pass(step.value)
         this.#wake()
@@ -140,6 +146,12 @@ export class SharedStream {
         this.#finish(error ?? new CacheError('failed', 'a stream failed without saying why', { operation: 'stream' }))
       },
     )
+  }
+
+  #begin(): void {
+    if (this.#hasBegun) return
+    this.#hasBegun = true
+    this.#options.begins?.()
   }
 
   #pass(chunk: Uint8Array): void {
@@ -158,11 +170,16 @@ export class SharedStream {
     this.#end(error as Error | undefined)
     for (const reader of this.#readers) reader.end(error)
     this.#readers.clear()
+    this.#behind.clear()
   }
 
   #left(reader: Reader): void {
-    if (!this.#readers.delete(reader) || this.#isOver) return
-    if (reader.paces && !this.hasPacers) this.desert()
+    if ((this.#readers.delete(reader) || this.#behind.delete(reader)) && !this.#isOver) this.#goOn(reader.paces || this.#behind.size > 0)
+  }
+
+  /** @param hadCallers whether it is read for callers at all */
+  #goOn(hadCallers: boolean): void {
+    if (hadCallers && !this.isWanted) this.desert()
     else this.#wake()
   }
 }
@@ -219,7 +236,7 @@ export class Reader implements AsyncIterableIterator<Uint8Array> {
       this.#host.wake()
       return Promise.resolve({ done: false, value: chunk })
     }
-    if (this.#alone !== undefined) return this.#alone.next()
+    if (this.#alone !== undefined) return this.#nextOf(this.#alone)
     if (this.#ended !== undefined) return this.#last(this.#ended.error)
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject }
@@ -263,14 +280,27 @@ export class Reader implements AsyncIterableIterator<Uint8Array> {
     if (patienceMs !== undefined) this.#cancelPatience ??= this.#host.clock.schedule(patienceMs, tooLong)
   }
 
-  /** The others go on without it: after what is queued for it, it gets the rest elsewhere, or fails. */
-  leaveBehind(offset: number): void {
+  /** The others go on without it: after what is queued for it, it gets the rest elsewhere; false: it fails. */
+  leaveBehind(offset: number): boolean {
     this.#forgive()
     const { resume } = this.#options
-    if (resume !== undefined) this.#alone = resume(offset)[Symbol.asyncIterator]()
-    else {
-      this.#queue.length = 0
-      this.end(new CacheError('timeout', `a reader of a stream was ${WINDOW_BYTES} bytes behind the others for too long and was left behind`, { operation: 'stream' }))
+    if (resume !== undefined) {
+      this.#alone = resume(offset)[Symbol.asyncIterator]()
+      return true
+    }
+    this.#queue.length = 0
+    this.end(new CacheError('timeout', `a reader of a stream was ${WINDOW_BYTES} bytes behind the others for too long and was left behind`, { operation: 'stream' }))
+    return false
+  }
+
+  async #nextOf(alone: AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
+    let isOver = true
+    try {
+      const step = await alone.next()
+      isOver = step.done === true
+      return step
+    } finally {
+      if (isOver) this.#host.left(this)
     }
   }
 

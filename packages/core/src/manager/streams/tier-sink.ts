@@ -36,6 +36,8 @@ export interface SinkOptions {
   /** How long the tier may be a window behind; `undefined`: as long as its put makes progress. */
   readonly patienceMs: number | undefined
   readonly journal?: JournalSlot | undefined
+  /** Told how many bytes it was given so far. */
+  readonly grown?: ((bytes: number) => void) | undefined
 }
 
 export class TierSink {
@@ -155,6 +157,7 @@ export class TierSink {
         await this.#reader.return()
         return undefined
       }
+      this.#options.grown?.(bytes)
       chunks.push(step.value)
     }
     const own = Buffer.allocUnsafeSlow(bytes)
@@ -173,6 +176,7 @@ export class TierSink {
       bytes += step.value.byteLength
       if (bytes > most) throw new CacheError('failed', `a streamed payload is larger than the ${most} bytes that the tier takes`, { operation: 'put', backend: this.slot.tier.backend.name, key: this.#key })
       if (this.#options.fence?.broken === true) throw abandoned()
+      this.#options.grown?.(bytes)
       if (held !== undefined) yield held
       held = step.value
     }

@@ -9,15 +9,12 @@ import type { NotApplied } from '../../tiers/outcome.js'
 import type { Engine } from '../engine.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
-import { enterIfKept, noted, settled, type Step } from '../write.js'
+import { abandonQueue, enterIfKept, noted, settled, type Step } from '../write.js'
 import type { PreparedWrites } from '../write-back.js'
 import type { SourceChunks } from './bytes-from.js'
 import { SharedStream } from './shared-stream.js'
 import { storedForm, type StoredForm } from './stored-form.js'
 import { abandoned, TierSink } from './tier-sink.js'
-
-/** What a pending upload of unknown length is taken for in the journal's limits. */
-const GUESSED_BYTES = 64 * 1024 ** 2
 
 /**
  * The tiers that a stream is written to: those that take it as it passes, and those that are given it from the durable tier above once
@@ -31,7 +28,10 @@ export class StreamedWrite {
   readonly #terms: Terms
   readonly #sinks = new Map<Slot, TierSink>()
   readonly #spooled = new Map<Slot, Slot>()
-  readonly #queue: PreparedWrites | undefined
+  readonly #stream: SharedStream
+  #queue: PreparedWrites | undefined
+  /** What the journal has no room for; its copy goes when the put that makes it has ended. */
+  #refused: PreparedWrites | undefined
 
   /** @param fence for a compute; a set has none, and waits for each tier as long as its put makes progress */
   constructor(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { stream, codec }: StoredForm, terms: Terms, fence: Fence | undefined) {
@@ -40,7 +40,8 @@ export class StreamedWrite {
     this.#key = key
     this.#plan = plan
     this.#terms = terms
-    this.#queue = engine.writeBack.prepare(state, key, plan, GUESSED_BYTES, (slot) => (terms.livesIn(slot) ? { expiresAt: terms.expiresAt(slot) } : undefined))
+    this.#stream = stream
+    this.#queue = engine.writeBack.prepare(state, key, plan, 0, (slot) => (terms.livesIn(slot) ? { expiresAt: terms.expiresAt(slot) } : undefined))
     for (const [at, slot] of plan.slots.entries()) {
       if (!terms.livesIn(slot) || this.#queue?.slots.has(slot) === true) continue
       const spool = slot.tier.capabilities.plain === undefined ? undefined : plan.slots.slice(0, at).find((above) => this.#canSpool(above))
@@ -57,6 +58,7 @@ export class StreamedWrite {
         fence,
         patienceMs: fence === undefined ? undefined : slot.tier.budgetMs,
         journal: slot === this.#queue?.keeper ? this.#queue.first : undefined,
+        grown: slot === this.#queue?.keeper ? (bytes) => this.#makeRoom(bytes) : undefined,
       })
       if (sink !== undefined) this.#sinks.set(slot, sink)
     }
@@ -70,9 +72,11 @@ export class StreamedWrite {
   /** Everything has passed: each tier stores it or loses the key, as for a set that is called now. */
   async set(): Promise<void> {
     const engine = this.#engine
+    this.#makeRoom(this.#stream.bytes) // the disk may not have read all of it yet
     const end = this.#state.invalidating(this.#key)
     const older = engine.writeBack.invalidate(this.#state, this.#key)
     this.#queue?.register()
+    this.#refused?.register()
     const steps: Step[] = []
     const outcomes = new Map<Slot, Awaitable<unknown>>()
     for (const slot of this.#plan.slots) {
@@ -82,32 +86,52 @@ export class StreamedWrite {
       steps.push({ tier: slot.tier, outcome })
     }
     for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(this.#state.scope, this.#key) })
-    await settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)) })
+    const settling = settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)) })
+    await settling.finally(() => this.#removeRefused())
   }
 
   /** Everything has passed: each tier stores it, unless an invalidation has come since the fence was opened. */
   async fill(fence: Fence): Promise<void> {
     const engine = this.#engine
-    if (!fence.broken) this.#queue?.register()
+    this.#makeRoom(this.#stream.bytes)
+    if (!fence.broken) for (const queue of [this.#queue, this.#refused]) queue?.register()
     const outcomes = new Map<Slot, Awaitable<boolean | NotApplied>>()
     const noting: Promise<void>[] = []
     for (const slot of this.#plan.slots) {
+      if (this.#terms.ttlFor(slot) === 0) {
+        noting.push(noted(engine, this.#state, this.#key, slot.tier, slot.tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
+        continue
+      }
       const filled = this.#fillOne(slot, outcomes, fence)
       if (filled === undefined) continue
       outcomes.set(slot, filled)
       const queue = slot === this.#queue?.keeper ? this.#queue : undefined
-      const outcome = queue === undefined ? filled : enterIfKept(queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence)
+      const outcome = queue === undefined ? filled : enterIfKept(engine, this.#state, this.#key, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence)
       noting.push(noted(engine, this.#state, this.#key, slot.tier, outcome) ?? Promise.resolve())
     }
     if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
     for (const tier of this.#plan.leftOut) noting.push(noted(engine, this.#state, this.#key, tier, tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
-    await Promise.all(noting)
+    await Promise.all(noting).finally(() => this.#removeRefused())
   }
 
   /** Nothing is stored, and nothing changes. */
   async abandon(error: unknown): Promise<void> {
     await Promise.all([...this.#sinks.values()].map((sink) => sink.abandon(error)))
     await this.#queue?.abandon()
+    await this.#refused?.abandon()
+  }
+
+  async #removeRefused(): Promise<void> {
+    if (this.#refused !== undefined) await abandonQueue(this.#state, this.#key, this.#refused)
+  }
+
+  /** What the journal has no room for is written through, from the disk once that has it. */
+  #makeRoom(bytes: number): void {
+    const queue = this.#queue
+    if (queue === undefined || queue.grow(bytes)) return
+    this.#queue = undefined
+    this.#refused = queue
+    for (const slot of queue.slots) if (slot.tier.capabilities.streams) this.#spooled.set(slot, queue.keeper)
   }
 
   #setOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>): Awaitable<unknown> {
