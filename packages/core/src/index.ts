@@ -19,7 +19,7 @@ export type { CacheEventName, CacheEvents, KeyEvent } from './manager/events.js'
 export type { CacheStats, PolicyStats, TenantStats, TierStats } from './manager/stats.js'
 export type { PolicyOptions, TierUse, WriteMode } from './policies/policy.js'
 export type { TierOptions } from './tiers/tier.js'
-export type { WriteBackOptions, WriteBackStats } from './manager/write-back.js'
+export type { WriteBackOptions, WriteBackStats } from './manager/write-back/write-back.js'
 export type { Compute, ComputeContext } from './compute/compute-context.js'
 export type { TelemetryOptions } from './telemetry/telemetry.js'
 

@@ -20,7 +20,7 @@ import type { EngineHost, Failure } from './host.js'
 import type { Logger, TieredCacheManagerOptions } from './options.js'
 import { TenantRegistry } from './tenant-state.js'
 import type { SharedStream } from './streams/shared-stream.js'
-import { WriteBack } from './write-back.js'
+import { WriteBack } from './write-back/write-back.js'
 import { Demotion } from './demotion.js'
 
 const DEFAULT_TTL_MS = 3_600_000

@@ -6,7 +6,7 @@ import type { PolicyOptions, TierUse } from '../policies/policy.js'
 import type { TelemetryOptions } from '../telemetry/telemetry.js'
 import type { TierOptions } from '../tiers/tier.js'
 import type { Duration, Ttl } from '../time/duration.js'
-import type { WriteBackOptions } from './write-back.js'
+import type { WriteBackOptions } from './write-back/write-back.js'
 
 /** Where the few lines go that a person should see. `console` is one. */
 export interface Logger {

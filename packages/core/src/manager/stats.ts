@@ -2,7 +2,7 @@ import type { BackendStats } from '../contract/backend.js'
 import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Counters } from './counters.js'
-import type { WriteBackStats } from './write-back.js'
+import type { WriteBackStats } from './write-back/write-back.js'
 
 export interface TierStats {
   readonly backend: string

@@ -13,7 +13,7 @@ import type { Tier } from '../tiers/tier.js'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
 import { Terms, type EntryWishes } from './terms.js'
-import type { Belongs, QueuedWrites } from './write-back.js'
+import type { Belongs, QueuedWrites } from './write-back/write-back.js'
 
 /** What is to be stored, and the call's wishes. */
 export interface Storable extends EntryWishes {

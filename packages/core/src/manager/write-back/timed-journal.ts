@@ -1,13 +1,13 @@
-import type { Clock, EpochMs } from '../clock/clock.js'
-import type { CacheEntry } from '../contract/entry.js'
-import type { JournalSlot, JournalWant, PendingWrite, WriteBackJournal } from '../contract/journal.js'
-import type { TenantScope } from '../contract/scope.js'
-import { isStreamed, StreamedEntry } from '../contract/stream.js'
-import { CacheError } from '../errors/cache-error.js'
-import { Deadlines } from '../layers/deadlines.js'
-import { StepsInTime } from '../layers/steps-in-time.js'
-import { TimeLimit } from '../layers/time-limit.js'
-import type { Tier } from '../tiers/tier.js'
+import type { Clock, EpochMs } from '../../clock/clock.js'
+import type { CacheEntry } from '../../contract/entry.js'
+import type { JournalSlot, JournalWant, PendingWrite, WriteBackJournal } from '../../contract/journal.js'
+import type { TenantScope } from '../../contract/scope.js'
+import { isStreamed, StreamedEntry } from '../../contract/stream.js'
+import { CacheError } from '../../errors/cache-error.js'
+import { Deadlines } from '../../layers/deadlines.js'
+import { StepsInTime } from '../../layers/steps-in-time.js'
+import { TimeLimit } from '../../layers/time-limit.js'
+import type { Tier } from '../../tiers/tier.js'
 
 /**
  * A tier's journal, in which nothing waits longer than the tier's budget for progress. While something hangs nobody else waits at all, so

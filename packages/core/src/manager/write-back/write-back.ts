@@ -1,18 +1,18 @@
-import { Fence } from '../compute/fence.js'
-import { CacheEntry } from '../contract/entry.js'
-import { isStreamed, StreamedEntry } from '../contract/stream.js'
-import type { JournalSlot, JournalWant } from '../contract/journal.js'
-import { CacheError } from '../errors/cache-error.js'
-import { validateTenant, type ValidKey } from '../keys/key.js'
-import { journalSlot, type Plan, type Slot } from '../policies/policy.js'
-import { NotApplied } from '../tiers/outcome.js'
-import type { Tier } from '../tiers/tier.js'
-import { instantAfter } from '../time/duration.js'
+import { CacheEntry } from '../../contract/entry.js'
+import { isStreamed, StreamedEntry } from '../../contract/stream.js'
+import type { JournalSlot, JournalWant } from '../../contract/journal.js'
+import type { CacheError } from '../../errors/cache-error.js'
+import { validateTenant, type ValidKey } from '../../keys/key.js'
+import { journalSlot, type Plan, type Slot } from '../../policies/policy.js'
+import type { Tier } from '../../tiers/tier.js'
+import { instantAfter } from '../../time/duration.js'
 import { CopyRemovals } from './copy-removals.js'
-import type { EngineHost } from './host.js'
+import type { EngineHost } from '../host.js'
 import { LateHeirs } from './late-heirs.js'
-import type { TenantState } from './tenant-state.js'
+import type { TenantState } from '../tenant-state.js'
 import { TimedJournal } from './timed-journal.js'
+import { idOf, newUpload, type Upload } from './upload.js'
+import { Uploader } from './uploader.js'
 
 /*
  * Write-back: a slow tier gets its entries in the background, and none that was acknowledged is lost while the disk survives.
@@ -53,30 +53,6 @@ export interface WriteBackStats {
 
 const DEFAULT_MAX_BYTES = 1024 ** 3
 const DEFAULT_MAX_ENTRIES = 10_000
-const DEFAULT_CONCURRENCY = 4
-const FIRST_RETRY_MS = 500
-const LAST_RETRY_MS = 30_000
-/** Larger copies are uploaded as a stream. */
-const STREAMED_BYTES = 4 * 1024 ** 2
-
-/** One entry for one tier. */
-interface Upload {
-  readonly id: string
-  readonly journal: TimedJournal
-  readonly slot: JournalSlot
-  readonly tier: Tier
-  readonly state: TenantState
-  readonly key: ValidKey
-  /** Broken by whatever invalidates the key after the upload was queued. */
-  readonly fence: Fence
-  /** Resolves when the removal of its copy was tried; with what went wrong, if it is still there. */
-  readonly tried: Promise<CacheError | undefined>
-  readonly leave: (error: CacheError | undefined) => void
-  /** Whether its put has ended: from then on it may be removed. */
-  entered: boolean
-  attempts: number
-  cancelRetry: (() => void) | undefined
-}
 
 /** Whether a slot is to have an entry, and until when it lives there. */
 export type Belongs = (slot: Slot) => { readonly expiresAt: number } | undefined
@@ -107,14 +83,11 @@ export class WriteBack {
   readonly #journals = new Map<Tier, TimedJournal>()
   /** Everything whose copy is not gone yet, by tier, tenant and key. */
   readonly #queued = new Map<string, Upload[]>()
-  readonly #waiting = new Map<Tier, Upload[]>()
-  readonly #running = new Map<Tier, number>()
+  readonly #uploader: Uploader
   readonly #removals: CopyRemovals<Upload>
   readonly #lateHeirs: LateHeirs
   #size = 0
   #idle: (() => void)[] = []
-  #uploaded = 0
-  #retries = 0
   #closed = false
 
   /** @throws TypeError for invalid options */
@@ -126,6 +99,7 @@ export class WriteBack {
     if (options.directory !== undefined && (typeof options.directory !== 'string' || options.directory === '')) throw new TypeError('writeBack.directory must be the path of a directory')
     this.#engine = engine
     this.#options = options
+    this.#uploader = new Uploader({ engine, concurrency: options.concurrency, remove: (upload) => this.#remove(upload) })
     this.#removals = new CopyRemovals({
       clock: engine.clock,
       remove: ({ journal, slot }) => journal.remove(slot),
@@ -150,7 +124,7 @@ export class WriteBack {
     let pending = 0
     let bytes = 0
     for (const uploads of this.#queued.values()) for (const { slot, fence } of uploads) if (!fence.broken) { pending++; bytes += slot.bytes }
-    return { pending, bytes, uploaded: this.#uploaded, retries: this.#retries, removalsOwed: this.#removals.owed }
+    return { pending, bytes, uploaded: this.#uploader.uploaded, retries: this.#uploader.retries, removalsOwed: this.#removals.owed }
   }
 
   /**
@@ -235,14 +209,7 @@ export class WriteBack {
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
   kick(): void {
     this.#removals.retryNow()
-    for (const uploads of this.#queued.values()) {
-      for (const upload of uploads) {
-        if (upload.cancelRetry === undefined) continue
-        upload.cancelRetry()
-        upload.cancelRetry = undefined
-        this.#schedule(upload)
-      }
-    }
+    for (const uploads of this.#queued.values()) for (const upload of uploads) this.#uploader.retryNow(upload)
   }
 
   /** Resolves when nothing is queued any more but what cannot be removed. */
@@ -254,6 +221,7 @@ export class WriteBack {
   /** Stops uploading; what is pending stays in the journal. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#uploader.close()
     this.#lateHeirs.close()
     for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
     await this.#removals.close()
@@ -306,7 +274,7 @@ export class WriteBack {
     upload.entered = true
     if (upload.fence.broken) return void this.#remove(upload)
     for (const older of this.#queued.get(upload.id) ?? []) if (older !== upload && older.entered && older.slot.sequence < upload.slot.sequence) void this.#drop(older)
-    this.#schedule(upload)
+    this.#uploader.schedule(upload)
   }
 
   #break(concerns: (upload: Upload) => boolean, ids: readonly string[]): Promise<readonly CacheError[]> | undefined {
@@ -323,79 +291,6 @@ export class WriteBack {
   #drop(upload: Upload): Promise<CacheError | undefined> {
     upload.fence.broken = true
     return upload.entered ? this.#remove(upload) : upload.tried
-  }
-
-  #schedule(upload: Upload): void {
-    const waiting = this.#waiting.get(upload.tier)
-    if (waiting === undefined) this.#waiting.set(upload.tier, [upload])
-    else waiting.push(upload)
-    this.#startNext(upload.tier)
-  }
-
-  #startNext(tier: Tier): void {
-    const running = this.#running.get(tier) ?? 0
-    if (this.#closed || running >= (this.#options.concurrency ?? DEFAULT_CONCURRENCY)) return
-    const upload = this.#waiting.get(tier)?.shift()
-    if (upload === undefined) return
-    this.#running.set(tier, running + 1)
-    void this.#carryOut(upload)
-      .catch((error: unknown) => this.#later(upload, error))
-      .finally(() => {
-        this.#running.set(tier, (this.#running.get(tier) ?? 1) - 1)
-        this.#startNext(tier)
-      })
-    this.#startNext(tier)
-  }
-
-  async #carryOut(upload: Upload): Promise<void> {
-    const { tier, journal, slot, state, key, fence } = upload
-    const { clock } = this.#engine
-    if (fence.broken) return
-    if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
-    if (clock.now() >= slot.expiresAt) return this.#withdraw(upload)
-    const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
-    if (fence.broken) return cancel(entry)
-    if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
-    const keepUntil = Math.min(slot.expiresAt, instantAfter(clock.now(), tier.maxTtlMs ?? Number.POSITIVE_INFINITY))
-    const outcome = await tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
-    cancel(entry) // where its turn never came
-    if (fence.broken) return
-    if (outcome === true) {
-      this.#uploaded++
-      await this.#remove(upload)
-      if (this.#engine.events.wants('writeBack')) this.#engine.events.emit('writeBack', { tenant: state.tenant, key, tier: tier.name })
-    } else if (outcome === false) await this.#giveUp(upload, 'the tier does not take it')
-    else this.#later(upload, outcome instanceof NotApplied ? outcome.error : undefined)
-  }
-
-  /** Tries again after a random wait that doubles, up to half a minute. */
-  #later(upload: Upload, error: unknown): void {
-    if (upload.fence.broken || this.#closed) return
-    if (error !== undefined) {
-      this.#retries++
-      this.#engine.report(error, { operation: 'write-back', tier: upload.tier, state: upload.state, key: upload.key })
-    }
-    const mostMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** upload.attempts++)
-    upload.cancelRetry = this.#engine.clock.schedule(mostMs * (0.5 + Math.random() / 2), () => {
-      upload.cancelRetry = undefined
-      this.#schedule(upload)
-    }, { background: true })
-  }
-
-  /** It cannot be uploaded: what the tier has under the key is older and goes. */
-  async #giveUp(upload: Upload, why: string): Promise<void> {
-    const { tier, state, key } = upload
-    this.#engine.report(new CacheError('failed', `an entry could not be written back to ${tier.name}: ${why}; the key is deleted there`, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key }), { operation: 'write-back', tier, state, key })
-    await this.#withdraw(upload)
-  }
-
-  /** It is not to be uploaded: what the tier has under the key is older, and may live longer. */
-  async #withdraw(upload: Upload): Promise<void> {
-    const { tier, state, key } = upload
-    const outcome = await tier.lanes.delete(state.scope, key)
-    if (outcome instanceof NotApplied && outcome.how === 'lost') return this.#later(upload, outcome.error)
-    if (outcome instanceof NotApplied) this.#engine.report(outcome.error, { operation: 'write-back', tier, state, key })
-    await this.#remove(upload)
   }
 
   /** Not to be uploaded any more: removes its copy. Resolves with what went wrong, if that is still there. */
@@ -436,25 +331,10 @@ export class WriteBack {
   }
 }
 
-/** A stream holds a descriptor until it is read or given up. */
-function cancel(entry: CacheEntry | undefined): void {
-  if (entry !== undefined && isStreamed(entry)) entry.payload.cancel()
-}
-
 /** The copy as the tier may serve it, had it taken the entry in when that was made. */
 function cut(copy: CacheEntry | undefined, { maxTtlMs }: Tier): CacheEntry | undefined {
   if (copy === undefined || maxTtlMs === undefined) return copy
   const { createdAt, expiresAt, computeMicros, details } = copy
   const fields = { createdAt, expiresAt, computeMicros, details: { ...details, keepUntil: instantAfter(createdAt, maxTtlMs) } }
   return isStreamed(copy) ? new StreamedEntry(copy.payload, fields) : new CacheEntry(copy.value, copy.encoded, fields)
-}
-
-function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
-  let leave!: Upload['leave'] // set by the constructor below
-  const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
-  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, entered: false, attempts: 0, cancelRetry: undefined }
-}
-
-function idOf(tier: Tier, state: TenantState, key: string): string {
-  return `${tier.name}\0${state.tenant}\0${key}`
 }

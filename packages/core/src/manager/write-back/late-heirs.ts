@@ -1,6 +1,6 @@
-import type { Clock } from '../clock/clock.js'
-import type { JournalSlot } from '../contract/journal.js'
-import type { Tier } from '../tiers/tier.js'
+import type { Clock } from '../../clock/clock.js'
+import type { JournalSlot } from '../../contract/journal.js'
+import type { Tier } from '../../tiers/tier.js'
 import type { TimedJournal } from './timed-journal.js'
 
 /** The most keys and prefixes that are noted. */

@@ -1,6 +1,6 @@
-import type { Clock } from '../clock/clock.js'
-import { asCacheError, type CacheError } from '../errors/cache-error.js'
-import { PaymentSchedule } from '../tiers/payment-schedule.js'
+import type { Clock } from '../../clock/clock.js'
+import { asCacheError, type CacheError } from '../../errors/cache-error.js'
+import { PaymentSchedule } from '../../tiers/payment-schedule.js'
 
 const REMOVALS_AT_ONCE = 64
 

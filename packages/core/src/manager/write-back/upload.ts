@@ -1,0 +1,37 @@
+import { Fence } from '../../compute/fence.js'
+import type { JournalSlot } from '../../contract/journal.js'
+import type { CacheError } from '../../errors/cache-error.js'
+import type { ValidKey } from '../../keys/key.js'
+import type { Tier } from '../../tiers/tier.js'
+import type { TenantState } from '../tenant-state.js'
+import type { TimedJournal } from './timed-journal.js'
+
+/** One entry for one tier. */
+export interface Upload {
+  readonly id: string
+  readonly journal: TimedJournal
+  readonly slot: JournalSlot
+  readonly tier: Tier
+  readonly state: TenantState
+  readonly key: ValidKey
+  /** Broken by whatever invalidates the key after the upload was queued. */
+  readonly fence: Fence
+  /** Resolves when the removal of its copy was tried; with what went wrong, if it is still there. */
+  readonly tried: Promise<CacheError | undefined>
+  readonly leave: (error: CacheError | undefined) => void
+  /** Whether its put has ended: from then on it may be removed. */
+  entered: boolean
+  attempts: number
+  cancelRetry: (() => void) | undefined
+}
+
+export function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
+  let leave!: Upload['leave'] // set by the constructor below
+  const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, entered: false, attempts: 0, cancelRetry: undefined }
+}
+
+/** By tier, tenant and key. */
+export function idOf(tier: Tier, state: TenantState, key: string): string {
+  return `${tier.name}\0${state.tenant}\0${key}`
+}

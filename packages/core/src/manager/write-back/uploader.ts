@@ -1,0 +1,134 @@
+import type { CacheEntry } from '../../contract/entry.js'
+import { isStreamed } from '../../contract/stream.js'
+import { CacheError } from '../../errors/cache-error.js'
+import { NotApplied } from '../../tiers/outcome.js'
+import type { Tier } from '../../tiers/tier.js'
+import { instantAfter } from '../../time/duration.js'
+import type { EngineHost } from '../host.js'
+import type { Upload } from './upload.js'
+
+const DEFAULT_CONCURRENCY = 4
+const FIRST_RETRY_MS = 500
+const LAST_RETRY_MS = 30_000
+/** Larger copies are uploaded as a stream. */
+const STREAMED_BYTES = 4 * 1024 ** 2
+
+export interface UploaderOptions {
+  readonly engine: EngineHost
+  /** Uploads at once, for each tier. Default 4. */
+  readonly concurrency: number | undefined
+  /** Removes the copy of an upload that is done, or is not to be done. */
+  readonly remove: (upload: Upload) => Promise<unknown>
+}
+
+/** Carries uploads out, some at a time for each tier, and tries again what fails. */
+export class Uploader {
+  readonly #engine: EngineHost
+  readonly #concurrency: number
+  readonly #remove: (upload: Upload) => Promise<unknown>
+  readonly #waiting = new Map<Tier, Upload[]>()
+  readonly #running = new Map<Tier, number>()
+  /** Uploads that succeeded. */
+  uploaded = 0
+  /** Attempts that failed and were put off. */
+  retries = 0
+  #closed = false
+
+  constructor({ engine, concurrency = DEFAULT_CONCURRENCY, remove }: UploaderOptions) {
+    this.#engine = engine
+    this.#concurrency = concurrency
+    this.#remove = remove
+  }
+
+  /** Starts nothing more. */
+  close(): void {
+    this.#closed = true
+  }
+
+  /** Tries at once what waits to be tried again. */
+  retryNow(upload: Upload): void {
+    if (upload.cancelRetry === undefined) return
+    upload.cancelRetry()
+    upload.cancelRetry = undefined
+    this.schedule(upload)
+  }
+
+  /** Uploads it in its turn. */
+  schedule(upload: Upload): void {
+    const waiting = this.#waiting.get(upload.tier)
+    if (waiting === undefined) this.#waiting.set(upload.tier, [upload])
+    else waiting.push(upload)
+    this.#startNext(upload.tier)
+  }
+
+  #startNext(tier: Tier): void {
+    const running = this.#running.get(tier) ?? 0
+    if (this.#closed || running >= (this.#concurrency)) return
+    const upload = this.#waiting.get(tier)?.shift()
+    if (upload === undefined) return
+    this.#running.set(tier, running + 1)
+    void this.#carryOut(upload)
+      .catch((error: unknown) => this.#later(upload, error))
+      .finally(() => {
+        this.#running.set(tier, (this.#running.get(tier) ?? 1) - 1)
+        this.#startNext(tier)
+      })
+    this.#startNext(tier)
+  }
+
+  async #carryOut(upload: Upload): Promise<void> {
+    const { tier, journal, slot, state, key, fence } = upload
+    const { clock } = this.#engine
+    if (fence.broken) return
+    if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
+    if (clock.now() >= slot.expiresAt) return this.#withdraw(upload)
+    const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
+    if (fence.broken) return cancel(entry)
+    if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
+    const keepUntil = Math.min(slot.expiresAt, instantAfter(clock.now(), tier.maxTtlMs ?? Number.POSITIVE_INFINITY))
+    const outcome = await tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
+    cancel(entry) // where its turn never came
+    if (fence.broken) return
+    if (outcome === true) {
+      this.uploaded++
+      await this.#remove(upload)
+      if (this.#engine.events.wants('writeBack')) this.#engine.events.emit('writeBack', { tenant: state.tenant, key, tier: tier.name })
+    } else if (outcome === false) await this.#giveUp(upload, 'the tier does not take it')
+    else this.#later(upload, outcome instanceof NotApplied ? outcome.error : undefined)
+  }
+
+  /** Tries again after a random wait that doubles, up to half a minute. */
+  #later(upload: Upload, error: unknown): void {
+    if (upload.fence.broken || this.#closed) return
+    if (error !== undefined) {
+      this.retries++
+      this.#engine.report(error, { operation: 'write-back', tier: upload.tier, state: upload.state, key: upload.key })
+    }
+    const mostMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** upload.attempts++)
+    upload.cancelRetry = this.#engine.clock.schedule(mostMs * (0.5 + Math.random() / 2), () => {
+      upload.cancelRetry = undefined
+      this.schedule(upload)
+    }, { background: true })
+  }
+
+  /** It cannot be uploaded: what the tier has under the key is older and goes. */
+  async #giveUp(upload: Upload, why: string): Promise<void> {
+    const { tier, state, key } = upload
+    this.#engine.report(new CacheError('failed', `an entry could not be written back to ${tier.name}: ${why}; the key is deleted there`, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key }), { operation: 'write-back', tier, state, key })
+    await this.#withdraw(upload)
+  }
+
+  /** It is not to be uploaded: what the tier has under the key is older, and may live longer. */
+  async #withdraw(upload: Upload): Promise<void> {
+    const { tier, state, key } = upload
+    const outcome = await tier.lanes.delete(state.scope, key)
+    if (outcome instanceof NotApplied && outcome.how === 'lost') return this.#later(upload, outcome.error)
+    if (outcome instanceof NotApplied) this.#engine.report(outcome.error, { operation: 'write-back', tier, state, key })
+    await this.#remove(upload)
+  }
+}
+
+/** A stream holds a descriptor until it is read or given up. */
+function cancel(entry: CacheEntry | undefined): void {
+  if (entry !== undefined && isStreamed(entry)) entry.payload.cancel()
+}
