@@ -75,6 +75,7 @@ export {
 export { ownMemory, readFrame, readFrameHead, type FrameContent } from './frame/read-frame.js'
 
 export { checkedChunks, type ExpectedPayload } from './frame/checked-chunks.js'
+export { sourceChunks } from './frame/source-chunks.js'
 export { crc32 } from './frame/crc32.js'
 export { ObjectNames } from './objects/names.js'
 export {

@@ -44,6 +44,7 @@ export class Writer {
     try {
       if (options.keepUntil <= this.#clock().now()) {
         if (isStreamed(entry)) entry.payload.cancel()
+        if (options.onlyIfAbsent) return false // nothing is stored, and what is there stays
         await this.#api.remove(this.#names.of(scope, key), undefined, options.signal)
         return true
       }

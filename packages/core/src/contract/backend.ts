@@ -145,9 +145,12 @@ export interface ReadOptions extends OperationOptions {
 }
 
 export interface PutOptions extends OperationOptions {
-  /** Store only if no entry is there whose `keepUntil` lies ahead. Promotion uses it. */
+  /** Store only if no entry is there whose `keepUntil` lies ahead; one that is there stays, also where the new entry is over itself. Promotion uses it. */
   readonly onlyIfAbsent: boolean
-  /** From when on this backend's copy may not be served: at or before `entry.expiresAt`. To be stored beside the entry. */
+  /**
+   * From when on this backend's copy may not be served: at or before `entry.expiresAt`. To be stored beside the entry. An instant that has
+   * come already: the entry need not be stored, but what it would replace has to go.
+   */
   readonly keepUntil: EpochMs
   /** For a backend that keeps a journal: once the entry is stored, this slot's copy is there too. */
   readonly journal?: JournalSlot | undefined
