@@ -84,8 +84,13 @@ class ResilientBackend extends WrappedBackend {
     const entry = await answer
     if (entry === undefined || !isStreamed(entry)) return entry
     const { payload } = entry
-    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', NO_OPTIONS, () => payload.cancel())
-    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel: () => payload.cancel() }, entry)
+    const leaving = new AbortController() // a reader who cancels is a caller who leaves
+    const cancel = (): void => {
+      leaving.abort()
+      payload.cancel()
+    }
+    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', { signal: leaving.signal }, cancel)
+    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel }, entry)
   }
 
   override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -309,7 +314,7 @@ class Run<T> implements OperationOptions, Deadline {
     try {
       result = this.#host.attempt(this) as Awaitable<T>
     } catch (error) {
-      this.#tellFailure(error)
+      if (!this.#callerHasLeft) this.#tellFailure(error)
       throw error
     }
     if (isPromise(result)) return this.over(result)
@@ -353,7 +358,8 @@ class Run<T> implements OperationOptions, Deadline {
       },
       (error: unknown) => {
         if (this.#reject === undefined) return
-        if (this.#mayRetry(error)) void this.#again(error)
+        if (this.#callerHasLeft) this.#settle()?.(error) // most likely because of that: it says nothing about the store
+        else if (this.#mayRetry(error)) void this.#again(error)
         else this.#fail(error)
       },
     )
@@ -367,7 +373,7 @@ class Run<T> implements OperationOptions, Deadline {
 
   #mayRetry(error: unknown): boolean {
     const { retry } = this.#host.parts
-    if (retry === undefined || !isCacheError(error) || !error.retryable || this.#outer.signal?.aborted === true) return false
+    if (retry === undefined || !isCacheError(error) || !error.retryable) return false
     // steps of a listing or a stream do not come again, and neither does what a stream put was read from
     if (this.operation === 'list' || this.operation === 'chunk' || (this.entry !== undefined && isStreamed(this.entry))) return false
     return this.#attempts < (error.code === 'throttled' ? Math.max(retry.attempts, THROTTLED_ATTEMPTS) : retry.attempts)
@@ -384,7 +390,7 @@ class Run<T> implements OperationOptions, Deadline {
       clock.schedule(waitMs, resolve)
     })
     if (this.#reject === undefined) return // left meanwhile
-    if (this.#outer.signal?.aborted === true) return this.#fail(error)
+    if (this.#callerHasLeft) return this.#fail(error)
     try {
       this.#follow(Promise.resolve(this.#host.attempt(this) as Awaitable<T>))
     } catch (thrown) {
@@ -415,6 +421,10 @@ class Run<T> implements OperationOptions, Deadline {
 
   #limitMs(budgetMs: number): number {
     return this.budgetMs === undefined ? budgetMs : Math.min(budgetMs, this.budgetMs)
+  }
+
+  get #callerHasLeft(): boolean {
+    return this.#outer.signal?.aborted === true
   }
 
   get #circuit(): Circuit {

@@ -19,7 +19,7 @@ export async function* listTiers(engine: Engine, state: TenantState, prefix: str
         yield { key, tier: tier.name, ...(size === undefined ? {} : { size }), ...(expiresAt === undefined ? {} : { expiresAt: Number.isFinite(expiresAt) ? expiresAt : null }) }
       }
     } catch (error) {
-      if (options.signal?.aborted === true) throw error
+      options.signal?.throwIfAborted()
       engine.report(error, { operation: 'list', tier, state })
     }
   }
