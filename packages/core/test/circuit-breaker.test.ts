@@ -124,7 +124,7 @@ describe('a caller who leaves', () => {
       const chunks = (): AsyncIterable<Uint8Array> => ({ [Symbol.asyncIterator]: () => ({ next: () => untilAborted({ signal: leaving.signal }) }) })
       return Promise.resolve(new StreamedEntry({ codec: 'buffer', byteLength: undefined, crc32: undefined, chunks, cancel: () => leaving.abort() }, { createdAt: 0, expiresAt: 1 }))
     }
-    const entries = (await Promise.all(Array.from({ length: 10 }, () => backend.get(SCOPE, KEY, { want: 'stream', touch: true })))) as CacheEntry[]
+    const entries = (await Promise.all(Array.from({ length: 10 }, async () => backend.get(SCOPE, KEY, { want: 'stream', touch: true })))) as CacheEntry[]
     const failed = entries.map((entry) => {
       if (!isStreamed(entry)) throw new Error('no stream')
       const next = entry.payload.chunks()[Symbol.asyncIterator]().next()

@@ -314,7 +314,7 @@ class Run<T> implements OperationOptions, Deadline {
     try {
       result = this.#host.attempt(this) as Awaitable<T>
     } catch (error) {
-      if (!this.#callerHasLeft) this.#tellFailure(error)
+      if (!this.#isOfCaller(error)) this.#tellFailure(error)
       throw error
     }
     if (isPromise(result)) return this.over(result)
@@ -358,7 +358,7 @@ class Run<T> implements OperationOptions, Deadline {
       },
       (error: unknown) => {
         if (this.#reject === undefined) return
-        if (this.#callerHasLeft) this.#settle()?.(error) // most likely because of that: it says nothing about the store
+        if (this.#isOfCaller(error)) this.#settle()?.(error)
         else if (this.#mayRetry(error)) void this.#again(error)
         else this.#fail(error)
       },
@@ -390,7 +390,7 @@ class Run<T> implements OperationOptions, Deadline {
       clock.schedule(waitMs, resolve)
     })
     if (this.#reject === undefined) return // left meanwhile
-    if (this.#callerHasLeft) return this.#fail(error)
+    if (this.#outer.signal?.aborted === true) return this.#fail(error)
     try {
       this.#follow(Promise.resolve(this.#host.attempt(this) as Awaitable<T>))
     } catch (thrown) {
@@ -423,8 +423,9 @@ class Run<T> implements OperationOptions, Deadline {
     return this.budgetMs === undefined ? budgetMs : Math.min(budgetMs, this.budgetMs)
   }
 
-  get #callerHasLeft(): boolean {
-    return this.#outer.signal?.aborted === true
+  /** What fails after the caller has left says nothing of the store, unless that it did not answer. */
+  #isOfCaller(error: unknown): boolean {
+    return this.#outer.signal?.aborted === true && !(isCacheError(error) && error.code === 'timeout')
   }
 
   get #circuit(): Circuit {
