@@ -15,7 +15,7 @@ import { matches, storeChecksum, type Checksum } from './store-checksum.js'
 export type Presence = { readonly status: 'absent' } | { readonly status: 'kept' } | { readonly status: 'over'; readonly etag: string | undefined }
 
 /** An object that was asked for. */
-interface Asked {
+export interface Asked {
   readonly scope: TenantScope
   readonly key: ValidKey
   readonly name: string
@@ -62,10 +62,10 @@ export class Reads {
   }
 
   /** From when on an object of the tenant is not served; `undefined` when it is nothing that could be. */
-  async endOf(opened: Opened, scope: TenantScope, key: string, name: string, signal: AbortSignal | undefined, place: Place): Promise<EpochMs | undefined> {
+  async endOf(opened: Opened, { scope, key, name, place }: Asked, signal: AbortSignal | undefined, adopt: boolean): Promise<EpochMs | undefined> {
     const found = await this.look(opened, name, signal, place)
     if (found === undefined) return undefined
-    const judged = judge(found, scope, key as ValidKey, false)
+    const judged = judge(found, scope, key, adopt)
     return judged.status === 'ok' ? judged.header.keepUntil : undefined
   }
 

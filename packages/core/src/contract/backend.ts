@@ -159,6 +159,8 @@ export interface PutOptions extends OperationOptions {
 export interface ListOptions extends OperationOptions {
   /** `keys`: sizes and instants only where the store lists them anyway; `info`: always. */
   readonly detail: 'keys' | 'info'
+  /** With `info`: for which keys an object that is not ours is an entry too, as {@link ReadOptions.adopt} says of one key. Default: for none. */
+  readonly adopt?: ((key: string) => boolean) | undefined
 }
 
 /** One stored entry as a listing shows it. */

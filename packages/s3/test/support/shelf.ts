@@ -102,9 +102,9 @@ export class Shelf {
     return this.backend.clear(scopeOf(tenant), prefix, {})
   }
 
-  async list(prefix = '', detail: 'keys' | 'info' = 'keys'): Promise<StoredEntryInfo[]> {
+  async list(prefix = '', detail: 'keys' | 'info' = 'keys', adopt?: (key: string) => boolean): Promise<StoredEntryInfo[]> {
     const infos: StoredEntryInfo[] = []
-    for await (const info of this.backend.list(scopeOf('acme'), prefix, { detail })) infos.push(info)
+    for await (const info of this.backend.list(scopeOf('acme'), prefix, { detail, adopt })) infos.push(info)
     return infos
   }
 
