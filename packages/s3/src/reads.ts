@@ -57,7 +57,7 @@ export class Reads {
     const found = await this.look(opened, name, signal, { operation: 'put', tenant: scope.tenant, key })
     if (found === undefined) return { status: 'absent' }
     const judged = judge(found, scope, key, false)
-    if (judged.status === 'foreign' || (judged.status === 'ok' && this.#shared.clock.now() < judged.header.keepUntil)) return { status: 'kept' }
+    if (judged.status === 'foreign' || (judged.status === 'ok' && this.#shared.hosts.clock.now() < judged.header.keepUntil)) return { status: 'kept' }
     return { status: 'over', etag: found.ETag }
   }
 
@@ -120,14 +120,14 @@ export class Reads {
 
   #refused(opened: Opened, asked: Asked, found: Found, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
     if (status === 'corrupt') this.#damaged(opened, asked, found, reason)
-    else this.#shared.report(new CacheError('foreign', `what s3 holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 's3' }))
+    else this.#shared.hosts.report(new CacheError('foreign', `what s3 holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 's3' }))
   }
 
   /** Reports what is damaged, and removes it in the background if nobody has replaced it. */
   #damaged(opened: Opened, { name, place }: Asked, found: Found, reason: string): CacheError {
     void removeIfSame(opened, this.#shared.bucket, name, found)
     const error = new CacheError('corrupt', `what s3 holds is a miss because ${reason}; it was removed`, { ...place, backend: 's3' })
-    this.#shared.report(error)
+    this.#shared.hosts.report(error)
     return error
   }
 }

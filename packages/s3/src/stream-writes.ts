@@ -136,7 +136,7 @@ export class StreamWrites {
 
   #tellLeftOver(name: string, place: Place, cause: unknown): void {
     const message = `an upload of parts to ${name} was given up and could not be removed: a lifecycle rule for incomplete multipart uploads removes it`
-    this.#shared.report(new CacheError('failed', message, { ...place, backend: 's3', cause }))
+    this.#shared.hosts.report(new CacheError('failed', message, { ...place, backend: 's3', cause }))
   }
 }
 
