@@ -117,20 +117,23 @@ describe('a caller who leaves', () => {
     expect(breaker.isOpen('read')).toBe(false)
   })
 
-  test('nor do ten at once who cancel their streams while they wait for bytes', async () => {
+  test.each(['cancel their streams', 'abort their signals'])('nor do ten at once who %s while they wait for bytes', async (how) => {
     const { store, breaker, backend } = new Outage()
+    const caller = new AbortController()
     store.answer = () => {
       const leaving = new AbortController()
-      const chunks = (): AsyncIterable<Uint8Array> => ({ [Symbol.asyncIterator]: () => ({ next: () => untilAborted({ signal: leaving.signal }) }) })
+      const signal = AbortSignal.any([leaving.signal, caller.signal])
+      const chunks = (): AsyncIterable<Uint8Array> => ({ [Symbol.asyncIterator]: () => ({ next: () => untilAborted({ signal }) }) })
       return Promise.resolve(new StreamedEntry({ codec: 'buffer', byteLength: undefined, crc32: undefined, chunks, cancel: () => leaving.abort() }, { createdAt: 0, expiresAt: 1 }))
     }
-    const entries = (await Promise.all(Array.from({ length: 10 }, async () => backend.get(SCOPE, KEY, { want: 'stream', touch: true })))) as CacheEntry[]
+    const entries = (await Promise.all(Array.from({ length: 10 }, async () => backend.get(SCOPE, KEY, { want: 'stream', touch: true, signal: caller.signal })))) as CacheEntry[]
     const failed = entries.map((entry) => {
       if (!isStreamed(entry)) throw new Error('no stream')
       const next = entry.payload.chunks()[Symbol.asyncIterator]().next()
-      entry.payload.cancel()
+      if (how === 'cancel their streams') entry.payload.cancel()
       return expect(next).rejects.toMatchObject({ code: 'failed' })
     })
+    if (how === 'abort their signals') caller.abort(new Error('enough'))
     await Promise.all(failed)
     expect(breaker.isOpen('read')).toBe(false)
   })

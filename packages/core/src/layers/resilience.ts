@@ -76,11 +76,11 @@ class ResilientBackend extends WrappedBackend {
     const run = new Run<CacheEntry | undefined>(this, 'get', options)
     run.scope = scope
     run.key = key
-    return options.want === 'stream' ? this.#guarded(run.begin()) : run.begin()
+    return options.want === 'stream' ? this.#guarded(run.begin(), options.signal) : run.begin()
   }
 
   /** The layers' effect lasts until the payload's stream is consumed. */
-  async #guarded(answer: Awaitable<CacheEntry | undefined>): Promise<CacheEntry | undefined> {
+  async #guarded(answer: Awaitable<CacheEntry | undefined>, caller: AbortSignal | undefined): Promise<CacheEntry | undefined> {
     const entry = await answer
     if (entry === undefined || !isStreamed(entry)) return entry
     const { payload } = entry
@@ -89,7 +89,8 @@ class ResilientBackend extends WrappedBackend {
       leaving.abort()
       payload.cancel()
     }
-    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', { signal: leaving.signal }, cancel)
+    const signal = caller === undefined ? leaving.signal : AbortSignal.any([caller, leaving.signal])
+    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', { signal }, cancel)
     return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel }, entry)
   }
 
