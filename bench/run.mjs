@@ -20,13 +20,14 @@ import { cases } from './cases/index.mjs'
 import { about } from './lib/about.mjs'
 import { runCase } from './lib/driver.mjs'
 import { pinningOf, warnIfNotPinned } from './lib/pinning.mjs'
+import { GCS_NAME } from './lib/gcs-server.mjs'
 import { redisVersion } from './lib/redis-server.mjs'
 import { s3Name } from './lib/s3-server.mjs'
 import { asText, barsOf, pageOf, rowsOf, summaryRows } from './lib/report.mjs'
 
 const HERE = path.dirname(fileURLToPath(import.meta.url))
 const ROOT = path.dirname(HERE)
-const PACKAGES = ['core', 'memory', 'fs', 'redis', 's3']
+const PACKAGES = ['core', 'memory', 'fs', 'redis', 's3', 'gcs']
 const PAGE = path.join(ROOT, 'docs', 'performance.md')
 const BEGIN = '<!-- measured: made by `pnpm bench --docs` -->'
 const END = '<!-- end of measured -->'
@@ -150,6 +151,7 @@ function describeMachine(root) {
     fileSystem: nameOfFileSystem(fs.statfsSync(root).type),
     redis: redisVersion(),
     s3: s3Name(),
+    gcs: GCS_NAME,
     load: [os.loadavg()[0]],
     pinning: pinningOf(),
     build: digestOfBuild(),

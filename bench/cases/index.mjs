@@ -1,17 +1,17 @@
 import { diskCases } from './disk.mjs'
 import { coldCases } from './cold-key.mjs'
+import { gcsCases } from './gcs.mjs'
 import { heapCases } from './heap.mjs'
 import { hotCases } from './hot.mjs'
 import { importCases } from './import.mjs'
 import { limitCases } from './disk-limit.mjs'
 import { openCases } from './open.mjs'
 import { redisCases } from './redis.mjs'
-import { s3Cases } from './s3.mjs'
-import { s3StreamCases } from './s3-streams.mjs'
+import { s3Cases, s3StreamCases } from './s3.mjs'
 import { s3TierCases } from './s3-tiers.mjs'
 
 /** In the order of the page. */
-export const cases = [...hotCases, ...coldCases, ...redisCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases, ...s3Cases, ...s3StreamCases, ...s3TierCases]
+export const cases = [...hotCases, ...coldCases, ...redisCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases, ...s3Cases, ...s3StreamCases, ...s3TierCases, ...gcsCases]
 
 export function findCase(name) {
   const found = cases.find((one) => one.name === name)

@@ -1,14 +1,13 @@
 /*
- * The ways to a bucket that the S3 cases compare. All have plain Buffers as values; the names of objects do not matter to them.
+ * The ways to a bucket that the S3 cases compare.
  */
-const ENTRY = { want: 'payload', touch: true }
-const LIFE_MS = 86_400_000
+import { adapterOver, cacheOver } from './bucket-contenders.mjs'
 
 /** The SDK by hand, without its own checksums: the fastest it can be. */
-export async function rawS3({ s3 }) {
+export async function rawS3({ store }) {
   const { DeleteObjectsCommand, GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } = await import('@aws-sdk/client-s3')
-  const client = new S3Client(s3.config)
-  const { bucket: Bucket } = s3
+  const client = new S3Client(store.config)
+  const { bucket: Bucket } = store
   async function* pages(prefix) {
     let token
     do {
@@ -37,45 +36,11 @@ export async function rawS3({ s3 }) {
 }
 
 /** The backend as an application makes it, but for where the store is. */
-export async function s3Backend({ s3 }) {
+export async function s3Backend({ store }) {
   const { S3Backend } = await import('@thermocline/s3')
-  const { endpoint, region, credentials, forcePathStyle } = s3.config
-  return new S3Backend({ bucket: s3.bucket, endpoint, region, credentials, forcePathStyle })
+  const { endpoint, region, credentials, forcePathStyle } = store.config
+  return new S3Backend({ bucket: store.bucket, endpoint, region, credentials, forcePathStyle })
 }
 
-/** A manager whose only tier is S3. */
-export async function thermocline(context) {
-  const { TieredCacheManager } = await import('@thermocline/core')
-  const cache = new TieredCacheManager({ tiers: { cold: { backend: await s3Backend(context) } }, policies: { frames: { ttl: '1d' } } })
-  cache.on('error', ({ error }) => console.error(error))
-  const acme = cache.tenant('acme')
-  return {
-    get: (key) => acme.get(key),
-    set: (key, value) => acme.set(key, value),
-    setStream: (key, source) => acme.setStream(key, source),
-    async list(prefix) {
-      const all = []
-      for await (const { key, size } of acme.list(prefix)) all.push({ key, size })
-      return all
-    },
-    clear: (prefix) => acme.clear(prefix),
-    close: () => cache.close({ deadline: '30s' }),
-  }
-}
-
-/** The backend without a manager: what of a difference is the adapter's. */
-export async function adapterAlone(context) {
-  const { CacheEntry, systemClock, TenantScope, validateKey } = await import('@thermocline/core')
-  const backend = await s3Backend(context)
-  const scope = new TenantScope('acme')
-  const detach = backend.attach({ clock: systemClock, evicted: () => undefined, demotes: () => false, report: (error) => console.error(error) })
-  return {
-    get: async (key) => (await backend.get(scope, validateKey(key), ENTRY))?.encoded?.bytes,
-    set(key, bytes) {
-      const createdAt = Date.now()
-      const expiresAt = createdAt + LIFE_MS
-      return backend.put(scope, validateKey(key), CacheEntry.ofBytes({ codec: 'buffer', bytes }, { createdAt, expiresAt }), { onlyIfAbsent: false, keepUntil: expiresAt })
-    },
-    close: () => detach(),
-  }
-}
+export const thermocline = cacheOver(s3Backend)
+export const adapterAlone = adapterOver(s3Backend)

@@ -8,7 +8,7 @@ import { findCase } from '../cases/index.mjs'
 /** The event loop gets a turn this often, as it does in a process that also serves requests. */
 const TURN_EVERY_NS = 5_000_000
 
-const { caseName, contender, dir, quick, redis, s3 } = JSON.parse(process.argv[2])
+const { caseName, contender, dir, quick, redis, store } = JSON.parse(process.argv[2])
 const spec = findCase(caseName)
 
 async function measure({ sliceMs, ops }) {
@@ -45,7 +45,7 @@ async function uncounted(work, aside) {
   aside.cpuUs += user + system
 }
 
-const running = await spec.contenders[contender]({ dir, quick, spec, redis, s3 })
+const running = await spec.contenders[contender]({ dir, quick, spec, redis, store })
 
 process.on('message', async (message) => {
   if (message.ask === 'slice') process.send({ slice: await measure(message) })

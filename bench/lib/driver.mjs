@@ -7,8 +7,8 @@
  *   sample  each round every contender gives one set of named numbers: from its one process, or (`fresh`) from a new
  *           process each time.
  *
- * A case with `redis` gets a server of its own, and every contender a database in it; one with `s3` (the settings of `startS3`) a store and
- * a bucket each, or `sharedBucket`. `placement` says on which cores they run. A contender that answers `cannot` is left out, and the tables say why.
+ * A case with `redis` gets a server of its own, and every contender a database in it; one with `s3` or `gcs` (the settings of `startS3` and
+ * `startGcs`) a store and a bucket each, or `sharedBucket`. `placement` says on which cores they run. A contender that answers `cannot` is left out, and the tables say why.
  */
 import { execFile, fork } from 'node:child_process'
 import fs from 'node:fs'
@@ -16,6 +16,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { coresFor, onCore } from './pinning.mjs'
 import { startRedis } from './redis-server.mjs'
+import { startGcs } from './gcs-server.mjs'
 import { startS3 } from './s3-server.mjs'
 import { rounded, spread } from './stats.mjs'
 
@@ -26,11 +27,11 @@ class Contender {
   #waiting
   #gone
 
-  constructor({ spec, name, dir, quick, execArgv, redis, s3 }) {
+  constructor({ spec, name, dir, quick, execArgv, redis, store }) {
     this.name = name
     this.dir = dir
     const [execPath, args] = onCore(coresFor(spec.placement)?.client, process.execPath, [...(spec.execArgv ?? []), ...execArgv])
-    this.#process = fork(CHILD, [JSON.stringify({ caseName: spec.name, contender: name, dir, quick, redis, s3 })], {
+    this.#process = fork(CHILD, [JSON.stringify({ caseName: spec.name, contender: name, dir, quick, redis, store })], {
       execPath,
       execArgv: args,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -74,19 +75,24 @@ export async function runCase(spec, { rounds, quick, root, execArgv = [], progre
   for (const name of names) fs.mkdirSync(directoryOf(name), { recursive: true })
   const core = coresFor(spec.placement)?.server
   const redis = spec.redis ? await startRedis({ core }) : undefined
-  const s3 = spec.s3 === undefined ? undefined : await startS3({ core, ...spec.s3 })
+  const store = await startStore(spec, core)
   try {
-    const buckets = s3 === undefined ? undefined : await bucketsOf(s3, names, spec.sharedBucket)
+    const buckets = store === undefined ? undefined : await bucketsOf(store, names, spec.sharedBucket)
     const redisFor = (name) => (redis === undefined ? undefined : { host: redis.host, port: redis.port, db: names.indexOf(name) })
-    const s3For = (name) => (s3 === undefined ? undefined : { config: s3.clientConfig(), bucket: buckets.get(name) })
-    const settings = { spec, quick, execArgv, directoryOf, redisFor, s3For, names, progress, rounds: quick ? Math.min(3, rounds ?? 3) : (rounds ?? spec.rounds ?? 11) }
+    const storeFor = (name) => (store === undefined ? undefined : { config: store.clientConfig(), bucket: buckets.get(name) })
+    const settings = { spec, quick, execArgv, directoryOf, redisFor, storeFor, names, progress, rounds: quick ? Math.min(3, rounds ?? 3) : (rounds ?? spec.rounds ?? 11) }
     // ext4 keeps away from inodes freed less than five seconds ago; looking past thousands of them costs more than the write
     if (!quick) await sleep(spec.restMs ?? 0)
     return await (spec.kind === 'rate' ? runRates(settings) : runSamples(settings))
   } finally {
     await redis?.kill()
-    await s3?.stop()
+    await store?.stop()
   }
+}
+
+async function startStore({ s3, gcs }, core) {
+  if (s3 !== undefined) return startS3({ core, ...s3 })
+  return gcs === undefined ? undefined : startGcs({ core, ...gcs })
 }
 
 async function bucketsOf(server, names, shared) {
@@ -97,8 +103,8 @@ async function bucketsOf(server, names, shared) {
 }
 
 /** @returns the contender's process, once it has set itself up */
-async function start({ spec, quick, execArgv, directoryOf, redisFor, s3For }, name) {
-  const contender = new Contender({ spec, name, dir: directoryOf(name), quick, execArgv, redis: redisFor(name), s3: s3For(name) })
+async function start({ spec, quick, execArgv, directoryOf, redisFor, storeFor }, name) {
+  const contender = new Contender({ spec, name, dir: directoryOf(name), quick, execArgv, redis: redisFor(name), store: storeFor(name) })
   contender.cannot = (await contender.ready).cannot
   return contender
 }
@@ -179,7 +185,7 @@ async function runSamples(settings) {
   for (const name of names) {
     if (spec.prepare?.[name] === undefined) continue
     progress(`preparing ${name}`)
-    await spec.prepare[name]({ dir: settings.directoryOf(name), quick: settings.quick, s3: settings.s3For(name) })
+    await spec.prepare[name]({ dir: settings.directoryOf(name), quick: settings.quick, store: settings.storeFor(name) })
   }
   const samples = Object.fromEntries(names.map((name) => [name, []]))
   const lasting = new Map()

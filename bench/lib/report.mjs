@@ -98,6 +98,13 @@ function s3Of({ s3 }) {
   return s3 === undefined ? '' : `S3 is ${s3} on the same machine, `
 }
 
+function gcsOf({ gcs }) {
+  return gcs === undefined ? '' : `Cloud Storage is ${gcs}, on the same machine, `
+}
+
+/** What a section was measured with. */
+const SERVERS = { S3: s3Of, GCS: gcsOf }
+
 /** Other work disturbs the ratios, however the slices take turns: the reader should know. */
 function loadOf({ load, cores }) {
   if (load === undefined) return ''
@@ -122,7 +129,7 @@ function everyContender(cases) {
 
 /** The cases of a section apart have their own bars, and say what they were measured with: often another run. */
 function sectionOf(section, cases, meta) {
-  return [`### ${section}`, measuredWith(metaOf(cases, meta), section === 'S3' ? s3Of : redisOf), asMarkdown(summaryRows({ cases })), ...everyContender(cases)]
+  return [`### ${section}`, measuredWith(metaOf(cases, meta), SERVERS[section] ?? redisOf), asMarkdown(summaryRows({ cases })), ...everyContender(cases)]
 }
 
 /** The part of docs/performance.md that a run makes. */

@@ -1,18 +1,12 @@
 /*
  * The S3 server of the tests for a case: what S3_ENDPOINT names, else LocalStack where a Docker engine answers, else a Ceph cluster of the
- * benchmark's own that keeps everything in memory. It is TypeScript and made for jest, so it is bundled first, with a jest that does
- * nothing; its guardian ends the servers with this process, however that ends.
+ * benchmark's own that keeps everything in memory. Its guardian ends the servers with this process, however that ends.
  */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
-import path from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
+import { pathToFileURL } from 'node:url'
 import { findCeph, findDocker } from '../../test/support/servers/binaries.mjs'
-
-const HERE = path.dirname(fileURLToPath(import.meta.url))
-const SUPPORT = path.join(HERE, '..', '..', 'test', 'support')
-const WITHOUT_JEST = 'export const afterAll = () => undefined; export const describe = Object.assign(() => undefined, { skip: () => undefined })'
+import { bundleOfSupport } from './test-support.mjs'
 
 // The SDK says on Node 20, in every process, that releases to come will not support it.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
@@ -49,28 +43,10 @@ async function toTheEnd(work) {
 }
 
 async function bundle() {
-  const outfile = path.join(HERE, '..', 'node_modules', '.cache', `s3-server-${process.pid}.mjs`) // beside the SDK, which it imports
-  await build({
-    stdin: { contents: "export { startCeph } from './s3/ceph.js'; export { startS3 } from './s3/start.js'; export { s3Kind } from './s3/available.js'", resolveDir: SUPPORT },
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    outfile,
-    external: ['@aws-sdk/*'],
-    logLevel: 'error',
-    plugins: [{ name: 'without jest', setup: withoutJest }],
-  })
+  const file = await bundleOfSupport('s3-server', "export { startCeph } from './s3/ceph.js'; export { startS3 } from './s3/start.js'; export { s3Kind } from './s3/available.js'")
   try {
-    return await import(pathToFileURL(outfile).href)
+    return await import(pathToFileURL(file).href)
   } finally {
-    fs.rmSync(outfile)
+    fs.rmSync(file)
   }
-}
-
-function withoutJest({ onResolve, onLoad }) {
-  onResolve({ filter: /^@jest\/globals$/ }, () => ({ path: 'jest', namespace: 'none' }))
-  onLoad({ filter: /.*/, namespace: 'none' }, () => ({ contents: WITHOUT_JEST }))
-  // a program of node's own, which stays a module of its own: it asks where it lies
-  onResolve({ filter: /binaries\.mjs$/ }, () => ({ path: pathToFileURL(path.join(SUPPORT, 'servers', 'binaries.mjs')).href, external: true }))
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListMultipartUploadsCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
-import { TieredCacheManager, type TenantCache, type TieredCacheManagerOptions } from '@thermocline/core'
+import { TieredCacheManager, type ListedEntry, type TenantCache, type TieredCacheManagerOptions } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { S3Backend } from '@thermocline/s3'
@@ -112,6 +112,20 @@ describeS3('hot, warm and cold', () => {
     expect(await acme.lookup('theirs/a.bin')).toMatchObject({ expiresAt: null })
     expect(await acme.get('ours/a.bin')).toBeUndefined()
     expect((await objectOf(nameOf('ours/a.bin'))).body.byteLength).toBe(7)
+  })
+
+  test('a listing with detail shows what is adopted, in the tiers where it would be served', async () => {
+    const policies = { theirs: { foreignObjects: 'adopt' }, elsewhere: { foreignObjects: 'adopt', tiers: { cold: false } } } as const
+    const { acme, nameOf } = hotWarmCold({ policies }, ['hot'])
+    for (const key of ['theirs/a.bin', 'elsewhere/a.bin', 'ours/a.bin']) await client.send(new PutObjectCommand({ Bucket: bucket, Key: nameOf(key), Body: 'by hand' }))
+    await acme.set('ours/b.bin', Buffer.from('by us'), { tiers: { warm: false } })
+    const listed = async (prefix: string): Promise<ListedEntry[]> => {
+      const found: ListedEntry[] = []
+      for await (const info of acme.list(prefix, { detail: true })) found.push(info)
+      return found
+    }
+    expect((await listed('')).map(({ key }) => key).sort()).toEqual(['ours/b.bin', 'theirs/a.bin'])
+    expect(await listed('theirs/')).toEqual([{ key: 'theirs/a.bin', tier: 'cold', size: 7, expiresAt: null }])
   })
 
   describe('streams', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager } from '@thermocline/core'
+import { CacheError, TieredCacheManager, WrappedBackend, type ListOptions, type StoredEntryInfo, type TenantScope } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { Faults } from '@thermocline/testkit'
 import { withRig, type Rig } from '../support/rig.js'
@@ -56,6 +56,30 @@ describe('promise 5: a latency budget', () => {
       await rig.acme.get('other')
       expect(rig.faultsOf('warm').calls.get).toBe(1)
     }))
+
+  test('callers who leave in the middle are not failures of the store, and are told why they left', async () => {
+    class Slow extends WrappedBackend {
+      override async *list(_scope: TenantScope, _prefix: string, { signal }: ListOptions): AsyncGenerator<StoredEntryInfo> {
+        yield { key: 'a' }
+        await new Promise((resolve) => signal?.addEventListener('abort', resolve))
+        throw new CacheError('failed', 'list was given up', { operation: 'list', cause: signal?.reason })
+      }
+    }
+    await withRig('memory and fs', { tier: { warm: { layers: [(inner) => new Slow(inner)] } } }, async (rig) => {
+      for (let i = 0; i < 10; i++) {
+        const leaving = new AbortController()
+        const reason = new Error('enough')
+        const listing = rig.acme.list('', { signal: leaving.signal })
+        expect(await listing.next()).toMatchObject({ value: { key: 'a', tier: 'warm' } })
+        const next = listing.next()
+        leaving.abort(reason)
+        await expect(next).rejects.toBe(reason)
+      }
+      await rig.acme.set('k', 1)
+      expect(await rig.acme.get('k', { tiers: { hot: false } })).toBe(1)
+      expect([...rig.seen('degraded'), ...rig.seen('error')]).toEqual([])
+    })
+  })
 
   test('it is probed in the background and back in use within five seconds, degraded and recovered once each', () =>
     withRig('fs', {}, async (rig) => {

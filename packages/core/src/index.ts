@@ -45,6 +45,7 @@ export type {
 } from './contract/backend.js'
 export { isPromise } from './contract/awaitable.js'
 export { getEach } from './contract/get-each.js'
+export { Hosts } from './contract/hosts.js'
 export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
 export { isStreamed, StreamedEntry, type PayloadStream } from './contract/stream.js'
 export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type JournalStepOptions, type JournalWant, type PendingWrite, type WriteBackJournal } from './contract/journal.js'
@@ -75,6 +76,7 @@ export {
 export { ownMemory, readFrame, readFrameHead, type FrameContent } from './frame/read-frame.js'
 
 export { checkedChunks, type ExpectedPayload } from './frame/checked-chunks.js'
+export { sourceChunks } from './frame/source-chunks.js'
 export { crc32 } from './frame/crc32.js'
 export { ObjectNames } from './objects/names.js'
 export {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
-import { CircuitBreaker, PROBE_TENANT, type CacheBackend, type CacheErrorCode } from '@thermocline/core'
-import { ManualClock } from './support/manual-clock.js'
-import { call, failure, SCOPE, ScriptedBackend, type Operation } from './support/scripted-backend.js'
+import { CircuitBreaker, isStreamed, PROBE_TENANT, StreamedEntry, timeout, type CacheBackend, type CacheEntry, type CacheErrorCode, type OperationOptions } from '@thermocline/core'
+import { resilience } from '../src/layers/resilience.js'
+import { ManualClock, watch } from './support/manual-clock.js'
+import { call, failure, KEY, OPERATIONS, SCOPE, ScriptedBackend, type Operation } from './support/scripted-backend.js'
 
 class Outage {
   readonly clock = new ManualClock()
@@ -79,6 +80,84 @@ describe('a circuit opens', () => {
     }
     await expect(call(throwing.backend, 'get')).rejects.toMatchObject({ code: 'unavailable' })
     expect(throwing.open).toBe('read and write')
+  })
+})
+
+/** Fails as an adapter does whose caller has left. */
+function untilAborted({ signal }: OperationOptions): Promise<never> {
+  return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(failure('failed'))))
+}
+
+describe('a caller who leaves', () => {
+  test.each(OPERATIONS)('says nothing of the store: ten times a %s whose signal fires', async (operation) => {
+    for (const layers of [(inner: CacheBackend) => inner, timeout({ clock: new ManualClock(), budgetMs: 100 })]) {
+      const { store, breaker } = new Outage()
+      const backend = breaker.layer(layers(store))
+      store.answer = (_, options) => untilAborted(options)
+      for (let i = 0; i < 10; i++) {
+        const caller = new AbortController()
+        const failed = expect(call(backend, operation, { signal: caller.signal })).rejects.toMatchObject({ code: 'failed' })
+        caller.abort(new Error('enough'))
+        await failed
+      }
+      expect(breaker.isOpen('read') || breaker.isOpen('write')).toBe(false)
+    }
+  })
+
+  test('nor does one who leaves a listing', async () => {
+    const { store, breaker, backend } = new Outage()
+    for (let i = 0; i < 10; i++) {
+      const caller = new AbortController()
+      const { signal } = caller
+      store.steps = () => ({ [Symbol.asyncIterator]: () => ({ next: () => untilAborted({ signal }) }) })
+      const failed = expect(backend.list(SCOPE, '', { detail: 'keys', signal })[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'failed' })
+      caller.abort(new Error('enough'))
+      await failed
+    }
+    expect(breaker.isOpen('read')).toBe(false)
+  })
+
+  test.each(['cancel their streams', 'abort their signals'])('nor do ten at once who %s while they wait for bytes', async (how) => {
+    const { store, breaker, backend } = new Outage()
+    const caller = new AbortController()
+    store.answer = () => {
+      const leaving = new AbortController()
+      const signal = AbortSignal.any([leaving.signal, caller.signal])
+      const chunks = (): AsyncIterable<Uint8Array> => ({ [Symbol.asyncIterator]: () => ({ next: () => untilAborted({ signal }) }) })
+      return Promise.resolve(new StreamedEntry({ codec: 'buffer', byteLength: undefined, crc32: undefined, chunks, cancel: () => leaving.abort() }, { createdAt: 0, expiresAt: 1 }))
+    }
+    const entries = (await Promise.all(Array.from({ length: 10 }, async () => backend.get(SCOPE, KEY, { want: 'stream', touch: true, signal: caller.signal })))) as CacheEntry[]
+    const failed = entries.map((entry) => {
+      if (!isStreamed(entry)) throw new Error('no stream')
+      const next = entry.payload.chunks()[Symbol.asyncIterator]().next()
+      if (how === 'cancel their streams') entry.payload.cancel()
+      return expect(next).rejects.toMatchObject({ code: 'failed' })
+    })
+    if (how === 'abort their signals') caller.abort(new Error('enough'))
+    await Promise.all(failed)
+    expect(breaker.isOpen('read')).toBe(false)
+  })
+
+  test('does not hide what the store said before, nor that it does not answer', async () => {
+    const refusing = new Outage()
+    refusing.store.answer = () => Promise.reject(failure('unavailable', true))
+    const retrying = resilience({ guard: refusing.breaker, retry: { clock: refusing.clock, attempts: 2, baseDelayMs: 100, random: () => 1 } })(refusing.store)
+    const caller = new AbortController()
+    const seen = watch(call(retrying, 'get', { signal: caller.signal }))
+    await refusing.clock.advance(50)
+    caller.abort(new Error('enough'))
+    await refusing.clock.advance(50)
+    expect(seen.outcome).toMatchObject({ code: 'unavailable' })
+    expect(refusing.open).toBe('read and write')
+
+    const hanging = new Outage()
+    hanging.store.answer = () => new Promise(() => undefined)
+    const leaver = new AbortController()
+    const left = watch(call(hanging.breaker.layer(timeout({ clock: hanging.clock, budgetMs: 100 })(hanging.store)), 'get', { signal: leaver.signal }))
+    leaver.abort(new Error('enough'))
+    await hanging.clock.advance(100)
+    expect(left.outcome).toMatchObject({ code: 'timeout' })
+    expect(hanging.open).toBe('read and write')
   })
 })
 

@@ -5,7 +5,7 @@ import { StreamedEntry, type BackendHost, type FrameHeader } from '@thermocline/
 import { openEntryStream } from './entry-stream.js'
 import { isMissing } from './errors.js'
 import type { CloseFile } from './file-io.js'
-import type { Hosts } from './hosts.js'
+import type { FileHosts } from './hosts.js'
 import { temporaryName, type Layout } from './layout.js'
 
 /** Files of evicted entries that are open at once; beyond, what is evicted is gone. */
@@ -16,7 +16,7 @@ export type Offers = ReadonlyMap<BackendHost, StreamedEntry>
 
 export interface DemotionHost {
   readonly layout: Layout
-  readonly hosts: Hosts
+  readonly hosts: FileHosts
   readonly close: CloseFile
 }
 

@@ -75,10 +75,10 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   }
 
   attach(host: BackendHost): Detach {
-    this.#store.hosts.attach(host)
+    const detach = this.#store.hosts.attach(host)
     this.#store.descriptors.look()
     this.#sweeper.start()
-    return () => this.#store.hosts.detach(host)
+    return detach
   }
 
   /** @throws TypeError for invalid options */

@@ -5,7 +5,7 @@ import { Demotion, type Offers } from './demotion.js'
 import { removeEntryFile, type FileTimes, type Removed } from './entry-file.js'
 import { isWholeStore } from './errors.js'
 import type { CloseFile } from './file-io.js'
-import type { Hosts } from './hosts.js'
+import type { FileHosts } from './hosts.js'
 import type { Layout } from './layout.js'
 import type { Recency } from './recency.js'
 import { scan, sizeOf } from './scan.js'
@@ -33,7 +33,7 @@ const EVICTIONS_AT_ONCE = 4
 export interface InventoryHost {
   readonly layout: Layout
   readonly maxBytes: number
-  readonly hosts: Hosts
+  readonly hosts: FileHosts
   readonly recency: Recency
   readonly usage: Usage
   readonly close: CloseFile

@@ -1,5 +1,5 @@
 import { Descriptors } from './descriptors.js'
-import { Hosts } from './hosts.js'
+import { FileHosts } from './hosts.js'
 import { layoutOf, type Layout } from './layout.js'
 import type { CheckedOptions } from './options.js'
 import { Recency } from './recency.js'
@@ -14,7 +14,7 @@ export interface Store {
   readonly fsync: boolean
   /** The largest file that fits; without a limit infinite. */
   readonly maxFileBytes: number
-  readonly hosts: Hosts
+  readonly hosts: FileHosts
   readonly descriptors: Descriptors
   readonly recency: Recency
   /** `undefined` without a limit. */
@@ -24,7 +24,7 @@ export interface Store {
 /** Touches nothing on the disk. */
 export function openStore({ basePath, maxBytes, fsync }: CheckedOptions): Store {
   const layout = layoutOf(basePath)
-  const hosts = new Hosts()
+  const hosts = new FileHosts()
   const descriptors = new Descriptors(layout.root)
   const recency = new Recency(() => hosts.clock)
   const space = Number.isFinite(maxBytes) ? new Space({ layout, maxBytes, hosts, recency, close: descriptors.close }) : undefined

@@ -1,14 +1,12 @@
 import {
   getEach,
+  Hosts,
   MAX_USER_METADATA_BYTES,
-  systemClock,
   type BackendCapabilities,
   type BackendHost,
   type BackendStats,
   type CacheBackend,
   type CacheEntry,
-  type CacheError,
-  type Clock,
   type Detach,
   type ListOptions,
   type OperationOptions,
@@ -45,8 +43,7 @@ export class GcsBackend implements CacheBackend {
   readonly #remover: Remover
   readonly #lister: Lister
   readonly #lifecycle: Lifecycle
-  readonly #hosts = new Set<BackendHost>()
-  #clock: Clock = systemClock
+  readonly #hosts = new Hosts()
 
   /** Connects to nothing. @throws TypeError for invalid options */
   constructor(options: GcsBackendOptions) {
@@ -55,12 +52,11 @@ export class GcsBackend implements CacheBackend {
     const credentials = new Credentials(checked)
     this.#transport = new Transport(endpoint, maxSockets, anonymous ? undefined : (signal) => credentials.headers(signal))
     const api = new ObjectApi(this.#transport, bucket)
-    const report = (error: CacheError): void => this.#report(error)
     this.#lister = new Lister(api, names)
-    this.#reader = new Reader(api, names, new Refusals(api, names, () => this.#clock, report), report)
-    this.#writer = new Writer(api, new Uploader(api), names, storageClass, () => this.#clock)
+    this.#reader = new Reader(api, names, new Refusals(api, names, this.#hosts), this.#hosts)
+    this.#writer = new Writer(api, new Uploader(api), names, storageClass, this.#hosts)
     this.#remover = new Remover(api, names, this.#lister, maxSockets)
-    this.#lifecycle = new Lifecycle(api, names.root, lifecycleRules, { clock: () => this.#clock, report })
+    this.#lifecycle = new Lifecycle(api, names.root, lifecycleRules, this.#hosts)
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -74,12 +70,9 @@ export class GcsBackend implements CacheBackend {
   }
 
   attach(host: BackendHost): Detach {
-    if (this.#hosts.size === 0) this.#clock = host.clock
-    this.#hosts.add(host)
+    const detach = this.#hosts.attach(host)
     this.#lifecycle.compareOnce()
-    return () => {
-      this.#hosts.delete(host)
-    }
+    return detach
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -123,14 +116,10 @@ export class GcsBackend implements CacheBackend {
 
   /** Ends the connections, once no manager uses the backend any more; a client that was given stays as it is. */
   [Symbol.asyncDispose](): Promise<void> {
-    if (this.#hosts.size === 0) {
+    if (this.#hosts.isEmpty) {
       this.#lifecycle.stop()
       this.#transport.close()
     }
     return Promise.resolve()
-  }
-
-  #report(error: CacheError): void {
-    for (const host of this.#hosts) host.report(error)
   }
 }

@@ -1,4 +1,4 @@
-import { CacheError, type CancelTimer, type Clock } from '@thermocline/core'
+import { CacheError, type CancelTimer, type Hosts } from '@thermocline/core'
 import { asGcsError, isRefusal } from './errors.js'
 import { isOurs, textOf, type BucketRule } from './lifecycle-rules.js'
 import type { ObjectApi } from './object-api.js'
@@ -19,25 +19,20 @@ interface Bucket {
   readonly lifecycle?: { readonly rule?: readonly BucketRule[] }
 }
 
-interface Surroundings {
-  readonly clock: () => Clock
-  readonly report: (error: CacheError) => void
-}
-
 /** The bucket's rules and ours. Rules that concern anything else are never touched. */
 export class Lifecycle {
   readonly #api: ObjectApi
   readonly #root: string
   readonly #wanted: readonly BucketRule[]
-  readonly #surroundings: Surroundings
+  readonly #hosts: Hosts
   #isComparing = false
   #cancel: CancelTimer = () => undefined
 
-  constructor(api: ObjectApi, root: string, wanted: readonly BucketRule[], surroundings: Surroundings) {
+  constructor(api: ObjectApi, root: string, wanted: readonly BucketRule[], hosts: Hosts) {
     this.#api = api
     this.#root = root
     this.#wanted = wanted
-    this.#surroundings = surroundings
+    this.#hosts = hosts
   }
 
   /** Compares in the background, when first called. Nobody waits for it. */
@@ -69,7 +64,7 @@ export class Lifecycle {
   }
 
   #compareIn(ms: number): void {
-    this.#cancel = this.#surroundings.clock().schedule(ms, () => void this.#compare(), { background: true })
+    this.#cancel = this.#hosts.clock.schedule(ms, () => void this.#compare(), { background: true })
   }
 
   async #compare(): Promise<void> {
@@ -85,7 +80,7 @@ export class Lifecycle {
   }
 
   #tell(message: string, cause: unknown): void {
-    this.#surroundings.report(new CacheError('misconfigured', message, { ...PLACE, backend: 'gcs', cause }))
+    this.#hosts.report(new CacheError('misconfigured', message, { ...PLACE, backend: 'gcs', cause }))
   }
 
   #read(): Promise<Bucket> {

@@ -75,10 +75,11 @@ export class Lister {
   }
 
   /** `undefined`: it is seen not to be an entry, which only metadata tells. */
-  #infoOf(scope: TenantScope, key: string, { size, metadata }: Resource, { detail }: ListOptions): StoredEntryInfo | undefined {
+  #infoOf(scope: TenantScope, key: string, { size, metadata }: Resource, { detail, adopt }: ListOptions): StoredEntryInfo | undefined {
     const bytes = size === undefined ? undefined : Number(size)
     if (detail === 'keys') return { key, size: bytes }
     const reading = decodeObjectMetadata(metadata, scope, key as ValidKey)
+    if (reading.status === 'plain' && adopt?.(key) === true) return { key, size: bytes, expiresAt: Number.POSITIVE_INFINITY }
     return reading.status === 'ok' ? { key, size: bytes, expiresAt: reading.header.keepUntil } : undefined
   }
 }

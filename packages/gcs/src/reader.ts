@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { CacheEntry, CacheError, crc32, StreamedEntry, type ObjectNames, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheEntry, CacheError, crc32, StreamedEntry, type Hosts, type ObjectNames, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
 import { collect, CutOff, drop } from './body.js'
 import { abandoned, asGcsError, isRefusal, type Place } from './errors.js'
 import { factsOfHeaders, isTranscoded, type ObjectFacts } from './facts.js'
@@ -30,15 +30,15 @@ export class Reader {
   readonly #api: ObjectApi
   readonly #names: ObjectNames
   readonly #refusals: Refusals
-  readonly #report: (error: CacheError) => void
+  readonly #hosts: Hosts
   /** The server is an emulator whose downloads come without metadata: that takes a request of its own, and before, as one that waits for it would hold a connection. */
   #looksFirst = false
 
-  constructor(api: ObjectApi, names: ObjectNames, refusals: Refusals, report: (error: CacheError) => void) {
+  constructor(api: ObjectApi, names: ObjectNames, refusals: Refusals, hosts: Hosts) {
     this.#api = api
     this.#names = names
     this.#refusals = refusals
-    this.#report = report
+    this.#hosts = hosts
   }
 
   async get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -113,8 +113,8 @@ export class Reader {
   }
 
   #refused(asked: Asked, facts: ObjectFacts, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
-    if (status === 'corrupt') this.#report(this.#damaged(asked, facts, reason))
-    else this.#report(new CacheError('foreign', `what gcs holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 'gcs' }))
+    if (status === 'corrupt') this.#hosts.report(this.#damaged(asked, facts, reason))
+    else this.#hosts.report(new CacheError('foreign', `what gcs holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 'gcs' }))
   }
 
   /** Removes what is damaged, in the background and only if it is still the same, and says so. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { CacheError, type Clock, type ObjectNames } from '@thermocline/core'
+import { CacheError, type Hosts, type ObjectNames } from '@thermocline/core'
 import { isRefusal } from './errors.js'
 import type { ObjectApi } from './object-api.js'
 
@@ -16,27 +16,25 @@ const BELIEVED_MS = 60_000
 export class Refusals {
   readonly #api: ObjectApi
   readonly #names: ObjectNames
-  readonly #clock: () => Clock
-  readonly #report: (error: CacheError) => void
+  readonly #hosts: Hosts
   #absentIsForbidden = false
   #believedUntil = Number.NEGATIVE_INFINITY
   #asking: Promise<boolean> | undefined
 
-  constructor(api: ObjectApi, names: ObjectNames, clock: () => Clock, report: (error: CacheError) => void) {
+  constructor(api: ObjectApi, names: ObjectNames, hosts: Hosts) {
     this.#api = api
     this.#names = names
-    this.#clock = clock
-    this.#report = report
+    this.#hosts = hosts
   }
 
   /** Whether a read that was answered 403 is a miss; asked once for all who wait. Says so, the first time. */
   async isMiss(): Promise<boolean> {
     if (this.#absentIsForbidden) return true
-    if (this.#clock().monotonic() < this.#believedUntil) return false
+    if (this.#hosts.clock.monotonic() < this.#believedUntil) return false
     this.#asking ??= this.#ask().finally(() => (this.#asking = undefined))
     try {
       if (await this.#asking) return true
-      this.#believedUntil = this.#clock().monotonic() + BELIEVED_MS
+      this.#believedUntil = this.#hosts.clock.monotonic() + BELIEVED_MS
     } catch {
       // the next refusal asks again
     }
@@ -49,7 +47,7 @@ export class Refusals {
     if (!looking || !listing || this.#absentIsForbidden) return this.#absentIsForbidden
     this.#absentIsForbidden = true
     const message = 'gcs answers 403 for objects that are not there, because these credentials may not list the bucket: such answers are taken for misses, also where reading itself is forbidden; grant storage.objects.list (roles/storage.objectUser has it)'
-    this.#report(new CacheError('access-denied', message, { operation: 'get', backend: 'gcs' }))
+    this.#hosts.report(new CacheError('access-denied', message, { operation: 'get', backend: 'gcs' }))
     return true
   }
 }

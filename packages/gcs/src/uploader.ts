@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { CacheError, checkedChunks, crc32, type ExpectedPayload, type ObjectPayload, type OperationOptions, type PayloadStream } from '@thermocline/core'
+import { crc32, sourceChunks, type ExpectedPayload, type ObjectPayload, type OperationOptions, type PayloadStream } from '@thermocline/core'
 import { unlessAborted } from './aborts.js'
 import { drop } from './body.js'
 import type { ObjectApi, Query } from './object-api.js'
@@ -26,7 +26,7 @@ export class Uploader {
   /** @param targetOf makes the target from what is known of the payload when its metadata has to be written */
   async stream(targetOf: (payload: ObjectPayload) => UploadTarget, payload: PayloadStream, generation: string | undefined, options: OperationOptions): Promise<void> {
     const { codec, byteLength, crc32: checksum } = payload
-    const chunks = checkedChunks(payload.chunks(), payload, wrongSource)
+    const chunks = sourceChunks(payload, { operation: 'put', backend: 'gcs' })
     try {
       if (byteLength !== undefined && checksum !== undefined) {
         const target = targetOf({ codec, byteLength, crc32: checksum })
@@ -68,10 +68,6 @@ export class Uploader {
 async function* joined(first: readonly Uint8Array[], chunks: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   yield* first
   for (let step = await chunks.next(); step.done !== true; step = await chunks.next()) yield step.value
-}
-
-function wrongSource(reason: string): CacheError {
-  return new CacheError('corrupt', `put on gcs was given a stream that is not what it says: ${reason}`, { operation: 'put', backend: 'gcs' })
 }
 
 /** Takes chunks until there are more bytes than one request has, or all. */

@@ -3,7 +3,7 @@ import {
   crc32,
   encodeObjectMetadata,
   isStreamed,
-  type Clock,
+  type Hosts,
   type ObjectNames,
   type ObjectPayload,
   type PutOptions,
@@ -30,20 +30,21 @@ export class Writer {
   readonly #uploader: Uploader
   readonly #names: ObjectNames
   readonly #storageClass: string | undefined
-  readonly #clock: () => Clock
+  readonly #hosts: Hosts
 
-  constructor(api: ObjectApi, uploader: Uploader, names: ObjectNames, storageClass: string | undefined, clock: () => Clock) {
+  constructor(api: ObjectApi, uploader: Uploader, names: ObjectNames, storageClass: string | undefined, hosts: Hosts) {
     this.#api = api
     this.#uploader = uploader
     this.#names = names
     this.#storageClass = storageClass
-    this.#clock = clock
+    this.#hosts = hosts
   }
 
   async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
     try {
-      if (options.keepUntil <= this.#clock().now()) {
+      if (options.keepUntil <= this.#hosts.clock.now()) {
         if (isStreamed(entry)) entry.payload.cancel()
+        if (options.onlyIfAbsent) return false // nothing is stored, and what is there stays
         await this.#api.remove(this.#names.of(scope, key), undefined, options.signal)
         return true
       }
@@ -96,7 +97,7 @@ export class Writer {
   /** Whether it may still be served, or is not ours to judge. */
   #isKept(scope: TenantScope, key: ValidKey, facts: ObjectFacts): boolean {
     const judged = judge(facts, scope, key, false)
-    return judged.status === 'foreign' || (judged.status === 'ok' && this.#clock().now() < judged.keepUntil)
+    return judged.status === 'foreign' || (judged.status === 'ok' && this.#hosts.clock.now() < judged.keepUntil)
   }
 
   #target(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: number, payload: ObjectPayload): UploadTarget {

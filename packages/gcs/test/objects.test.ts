@@ -105,6 +105,17 @@ onEachServer((stage) => {
     expect(shelf.reports).toEqual([])
   })
 
+  test('a listing with detail shows those that are adopted, with sizes and without an end', async () => {
+    const shelf = stage.shelf()
+    await shelf.put('ours', 'x')
+    for (const key of ['theirs/a', 'theirs/b', 'other']) await shelf.putPlain(key, 'by hand')
+    await shelf.putPlain('theirs/newer', 'x', { metadata: { 'tc-format': '2' } })
+    const found = await shelf.list('', 'info', (key) => key.startsWith('theirs/'))
+    expect(found.map(({ key }) => key).sort()).toEqual(['ours', 'theirs/a', 'theirs/b'])
+    expect(found.find(({ key }) => key === 'theirs/a')).toEqual({ key: 'theirs/a', size: 7, expiresAt: Infinity })
+    expect((await shelf.list('', 'info')).map(({ key }) => key)).toEqual(['ours'])
+  })
+
   test.each(['tc-format', 'tc-key', 'tc-tenant'])('an object whose %s is another one is foreign and stays', async (field) => {
     const shelf = stage.shelf()
     await shelf.put('k', 'value')

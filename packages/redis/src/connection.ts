@@ -310,7 +310,10 @@ export class Connection {
   /** With a reset, so that nothing that was sent is delivered later; TLS has no such thing. */
   #leave({ stream }: Redis, reason: Error): void {
     this.#lastError = reason
+    // while its end is under way a socket cannot be reset, and one that was tried on would never be closed (EINVAL, Node 20)
+    const isEnding = stream !== undefined && stream.writableEnded && !stream.writableFinished && stream.writableLength === 0
     if (stream instanceof TLSSocket) stream.destroy(reason)
+    else if (isEnding) stream.once('finish', () => stream.resetAndDestroy())
     else stream?.resetAndDestroy()
   }
 

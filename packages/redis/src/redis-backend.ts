@@ -126,7 +126,10 @@ export class RedisBackend implements CacheBackend {
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
     const bytes = entry.encoded?.bytes.byteLength ?? 0
     if (bytes > this.#options.maxPayloadBytes) return Promise.resolve(false)
-    if (options.keepUntil <= this.#clock.now()) return this.delete(scope, [key], options).then(() => true)
+    if (options.keepUntil <= this.#clock.now()) {
+      if (options.onlyIfAbsent) return Promise.resolve(false) // nothing is stored, and what is there stays
+      return this.delete(scope, [key], options).then(() => true)
+    }
     const connection = this.#connections.forBytes(bytes)
     const waiting = connection.ready(options)
     return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))

@@ -66,7 +66,7 @@ export class Lifecycle {
   }
 
   #compareIn(ms: number): void {
-    this.#cancel = this.#shared.clock.schedule(ms, () => void this.#compare(), { background: true })
+    this.#cancel = this.#shared.hosts.clock.schedule(ms, () => void this.#compare(), { background: true })
   }
 
   async #compare(): Promise<void> {
@@ -76,7 +76,7 @@ export class Lifecycle {
       if (differences.length > 0) this.#tell(`the lifecycle of bucket ${bucket} is not what lifecycleRules says: ${differences.join('; ')}. Nothing was changed; applyLifecycle() would change it`, undefined)
     } catch (error) {
       if (REFUSALS.has(statusOf(error))) this.#tell(`lifecycleRules cannot be compared with the lifecycle of bucket ${bucket}: ${asS3Error(error, PLACE).message}; grant s3:GetLifecycleConfiguration`, error)
-      else if (this.#shared.hosts.size > 0) this.#compareIn(AGAIN_MS)
+      else if (!this.#shared.hosts.isEmpty) this.#compareIn(AGAIN_MS)
     }
   }
 
@@ -119,7 +119,7 @@ export class Lifecycle {
   }
 
   #tell(message: string, cause: unknown): void {
-    this.#shared.report(new CacheError('misconfigured', message, { ...PLACE, backend: 's3', cause }))
+    this.#shared.hosts.report(new CacheError('misconfigured', message, { ...PLACE, backend: 's3', cause }))
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ListObjectsV2CommandOutput } from '@aws-sdk/client-s3'
-import { isPromise, keyInMetadata, type ListOptions, type StoredEntryInfo, type TenantScope } from '@thermocline/core'
+import { isPromise, keyInMetadata, type ListOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, type Place } from './errors.js'
@@ -42,7 +42,7 @@ export class Listing {
       for await (const page of this.named(opened, scope, prefix, cancellation, place)) {
         options.progress?.()
         if (options.detail === 'keys') for (const { key, size } of page) yield { key, size }
-        else yield* this.#infos(opened, scope, page, cancellation, options.progress, place)
+        else yield* this.#infos(opened, scope, page, cancellation, options, place)
       }
     } catch (error) {
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)
@@ -94,8 +94,11 @@ export class Listing {
     return named
   }
 
-  async *#infos(opened: Opened, scope: TenantScope, page: readonly Named[], { signal }: Cancellation, progress: (() => void) | undefined, place: Place): AsyncGenerator<StoredEntryInfo, void, undefined> {
-    const looked = inParallel(page, HEADS_AT_ONCE, async ({ key, name, size }) => ({ key, size, expiresAt: await this.#reads.endOf(opened, scope, key, name, signal, place) }))
+  async *#infos(opened: Opened, scope: TenantScope, page: readonly Named[], { signal }: Cancellation, { adopt, progress }: ListOptions, place: Place): AsyncGenerator<StoredEntryInfo, void, undefined> {
+    const looked = inParallel(page, HEADS_AT_ONCE, async ({ key, name, size }) => {
+      const expiresAt = await this.#reads.endOf(opened, { scope, key: key as ValidKey, name, place }, signal, adopt?.(key) === true)
+      return { key, size, expiresAt }
+    })
     for await (const info of looked) {
       progress?.()
       if (info.expiresAt !== undefined) yield info

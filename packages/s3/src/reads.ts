@@ -15,7 +15,7 @@ import { matches, storeChecksum, type Checksum } from './store-checksum.js'
 export type Presence = { readonly status: 'absent' } | { readonly status: 'kept' } | { readonly status: 'over'; readonly etag: string | undefined }
 
 /** An object that was asked for. */
-interface Asked {
+export interface Asked {
   readonly scope: TenantScope
   readonly key: ValidKey
   readonly name: string
@@ -57,15 +57,15 @@ export class Reads {
     const found = await this.look(opened, name, signal, { operation: 'put', tenant: scope.tenant, key })
     if (found === undefined) return { status: 'absent' }
     const judged = judge(found, scope, key, false)
-    if (judged.status === 'foreign' || (judged.status === 'ok' && this.#shared.clock.now() < judged.header.keepUntil)) return { status: 'kept' }
+    if (judged.status === 'foreign' || (judged.status === 'ok' && this.#shared.hosts.clock.now() < judged.header.keepUntil)) return { status: 'kept' }
     return { status: 'over', etag: found.ETag }
   }
 
   /** From when on an object of the tenant is not served; `undefined` when it is nothing that could be. */
-  async endOf(opened: Opened, scope: TenantScope, key: string, name: string, signal: AbortSignal | undefined, place: Place): Promise<EpochMs | undefined> {
+  async endOf(opened: Opened, { scope, key, name, place }: Asked, signal: AbortSignal | undefined, adopt: boolean): Promise<EpochMs | undefined> {
     const found = await this.look(opened, name, signal, place)
     if (found === undefined) return undefined
-    const judged = judge(found, scope, key as ValidKey, false)
+    const judged = judge(found, scope, key, adopt)
     return judged.status === 'ok' ? judged.header.keepUntil : undefined
   }
 
@@ -120,14 +120,14 @@ export class Reads {
 
   #refused(opened: Opened, asked: Asked, found: Found, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
     if (status === 'corrupt') this.#damaged(opened, asked, found, reason)
-    else this.#shared.report(new CacheError('foreign', `what s3 holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 's3' }))
+    else this.#shared.hosts.report(new CacheError('foreign', `what s3 holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 's3' }))
   }
 
   /** Reports what is damaged, and removes it in the background if nobody has replaced it. */
   #damaged(opened: Opened, { name, place }: Asked, found: Found, reason: string): CacheError {
     void removeIfSame(opened, this.#shared.bucket, name, found)
     const error = new CacheError('corrupt', `what s3 holds is a miss because ${reason}; it was removed`, { ...place, backend: 's3' })
-    this.#shared.report(error)
+    this.#shared.hosts.report(error)
     return error
   }
 }

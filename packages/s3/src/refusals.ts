@@ -73,7 +73,7 @@ export class Refusals {
     if (this.#archived.size >= MOST_REMEMBERED) this.#archived.clear()
     this.#archived.add(name)
     const message = 'what s3 holds is a miss because it is in an archive: restore the object, or let lifecycle rules move objects only to classes that can be read at once, such as GLACIER_IR'
-    this.#shared.report(new CacheError('archived', message, { ...place, backend: 's3', cause }))
+    this.#shared.hosts.report(new CacheError('archived', message, { ...place, backend: 's3', cause }))
   }
 
   async #expectBucket({ sdk, client }: Opened, place: Place): Promise<void> {
@@ -89,10 +89,10 @@ export class Refusals {
   /** Whether a 403 is how this store says that a key is absent; asked once for all who wait. */
   async #isAbsent(opened: Opened, place: Place): Promise<boolean> {
     if (this.#absentIsForbidden) return true
-    if (this.#shared.clock.monotonic() < this.#believedUntil) return false
+    if (this.#shared.hosts.clock.monotonic() < this.#believedUntil) return false
     this.#asking ??= this.#askForAbsent(opened, place).finally(() => (this.#asking = undefined))
     const isForbiddenHere = await this.#asking
-    if (!isForbiddenHere) this.#believedUntil = this.#shared.clock.monotonic() + BELIEVED_MS
+    if (!isForbiddenHere) this.#believedUntil = this.#shared.hosts.clock.monotonic() + BELIEVED_MS
     return isForbiddenHere
   }
 
@@ -116,7 +116,7 @@ export class Refusals {
     if (!this.#told) {
       this.#told = true
       const message = `s3 answers 403 for keys that are not there, because these credentials may not list the bucket ${bucket}: such answers are taken for misses, also where reading itself is forbidden; grant s3:ListBucket`
-      this.#shared.report(new CacheError('access-denied', message, { ...place, backend: 's3' }))
+      this.#shared.hosts.report(new CacheError('access-denied', message, { ...place, backend: 's3' }))
     }
     return true
   }

@@ -65,13 +65,9 @@ export class S3Backend implements CacheBackend {
   }
 
   attach(host: BackendHost): Detach {
-    const { hosts } = this.#shared
-    if (hosts.size === 0) this.#shared.clock = host.clock
-    hosts.add(host)
+    const detach = this.#shared.hosts.attach(host)
     this.#lifecycle.compareOnce()
-    return () => {
-      hosts.delete(host)
-    }
+    return detach
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -125,7 +121,7 @@ export class S3Backend implements CacheBackend {
 
   /** Ends the client, once no manager uses the backend any more; one that was given stays open. */
   [Symbol.asyncDispose](): Promise<void> {
-    if (this.#shared.hosts.size === 0) {
+    if (this.#shared.hosts.isEmpty) {
       this.#lifecycle.stop()
       this.#connection.close()
     }

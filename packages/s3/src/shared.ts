@@ -1,5 +1,4 @@
-import type { BackendHost, CacheError, Clock, ObjectNames } from '@thermocline/core'
-import { systemClock } from '@thermocline/core'
+import { Hosts, type ObjectNames } from '@thermocline/core'
 import type { Connection } from './connection.js'
 import type { CheckedOptions } from './options.js'
 
@@ -9,19 +8,12 @@ export class Shared {
   readonly bucket: string
   readonly names: ObjectNames
   readonly connection: Connection
-  /** The first host's. */
-  clock: Clock = systemClock
-  readonly hosts = new Set<BackendHost>()
+  readonly hosts = new Hosts()
 
   constructor(options: CheckedOptions, names: ObjectNames, connection: Connection) {
     this.options = options
     this.bucket = options.bucket
     this.names = names
     this.connection = connection
-  }
-
-  /** Tells every manager. */
-  report(error: CacheError): void {
-    for (const host of this.hosts) host.report(error)
   }
 }

@@ -1,4 +1,4 @@
-import { CacheError, checkedChunks, crc32, isPromise, type EpochMs, type ObjectPayload, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, crc32, isPromise, sourceChunks, type EpochMs, type ObjectPayload, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
 import { aborting, Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { describe, type Condition, type Description } from './description.js'
@@ -78,7 +78,7 @@ export class StreamWrites {
     const { opened, entry, options } = put
     const { payload } = entry
     const input = { ...this.#description(put, payload), ContentLength: payload.byteLength, ChecksumCRC32: this.#checksum(payload.crc32), ...condition }
-    await sendStream(opened, input, heldBack(this.#chunksOf(put), options.progress), options.signal)
+    await sendStream(opened, input, heldBack(chunksOf(put), options.progress), options.signal)
   }
 
   async #putInParts(put: StreamPut, condition: Condition): Promise<void> {
@@ -89,7 +89,7 @@ export class StreamWrites {
     let upload: MultipartUpload | undefined
     let crc = 0
     try {
-      for await (const chunk of untilCancelled(this.#chunksOf(put), cancellation)) {
+      for await (const chunk of untilCancelled(chunksOf(put), cancellation)) {
         options.progress?.()
         crc = crc32(chunk, crc)
         for (let at = 0; at < chunk.byteLength; ) {
@@ -125,13 +125,6 @@ export class StreamWrites {
     return (await this.#reads.presence(opened, scope, key, name, options.signal)).status === 'kept'
   }
 
-  /** The stream's own chunks; when it knows length and checksum they have to be so, or what is stored would be damaged. */
-  #chunksOf({ entry, place }: StreamPut): AsyncIterable<Uint8Array> {
-    const { payload } = entry
-    if (payload.byteLength === undefined && payload.crc32 === undefined) return payload.chunks()
-    return checkedChunks(payload.chunks(), payload, (reason) => new CacheError('corrupt', `put on s3 was given up because of its stream: ${reason}`, { ...place, backend: 's3' }))
-  }
-
   #description({ name, scope, key, entry, options }: StreamPut, payload: ObjectPayload): Description {
     const keepUntil: EpochMs = options.keepUntil
     return describe(this.#shared.options, name, scope, key, entry, keepUntil, payload)
@@ -143,8 +136,12 @@ export class StreamWrites {
 
   #tellLeftOver(name: string, place: Place, cause: unknown): void {
     const message = `an upload of parts to ${name} was given up and could not be removed: a lifecycle rule for incomplete multipart uploads removes it`
-    this.#shared.report(new CacheError('failed', message, { ...place, backend: 's3', cause }))
+    this.#shared.hosts.report(new CacheError('failed', message, { ...place, backend: 's3', cause }))
   }
+}
+
+function chunksOf({ entry, place }: StreamPut): AsyncIterable<Uint8Array> {
+  return sourceChunks(entry.payload, { ...place, backend: 's3' })
 }
 
 /** Another writer has stored an entry while the parts were on their way. Looks like the store's own refusal. */

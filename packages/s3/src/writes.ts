@@ -42,9 +42,10 @@ export class Writes {
   }
 
   async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
-    if (options.keepUntil <= this.#shared.clock.now()) {
+    if (options.keepUntil <= this.#shared.hosts.clock.now()) {
       if (isStreamed(entry)) entry.payload.cancel()
-      if (!options.onlyIfAbsent) await this.#remove(scope, key, options)
+      if (options.onlyIfAbsent) return false // nothing is stored, and what is there stays
+      await this.#remove(scope, key, options)
       return true
     }
     if (isStreamed(entry)) return this.#streams.put(scope, key, entry, options)

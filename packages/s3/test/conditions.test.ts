@@ -67,7 +67,7 @@ describeS3('conditions', () => {
     expect(source.isReleased).toBe(true)
     expect(await shelf.names()).toEqual([])
     await shelf.put('k', 'old')
-    expect(await shelf.put('k', 'promoted', { keepMs: 0, onlyIfAbsent: true })).toBe(true)
+    expect(await shelf.put('k', 'promoted', { keepMs: 0, onlyIfAbsent: true })).toBe(false)
     expect(String(await shelf.get('k'))).toBe('old')
   })
 

@@ -157,6 +157,17 @@ describeS3('objects in the bucket', () => {
       expect(shelf.reports).toEqual([])
     })
 
+    test('a listing with detail shows those that are adopted, with sizes and without an end', async () => {
+      const shelf = open()
+      await shelf.put('ours', 'x')
+      for (const key of ['', 'theirs/a', 'theirs/b', 'other']) await shelf.putPlain(shelf.nameOf(key), 'by hand')
+      await shelf.putPlain(shelf.nameOf('theirs/newer'), 'x', { Metadata: { 'tc-format': '2' } })
+      const found = await shelf.list('', 'info', (key) => key.startsWith('theirs/'))
+      expect(found.map(({ key }) => key).sort()).toEqual(['ours', 'theirs/a', 'theirs/b'])
+      expect(found.find(({ key }) => key === 'theirs/a')).toEqual({ key: 'theirs/a', size: 7, expiresAt: Infinity })
+      expect((await shelf.list('', 'info')).map(({ key }) => key)).toEqual(['ours'])
+    })
+
     test('with adopt, bytes that nothing here unpacks stay foreign, and so does what a newer release wrote', async () => {
       const shelf = open()
       await shelf.putPlain(shelf.nameOf('a'), 'x', { ContentEncoding: 'compress' })

@@ -150,6 +150,18 @@ function brokenSources(check: Check): void {
     assert.ok(error === broken || (isCacheError(error) && error.cause === broken))
     await unchanged(bench)
   })
+  check('a source that fails as a connection does is not a store that is away', async (bench) => {
+    await bench.put('old', old)
+    for (const code of ['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET', 'ETIMEDOUT']) {
+      const { source, put } = await begin(bench, 'new')
+      const broken = Object.assign(new Error('the source broke'), { code })
+      source.fail(broken)
+      const error = await rejectionOf(put)
+      assert.ok(error === broken || (isCacheError(error) && error.cause === broken), `rejects with what the source threw, not with ${String(error)}`)
+      assertSaysNothingOfTheStore(error)
+    }
+    await unchanged(bench)
+  })
   const bytes = patterned(300_000)
   const right = factsOf([bytes])
   for (const [what, wrong] of [
@@ -186,6 +198,13 @@ function brokenSources(check: Check): void {
     void source.give(patterned(100_000))
     assert.equal(await bench.putStream('old', source, { onlyIfAbsent: true }), false)
     assert.ok(source.isReleased, 'what is left of the source was given up')
+    await unchanged(bench)
+  })
+  check('onlyIfAbsent leaves what is there also when the stream is over already, and gives the source up', async (bench) => {
+    await bench.put('old', old)
+    const source = streamOf(cut(patterned(100_000), 9973))
+    assert.equal(await bench.putStream('old', source, { onlyIfAbsent: true, keepUntil: bench.now - 1 }), false)
+    assert.ok(source.isReleased)
     await unchanged(bench)
   })
   check('onlyIfAbsent stores where nothing is, or what may no longer be served', async (bench) => {
@@ -239,6 +258,25 @@ function readersWhoLeave(check: Check): void {
       assert.deepEqual(bench.failures, [])
     })
   }
+  check('what a reader has given up says nothing of the store', async (bench) => {
+    await bench.put('k', bytes)
+    for (let i = 0; i < 10; i++) {
+      const { payload } = await bench.gotStream('k')
+      const steps = payload.chunks()[Symbol.asyncIterator]()
+      const first = i % 2 === 0 ? steps.next() : undefined
+      payload.cancel()
+      for (const step of [first, steps.next()]) await step?.catch(assertSaysNothingOfTheStore)
+    }
+    for (let i = 0; i < 10; i++) {
+      const leaving = new AbortController()
+      const entry = await bench.backend.get(bench.scope, key('k'), { want: 'stream', touch: true, signal: leaving.signal })
+      assert.ok(entry !== undefined && isStreamed(entry))
+      const reading = bytesOf(entry.payload)
+      leaving.abort(new Error('nobody waits any more'))
+      await reading.catch(assertSaysNothingOfTheStore)
+    }
+    assert.ok(bytes.equals((await bench.read('k')) as Buffer))
+  })
   check('to cancel after the end is harmless', async (bench) => {
     await bench.put('k', bytes)
     const { payload } = await bench.gotStream('k')
@@ -297,6 +335,12 @@ async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
     return error
   }
   return assert.fail(`it resolves with ${String(outcome)} instead of rejecting`)
+}
+
+/** A circuit breaker leaves a store out for these at once. */
+function assertSaysNothingOfTheStore(error: unknown): void {
+  const code = isCacheError(error) ? error.code : undefined
+  assert.ok(code !== 'unavailable' && code !== 'timeout', `what was given up is no outage, but it failed with ${String(error)}`)
 }
 
 /** Whether the rest of a stream ends with an error, unless all of it was at hand already. */

@@ -79,6 +79,12 @@ export function describeBackend(options: ConformanceOptions): void {
         assert.equal(entry === undefined ? undefined : bench.valueOf(entry), 'second')
         assert.equal(entry?.details?.metadata, undefined)
       })
+      check('a put of what is over leaves nothing to be served', async (bench) => {
+        await bench.put('k', 'old')
+        assert.equal(await bench.put('k', 'over', { keepUntil: bench.now - 1 }), true)
+        const entry = await bench.get('k')
+        assert.ok(entry === undefined || entry.keepUntil < bench.now)
+      })
       check('a head has the instants and metadata', async (bench) => {
         await bench.put('k', 'x'.repeat(100_000), { details: { metadata: { a: 'b' } } })
         const head = await bench.backend.get(bench.scope, key('k'), { want: 'head', touch: false })
@@ -152,6 +158,14 @@ export function describeBackend(options: ConformanceOptions): void {
         await bench.put('k', 'old', { keepUntil: bench.now - 1 })
         assert.equal(await bench.put('k', 'new', { onlyIfAbsent: true }), true)
         assert.equal(bench.valueOf(await bench.got('k')), 'new')
+      })
+      check('leaves what is there also when the new entry is over already', async (bench) => {
+        await bench.put('k', 'old')
+        assert.equal(await bench.put('k', 'over', { onlyIfAbsent: true, keepUntil: bench.now - 1 }), false)
+        assert.equal(bench.valueOf(await bench.got('k')), 'old')
+        await bench.put('nothing', 'over', { onlyIfAbsent: true, keepUntil: bench.now - 1 }) // stored or not
+        const entry = await bench.get('nothing')
+        assert.ok(entry === undefined || entry.keepUntil < bench.now)
       })
       check('has one winner among many', async (bench) => {
         const outcomes = await Promise.all(Array.from({ length: 20 }, (_, i) => bench.put('k', `value ${i}`, { onlyIfAbsent: true })))

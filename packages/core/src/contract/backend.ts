@@ -145,9 +145,12 @@ export interface ReadOptions extends OperationOptions {
 }
 
 export interface PutOptions extends OperationOptions {
-  /** Store only if no entry is there whose `keepUntil` lies ahead. Promotion uses it. */
+  /** Store only if no entry is there whose `keepUntil` lies ahead; one that is there stays, also where the new entry is over itself. Promotion uses it. */
   readonly onlyIfAbsent: boolean
-  /** From when on this backend's copy may not be served: at or before `entry.expiresAt`. To be stored beside the entry. */
+  /**
+   * From when on this backend's copy may not be served: at or before `entry.expiresAt`. To be stored beside the entry. An instant that has
+   * come already: the entry need not be stored, but what it would replace has to go.
+   */
   readonly keepUntil: EpochMs
   /** For a backend that keeps a journal: once the entry is stored, this slot's copy is there too. */
   readonly journal?: JournalSlot | undefined
@@ -156,6 +159,8 @@ export interface PutOptions extends OperationOptions {
 export interface ListOptions extends OperationOptions {
   /** `keys`: sizes and instants only where the store lists them anyway; `info`: always. */
   readonly detail: 'keys' | 'info'
+  /** With `info`: for which keys an object that is not ours is an entry too, as {@link ReadOptions.adopt} says of one key. Default: for none. */
+  readonly adopt?: ((key: string) => boolean) | undefined
 }
 
 /** One stored entry as a listing shows it. */

@@ -78,16 +78,22 @@ class ResilientBackend extends WrappedBackend {
     const run = new Run<CacheEntry | undefined>(this, 'get', options)
     run.scope = scope
     run.key = key
-    return options.want === 'stream' ? this.#guarded(run.begin()) : run.begin()
+    return options.want === 'stream' ? this.#guarded(run.begin(), options.signal) : run.begin()
   }
 
   /** The layers' effect lasts until the payload's stream is consumed. */
-  async #guarded(answer: Awaitable<CacheEntry | undefined>): Promise<CacheEntry | undefined> {
+  async #guarded(answer: Awaitable<CacheEntry | undefined>, caller: AbortSignal | undefined): Promise<CacheEntry | undefined> {
     const entry = await answer
     if (entry === undefined || !isStreamed(entry)) return entry
     const { payload } = entry
-    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', NO_OPTIONS, () => payload.cancel())
-    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel: () => payload.cancel() }, entry)
+    const leaving = new AbortController() // a reader who cancels is a caller who leaves
+    const cancel = (): void => {
+      leaving.abort()
+      payload.cancel()
+    }
+    const signal = caller === undefined ? leaving.signal : AbortSignal.any([caller, leaving.signal])
+    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', { signal }, cancel)
+    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel }, entry)
   }
 
   override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -153,7 +159,7 @@ class ResilientBackend extends WrappedBackend {
       ended: () => guard?.succeeded('read'),
       failed: (error) => {
         const hurried = options.budgetMs !== undefined && isCacheError(error) && error.code === 'timeout'
-        if (!hurried) guard?.failed('read', error, 0)
+        if (!hurried && !isOfCaller(error, options.signal)) guard?.failed('read', error, 0)
       },
       abandon,
     })
@@ -195,6 +201,11 @@ const captured = { resolve: (_value: never): void => undefined, reject: (_error:
 function capture(resolve: (value: never) => void, reject: (error: unknown) => void): void {
   captured.resolve = resolve
   captured.reject = reject
+}
+
+/** What fails after the caller has left says nothing of the store, unless that it did not answer. */
+function isOfCaller(error: unknown, signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true && !(isCacheError(error) && error.code === 'timeout')
 }
 
 /** One operation: its arguments, the options the backend is given, and how it is doing. The signal is made when asked for. */
@@ -307,7 +318,7 @@ class Run<T> implements OperationOptions, Deadline {
     try {
       result = this.#host.attempt(this) as Awaitable<T>
     } catch (error) {
-      this.#tellFailure(error)
+      if (!isOfCaller(error, this.#outer.signal)) this.#tellFailure(error)
       throw error
     }
     if (isPromise(result)) return this.over(result)
@@ -351,7 +362,8 @@ class Run<T> implements OperationOptions, Deadline {
       },
       (error: unknown) => {
         if (this.#reject === undefined) return
-        if (this.#mayRetry(error)) void this.#again(error)
+        if (isOfCaller(error, this.#outer.signal)) this.#settle()?.(error)
+        else if (this.#mayRetry(error)) void this.#again(error)
         else this.#fail(error)
       },
     )
@@ -365,7 +377,7 @@ class Run<T> implements OperationOptions, Deadline {
 
   #mayRetry(error: unknown): boolean {
     const { retry } = this.#host.parts
-    if (retry === undefined || !isCacheError(error) || !error.retryable || this.#outer.signal?.aborted === true) return false
+    if (retry === undefined || !isCacheError(error) || !error.retryable) return false
     if (this.entry !== undefined && isStreamed(this.entry)) return false // what it was read from does not come again
     return this.#attempts < (error.code === 'throttled' ? Math.max(retry.attempts, THROTTLED_ATTEMPTS) : retry.attempts)
   }

@@ -2,6 +2,8 @@ import type { Engine } from './engine.js'
 import type { ListedEntry, ListVerbOptions } from './options.js'
 import type { TenantState } from './tenant-state.js'
 import type { ValidKey } from '../keys/key.js'
+import type { Policy } from '../policies/policy.js'
+import type { Tier } from '../tiers/tier.js'
 
 /** Lists one tier after the other. A tier that fails is reported and passed over; keys that it may not serve are left out. */
 export async function* listTiers(engine: Engine, state: TenantState, prefix: string, options: ListVerbOptions): AsyncIterableIterator<ListedEntry> {
@@ -10,7 +12,7 @@ export async function* listTiers(engine: Engine, state: TenantState, prefix: str
     if (!tier.readable) continue
     const seen = new Set<string>()
     try {
-      const stored = tier.backend.list(state.scope, prefix, { detail: options.detail === true ? 'info' : 'keys', signal: options.signal })
+      const stored = tier.backend.list(state.scope, prefix, { detail: options.detail === true ? 'info' : 'keys', adopt: adoption(engine, tier), signal: options.signal })
       for await (const { key, size, expiresAt } of stored) {
         options.signal?.throwIfAborted()
         if (seen.has(key) || !tier.lanes.mayAsk(state.scope, key as ValidKey)) continue
@@ -19,8 +21,14 @@ export async function* listTiers(engine: Engine, state: TenantState, prefix: str
         yield { key, tier: tier.name, ...(size === undefined ? {} : { size }), ...(expiresAt === undefined ? {} : { expiresAt: Number.isFinite(expiresAt) ? expiresAt : null }) }
       }
     } catch (error) {
-      if (options.signal?.aborted === true) throw error
+      options.signal?.throwIfAborted()
       engine.report(error, { operation: 'list', tier, state })
     }
   }
+}
+
+/** Which of others' objects a tier holds as entries: those that a `get` of the key would be answered with. */
+function adoption({ policies }: Engine, tier: Tier): ((key: string) => boolean) | undefined {
+  const adopts = ({ adopts, slots }: Policy): boolean => adopts && slots.some((slot) => slot.tier === tier)
+  return tier.capabilities.plain !== undefined && policies.all.some(adopts) ? (key) => adopts(policies.forKey(key)) : undefined
 }

@@ -56,7 +56,7 @@ export class ObjectNames {
     const tenant = this.ofTenant(scope)
     if (!name.startsWith(tenant)) return undefined
     const encoded = name.slice(tenant.length)
-    if (encoded.startsWith('~')) return undefined
+    if (encoded === '' || encoded.startsWith('~')) return undefined
     const key = decode(encoded)
     return key !== undefined && encodeObjectKey(key) === encoded ? key : undefined
   }

@@ -1,25 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe } from '@jest/globals'
 import { Storage, type File, type FileMetadata } from '@google-cloud/storage'
-import {
-  CacheEntry,
-  NO_VALUE,
-  StreamedEntry,
-  systemClock,
-  TenantScope,
-  validateKey,
-  validateTenant,
-  type CacheError,
-  type Clock,
-  type EntryDetails,
-  type PayloadStream,
-  type StoredEntryInfo,
-} from '@thermocline/core'
+import type { Clock } from '@thermocline/core'
 import { GcsBackend, type GcsBackendOptions } from '@thermocline/gcs'
-import { afterwards } from '../../../../test/support/afterwards.js'
 import { describeGcsEmulator, startGcsEmulator, startStrictGcs, type GcsEmulator, type GcsServer, type StrictGcsServer } from '../../../../test/support/gcs/index.js'
+import { ObjectShelf } from '../../../../test/support/object-shelf.js'
 
-const HOUR_MS = 3_600_000
+export { scopeOf } from '../../../../test/support/object-shelf.js'
 
 /** A server with a bucket, for the suites of a block. */
 export interface Stage<S extends GcsServer = GcsServer> {
@@ -74,95 +61,15 @@ export function onEachServer(body: (stage: Stage) => void): void {
   onStrictServer('on the strict server', body)
 }
 
-export interface PutWishes {
-  readonly tenant?: string
-  readonly onlyIfAbsent?: boolean
-  readonly lifeMs?: number
-  readonly keepMs?: number
-  readonly codec?: string
-  readonly details?: EntryDetails
-  readonly signal?: AbortSignal
-  readonly progress?: () => void
-}
-
-export interface GetWishes {
-  readonly want?: 'head' | 'payload' | 'stream'
-  readonly adopt?: boolean
-  readonly tenant?: string
-  readonly signal?: AbortSignal
-  readonly progress?: () => void
-}
-
 /** A backend as one manager uses it, and Google's client, which sees what really is in the bucket. */
-export class Shelf {
-  readonly backend: GcsBackend
-  readonly prefix: string
-  readonly reports: CacheError[] = []
+export class Shelf extends ObjectShelf<GcsBackend> {
   readonly #plain: Storage
   readonly #bucket: string
-  readonly #detach: () => void
-  #closed = false
 
-  constructor(server: Pick<GcsServer, 'storageOptions'>, options: GcsBackendOptions, clock: Clock = systemClock) {
-    this.prefix = options.prefix ?? ''
+  constructor(server: Pick<GcsServer, 'storageOptions'>, options: GcsBackendOptions, clock?: Clock) {
+    super(new GcsBackend(options), options.prefix ?? '', clock)
     this.#bucket = options.bucket
     this.#plain = new Storage({ ...server.storageOptions(), retryOptions: { autoRetry: false } })
-    this.backend = new GcsBackend(options)
-    this.#detach = this.backend.attach({ clock, report: (error) => this.reports.push(error), evicted: () => undefined, demotes: () => false })
-    afterwards(() => this.close())
-  }
-
-  get codes(): string[] {
-    return this.reports.map(({ code }) => code)
-  }
-
-  /** The object of a key that needs no escaping. */
-  nameOf(key: string, tenant = 'acme'): string {
-    return `${this.prefix}/tenants/${tenant}/${key}`
-  }
-
-  async put(key: string, payload: Uint8Array | string | PayloadStream, wishes: PutWishes = {}): Promise<boolean> {
-    const { tenant = 'acme', onlyIfAbsent = false, lifeMs = HOUR_MS, keepMs = lifeMs, codec = 'buffer', details, signal, progress } = wishes
-    const createdAt = systemClock.now()
-    const fields = { createdAt, expiresAt: createdAt + lifeMs, details }
-    const isBytes = typeof payload === 'string' || payload instanceof Uint8Array
-    const entry = isBytes ? new CacheEntry(NO_VALUE, { codec, bytes: Buffer.from(payload) }, fields) : new StreamedEntry(payload, fields)
-    return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil: createdAt + keepMs, signal, progress })
-  }
-
-  async entry(key: string, { want = 'payload', adopt = false, tenant = 'acme', signal, progress }: GetWishes = {}): Promise<CacheEntry | undefined> {
-    return this.backend.get(scopeOf(tenant), validateKey(key), { want, touch: true, adopt, signal, progress })
-  }
-
-  /** The stored bytes themselves. */
-  async get(key: string, wishes: GetWishes = {}): Promise<Buffer | undefined> {
-    return (await this.entry(key, wishes))?.encoded?.bytes as Buffer | undefined
-  }
-
-  async text(key: string): Promise<string | undefined> {
-    return (await this.get(key))?.toString()
-  }
-
-  async stream(key: string, more: Omit<GetWishes, 'want'> = {}): Promise<PayloadStream> {
-    return ((await this.entry(key, { ...more, want: 'stream' })) as StreamedEntry).payload
-  }
-
-  async holds(key: string): Promise<boolean> {
-    return (await this.entry(key, { want: 'head' })) !== undefined
-  }
-
-  delete(...keys: string[]): Promise<number | undefined> {
-    return this.backend.delete(scopeOf('acme'), keys.map(validateKey), {})
-  }
-
-  clear(prefix = '', tenant = 'acme'): Promise<number | undefined> {
-    return this.backend.clear(scopeOf(tenant), prefix, {})
-  }
-
-  async list(prefix = '', detail: 'keys' | 'info' = 'keys'): Promise<StoredEntryInfo[]> {
-    const infos: StoredEntryInfo[] = []
-    for await (const info of this.backend.list(scopeOf('acme'), prefix, { detail })) infos.push(info)
-    return infos
   }
 
   /** The object of a key, for Google's client. */
@@ -193,15 +100,4 @@ export class Shelf {
     const [files] = await this.#plain.bucket(this.#bucket).getFiles({ prefix: `${this.prefix}/` })
     return files.map(({ name }) => name)
   }
-
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#detach()
-    await this.backend[Symbol.asyncDispose]()
-  }
-}
-
-export function scopeOf(tenant: string): TenantScope {
-  return new TenantScope(validateTenant(tenant))
 }

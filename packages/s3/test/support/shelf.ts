@@ -1,25 +1,13 @@
 import { buffer } from 'node:stream/consumers'
 import type { Readable } from 'node:stream'
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client, type PutObjectCommandInput } from '@aws-sdk/client-s3'
-import {
-  CacheEntry,
-  NO_VALUE,
-  StreamedEntry,
-  systemClock,
-  TenantScope,
-  validateKey,
-  validateTenant,
-  type CacheError,
-  type Clock,
-  type EntryDetails,
-  type PayloadStream,
-  type StoredEntryInfo,
-} from '@thermocline/core'
+import type { Clock } from '@thermocline/core'
 import { S3Backend, type S3BackendOptions } from '@thermocline/s3'
-import { afterwards } from '../../../../test/support/afterwards.js'
+import { ObjectShelf } from '../../../../test/support/object-shelf.js'
 import type { ClientOptions, S3Server } from '../../../../test/support/s3/index.js'
 
-const HOUR_MS = 3_600_000
+export { scopeOf } from '../../../../test/support/object-shelf.js'
+
 let prefixes = 0
 
 /** A part of a bucket that no other test uses. */
@@ -32,80 +20,15 @@ export function optionsFor(server: S3Server, bucket: string, { user = server.cre
   return { bucket, endpoint: port === undefined ? server.endpoint : `http://127.0.0.1:${port}`, region: server.region, credentials: user, forcePathStyle: true }
 }
 
-export interface PutWishes {
-  readonly tenant?: string
-  readonly onlyIfAbsent?: boolean
-  readonly lifeMs?: number
-  readonly keepMs?: number
-  readonly codec?: string
-  readonly details?: EntryDetails
-  readonly signal?: AbortSignal
-  readonly progress?: () => void
-}
-
 /** A backend as one manager uses it, and a client of its own that sees what really is in the bucket. */
-export class Shelf {
-  readonly backend: S3Backend
-  readonly prefix: string
+export class Shelf extends ObjectShelf<S3Backend> {
   readonly bucket: string
-  readonly reports: CacheError[] = []
   readonly plain: S3Client
-  readonly #detach: () => void
-  #closed = false
 
-  constructor(server: S3Server, { prefix = freshPrefix(), ...options }: S3BackendOptions, clock: Clock = systemClock) {
-    this.prefix = prefix
+  constructor(server: S3Server, { prefix = freshPrefix(), ...options }: S3BackendOptions, clock?: Clock) {
+    super(new S3Backend({ prefix, ...options }), prefix, clock)
     this.bucket = options.bucket
     this.plain = new S3Client(server.clientConfig())
-    this.backend = new S3Backend({ prefix, ...options })
-    this.#detach = this.backend.attach({ clock, report: (error) => this.reports.push(error), evicted: () => undefined, demotes: () => false })
-    afterwards(() => this.close())
-  }
-
-  /** The object of a key that needs no escaping. */
-  nameOf(key: string, tenant = 'acme'): string {
-    return `${this.prefix}/tenants/${tenant}/${key}`
-  }
-
-  async put(key: string, payload: Uint8Array | string | PayloadStream, wishes: PutWishes = {}): Promise<boolean> {
-    const { tenant = 'acme', onlyIfAbsent = false, lifeMs = HOUR_MS, keepMs = lifeMs, codec = 'buffer', details, signal, progress } = wishes
-    const createdAt = systemClock.now()
-    const fields = { createdAt, expiresAt: createdAt + lifeMs, details }
-    const isBytes = typeof payload === 'string' || payload instanceof Uint8Array
-    const entry = isBytes ? new CacheEntry(NO_VALUE, { codec, bytes: Buffer.from(payload) }, fields) : new StreamedEntry(payload, fields)
-    return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil: createdAt + keepMs, signal, progress })
-  }
-
-  async entry(key: string, { want = 'payload', adopt = false, tenant = 'acme', signal, progress }: { want?: 'head' | 'payload' | 'stream'; adopt?: boolean; tenant?: string; signal?: AbortSignal; progress?: () => void } = {}): Promise<CacheEntry | undefined> {
-    return this.backend.get(scopeOf(tenant), validateKey(key), { want, touch: true, adopt, signal, progress })
-  }
-
-  /** The stored bytes themselves. */
-  async get(key: string): Promise<Buffer | undefined> {
-    return (await this.entry(key))?.encoded?.bytes as Buffer | undefined
-  }
-
-  async stream(key: string, more: { adopt?: boolean; progress?: () => void; signal?: AbortSignal } = {}): Promise<PayloadStream> {
-    const entry = await this.entry(key, { ...more, want: 'stream' })
-    return (entry as StreamedEntry).payload
-  }
-
-  async holds(key: string): Promise<boolean> {
-    return (await this.entry(key, { want: 'head' })) !== undefined
-  }
-
-  async delete(...keys: string[]): Promise<undefined> {
-    return this.backend.delete(scopeOf('acme'), keys.map(validateKey), {})
-  }
-
-  async clear(prefix = '', tenant = 'acme'): Promise<undefined> {
-    return this.backend.clear(scopeOf(tenant), prefix, {})
-  }
-
-  async list(prefix = '', detail: 'keys' | 'info' = 'keys'): Promise<StoredEntryInfo[]> {
-    const infos: StoredEntryInfo[] = []
-    for await (const info of this.backend.list(scopeOf('acme'), prefix, { detail })) infos.push(info)
-    return infos
   }
 
   /** What a plain client sees of an object; `undefined`: there is none. */
@@ -150,15 +73,8 @@ export class Shelf {
     return Uploads.map(({ Key }) => Key!)
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#detach()
-    await this.backend[Symbol.asyncDispose]()
+  override async close(): Promise<void> {
+    await super.close()
     this.plain.destroy()
   }
-}
-
-export function scopeOf(tenant: string): TenantScope {
-  return new TenantScope(validateTenant(tenant))
 }

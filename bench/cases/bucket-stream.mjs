@@ -1,5 +1,5 @@
 /*
- * A large object from S3 to a caller and to disk. By hand the SDK's stream is piped to a file; the cache gives its caller every byte besides, checks
+ * A large object from a bucket to a caller and to disk. By hand the client's stream is piped to a file; the cache gives its caller every byte besides, checks
  * them, and is done when the disk tier has the entry. Every sample is of a new process, because the memory that the process takes is counted:
  * of one that has read nothing but 1 MB before.
  */
@@ -9,9 +9,7 @@ import path from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { watchMemory } from '../lib/peak-memory.mjs'
-import { rawS3, s3Backend, thermocline } from './s3-contenders.mjs'
 
-const RAW = '@aws-sdk/client-s3'
 const MB = 1_000_000
 const WARM_UP = 'frames/warm-up.mp4'
 const LARGE = 'frames/large.mp4'
@@ -24,7 +22,7 @@ function sizeOf({ spec, quick }) {
   return quick ? spec.bytes / 20 : spec.bytes
 }
 
-async function store(context) {
+async function store(thermocline, context) {
   const cache = await thermocline(context)
   const block = randomBytes(MB)
   await cache.set(WARM_UP, block)
@@ -47,8 +45,8 @@ async function measured(context, read) {
   return { ms, mbPerSecond: bytes / MB / (ms / 1000), addedMb }
 }
 
-async function byHand(context) {
-  const raw = await rawS3(context)
+async function byHand(open, context) {
+  const raw = await open(context)
   const read = async (key) => {
     const file = path.join(context.dir, path.basename(key))
     await pipeline(await raw.open(nameOf(key)), fs.createWriteStream(file))
@@ -59,12 +57,12 @@ async function byHand(context) {
   return { sample: () => measured(context, read), close: () => raw.close() }
 }
 
-async function toCallerAndDisk(context) {
+async function toCallerAndDisk(backendOf, context) {
   const { TieredCacheManager } = await import('@thermocline/core')
   const { FileSystemBackend } = await import('@thermocline/fs')
   const basePath = path.join(context.dir, 'disk')
   const warm = new FileSystemBackend({ basePath })
-  const cache = new TieredCacheManager({ tiers: { warm: { backend: warm, budget: DISK_BUDGET }, cold: { backend: await s3Backend(context) } }, policies: { frames: { ttl: '1d' } } })
+  const cache = new TieredCacheManager({ tiers: { warm: { backend: warm, budget: DISK_BUDGET }, cold: { backend: await backendOf(context) } }, policies: { frames: { ttl: '1d' } } })
   const acme = cache.tenant('acme')
   const read = async (key) => {
     const onDisk = new Promise((resolve, reject) => {
@@ -89,28 +87,28 @@ async function toCallerAndDisk(context) {
   }
 }
 
-function streamCase(name, size, bytes, rounds, storeMegabytes) {
-  const what = `S3: a stream of ${size} to the caller and to disk`
+/** For the parameters see {@link bucketCases}. */
+export function bucketStreamCase({ name, begin, section, server }, raw, { thermocline, backendOf }, size, bytes, rounds) {
+  const what = `${name}: a stream of ${size} to the caller and to disk`
+  const against = `${raw.stream} piped to a file`
   return {
-    name,
+    name: `${begin}-stream-${size.replace(' ', '').toLowerCase()}`,
     title: what,
-    section: 'S3',
+    section,
     kind: 'sample',
     fresh: true,
     rounds,
-    baseline: RAW,
+    baseline: raw.name,
     relative: { of: 'mbPerSecond', as: 'timesRaw' },
-    s3: { storeMegabytes },
+    ...server,
     sharedBucket: true,
     bytes,
-    prepare: { [RAW]: (context) => store({ ...context, spec: { bytes } }) },
-    contenders: { [RAW]: byHand, thermocline: toCallerAndDisk },
-    columns: { ms: 'ms', mbPerSecond: 'MB/s', timesRaw: 'times the GetObject stream piped to a file', addedMb: 'memory added at most, MB' },
+    prepare: { [raw.name]: (context) => store(thermocline, { ...context, spec: { bytes } }) },
+    contenders: { [raw.name]: (context) => byHand(raw.open, context), thermocline: (context) => toCallerAndDisk(backendOf, context) },
+    columns: { ms: 'ms', mbPerSecond: 'MB/s', timesRaw: `times ${against}`, addedMb: 'memory added at most, MB' },
     bars: [
-      { what: `${what}, times the GetObject stream piped to a file`, of: 'thermocline', number: 'timesRaw', atLeast: 0.8 },
-      { what: `${what}: memory added at most, MB`, of: 'thermocline', number: 'addedMb', atMost: 100, peer: RAW, worst: true },
+      { what: `${what}, times ${against}`, of: 'thermocline', number: 'timesRaw', atLeast: 0.8 },
+      { what: `${what}: memory added at most, MB`, of: 'thermocline', number: 'addedMb', atMost: 100, peer: raw.name, worst: true },
     ],
   }
 }
-
-export const s3StreamCases = [streamCase('s3-stream-100mb', '100 MB', 100 * MB, 9, 1024), streamCase('s3-stream-1gb', '1 GB', 1000 * MB, 4, 3072)]
