@@ -92,6 +92,7 @@ export function bucketCases(store, raw, { thermocline, adapterAlone }) {
       sliceMs: 400,
       warmUpSlices: 3,
       rounds: 9,
+      processes: 3,
       bytes: SIZES[size],
       keys: 64,
       contenders: each(all, made),

@@ -3,7 +3,8 @@
  *
  *   rate    one process per contender, asked in turn for a slice of work, there and back (A B C C B A is one round): a slow
  *           drift of the machine hits all alike. A round gives one ratio for each contender: its throughput over the
- *           baseline's.
+ *           baseline's. `processes`: each contender has so many, one after the other, which share the rounds: no two processes
+ *           with the same code are equally fast.
  *   sample  each round every contender gives one set of named numbers: from its one process, or (`fresh`) from a new
  *           process each time.
  *
@@ -122,9 +123,7 @@ async function leaveOut(contenders) {
 
 async function runRates(settings) {
   const { spec, names, rounds, quick, progress } = settings
-  const contenders = []
-  const started = []
-  let reasons = {}
+  const reasons = {}
   const slices = Object.fromEntries(names.map((name) => [name, []]))
   const mostBytes = {}
   const take = async (contender) => {
@@ -138,20 +137,25 @@ async function runRates(settings) {
     }
     return (await answer).slice
   }
-  try {
-    for (const name of names) {
-      progress(`starting ${name}`)
-      started.push(await start(settings, name))
+  const { processes = 1 } = spec
+  for (let generation = 0; generation < processes; generation++) {
+    const contenders = []
+    try {
+      for (const name of names) {
+        if (reasons[name] !== undefined) continue
+        progress(`starting ${name}`)
+        contenders.push(await start(settings, name))
+      }
+      Object.assign(reasons, await leaveOut(contenders))
+      const able = contenders.filter(({ cannot }) => cannot === undefined)
+      for (const contender of able) for (let warm = 0; warm < (spec.warmUpSlices ?? 2); warm++) await take(contender)
+      for (let round = generation; round < rounds; round += processes) {
+        progress(`round ${round + 1} of ${rounds}`)
+        for (const contender of [...able, ...able.toReversed()]) slices[contender.name].push(await take(contender))
+      }
+    } finally {
+      for (const contender of contenders) await contender.close()
     }
-    reasons = await leaveOut(started)
-    contenders.push(...started.filter(({ cannot }) => cannot === undefined))
-    for (const contender of contenders) for (let warm = 0; warm < (spec.warmUpSlices ?? 2); warm++) await take(contender)
-    for (let round = 0; round < rounds; round++) {
-      progress(`round ${round + 1} of ${rounds}`)
-      for (const contender of [...contenders, ...contenders.toReversed()]) slices[contender.name].push(await take(contender))
-    }
-  } finally {
-    for (const contender of started) await contender.close()
   }
   const resultOf = (name) => (reasons[name] === undefined ? rated(slices[name], slices[spec.baseline], mostBytes[name]) : { cannot: reasons[name] })
   return { rounds, contenders: Object.fromEntries(names.map((name) => [name, resultOf(name)])) }
