@@ -3,17 +3,16 @@ import {
   encodeFrameHeader,
   entryOfFrame,
   getEach,
+  Hosts,
   ownMemory,
   PROBE_TENANT,
   readFrame,
   readFrameHead,
-  systemClock,
   type BackendCapabilities,
   type BackendHost,
   type BackendStats,
   type CacheBackend,
   type CacheEntry,
-  type Clock,
   type Detach,
   type FrameContent,
   type ListOptions,
@@ -66,8 +65,7 @@ export class RedisBackend implements CacheBackend {
   readonly #large = new LargeNames()
   readonly #connections: Connections
   readonly #reads: Reads<EntryRead>
-  readonly #hosts = new Set<BackendHost>()
-  #clock: Clock = systemClock
+  readonly #hosts = new Hosts()
   #isCompared = false
 
   /** Connects to nothing. @throws TypeError for invalid options and for a client with a `keyPrefix` */
@@ -88,12 +86,9 @@ export class RedisBackend implements CacheBackend {
   }
 
   attach(host: BackendHost): Detach {
-    if (this.#hosts.size === 0) this.#clock = host.clock
-    this.#hosts.add(host)
+    const detach = this.#hosts.attach(host)
     this.#connections.main.open()
-    return () => {
-      this.#hosts.delete(host)
-    }
+    return detach
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -126,7 +121,7 @@ export class RedisBackend implements CacheBackend {
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
     const bytes = entry.encoded?.bytes.byteLength ?? 0
     if (bytes > this.#options.maxPayloadBytes) return Promise.resolve(false)
-    if (options.keepUntil <= this.#clock.now()) {
+    if (options.keepUntil <= this.#hosts.clock.now()) {
       if (options.onlyIfAbsent) return Promise.resolve(false) // nothing is stored, and what is there stays
       return this.delete(scope, [key], options).then(() => true)
     }
@@ -202,7 +197,7 @@ export class RedisBackend implements CacheBackend {
 
   /** Ends the connections, once no manager uses the backend any more; a client that was given stays open. */
   [Symbol.asyncDispose](): Promise<void> {
-    if (this.#hosts.size === 0) this.#connections.close()
+    if (this.#hosts.isEmpty) this.#connections.close()
     return Promise.resolve()
   }
 
@@ -213,7 +208,7 @@ export class RedisBackend implements CacheBackend {
     try {
       const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
       // native expiry is relative, so that the clocks of server and process need not agree
-      const lifeMs = Math.max(1, Math.ceil(options.keepUntil - this.#clock.now()))
+      const lifeMs = Math.max(1, Math.ceil(options.keepUntil - this.#hosts.clock.now()))
       command = new SetCommand(name, header, payload, lifeMs > LONGEST_EXPIRY_MS ? undefined : lifeMs, options.onlyIfAbsent)
     } catch (error) {
       return Promise.reject(error)
@@ -294,7 +289,7 @@ export class RedisBackend implements CacheBackend {
 
   #refused(scope: TenantScope, key: ValidKey, status: 'foreign' | 'corrupt', reason: string): undefined {
     const left = status === 'foreign' ? 'it was left in place' : 'it was removed'
-    this.#report(new CacheError(status, `what redis holds is a miss because ${reason}; ${left}`, { operation: 'get', backend: 'redis', tenant: scope.tenant, key }))
+    this.#hosts.report(new CacheError(status, `what redis holds is a miss because ${reason}; ${left}`, { operation: 'get', backend: 'redis', tenant: scope.tenant, key }))
   }
 
   /** Looks once more before removing: a good entry may have been written over the damaged one meanwhile. */
@@ -328,11 +323,11 @@ export class RedisBackend implements CacheBackend {
     try {
       for (const server of this.#connections.main.masters()) {
         for (const difference of differences(await serverInfo(server), { maxMemory, evictionPolicy })) {
-          this.#report(new CacheError('misconfigured', `redis at ${addressOf(server)}: ${difference}; nothing was changed`, { operation: 'compare', backend: 'redis' }))
+          this.#hosts.report(new CacheError('misconfigured', `redis at ${addressOf(server)}: ${difference}; nothing was changed`, { operation: 'compare', backend: 'redis' }))
         }
       }
     } catch (error) {
-      if (isReply(error, 'NOPERM')) this.#report(new CacheError('misconfigured', 'maxMemory and evictionPolicy cannot be compared: this user may not ask INFO', { operation: 'compare', backend: 'redis', cause: error }))
+      if (isReply(error, 'NOPERM')) this.#hosts.report(new CacheError('misconfigured', 'maxMemory and evictionPolicy cannot be compared: this user may not ask INFO', { operation: 'compare', backend: 'redis', cause: error }))
       else this.#isCompared = false
     }
   }
@@ -342,10 +337,6 @@ export class RedisBackend implements CacheBackend {
     const failure = asRedisError(error, operation, key, connection.isCluster)
     if (failure.code === 'unavailable' || failure.code === 'read-only') void connection.lookAnew().catch(() => undefined)
     return failure
-  }
-
-  #report(error: CacheError): void {
-    for (const host of this.#hosts) host.report(error)
   }
 }
 
