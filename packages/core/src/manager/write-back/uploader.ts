@@ -58,7 +58,8 @@ export class Uploader {
     const waiting = this.#waiting.get(upload.tier)
     if (waiting === undefined) this.#waiting.set(upload.tier, [upload])
     else waiting.push(upload)
-    this.#startNext(upload.tier)
+    // in a moment: whoever has called is answered first
+    this.#engine.clock.afterPendingIo(() => this.#startNext(upload.tier))
   }
 
   #startNext(tier: Tier): void {
