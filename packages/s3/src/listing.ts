@@ -54,10 +54,16 @@ export class Listing {
 
   /** Pages of the tenant's objects whose keys begin with a prefix. */
   async *named(opened: Opened, scope: TenantScope, prefix: string, cancellation: Cancellation, place: Place): AsyncGenerator<readonly Named[], void, undefined> {
-    const [legible, hashed] = this.#shared.names.under(scope, prefix)
-    for (const under of [legible, hashed]) {
-      if (under === undefined || Buffer.byteLength(under) > MAX_NAME_BYTES) continue
-      for await (const page of this.pages(opened, under, cancellation)) yield await this.#withKeys(opened, scope, prefix, page, cancellation, place)
+    // those with hashed names are few or none: asked for at once, they take no time of their own
+    const listings = this.#shared.names.under(scope, prefix).flatMap((under) => (under === undefined || Buffer.byteLength(under) > MAX_NAME_BYTES ? [] : [this.pages(opened, under, cancellation)]))
+    const firsts = listings.map((pages) => pages.next())
+    for (const first of firsts) first.catch(() => undefined) // told when its turn comes, if it does
+    try {
+      for (const [at, pages] of listings.entries()) {
+        for (let step = await firsts[at]; step?.done === false; step = await pages.next()) yield await this.#withKeys(opened, scope, prefix, step.value, cancellation, place)
+      }
+    } finally {
+      for (const pages of listings) void pages.return()
     }
   }
 

@@ -18,11 +18,15 @@ const LONG = '~long/'
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f%\\*?[\]#\ufffe\uffff\u2028\u2029]/u
 const UNSAFE_ALL = new RegExp(UNSAFE, 'gu')
 const DOTS_ONLY = /^\.+$/
+/** Dots alone between slashes, or at an end. */
+const SEGMENT_OF_DOTS = /(?:^|\/)\.+(?:\/|$)/
 
 /** The names of one backend's objects. */
 export class ObjectNames {
   /** Everything of ours begins with it: `<prefix>/tenants/`. */
   readonly root: string
+  /** The tenant that was last asked about: listings ask about one for each name. */
+  #last: { readonly tenant: string; readonly begin: string } | undefined
 
   /** @param prefix may be empty; slashes at its ends do not count */
   constructor(prefix: string) {
@@ -32,7 +36,9 @@ export class ObjectNames {
 
   /** What all objects of a tenant begin with. */
   ofTenant(scope: TenantScope): string {
-    return `${this.root}${encodeTenant(scope.tenant)}/`
+    const { tenant } = scope
+    if (this.#last?.tenant !== tenant) this.#last = { tenant, begin: `${this.root}${encodeTenant(tenant)}/` }
+    return this.#last.begin
   }
 
   /** The object of a key. */
@@ -57,7 +63,7 @@ export class ObjectNames {
     if (!name.startsWith(tenant)) return undefined
     const encoded = name.slice(tenant.length)
     if (encoded === '' || encoded.startsWith('~')) return undefined
-    const key = decode(encoded)
+    const key = encoded.includes('%') ? decode(encoded) : encoded
     return key !== undefined && encodeObjectKey(key) === encoded ? key : undefined
   }
 
@@ -69,7 +75,7 @@ export class ObjectNames {
 
 /** Injective: no two keys have one name. */
 export function encodeObjectKey(key: string): string {
-  if (!UNSAFE.test(key) && !key.includes('.') && !key.startsWith('~')) return key
+  if (!UNSAFE.test(key) && !SEGMENT_OF_DOTS.test(key) && !key.startsWith('~')) return key
   const escaped = key
     .replace(UNSAFE_ALL, escape)
     .split('/')
