@@ -231,6 +231,7 @@ describe('a pending copy', () => {
     const { acme, cold, journal } = stack()
     cold.inject({ fail: 'unavailable' }, 'put')
     await acme.set('k', Buffer.alloc(300_000), { metadata: { m: 'x' } })
+    await until('the upload has read the copy', () => journal.wants.includes('payload'))
     journal.wants.length = 0
     expect(await acme.has('k', COLD)).toBe(true)
     expect(await acme.lookup('k', { ...COLD, value: false })).toMatchObject({ status: 'fresh', metadata: { m: 'x' }, tier: 'cold' })
