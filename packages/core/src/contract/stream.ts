@@ -31,6 +31,16 @@ export class StreamedEntry extends CacheEntry {
   }
 }
 
+/**
+ * The same entry, whose payload's chunks come another way. A function, because an entry may be of another copy of this package.
+ *
+ * @param cancel gives them up; default: what gives up the entry's own
+ */
+export function withChunks(entry: StreamedEntry, chunks: () => AsyncIterable<Uint8Array>, cancel = (): void => entry.payload.cancel()): StreamedEntry {
+  const { codec, byteLength, crc32 } = entry.payload
+  return new StreamedEntry({ codec, byteLength, crc32, chunks, cancel }, entry)
+}
+
 /** True for a {@link StreamedEntry}, also of another copy of this package. */
 export function isStreamed(entry: CacheEntry): entry is StreamedEntry {
   return (entry as Partial<StreamedEntry>).payload !== undefined

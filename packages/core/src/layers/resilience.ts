@@ -4,7 +4,7 @@ import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, Operati
 import type { CacheEntry } from '../contract/entry.js'
 import type { JournalSlot } from '../contract/journal.js'
 import type { TenantScope } from '../contract/scope.js'
-import { isStreamed, StreamedEntry } from '../contract/stream.js'
+import { isStreamed, withChunks, type StreamedEntry } from '../contract/stream.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { Deadlines, type Deadline } from './deadlines.js'
@@ -92,8 +92,7 @@ class ResilientBackend extends WrappedBackend {
       payload.cancel()
     }
     const signal = caller === undefined ? leaving.signal : AbortSignal.any([caller, leaving.signal])
-    const chunks = (): AsyncIterable<Uint8Array> => this.#eachInTime(() => payload.chunks(), 'chunk', { signal }, cancel)
-    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel }, entry)
+    return withChunks(entry, () => this.#eachInTime(() => payload.chunks(), 'chunk', { signal }, cancel), cancel)
   }
 
   override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -283,9 +282,7 @@ class Run<T> implements OperationOptions, Deadline {
 
   /** The entry with a payload that no time is counted for: waiting for the source is not the backend's time. */
   pacing(entry: StreamedEntry): StreamedEntry {
-    const { payload } = entry
-    const chunks = (): AsyncIterable<Uint8Array> => this.#paced(payload.chunks())
-    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel: () => payload.cancel() }, entry)
+    return withChunks(entry, () => this.#paced(entry.payload.chunks()))
   }
 
   async *#paced(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {

@@ -2,7 +2,7 @@ import type { Clock, EpochMs } from '../../clock/clock.js'
 import type { CacheEntry } from '../../contract/entry.js'
 import type { JournalSlot, JournalWant, PendingWrite, WriteBackJournal } from '../../contract/journal.js'
 import type { TenantScope } from '../../contract/scope.js'
-import { isStreamed, StreamedEntry } from '../../contract/stream.js'
+import { isStreamed, withChunks, type StreamedEntry } from '../../contract/stream.js'
 import { CacheError } from '../../errors/cache-error.js'
 import { Deadlines } from '../../layers/deadlines.js'
 import { StepsInTime } from '../../layers/steps-in-time.js'
@@ -89,8 +89,7 @@ export class TimedJournal {
 
   #timed(entry: StreamedEntry): StreamedEntry {
     const { payload } = entry
-    const chunks = (): AsyncIterable<Uint8Array> => new StepsInTime({ begin: () => payload.chunks(), limit: this.#limit('read'), abandon: () => payload.cancel() })
-    return new StreamedEntry({ codec: payload.codec, byteLength: payload.byteLength, crc32: payload.crc32, chunks, cancel: () => payload.cancel() }, entry)
+    return withChunks(entry, () => new StepsInTime({ begin: () => payload.chunks(), limit: this.#limit('read'), abandon: () => payload.cancel() }))
   }
 
   #limit(step: 'store' | 'read' | 'removal'): TimeLimit {
