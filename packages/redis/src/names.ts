@@ -37,6 +37,9 @@ export class Names {
     return key !== '' && this.of(scope, key) === name ? key : undefined
   }
 
+  /** Names that no entry has, since no tenant is empty, spread over all slots. */
+  readonly stray = (n: number): string => `${this.#keyPrefix}:${n}`
+
   /** What `SCAN MATCH` takes for all keys of the tenant with a prefix; nothing in the names counts as a wildcard. */
   pattern(scope: TenantScope, prefix: string): string {
     return `${this.of(scope, prefix).replace(GLOB, '\\$&')}*`

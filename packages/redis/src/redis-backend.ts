@@ -23,10 +23,13 @@ import {
   type TenantScope,
   type ValidKey,
 } from '@thermocline/core'
+import type { Cluster } from 'ioredis'
+import { numbersOnEachMaster } from './cluster-slots.js'
 import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
 import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
 import { asRedisError, isReply, OutOfStep } from './errors.js'
+import { meetMasters, onEveryMaster } from './every-master.js'
 import { LargeNames } from './large-names.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
@@ -127,6 +130,7 @@ export class RedisBackend implements CacheBackend {
     }
     const connection = this.#connections.forBytes(bytes)
     const waiting = connection.ready(options)
+    if (scope.tenant === PROBE_TENANT && connection.isCluster) return this.#putProbes(scope, key, entry, options, connection)
     return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))
   }
 
@@ -134,7 +138,8 @@ export class RedisBackend implements CacheBackend {
     const { main } = this.#connections
     await main.ready(options)
     try {
-      return await unlink(main, keys.map((key) => this.#names.of(scope, key)), options)
+      const ours = scope.tenant === PROBE_TENANT && main.isCluster ? keys.flatMap((key) => this.#probes(scope, key, main)) : keys
+      return await unlink(main, ours.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
       throw this.#failed(error, 'delete', keys[0], main)
     }
@@ -144,19 +149,16 @@ export class RedisBackend implements CacheBackend {
     const { main } = this.#connections
     await main.ready(options)
     try {
-      const cleared = await Promise.all(
-        main.masters().map(async (server) => {
-          let removed = 0
-          let removing: Promise<number> = Promise.resolve(0) // one page goes while the next is looked for
-          for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
-            removed += await removing
-            removing = unlink(main, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
-            removing.catch(() => undefined) // told by the next await, unless the scan fails first
-          }
-          return removed + (await removing)
-        }),
-      )
-      return cleared.reduce((sum, removed) => sum + removed, 0)
+      return await onEveryMaster(main, options, this.#names.stray, async (server) => {
+        let removed = 0
+        let removing: Promise<number> = Promise.resolve(0) // one page goes while the next is looked for
+        for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
+          removed += await removing
+          removing = unlink(main, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
+          removing.catch(() => undefined) // told by the next await, unless the scan fails first
+        }
+        return removed + (await removing)
+      })
     } catch (error) {
       throw this.#failed(error, 'clear', undefined, main)
     }
@@ -167,6 +169,7 @@ export class RedisBackend implements CacheBackend {
     await main.ready(options)
     const seen = new Set<string>() // a scan may show a name twice
     try {
+      if (main.isCluster) await meetMasters(main, options, this.#names.stray)
       for (const server of main.masters()) {
         for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
           const found = names.flatMap((name) => {
@@ -226,6 +229,19 @@ export class RedisBackend implements CacheBackend {
         throw this.#failed(error, 'put', key, connection)
       },
     )
+  }
+
+  /** Whether a cluster takes writes again is for each of its masters to say. */
+  async #putProbes(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, connection: Connection): Promise<boolean> {
+    await connection.ready(options)
+    const put = await Promise.all(this.#probes(scope, key, connection).map((probe) => this.#put(scope, probe, entry, options, connection)))
+    return put.every(Boolean)
+  }
+
+  /** A key on each master of a cluster. */
+  #probes(scope: TenantScope, key: ValidKey, connection: Connection): ValidKey[] {
+    const probe = (n: number): ValidKey => `${key}/${n}` as ValidKey
+    return numbersOnEachMaster(connection.client as unknown as Cluster, (n) => this.#names.of(scope, probe(n))).map(probe)
   }
 
   #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {

@@ -12,6 +12,8 @@ export interface ClusterOptions {
   readonly masters?: number
   /** Of each master; none by default. */
   readonly replicas?: number
+  /** Masters more that have no slot yet, behind all others in `nodes`; none by default. */
+  readonly spares?: number
   /** More lines for every node's redis.conf, such as `cluster-require-full-coverage no`. */
   readonly config?: readonly string[]
 }
@@ -42,7 +44,7 @@ export interface SlotMove {
 }
 
 export class RedisCluster {
-  /** The masters as started, then the replicas. */
+  /** The masters as started, then the replicas, then the spares. */
   readonly nodes: readonly ClusterNode[]
 
   constructor(nodes: readonly ClusterNode[]) {
@@ -131,8 +133,9 @@ export class RedisCluster {
  * Starts a cluster with its slots shared evenly. Takes a little over two seconds: a master waits so long after its start
  * before it serves, whatever its configuration.
  */
-export async function startCluster({ masters: masterCount = 3, replicas = 0, config = [] }: ClusterOptions = {}): Promise<RedisCluster> {
-  const nodes = await Promise.all(Array.from({ length: masterCount * (1 + replicas) }, () => startNode(config)))
+export async function startCluster({ masters: masterCount = 3, replicas = 0, spares = 0, config = [] }: ClusterOptions = {}): Promise<RedisCluster> {
+  const withSlots = masterCount * (1 + replicas)
+  const nodes = await Promise.all(Array.from({ length: withSlots + spares }, () => startNode(config)))
   const masters = nodes.slice(0, masterCount)
   // epochs that differ from the beginning spare the nodes the time to settle that they collide
   await Promise.all(nodes.map((node, i) => node.command('CLUSTER', 'SET-CONFIG-EPOCH', i + 1)))
@@ -141,7 +144,7 @@ export async function startCluster({ masters: masterCount = 3, replicas = 0, con
     for (const other of nodes.slice(i + 1)) await node.command('CLUSTER', 'MEET', '127.0.0.1', other.port)
   }
   await Promise.all(nodes.map((node) => until(`the node on port ${node.port} knows the others`, () => knows(node, nodes.length))))
-  await Promise.all(nodes.slice(masterCount).map((node, i) => follow(node, masters[i % masterCount]!)))
+  await Promise.all(nodes.slice(masterCount, withSlots).map((node, i) => follow(node, masters[i % masterCount]!)))
   const cluster = new RedisCluster(nodes)
   await cluster.healthy()
   return cluster

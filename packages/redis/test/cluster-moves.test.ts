@@ -1,0 +1,69 @@
+import { expect, test } from '@jest/globals'
+import { afterwards } from '../../../test/support/afterwards.js'
+import { describeRedis, slotOf, startCluster, type ClusterNode, type RedisCluster } from '../../../test/support/redis/index.js'
+import { freshPrefix, Stage } from './support/stage.js'
+
+async function left(nodes: readonly ClusterNode[]): Promise<number> {
+  const counts = await Promise.all(nodes.map((node) => node.command('DBSIZE')))
+  return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+}
+
+const OTHERS = 200_000
+
+/** So many keys of another application that a scan of the node takes a while. */
+async function fill(cluster: RedisCluster, node: ClusterNode): Promise<void> {
+  let tag = 0
+  while ((await cluster.nodeOfKey(`{${tag}}`)) !== node) tag++
+  for (let at = 0; at < OTHERS; at += 1000) await node.command('MSET', ...Array.from({ length: 2000 }, (_, n) => (n % 2 === 0 ? `{${tag}}${at + n / 2}` : 'x')))
+}
+
+describeRedis('a cluster whose slots move', () => {
+  const redisOf = (cluster: RedisCluster) => ({ cluster: cluster.addresses.slice(0, 3), keyPrefix: freshPrefix() })
+
+  test('clear reaches a node that has keys of a slot, and no slot yet', async () => {
+    const cluster = await startCluster({ spares: 1 })
+    afterwards(() => cluster.stop())
+    const redis = redisOf(cluster)
+    const { acme } = new Stage(redis, 'redis')
+    for (let n = 0; n < 20; n++) await acme.set(`key/${n}`, n)
+    const move = await cluster.startMove(slotOf(`${redis.keyPrefix}acme:key/7`), cluster.nodes[3]!)
+    expect(await move.migrate()).toBeGreaterThan(0)
+    await acme.clear()
+    expect(await left(cluster.nodes)).toBe(0)
+    await move.finish()
+  }, 30_000)
+
+  test('clear reaches a node that has slots since nobody asked', async () => {
+    const cluster = await startCluster({ spares: 1 })
+    afterwards(() => cluster.stop())
+    const redis = redisOf(cluster)
+    const { acme } = new Stage(redis, 'redis')
+    for (let n = 0; n < 20; n++) await acme.set(`key/${n}`, n)
+    await cluster.moveSlot(slotOf(`${redis.keyPrefix}acme:key/7`), cluster.nodes[3]!)
+    const listed: string[] = []
+    for await (const { key } of acme.list()) listed.push(key)
+    expect(listed).toHaveLength(20)
+    await acme.clear()
+    expect(await left(cluster.nodes)).toBe(0)
+  }, 30_000)
+
+  test('clear misses no key that goes from a node that is yet to be scanned to one that has been', async () => {
+    const cluster = await startCluster()
+    afterwards(() => cluster.stop())
+    const redis = redisOf(cluster)
+    const { acme } = new Stage(redis, 'redis')
+    const [first, second] = cluster.nodes as [ClusterNode, ClusterNode]
+    await fill(cluster, first)
+    const moving: number[] = []
+    for (let n = 0; moving.length < 40; n++) {
+      const slot = slotOf(`${redis.keyPrefix}acme:key/${n}`)
+      if ((await cluster.nodeOfSlot(slot)) !== first) continue
+      await acme.set(`key/${n}`, n)
+      moving.push(slot)
+    }
+    const clearing = acme.clear()
+    for (const slot of moving) await cluster.moveSlot(slot, second)
+    await clearing
+    expect(await left(cluster.nodes)).toBe(OTHERS)
+  }, 60_000)
+})
