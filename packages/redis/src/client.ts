@@ -1,6 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Server, Target } from './options.js'
-import { Sentinels } from './sentinels.js'
+import { connectorOfSentinels, type KnownMaster } from './sentinels.js'
 import { connectorOfWholeReplies } from './whole-replies-connector.js'
 
 /** How long a TCP or TLS connection may take to come about. */
@@ -31,8 +31,9 @@ const HEADER_BYTES = 64 * 1024
  * A client that has not begun to connect; the user's own as it is.
  *
  * @param maxPayloadBytes how large the values are that are expected
+ * @param known of a group that sentinels watch: what is known of its master
  */
-export function clientOf(target: Target, maxPayloadBytes: number): Redis | Cluster {
+export function clientOf(target: Target, maxPayloadBytes: number, known: KnownMaster): Redis | Cluster {
   if (target.kind === 'client') return target.client
   // the client's own connectors know how to connect with TLS, and to what sentinels name
   const inOnePiece = target.server.tls === undefined ? { Connector: connectorOfWholeReplies(maxPayloadBytes + HEADER_BYTES) } : {}
@@ -44,7 +45,7 @@ export function clientOf(target: Target, maxPayloadBytes: number): Redis | Clust
       return new Redis({
         ...NEVER_LATE,
         ...settings(target.server),
-        Connector: Sentinels as unknown as RedisOptions['Connector'],
+        Connector: connectorOfSentinels(known),
         name,
         sentinels: sentinels.map(({ host, port }) => ({ host: host as string, port: port as number })),
         ...(username === undefined ? {} : { sentinelUsername: username }),
@@ -77,6 +78,13 @@ export function clientOf(target: Target, maxPayloadBytes: number): Redis | Clust
       )
     }
   }
+}
+
+/** Clients of the sentinels of a group, for listening to them; none where there are none. */
+export function sentinelClientsOf(target: Target): Redis[] {
+  if (target.kind !== 'sentinel') return []
+  const { sentinels, username, password } = target.group
+  return sentinels.map(({ host, port }) => new Redis({ ...NEVER_LATE, ...settings({ ...target.server, username, password, db: 0 }), host: host ?? 'localhost', port: port ?? 26_379 }))
 }
 
 function settings({ username, password, db, tls }: Server): Pick<RedisOptions, 'username' | 'password' | 'tls' | 'db'> {

@@ -1,19 +1,31 @@
-import { clientOf } from './client.js'
+import { clientOf, sentinelClientsOf } from './client.js'
 import { Connection } from './connection.js'
 import { LARGE_BYTES } from './large-names.js'
+import { Failovers, type Address } from './failovers.js'
 import type { CheckedOptions } from './options.js'
+import { KnownMaster } from './sentinels.js'
 
 /** The connections of one backend: one for small payloads, and for large ones as many more as it may have. */
 export class Connections {
   readonly main: Connection
   readonly #options: CheckedOptions
   readonly #bulk: Connection[] = []
+  readonly #failovers: Failovers | undefined
+  readonly #masters = new Map<Connection, KnownMaster>()
   #next = 0
   #closed = false
 
   constructor(options: CheckedOptions, onReady: () => void) {
     this.#options = options
     this.main = this.#make(onReady)
+    const { target } = options
+    if (target.kind === 'sentinel') this.#failovers = new Failovers(target.group.name, sentinelClientsOf(target), (master) => this.#moveTo(master))
+  }
+
+  /** Begins to connect; called again it does nothing. */
+  open(): void {
+    this.main.open()
+    this.#failovers?.open()
   }
 
   /** The connection for a payload of that size. */
@@ -37,11 +49,24 @@ export class Connections {
 
   close(): void {
     this.#closed = true
+    this.#failovers?.close()
     for (const connection of [this.main, ...this.#bulk]) connection.close()
+  }
+
+  /** Another server is the master: connections to the old one are left. */
+  #moveTo(master: Address): void {
+    for (const [connection, known] of this.#masters) {
+      if (known.is(master)) continue
+      known.tell(master)
+      void connection.lookAnew()
+    }
   }
 
   #make(onReady: () => void): Connection {
     const { target, connectionTimeoutMs, maxPayloadBytes } = this.#options
-    return new Connection({ client: clientOf(target, maxPayloadBytes), isForeign: target.kind === 'client', timeoutMs: connectionTimeoutMs, onReady })
+    const known = new KnownMaster()
+    const connection = new Connection({ client: clientOf(target, maxPayloadBytes, known), isForeign: target.kind === 'client', timeoutMs: connectionTimeoutMs, onReady })
+    this.#masters.set(connection, known)
+    return connection
   }
 }

@@ -90,7 +90,7 @@ export class RedisBackend implements CacheBackend {
 
   attach(host: BackendHost): Detach {
     const detach = this.#hosts.attach(host)
-    this.#connections.main.open()
+    this.#connections.open()
     return detach
   }
 
