@@ -4,7 +4,8 @@ import { loadCache, parseConfig } from '@thermocline/config'
 import { GcsBackend, type GcsBackendOptions } from '@thermocline/gcs'
 import { gcs } from '../src/adapters/gcs.js'
 import { startStrictGcs, type StrictGcsServer } from '../../../test/support/gcs/index.js'
-import { problemsOf, rejection, temporaryDirectory, writeFiles } from './support.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
+import { problemsOf, rejection, writeFiles } from './support.js'
 
 const ACCOUNT = { type: 'service_account', client_email: 'cache@example.iam.gserviceaccount.com', private_key: 'hunter2' }
 const cold = (config: Record<string, unknown>) => ({ tiers: { cold: { backend: 'gcs', config } } })

@@ -3,7 +3,8 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from '@jest/globals'
 import { ConfigError, loadCache } from '@thermocline/config'
-import { rejection, temporaryDirectory, writeFiles } from './support.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
+import { rejection, writeFiles } from './support.js'
 import { SECTION_7 } from './section-7.js'
 
 function fileWith(text: string, name = 'cache.yaml'): string {

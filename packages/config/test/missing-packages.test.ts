@@ -10,7 +10,8 @@ jest.unstable_mockModule('../src/adapters/resolve.js', () => ({
   resolveModule: (specifier: string, directories: readonly string[]) => (MISSING.includes(specifier) ? undefined : real.resolveModule(specifier, directories)),
 }))
 const { loadCache } = await import('@thermocline/config')
-const { rejection, temporaryDirectory, writeFiles } = await import('./support.js')
+const { temporaryDirectory } = await import('../../../test/support/afterwards.js')
+const { rejection, writeFiles } = await import('./support.js')
 
 function fileWith(text: string): string {
   const directory = temporaryDirectory()

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { text as textOf } from 'node:stream/consumers'
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { loadCache } from '@thermocline/config'
 import type { CacheError, TieredCacheManager } from '@thermocline/core'
 import { describeGcsEmulator, startGcsEmulator, startStrictGcs, type GcsServer } from '../../../test/support/gcs/index.js'
@@ -10,7 +10,7 @@ import { describeRedis, startRedis, type RedisServer } from '../../../test/suppo
 import { describeCeph, describeS3, startCeph, startS3, type CephServer, type S3Server } from '../../../test/support/s3/index.js'
 import { until } from '../../../test/support/servers/until.js'
 import { SECTION_7 } from './section-7.js'
-import { temporaryDirectory } from './support.js'
+import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 
 const CONFIGS = path.resolve(import.meta.dirname, '../../../configs')
 const DEADLINE = { deadline: '10s' } as const
@@ -20,20 +20,14 @@ interface Loaded {
   readonly errors: CacheError[]
 }
 
-const caches: TieredCacheManager[] = []
 /** A cache that ends with the test, and what it reports. */
 async function loaded(file: string, env: Record<string, string>): Promise<Loaded> {
   const cache = await loadCache(path.resolve(CONFIGS, file), { env, logger: false })
-  caches.push(cache)
+  afterwards(() => cache.close(DEADLINE))
   const errors: CacheError[] = []
   cache.on('error', ({ error }) => errors.push(error))
   return { cache, errors }
 }
-
-async function closeAll(): Promise<void> {
-  await Promise.all(caches.splice(0).map((cache) => cache.close(DEADLINE)))
-}
-afterEach(closeAll)
 
 /** What the AWS SDK and Google's client find in the environment, until the tests of the file have run. */
 function setEnvironment(values: Readonly<Record<string, string | undefined>>): void {
@@ -92,7 +86,7 @@ describeS3('example files with S3', () => {
     expect(ContentEncoding).toBe('gzip')
     expect(ContentLength).toBeLessThan(1000)
     await cache.tenant('acme').clear()
-    await closeAll()
+    await cache.close(DEADLINE)
     await newBucket()
     // the rules that the file asks for are not the bucket's, which is reported
     await expectWrittenBack(async (CACHE_DIR) => {

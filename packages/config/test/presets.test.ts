@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { loadCache, parseConfig, presets } from '@thermocline/config'
-import { temporaryDirectory } from './support.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
 
 const CONFIGS = path.resolve(import.meta.dirname, '../../../configs')
 

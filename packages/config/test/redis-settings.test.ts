@@ -6,7 +6,8 @@ import { RedisBackend } from '@thermocline/redis'
 import { redis } from '../src/adapters/redis.js'
 import { makeCertificates, type Certificates } from '../../../test/support/redis/certificates.js'
 import { tlsAvailable } from '../../../test/support/redis/index.js'
-import { problemsOf, rejection, temporaryDirectory, writeFiles } from './support.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
+import { problemsOf, rejection, writeFiles } from './support.js'
 
 const hot = (config: Record<string, unknown>, more: Record<string, unknown> = {}) => ({ tiers: { hot: { backend: 'redis', config, ...more } } })
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { configFromEnv, loadCache, type ConfigurationInput, type LoadOptions } from '@thermocline/config'
 import type { CacheError, TieredCacheManager } from '@thermocline/core'
 import {
@@ -18,23 +18,18 @@ import {
   type TlsRedisServer,
 } from '../../../test/support/redis/index.js'
 import { until } from '../../../test/support/servers/until.js'
-import { temporaryDirectory } from './support.js'
+import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 
 jest.retryTimes(2, { logErrorsBeforeRetry: true }) // latency on a machine that runs other suites at the same time
 
 const CONFIGS = path.resolve(import.meta.dirname, '../../../configs')
-const caches: TieredCacheManager[] = []
-
-afterEach(async () => {
-  await Promise.all(caches.splice(0).map((cache) => cache.close()))
-})
 
 /** A cache that ends with the test, and the errors that it reports. */
 async function cacheOf(source: string | ConfigurationInput, options: LoadOptions = {}): Promise<{ cache: TieredCacheManager; errors: CacheError[] }> {
   const cache = await loadCache(source, { logger: false, ...options })
   const errors: CacheError[] = []
   cache.on('error', ({ error }) => errors.push(error))
-  caches.push(cache)
+  afterwards(() => cache.close())
   return { cache, errors }
 }
 
@@ -197,54 +192,38 @@ describe('the settings that are compared', () => {
 describeRedis('the example files', () => {
   test('redis.yaml: memory, Redis and disk', async () => {
     const server = await startRedis({ maxmemoryPolicy: 'allkeys-lru' })
-    try {
-      const env = { REDIS_URL: server.url, CACHE_DIR: temporaryDirectory() }
-      await expectShared(() => example('redis.yaml', env))
-      const { cache } = await example('redis.yaml', env)
-      await cache.tenant('acme').set('embeddings/a', new Float32Array(3))
-      expect(await cache.tenant('acme').lookup('embeddings/a')).toMatchObject({ tier: 'warm', expiresAt: null })
-      await cache.tenant('acme').set('profiles/a', 1)
-      expect(await server.command('KEYS', '*')).toEqual(expect.arrayContaining(['tc:acme:pages/a', 'tc:acme:profiles/a']))
-    } finally {
-      await Promise.all(caches.splice(0).map((cache) => cache.close()))
-      await server.stop()
-    }
+    afterwards(() => server.stop())
+    const env = { REDIS_URL: server.url, CACHE_DIR: temporaryDirectory() }
+    await expectShared(() => example('redis.yaml', env))
+    const { cache } = await example('redis.yaml', env)
+    await cache.tenant('acme').set('embeddings/a', new Float32Array(3))
+    expect(await cache.tenant('acme').lookup('embeddings/a')).toMatchObject({ tier: 'warm', expiresAt: null })
+    await cache.tenant('acme').set('profiles/a', 1)
+    expect(await server.command('KEYS', '*')).toEqual(expect.arrayContaining(['tc:acme:pages/a', 'tc:acme:profiles/a']))
   })
 
   test('redis-cluster.yaml', async () => {
     const cluster: RedisCluster = await startCluster()
-    try {
-      const nodes = Object.fromEntries(cluster.addresses.map(({ host, port }, index) => [`REDIS_NODE_${index + 1}`, `redis://${host}:${port}`]))
-      await expectShared(() => example('redis-cluster.yaml', { ...nodes, REDIS_EVICTION_POLICY: 'noeviction' }))
-    } finally {
-      await Promise.all(caches.splice(0).map((cache) => cache.close()))
-      await Promise.all(cluster.nodes.map((node) => node.stop()))
-    }
+    afterwards(() => Promise.all(cluster.nodes.map((node) => node.stop())))
+    const nodes = Object.fromEntries(cluster.addresses.map(({ host, port }, index) => [`REDIS_NODE_${index + 1}`, `redis://${host}:${port}`]))
+    await expectShared(() => example('redis-cluster.yaml', { ...nodes, REDIS_EVICTION_POLICY: 'noeviction' }))
   }, 30_000)
 
   test('redis-sentinel.yaml', async () => {
     const group: RedisSentinel = await startSentinel({ password: 'secret' })
-    try {
-      const sentinels = Object.fromEntries(group.addresses.flatMap(({ host, port }, index) => [[`SENTINEL_${index + 1}_HOST`, host], [`SENTINEL_${index + 1}_PORT`, String(port)]]))
-      await expectShared(() => example('redis-sentinel.yaml', { ...sentinels, REDIS_SENTINEL_NAME: group.name, REDIS_PASSWORD: 'secret' }))
-    } finally {
-      await Promise.all(caches.splice(0).map((cache) => cache.close()))
-      await group.stop()
-    }
+    afterwards(() => group.stop())
+    const sentinels = Object.fromEntries(group.addresses.flatMap(({ host, port }, index) => [[`SENTINEL_${index + 1}_HOST`, host], [`SENTINEL_${index + 1}_PORT`, String(port)]]))
+    await expectShared(() => example('redis-sentinel.yaml', { ...sentinels, REDIS_SENTINEL_NAME: group.name, REDIS_PASSWORD: 'secret' }))
   }, 30_000)
 })
 
 describeTls('the example file with TLS', () => {
   test('redis-tls.yaml: an authority of our own, a client certificate and a user with few rights', async () => {
     const server = await startTlsRedis()
-    try {
-      const env = { REDIS_URL: `rediss://localhost:${server.port}`, REDIS_USERNAME: server.app.username, REDIS_PASSWORD: server.app.password }
-      const files = { REDIS_CA_FILE: server.files.ca, REDIS_CERT_FILE: server.files.cert, REDIS_KEY_FILE: server.files.key }
-      await expectShared(() => example('redis-tls.yaml', { ...env, ...files }))
-      expect(await server.command('EXISTS', 'tc:acme:pages/a')).toBe(1)
-    } finally {
-      await Promise.all(caches.splice(0).map((cache) => cache.close()))
-      await server.stop()
-    }
+    afterwards(() => server.stop())
+    const env = { REDIS_URL: `rediss://localhost:${server.port}`, REDIS_USERNAME: server.app.username, REDIS_PASSWORD: server.app.password }
+    const files = { REDIS_CA_FILE: server.files.ca, REDIS_CERT_FILE: server.files.cert, REDIS_KEY_FILE: server.files.key }
+    await expectShared(() => example('redis-tls.yaml', { ...env, ...files }))
+    expect(await server.command('EXISTS', 'tc:acme:pages/a')).toBe(1)
   })
 })

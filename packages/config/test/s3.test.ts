@@ -3,7 +3,8 @@ import { describe, expect, test } from '@jest/globals'
 import { loadCache, parseConfig } from '@thermocline/config'
 import { S3Backend, type S3BackendOptions } from '@thermocline/s3'
 import { s3 } from '../src/adapters/s3.js'
-import { problemsOf, rejection, temporaryDirectory, writeFiles } from './support.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
+import { problemsOf, rejection, writeFiles } from './support.js'
 
 const cold = (config: Record<string, unknown>) => ({ tiers: { cold: { backend: 's3', config } } })
 

@@ -1,15 +1,6 @@
-import { mkdtempSync, rmSync, mkdirSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { afterEach } from '@jest/globals'
 import { ConfigError, parseConfig, type ParseOptions } from '@thermocline/config'
-
-/** A directory that is gone after the test. */
-export function temporaryDirectory(): string {
-  const directory = mkdtempSync(path.join(tmpdir(), 'thermocline-config-'))
-  directories.push(directory)
-  return directory
-}
 
 /** Writes files below a directory, by relative path. */
 export function writeFiles(directory: string, files: Readonly<Record<string, string>>): void {
@@ -40,9 +31,3 @@ export async function rejection(promise: Promise<unknown>): Promise<ConfigError>
   if (outcome instanceof ConfigError) return outcome
   throw new Error(`expected a ConfigError, not ${String(outcome)}`, { cause: outcome })
 }
-
-const directories: string[] = []
-
-afterEach(() => {
-  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true })
-})

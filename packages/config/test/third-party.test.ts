@@ -1,7 +1,8 @@
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { loadCache } from '@thermocline/config'
-import { rejection, temporaryDirectory, writeFiles } from './support.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
+import { rejection, writeFiles } from './support.js'
 
 const ADAPTER = `
 class MapBackend {
