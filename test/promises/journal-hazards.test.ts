@@ -306,6 +306,52 @@ describe('what a process elsewhere left a moment ago', () => {
     expect((await cache.stats()).writeBack).toMatchObject({ pending: 0, removalsOwed: 0 })
   })
 
+  /** A process that starts after so long, changes what was left, and ends. */
+  async function change(basePath: string, clock: FakeClock): Promise<void> {
+    const { cache, acme } = stack({ basePath, clock })
+    await acme.clear('dir/')
+    await acme.setMany([['set', 'new'], ['dir/set', 'new'], ['pending', 'new']])
+    await acme.delete('deleted')
+    await cache.flush()
+    await cache.close()
+  }
+
+  test.each([[2, 4], [2, 40], [20, 60]])('is older than what another process did and ended before that was known: it began after %i s, the next one after %i s', async (second, third) => {
+    const { basePath } = await left()
+    const clock = new FakeClock(Date.now())
+    await clock.advance(second * 1000)
+    await change(basePath, clock)
+    await clock.advance((third - second) * 1000)
+    const { cache, acme } = stack({ basePath, clock })
+    await clock.advance(61_000)
+    await cache.flush()
+    expect(await Promise.all(KEYS.map((key) => acme.get(key, COLD)))).toEqual(['old', 'new', undefined, undefined, 'new', 'new'])
+    expect((await cache.stats()).writeBack).toMatchObject({ pending: 0, removalsOwed: 0 })
+    await cache.close()
+    expect(fs.readdirSync(path.join(basePath, 'warm', 'thermocline', 'journal'))).toEqual([])
+  })
+
+  test('is not older than what was done before it was made', async () => {
+    const { basePath, directory } = await left()
+    const clock = new FakeClock(Date.now() - 10_000) // a process that began, and changed things, before
+    fs.utimesSync(directory, clock.now() / 1000, clock.now() / 1000)
+    await change(basePath, clock)
+    await clock.advance(60_000)
+    const { cache, acme } = stack({ basePath, clock })
+    await cache.flush()
+    expect(await Promise.all(KEYS.map((key) => acme.get(key, COLD)))).toEqual(KEYS.map(() => 'old'))
+  })
+
+  test('and cannot be overtaken by a set or a delete that cannot be noted', async () => {
+    const { basePath } = await left()
+    const { acme, journal } = stack({ basePath, clock: new FakeClock(Date.now()) })
+    journal.inject('fail', 'note')
+    await expect(acme.delete('deleted')).rejects.toMatchObject({ code: 'not-recorded' })
+    await expect(acme.clear('dir/')).rejects.toMatchObject({ code: 'not-recorded' })
+    journal.heal()
+    await acme.delete('deleted')
+  })
+
   test('is left alone when its process turns out to live', async () => {
     const { basePath, directory } = await left()
     const clock = new FakeClock(Date.now())

@@ -1,11 +1,11 @@
 import { isStreamed, StreamedEntry, type CacheEntry, type JournalKeeper, type WriteBackJournal } from '@thermocline/core'
 
-type Step = 'store' | 'read' | 'remove' | 'chunk'
+type Step = 'note' | 'store' | 'read' | 'remove' | 'chunk'
 
 /** Faults to order in a backend's journal. Beneath them it works unchanged. */
 export class JournalFaults {
   /** How often each step was asked for. */
-  readonly calls: Record<Step, number> = { store: 0, read: 0, remove: 0, chunk: 0 }
+  readonly calls: Record<Step, number> = { note: 0, store: 0, read: 0, remove: 0, chunk: 0 }
   /** What copies were read for. */
   readonly wants: string[] = []
   readonly #faults = new Map<Step, 'fail' | 'hang'>()
@@ -35,6 +35,7 @@ export class JournalFaults {
   #around(journal: WriteBackJournal): WriteBackJournal {
     return {
       load: () => journal.load(),
+      supersede: (what) => this.#run('note', () => journal.supersede(what)),
       reserve: (write) => journal.reserve(write),
       grow: (slot, bytes) => journal.grow(slot, bytes),
       store: (slot, ...rest) => this.#run('store', () => journal.store(slot, ...rest)),

@@ -48,7 +48,7 @@ export { getEach } from './contract/get-each.js'
 export { Hosts } from './contract/hosts.js'
 export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
 export { isStreamed, StreamedEntry, type PayloadStream } from './contract/stream.js'
-export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type JournalStepOptions, type JournalWant, type PendingWrite, type WriteBackJournal } from './contract/journal.js'
+export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type JournalStepOptions, type JournalWant, type PendingWrite, type Superseding, type WriteBackJournal } from './contract/journal.js'
 export { ScopeSlot, TenantScope } from './contract/scope.js'
 export { isRecordKeeper, type InvalidationRecord, type RecordKeeper, type RecordLog } from './contract/records.js'
 

@@ -55,6 +55,7 @@ export class DisabledBackend implements CacheBackend, JournalKeeper {
     return {
       load: () => [],
       nextLoadAt: undefined,
+      supersede: () => Promise.resolve(),
       reserve: () => undefined,
       grow: () => false,
       store: () => Promise.resolve(),

@@ -41,6 +41,9 @@ export interface JournalSlot extends PendingWrite {
   readonly sequence: number
 }
 
+/** What something newer is called for: a key, or every key with a prefix. */
+export type Superseding = { readonly tenant: string } & ({ readonly key: string } | { readonly prefix: string })
+
 /** What is read of a copy: see `ReadOptions.want`. */
 export type JournalWant = 'head' | 'payload' | 'stream'
 
@@ -52,11 +55,17 @@ export interface JournalStepOptions {
 export interface WriteBackJournal {
   /**
    * What earlier processes left, oldest first: before the first operation, and again at {@link nextLoadAt}, for what has turned out since to be left.
+   * What is superseded is left out, and removed.
    * Copies that cannot be read are reported to the backend's hosts and set aside. What a live process is about is not touched.
    */
   load(): readonly JournalSlot[]
   /** When `load` can tell more: there are processes that may have ended before this one began. `undefined`: there are none. */
   readonly nextLoadAt: EpochMs | undefined
+  /**
+   * Something newer is called than all that earlier processes may have left for it. Needed while {@link nextLoadAt} is set. Resolves when no
+   * process, also after a restart, takes that up any more.
+   */
+  supersede(what: Superseding): Promise<void>
   /** A place for one more; `undefined` when the journal is full. Nothing is on disk yet. */
   reserve(write: PendingWrite): JournalSlot | undefined
   /** Makes the place so many bytes large, while a payload of unknown length arrives; `false` when there is no room for that: it stays as it was. */

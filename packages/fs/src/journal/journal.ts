@@ -15,6 +15,7 @@ import {
   type JournalStepOptions,
   type JournalWant,
   type PendingWrite,
+  type Superseding,
   type TenantScope,
   type WriteBackJournal,
 } from '@thermocline/core'
@@ -32,6 +33,7 @@ import { SILENT_MS } from './owner.js'
 import { PendingCopy, pendingCopyOf, type CopyHost } from './pending-copy.js'
 import { readHeadNow } from './read-head-now.js'
 import { setAside } from './set-aside.js'
+import { Superseded } from './superseded.js'
 import { takeUp, type TakenUp, type TakingUp, type Undecided } from './take-up.js'
 
 /*
@@ -40,6 +42,7 @@ import { takeUp, type TakenUp, type TakingUp, type Undecided } from './take-up.j
  *   <directory>/
  *     <owner>/                                   one directory per process, see owner.ts
  *       <sequence>-<expiresAt>-<tier>.tc         a frame, see core; tenant and key are in its header
+ *       superseded.jsonl                         see superseded.ts
  *     damaged/                                   copies that could not be read
  *
  * Which process a copy belongs to is a matter of which directory it is in, so taking one up is a rename. There is no index to be
@@ -53,6 +56,7 @@ export class FileJournal implements WriteBackJournal {
   readonly #store: Store
   readonly #options: CheckedJournalOptions
   readonly #own: OwnDirectory
+  readonly #superseded: Superseded
   readonly #copyHost: CopyHost
   readonly #pending = new Map<number, PendingCopy>()
   #bytes = 0
@@ -67,6 +71,7 @@ export class FileJournal implements WriteBackJournal {
     this.#store = store
     this.#options = options
     this.#own = new OwnDirectory(options.directory, () => store.hosts.clock, store.fsync)
+    this.#superseded = new Superseded(this.#own, store.fsync)
     this.#copyHost = {
       fsync: store.fsync,
       descriptors: store.descriptors,
@@ -85,7 +90,7 @@ export class FileJournal implements WriteBackJournal {
     const now = this.#store.hosts.clock.now()
     let found: TakingUp
     try {
-      found = takeUp(this.#options.directory, this.#own, now, (sequence) => this.#pending.has(sequence))
+      found = takeUp(this.#options.directory, this.#own, this.#superseded, now, (sequence) => this.#pending.has(sequence))
     } catch (failure) {
       found = { taken: [], undecided: [], failure }
     }
@@ -94,6 +99,7 @@ export class FileJournal implements WriteBackJournal {
       this.#nextLoadAt = now + SILENT_MS
       this.#store.hosts.report(asFsError(found.failure, 'write-back', undefined, true))
     }
+    if (this.#nextLoadAt === undefined) this.#superseded.forget()
     return found.taken.flatMap((copy) => this.#take(copy) ?? [])
   }
 
@@ -101,13 +107,21 @@ export class FileJournal implements WriteBackJournal {
     return this.#nextLoadAt
   }
 
+  async supersede(what: Superseding): Promise<void> {
+    if (this.#closed) return
+    try {
+      await this.#superseded.note(what, this.#nextSequence())
+    } catch (error) {
+      throw asFsError(error, 'write-back', undefined)
+    }
+  }
+
   /** @throws TypeError when the tier's name is too long for a file name */
   reserve(write: PendingWrite): JournalSlot | undefined {
     encodeTier(write.tier)
     const { maxBytes, maxEntries } = this.#options
     if (this.#closed || this.#pending.size >= maxEntries || this.#bytes + write.bytes > maxBytes) return undefined
-    this.#last = Math.max(this.#last + 1, Math.floor(this.#store.hosts.clock.now() * PER_MS))
-    return this.#add(new PendingCopy(write, this.#last, this.#own, this.#copyHost, false))
+    return this.#add(new PendingCopy(write, this.#nextSequence(), this.#own, this.#copyHost, false))
   }
 
   grow(slot: JournalSlot, bytes: number): boolean {
@@ -164,6 +178,10 @@ export class FileJournal implements WriteBackJournal {
     const waiting = undecided.filter(({ name, modifiedAt }) => before === undefined || before.get(name) === modifiedAt)
     this.#leases = new Map(waiting.map(({ name, modifiedAt }) => [name, modifiedAt]))
     this.#nextLoadAt = waiting.length === 0 ? undefined : Math.max(...waiting.map(({ orphanedFrom }) => orphanedFrom)) + 1
+  }
+
+  #nextSequence(): number {
+    return (this.#last = Math.max(this.#last + 1, Math.floor(this.#store.hosts.clock.now() * PER_MS)))
   }
 
   #add(copy: PendingCopy): PendingCopy {

@@ -5,6 +5,7 @@ import { isMissing, isNotAFile } from '../errors.js'
 import { copyName, isUnfinished, parseCopyName, type CopyName } from './copy-name.js'
 import type { OwnDirectory } from './own-directory.js'
 import { orphanedFrom } from './owner.js'
+import type { Superseded } from './superseded.js'
 
 /** A copy that is this process's now. */
 export interface TakenUp extends CopyName {
@@ -31,24 +32,30 @@ export interface TakingUp {
 
 /**
  * Moves what dead processes left in the journal into the own directory, oldest first. A rename wins or loses: of several processes
- * that start at the same moment one gets each copy.
+ * that start at the same moment one gets each copy. What is superseded is removed.
  *
  * @param isTaken whether a sequence is in use here: of two processes' copies with one sequence the second gets the next
  */
-export function takeUp(root: string, own: OwnDirectory, now: EpochMs, isTaken: (sequence: number) => boolean): TakingUp {
+export function takeUp(root: string, own: OwnDirectory, superseded: Superseded, now: EpochMs, isTaken: (sequence: number) => boolean): TakingUp {
   const owners = ownersIn(root)
   const orphans = owners.filter((owner) => owner.orphanedFrom < now).map(({ name }) => path.join(root, name))
   const undecided = owners.filter((owner) => owner.orphanedFrom >= now && Number.isFinite(owner.orphanedFrom))
   const taken: TakenUp[] = []
   try {
-    takeFrom(orphans, own, isTaken, taken)
+    // read before the copies are looked for: whoever removes notes has taken the copies before
+    const isSuperseded = superseded.readAll(owners.map(({ name }) => path.join(root, name)))
+    takeFrom(orphans, own, isSuperseded, isTaken, taken)
+    for (const orphan of orphans) {
+      superseded.inherit(orphan, undecided.length > 0)
+      removeIfEmpty(orphan)
+    }
     return { taken, undecided, failure: undefined }
   } catch (failure) {
     return { taken, undecided, failure }
   }
 }
 
-function takeFrom(orphans: readonly string[], own: OwnDirectory, isTaken: (sequence: number) => boolean, taken: TakenUp[]): void {
+function takeFrom(orphans: readonly string[], own: OwnDirectory, isSuperseded: (file: string, sequence: number) => boolean, isTaken: (sequence: number) => boolean, taken: TakenUp[]): void {
   const left = orphans.flatMap(copiesIn).sort((a, b) => a.sequence - b.sequence)
   if (left.length > 0) own.makeNow()
   let last = -1
@@ -57,6 +64,10 @@ function takeFrom(orphans: readonly string[], own: OwnDirectory, isTaken: (seque
     while (isTaken(sequence)) sequence++
     const file = path.join(own.path, copyName({ ...copy, sequence }))
     try {
+      if (isSuperseded(copy.file, copy.sequence)) {
+        fs.unlinkSync(copy.file)
+        continue
+      }
       fs.renameSync(copy.file, file)
     } catch (error) {
       if (isMissing(error)) continue // another process was faster
@@ -65,7 +76,6 @@ function takeFrom(orphans: readonly string[], own: OwnDirectory, isTaken: (seque
     last = sequence
     taken.push({ ...copy, sequence, file })
   }
-  for (const orphan of orphans) removeIfEmpty(orphan)
 }
 
 function ownersIn(root: string): Undecided[] {

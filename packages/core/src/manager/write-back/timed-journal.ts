@@ -1,6 +1,6 @@
 import type { Clock, EpochMs } from '../../clock/clock.js'
 import type { CacheEntry } from '../../contract/entry.js'
-import type { JournalSlot, JournalWant, PendingWrite, WriteBackJournal } from '../../contract/journal.js'
+import type { JournalSlot, JournalWant, PendingWrite, Superseding, WriteBackJournal } from '../../contract/journal.js'
 import type { TenantScope } from '../../contract/scope.js'
 import { isStreamed, withChunks, type StreamedEntry } from '../../contract/stream.js'
 import { CacheError } from '../../errors/cache-error.js'
@@ -41,6 +41,11 @@ export class TimedJournal {
 
   get nextLoadAt(): EpochMs | undefined {
     return this.#journal.nextLoadAt
+  }
+
+  async supersede(what: Superseding): Promise<void> {
+    this.#throwIfHanging()
+    await this.#limit('note').over(this.#journal.supersede(what))
   }
 
   reserve(write: PendingWrite): JournalSlot | undefined {
@@ -92,7 +97,7 @@ export class TimedJournal {
     return withChunks(entry, () => new StepsInTime({ begin: () => payload.chunks(), limit: this.#limit('read'), abandon: () => payload.cancel() }))
   }
 
-  #limit(step: 'store' | 'read' | 'removal'): TimeLimit {
+  #limit(step: 'note' | 'store' | 'read' | 'removal'): TimeLimit {
     const { budgetMs, backend } = this.#keeper
     const late = (settled: Promise<unknown>): CacheError => {
       this.#hanging++

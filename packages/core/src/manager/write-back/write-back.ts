@@ -108,8 +108,7 @@ export class WriteBack {
     })
     this.#lateHeirs = new LateHeirs({
       clock: engine.clock,
-      takeUp: (journal, slot, isSuperseded) => this.#resume(journal, slot, isSuperseded),
-      giveUp: () => engine.warnOnce('write-back heirs', 'an earlier process may have left entries in the journal of write-back that cannot be told from older ones any more; they are left to the next start'),
+      takeUp: (journal, slot) => this.#resume(journal, slot),
     })
     // also where no policy writes back: a call may, and what an earlier process left must not come after what this one stores or deletes
     for (const tier of engine.tiers.slice(0, -1)) if (tier.journalKeeper !== undefined) this.#journalOf(tier)
@@ -185,16 +184,16 @@ export class WriteBack {
    * then on no restart brings it back, unless there are errors that say so.
    */
   invalidate(state: TenantState, key: string): Promise<readonly CacheError[]> | undefined {
-    this.#lateHeirs.note(state.tenant, key)
-    if (this.#queued.size === 0) return undefined
-    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key)))
+    const noted = this.#lateHeirs.note({ tenant: state.tenant, key })
+    if (this.#queued.size === 0) return noted
+    return both(noted, this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key))))
   }
 
   /** The same for every key with the prefix. */
   invalidatePrefix(state: TenantState, prefix: string): Promise<readonly CacheError[]> | undefined {
-    this.#lateHeirs.notePrefix(state.tenant, prefix)
-    if (this.#queued.size === 0) return undefined
-    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()])
+    const noted = this.#lateHeirs.note({ tenant: state.tenant, prefix })
+    if (this.#queued.size === 0) return noted
+    return both(noted, this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()]))
   }
 
   /**
@@ -243,13 +242,13 @@ export class WriteBack {
     const opened = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
     const journal = new TimedJournal(opened, keeper, this.#engine.clock)
     this.#journals.set(keeper, journal)
-    for (const slot of journal.load()) this.#resume(journal, slot, false)
+    for (const slot of journal.load()) this.#resume(journal, slot)
     this.#lateHeirs.waitFor(journal, keeper)
     return journal
   }
 
-  /** Takes up what an earlier process left; what is superseded only to remove it. */
-  #resume(journal: TimedJournal, slot: JournalSlot, isSuperseded: boolean): void {
+  /** Takes up what an earlier process left. */
+  #resume(journal: TimedJournal, slot: JournalSlot): void {
     const tier = this.#engine.tiers.find(({ name }) => name === slot.tier)
     if (tier === undefined) {
       this.#engine.warnOnce(`write-back ${slot.tier}`, `the journal of write-back holds entries for a tier ${JSON.stringify(slot.tier)} that does not exist any more; they are left there`)
@@ -258,7 +257,7 @@ export class WriteBack {
     const state = this.#engine.tenants.of(validateTenant(slot.tenant))
     const upload = newUpload(journal, slot, tier, state, slot.key)
     const others = this.#queued.get(upload.id) ?? []
-    if (isSuperseded || others.some(({ entered, fence, slot: { sequence } }) => entered && !fence.broken && sequence > slot.sequence)) upload.fence.broken = true
+    if (others.some(({ entered, fence, slot: { sequence } }) => entered && !fence.broken && sequence > slot.sequence)) upload.fence.broken = true
     this.#register(upload)
     this.#enter(upload)
   }
@@ -329,6 +328,12 @@ export class WriteBack {
   get #isDrained(): boolean {
     return this.#size === this.#removals.owed
   }
+}
+
+/** What two steps have come to; `undefined`: there is nothing to wait for. */
+function both(one: Promise<readonly CacheError[]> | undefined, other: Promise<readonly CacheError[]> | undefined): Promise<readonly CacheError[]> | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return Promise.all([one, other]).then((errors) => errors.flat())
 }
 
 /** The copy as the tier may serve it, had it taken the entry in when that was made. */

@@ -1,0 +1,114 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import type { Superseding } from '@thermocline/core'
+import { isMissing, isNotAFile } from '../errors.js'
+import { syncFile } from '../file-io.js'
+import { readHeadNow } from './read-head-now.js'
+import type { OwnDirectory } from './own-directory.js'
+
+/*
+ * What was invalidated while copies of other processes might still turn up: those are older and must not be uploaded, by this process or
+ * by the next ones, should this one not live to see them. Lines of JSON in the directory of the process that noted them. They concern the
+ * copies of others only, by their sequences: what lies in the same directory is this process's own, and newer.
+ */
+
+const NAME = 'superseded.jsonl'
+
+type Note = Superseding & {
+  /** Copies with a lower one are older. */
+  readonly sequence: number
+}
+
+/** The notes of one process. */
+export class Superseded {
+  readonly #own: OwnDirectory
+  readonly #fsync: boolean
+  /** Not on the disk yet. */
+  readonly #arriving = new Set<Note>()
+
+  constructor(own: OwnDirectory, fsync: boolean) {
+    this.#own = own
+    this.#fsync = fsync
+  }
+
+  /** Resolves when it holds over a restart. Rejects with the file system's error. */
+  async note(what: Superseding, sequence: number): Promise<void> {
+    const note: Note = { ...what, sequence }
+    this.#arriving.add(note)
+    try {
+      await this.#own.make()
+      const file = await fs.promises.open(this.#file, 'a')
+      try {
+        await file.appendFile(`${JSON.stringify(note)}\n`)
+        if (this.#fsync) await syncFile(file.fd)
+      } finally {
+        await file.close()
+      }
+      await this.#own.settle()
+    } finally {
+      this.#arriving.delete(note)
+    }
+  }
+
+  /** Reads what everybody has noted: says of a copy's file whether it is superseded. */
+  readAll(directories: readonly string[]): (file: string, sequence: number) => boolean {
+    const all = directories.map((directory) => ({ directory, notes: notesIn(path.join(directory, NAME)) })).filter(({ notes }) => notes.length > 0)
+    if (this.#arriving.size > 0) all.push({ directory: this.#own.path, notes: [...this.#arriving] })
+    if (all.length === 0) return () => false
+    return (file, sequence) => {
+      const newer = all.flatMap(({ directory, notes }) => (directory === path.dirname(file) ? [] : notes.filter((note) => note.sequence > sequence)))
+      if (newer.length === 0) return false
+      const reading = readHeadNow(file)
+      if (reading.status !== 'ok') return false // whoever takes it up will see
+      const { tenant, key } = reading.header
+      return newer.some((note) => note.tenant === tenant && ('key' in note ? note.key === key : key.startsWith(note.prefix)))
+    }
+  }
+
+  /** The notes of a process that is gone: they become this one's, or are of no use any more. */
+  inherit(directory: string, areNeeded: boolean): void {
+    const file = path.join(directory, NAME)
+    if (!fs.existsSync(file)) return
+    if (areNeeded) {
+      this.#own.makeNow()
+      fs.appendFileSync(this.#file, fs.readFileSync(file))
+    }
+    fs.rmSync(file, { force: true })
+  }
+
+  /** No copies of others can turn up any more. Throws nothing: notes that stay do no harm. */
+  forget(): void {
+    try {
+      fs.rmSync(this.#file, { force: true })
+    } catch {
+      // read once more at the next start
+    }
+  }
+
+  get #file(): string {
+    return path.join(this.#own.path, NAME)
+  }
+}
+
+function notesIn(file: string): Note[] {
+  let text: string
+  try {
+    text = fs.readFileSync(file, 'utf8')
+  } catch (error) {
+    if (isMissing(error) || isNotAFile(error)) return []
+    throw error
+  }
+  return text.split('\n').flatMap(noteOf)
+}
+
+/** None of a line that a crash cut off: nobody was told that it was noted. */
+function noteOf(line: string): Note[] {
+  try {
+    const note = JSON.parse(line) as Partial<Record<'tenant' | 'key' | 'prefix' | 'sequence', unknown>>
+    const { tenant, key, prefix, sequence } = note
+    const isNote = typeof tenant === 'string' && typeof sequence === 'number' && (typeof key === 'string' || typeof prefix === 'string')
+    return isNote ? [note as Note] : []
+  } catch {
+    return []
+  }
+}
