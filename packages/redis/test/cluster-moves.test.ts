@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals'
+import type { TenantCache } from '@thermocline/core'
 import { afterwards } from '../../../test/support/afterwards.js'
 import { describeRedis, slotOf, startCluster, type ClusterNode, type RedisCluster } from '../../../test/support/redis/index.js'
-import { freshPrefix, Stage } from './support/stage.js'
+import { Stage } from './support/stage.js'
 
 async function left(nodes: readonly ClusterNode[]): Promise<number> {
   const counts = await Promise.all(nodes.map((node) => node.command('DBSIZE')))
@@ -18,15 +19,22 @@ async function fill(cluster: RedisCluster, node: ClusterNode): Promise<void> {
 }
 
 describeRedis('a cluster whose slots move', () => {
-  const redisOf = (cluster: RedisCluster) => ({ cluster: cluster.addresses.slice(0, 3), keyPrefix: freshPrefix() })
+  const stageOf = (cluster: RedisCluster): Stage => new Stage({ cluster: cluster.addresses.slice(0, 3) }, 'redis')
+  const slotIn = ({ keyPrefix }: Stage, key: string): number => slotOf(`${keyPrefix}acme:${key}`)
 
-  test('clear reaches a node that has keys of a slot, and no slot yet', async () => {
+  /** Twenty entries, the slot of one of them, and a node without slots. */
+  async function withSpare(): Promise<{ cluster: RedisCluster; acme: TenantCache; slot: number; spare: ClusterNode }> {
     const cluster = await startCluster({ spares: 1 })
     afterwards(() => cluster.stop())
-    const redis = redisOf(cluster)
-    const { acme } = new Stage(redis, 'redis')
+    const stage = stageOf(cluster)
+    const { acme } = stage
     for (let n = 0; n < 20; n++) await acme.set(`key/${n}`, n)
-    const move = await cluster.startMove(slotOf(`${redis.keyPrefix}acme:key/7`), cluster.nodes[3]!)
+    return { cluster, acme, slot: slotIn(stage, 'key/7'), spare: cluster.nodes[3]! }
+  }
+
+  test('clear reaches a node that has keys of a slot, and no slot yet', async () => {
+    const { cluster, acme, slot, spare } = await withSpare()
+    const move = await cluster.startMove(slot, spare)
     expect(await move.migrate()).toBeGreaterThan(0)
     await acme.clear()
     expect(await left(cluster.nodes)).toBe(0)
@@ -34,12 +42,8 @@ describeRedis('a cluster whose slots move', () => {
   }, 30_000)
 
   test('clear reaches a node that has slots since nobody asked', async () => {
-    const cluster = await startCluster({ spares: 1 })
-    afterwards(() => cluster.stop())
-    const redis = redisOf(cluster)
-    const { acme } = new Stage(redis, 'redis')
-    for (let n = 0; n < 20; n++) await acme.set(`key/${n}`, n)
-    await cluster.moveSlot(slotOf(`${redis.keyPrefix}acme:key/7`), cluster.nodes[3]!)
+    const { cluster, acme, slot, spare } = await withSpare()
+    await cluster.moveSlot(slot, spare)
     const listed: string[] = []
     for await (const { key } of acme.list()) listed.push(key)
     expect(listed).toHaveLength(20)
@@ -50,13 +54,13 @@ describeRedis('a cluster whose slots move', () => {
   test('clear misses no key that goes from a node that is yet to be scanned to one that has been', async () => {
     const cluster = await startCluster()
     afterwards(() => cluster.stop())
-    const redis = redisOf(cluster)
-    const { acme } = new Stage(redis, 'redis')
+    const stage = stageOf(cluster)
+    const { acme } = stage
     const [first, second] = cluster.nodes as [ClusterNode, ClusterNode]
     await fill(cluster, first)
     const moving: number[] = []
     for (let n = 0; moving.length < 40; n++) {
-      const slot = slotOf(`${redis.keyPrefix}acme:key/${n}`)
+      const slot = slotIn(stage, `key/${n}`)
       if ((await cluster.nodeOfSlot(slot)) !== first) continue
       await acme.set(`key/${n}`, n)
       moving.push(slot)

@@ -220,6 +220,10 @@ describeRedis('a server that is not there yet', () => {
 })
 
 describeRedis('Sentinel', () => {
+  /** A write of the stage reaches the new master. */
+  const untilWritesArrive = (stage: Stage, master: RedisServer, withinMs: number): Promise<unknown> =>
+    until('a write arrives', async () => (await stage.inUse()) && (await master.command('EXISTS', `${stage.keyPrefix}acme:in use`)) === 1 && isOk(stage), { withinMs })
+
   test('a failover that was asked for: the old master is left while it still takes writes', async () => {
     const group = await startSentinel()
     afterwards(() => group.stop())
@@ -229,8 +233,7 @@ describeRedis('Sentinel', () => {
     await group.sentinels[0]!.command('SENTINEL', 'FAILOVER', group.name)
     const master = await group.failoverDone()
     const startedAt = performance.now()
-    const arrives = async (): Promise<boolean> => (await stage.inUse()) && (await master.command('EXISTS', `${stage.keyPrefix}acme:in use`)) === 1
-    await until('a write arrives', async () => (await arrives()) && isOk(stage), { withinMs: 3000 })
+    await untilWritesArrive(stage, master, 3000)
     // sentinels let the old master go on for eight seconds before they make it follow
     expect(((await old.command('ROLE')) as unknown[])[0]).toBe('master')
     rows.push(['Sentinel failover, asked for', '', stage.longest.toFixed(0), '', `${stage.degraded.length}`, `${stage.recovered}`, ((performance.now() - startedAt) / 1000).toFixed(2)])
@@ -252,8 +255,7 @@ describeRedis('Sentinel', () => {
     const master = await group.failoverDone()
     await until('the old master has become a replica', async () => ((await old.command('ROLE')) as unknown[])[0] === 'slave', { withinMs: 15_000 })
     for (const proxy of proxies) void proxy.pass()
-    const arrives = async (): Promise<boolean> => (await stage.inUse()) && (await master.command('EXISTS', `${stage.keyPrefix}acme:in use`)) === 1
-    await until('a write arrives', async () => (await arrives()) && isOk(stage), { withinMs: BACK_WITHIN_MS })
+    await untilWritesArrive(stage, master, BACK_WITHIN_MS)
     expect(stage.recovered).toBe(stage.degraded.length)
     expect(stage.problems).toEqual([])
   }, 40_000)
