@@ -1,8 +1,12 @@
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { describe, expect, test } from '@jest/globals'
 import type { CacheBackend } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { Rig, withRig } from '../support/rig.js'
+
+const textOf = async (stream: Readable | undefined): Promise<string | undefined> => (stream === undefined ? undefined : text(stream))
 
 /** A rig whose only tier has a fallback of two entries. */
 function withFallback(body: (rig: Rig) => Promise<void>): Promise<void> {
@@ -91,14 +95,28 @@ describe('a fallback', () => {
       expect(await rig.acme.get('k')).toBeUndefined()
     }))
 
-  test('is not used while the tier only refuses writes', () =>
+  test('has what a tier refuses that takes no writes and is still read, for a minute at most', () =>
     withFallback(async (rig) => {
-      await rig.acme.set('k', 1)
+      const { acme } = rig
+      await acme.set('k', 1)
       rig.faultsOf('warm').inject({ fail: 'storage-full' }, 'put')
-      await rig.acme.set('other', 2)
+      await acme.set('first', 0)
       expect(rig.seen('degraded')).toHaveLength(1)
-      expect(await rig.acme.get('other')).toBeUndefined()
-      expect(await rig.acme.get('k')).toBe(1)
+      let computed = 0
+      const value = (): Promise<unknown> => acme.getOrCompute('other', () => ++computed)
+      expect([await value(), await value(), await acme.get('k'), [...(await acme.getMany(['k', 'other']))]]).toEqual([1, 1, 1, [['k', 1], ['other', 1]]])
+      await acme.set('k', 2)
+      expect([await acme.get('k'), await textOf(await acme.getStream('k'))]).toEqual([2, '2'])
+      await rig.clock.advance(61_000)
+      expect([await acme.get('k'), await value()]).toEqual([undefined, 2])
+      await acme.set('k', 3)
+      await acme.delete('k')
+      expect(await acme.get('k')).toBeUndefined()
+      await acme.set('k', 4)
+      await recovery(rig)
+      expect(await acme.get('k')).toBeUndefined()
+      await acme.set('k', 5)
+      expect(await acme.get('k')).toBe(5)
     }))
 
   test('must be a backend in memory', () => {

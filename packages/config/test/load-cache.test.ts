@@ -59,6 +59,7 @@ describe('a cache from a file', () => {
     const missing = path.join(temporaryDirectory(), 'none.yaml')
     const error = await rejection(loadCache(missing))
     expect(error.message).toContain(`${missing} has a problem:\n  - cannot be read: there is no such file`)
+    expect((await rejection(loadCache('nope.yaml'))).message).toContain(`there is no such file; looked for ${path.resolve('nope.yaml')}`)
     expect((await rejection(loadCache(path.dirname(missing)))).message).toContain('it is a directory')
     await expect(loadCache(3 as never)).rejects.toThrow(TypeError)
   })
@@ -71,12 +72,15 @@ describe('a cache from a file', () => {
 
 describe('a tier whose package is not installed', () => {
   test('of a third party gets its line too, and a near miss never does', async () => {
-    const { problems } = await rejection(loadCache({ tiers: { a: { backend: '@acme/cache-thing/adapter' }, b: { backend: 'memroy' }, c: { backend: 'rm -rf /' }, d: { backend: './none.js' } } }))
+    const { problems } = await rejection(loadCache({ tiers: { a: { backend: '@acme/cache-thing/adapter' }, b: { backend: 'memroy' }, c: { backend: 'rm -rf /' }, d: { backend: './none.js' }, e: { backend: 'disk' }, f: { backend: 'Valkey' }, g: { backend: 'couch' } } }))
     expect(problems.map(({ message }) => message)).toEqual([
-      'no built-in backend has that name, and no such package is installed; run: npm install @acme/cache-thing',
+      'no built-in backend has that name (they are memory, local, fs, redis, s3, gcs), and no such package is installed; run: npm install @acme/cache-thing',
       'no backend and no installed package has that name; did you mean `memory`?',
       expect.stringContaining('expected a built-in backend (memory, local'),
       expect.stringContaining('there is no module "./none.js"'),
+      'no backend and no installed package has that name; did you mean `local`?',
+      'no backend and no installed package has that name; did you mean `redis`?',
+      'no built-in backend has that name (they are memory, local, fs, redis, s3, gcs), and no such package is installed; if couch is an adapter\'s package, install it first',
     ])
   })
 })

@@ -214,6 +214,8 @@ describe('a document without a configuration', () => {
     ['# nothing', /is empty/],
     ['[1]', /found a list/],
     ['just text', /found text/],
+    ['conf/cache.yaml', /this takes the text of a configuration; `loadCache` takes the path of a file/],
+    ['caching: { tiers: { hot: { backend: memory } }, policies: { frames: { tiers: { hot: true } } } }', /policies\.frames\.tiers: unknown key; in a file, tiers stand in the policy itself/],
     ['server: { port: 80 }', /expected the key `caching`/],
     ['cachng: { tiers: {} }', /did you mean `caching`\?/],
     ['tires: {}', /did you mean `tiers`\?/],

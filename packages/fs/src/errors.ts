@@ -37,13 +37,19 @@ export function isNotAFile(error: unknown): boolean {
 export function asFsError(error: unknown, operation: string, key: string | undefined, wholeDirectory = false): CacheError {
   if (isCacheError(error)) return error
   const code = codeOf(error) ?? 'unknown error'
-  return new CacheError(meaning(code, wholeDirectory), `${operation} on the cache directory failed: ${code}${advice(code, wholeDirectory)}`, {
+  return new CacheError(meaning(code, wholeDirectory), `${operation} on the cache directory failed: ${code}${pathOf(error)}${advice(code, wholeDirectory)}`, {
     operation,
     backend: 'fs',
     key,
     retryable: PASSING.has(code),
     cause: error,
   })
+}
+
+/** Where it happened, as the file system says. */
+function pathOf(error: unknown): string {
+  const path = (error as { readonly path?: unknown } | null)?.path
+  return typeof path === 'string' ? ` at ${path}` : ''
 }
 
 function meaning(code: string, wholeDirectory: boolean): CacheErrorCode {

@@ -78,9 +78,19 @@ function notInstalled(name: string, specifier: string, builtIn: BuiltIn | undefi
   const suggestion = nearMiss(name, BUILT_IN.keys())
   if (suggestion !== undefined) return { message: `no backend and no installed package has that name${didYouMean(suggestion)}`, suggestion }
   if (!PACKAGE.test(name)) return { message: `expected a built-in backend (${[...BUILT_IN.keys()].join(', ')}), the name of a package, or a path beginning with \`./\`` }
+  const meant = OTHER_NAMES.get(name.toLowerCase())
+  if (meant !== undefined) return { message: `no backend and no installed package has that name${didYouMean(meant)}`, suggestion: meant }
   const packageName = name.split('/').slice(0, name.startsWith('@') ? 2 : 1).join('/')
-  return { message: `no built-in backend has that name, and no such package is installed; run: npm install ${packageName}` }
+  const known = `no built-in backend has that name (they are ${[...BUILT_IN.keys()].join(', ')}), and no such package is installed`
+  // a plain word is somebody's package on the registry, but hardly an adapter
+  return { message: packageName.includes('/') ? `${known}; run: npm install ${packageName}` : `${known}; if ${packageName} is an adapter's package, install it first` }
 }
+
+/** What people call the built-in ones. */
+const OTHER_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({ memory: ['ram', 'in-memory', 'lru', 'hot'], local: ['disk', 'file', 'files', 'filesystem', 'file-system', 'warm'], redis: ['valkey', 'ioredis'], s3: ['aws', 'minio', 'ceph', 'r2', 'cold'], gcs: ['google', 'gcp', 'gs'] })
+    .flatMap(([name, others]) => others.map((other) => [other, name] as const)),
+)
 
 function ofClass(builtIn: BuiltIn, module: Readonly<Record<string, unknown>>): LoadedAdapter | Unusable {
   const { packageName, className } = builtIn

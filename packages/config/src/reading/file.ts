@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ConfigError } from '../config-error.js'
 
@@ -13,7 +14,7 @@ export async function readConfigFile(file: string): Promise<string> {
     return await readFile(file, 'utf8')
   } catch (cause) {
     const code = (cause as { readonly code?: unknown }).code
-    const reason = code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a directory' : String(code)
+    const reason = code === 'ENOENT' ? (path.isAbsolute(file) ? 'there is no such file' : `there is no such file; looked for ${path.resolve(file)}`) : code === 'EISDIR' ? 'it is a directory' : String(code)
     throw new ConfigError([{ path: '', message: `cannot be read: ${reason}` }], file, cause)
   }
 }

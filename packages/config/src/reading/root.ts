@@ -12,6 +12,8 @@ export interface Root {
   readonly at: Path
 }
 
+const FILE_NAME = /\.(?:ya?ml|json)$/
+
 /**
  * Finds the configuration in a document: below `caching`, or the document itself when it has `tiers` or a `preset`.
  *
@@ -34,7 +36,9 @@ export function rootOf(tree: unknown, problems: ProblemList): Root {
     const suggestion = near === undefined ? undefined : nearMiss(near, ['caching', 'tiers'])
     problems.add(near === undefined ? [] : [near], `expected the key \`caching\` with tiers in it, found no such key${didYouMean(suggestion)}`, { suggestion })
   } else {
-    problems.add([], tree === null || tree === undefined ? 'is empty: expected the key `caching` with tiers in it' : `expected a map with the key \`caching\`, found ${found(tree, [])}`)
+    const isPath = typeof tree === 'string' && FILE_NAME.test(tree)
+    const hint = isPath ? ': this takes the text of a configuration; `loadCache` takes the path of a file' : ''
+    problems.add([], tree === null || tree === undefined ? 'is empty: expected the key `caching` with tiers in it' : `expected a map with the key \`caching\`, found ${found(tree, [])}${hint}`)
   }
   problems.throwIfAny()
   throw new Error('unreachable: a document without a configuration has a problem')

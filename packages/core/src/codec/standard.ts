@@ -90,7 +90,7 @@ export class CodecTable {
       if (!types.isUint8Array(bytes)) throw new TypeError(`encode must return a Uint8Array, not ${kindOf(bytes)}`)
       return { codec: codec.id, bytes }
     } catch (cause) {
-      throw new CacheError('not-encodable', `the value (${kindOf(value)}) cannot be encoded by codec ${codec.id}: ${messageOf(cause)}`, {
+      throw new CacheError('not-encodable', `the value (${kindOf(value)}) cannot be encoded by codec ${codec.id}: ${messageOf(cause)}${fixed === undefined ? '; store what structuredClone takes, or give the policy a codec of yours' : ''}`, {
         operation: 'encode',
         cause,
       })

@@ -38,6 +38,7 @@ export type CacheErrorCode =
   | 'corrupt'
   | 'foreign'
   | 'not-encodable'
+  | 'too-large'
   | 'not-recorded'
   | 'closed'
   | 'failed'

@@ -91,14 +91,11 @@ export class CircuitBreaker implements Guard {
     switch (error?.code) {
       case 'storage-full':
       case 'read-only':
-        return this.#open('write', error)
+        return this.#open(error, 'write')
       case 'timeout':
-        this.#open(circuit, error)
-        if (circuit === 'read') this.#open('write', error)
-        return
+        return circuit === 'read' ? this.#open(error, 'read', 'write') : this.#open(error, 'write')
       case 'unavailable':
-        this.#open('read', error)
-        return this.#open('write', error)
+        return this.#open(error, 'read', 'write')
       case 'in-doubt':
       case 'corrupt':
       case 'foreign':
@@ -108,7 +105,7 @@ export class CircuitBreaker implements Guard {
         return
       default:
         if (++this.#circuits[circuit].failures >= this.#options.failureThreshold) {
-          this.#open(circuit, error ?? new CacheError('failed', `${circuit}s failed ${this.#options.failureThreshold} times in a row`, { operation: circuit, cause: thrown }))
+          this.#open(error ?? new CacheError('failed', `${circuit}s failed ${this.#options.failureThreshold} times in a row`, { operation: circuit, cause: thrown }), circuit)
         }
     }
   }
@@ -124,13 +121,15 @@ export class CircuitBreaker implements Guard {
     return state.refusal
   }
 
-  #open(circuit: Circuit, error: CacheError): void {
-    const state = this.#circuits[circuit]
-    if (state.openedBy !== undefined || this.#disposed) return
+  #open(error: CacheError, ...circuits: readonly Circuit[]): void {
+    if (this.#disposed) return
     const wasClosed = !this.isOpen('read') && !this.isOpen('write')
-    state.open(error)
-    this.#scheduleProbe(circuit, FIRST_PROBE_MS)
-    if (wasClosed) this.#options.onChange?.('open', circuit, error)
+    for (const circuit of circuits) {
+      if (this.isOpen(circuit)) continue
+      this.#circuits[circuit].open(error)
+      this.#scheduleProbe(circuit, FIRST_PROBE_MS)
+    }
+    if (wasClosed) this.#options.onChange?.('open', circuits[0] as Circuit, error)
   }
 
   #scheduleProbe(circuit: Circuit, waitMs: number): void {

@@ -4,7 +4,7 @@ import { CodecTable } from '../codec/standard.js'
 import { TransientMap } from '../compute/transient-map.js'
 import type { BackendHost, CacheBackend, EvictionReason, Isolation } from '../contract/backend.js'
 import type { RecordLog } from '../contract/records.js'
-import { asCacheError, CacheError } from '../errors/cache-error.js'
+import { asCacheError, CacheError, type CacheErrorCode } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import { validateTenant } from '../keys/key.js'
 import type { Circuit } from '../layers/resilience.js'
@@ -25,6 +25,7 @@ import { Demotion } from './demotion.js'
 
 const DEFAULT_TTL_MS = 3_600_000
 const MAX_BACKGROUND = 1000
+const FOR_A_PERSON: ReadonlySet<CacheErrorCode> = new Set(['access-denied', 'bucket-missing', 'wrong-region', 'clock-skew', 'misconfigured'])
 
 /** Names that mean something else beside tiers in a policy or in configuration, where options are written in snake_case. */
 const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set([
@@ -127,6 +128,8 @@ export class Engine implements EngineHost {
     const counters = (state ?? this.tenants.peek(error.tenant ?? ''))?.counters ?? this.#unowned
     count(counters.errors, tier?.index ?? this.tiers.length)
     this.telemetry.recordError({ ...(tier === undefined ? {} : tierAttributes(tier)), operation, reason: error.code, ...(key === undefined ? {} : { policy: this.policies.forKey(key).name }) })
+    // only a person can help: seen at once, not when the circuit opens after several
+    if (FOR_A_PERSON.has(error.code)) this.warnOnce(`${tier?.name} ${error.code}`, `${tier === undefined ? '' : `tier ${tier.name} (${tier.backend.name}): `}${error.message}`)
     if (this.events.wants('error')) this.events.emit('error', { error, operation, tier: tier?.name, tenant: state?.tenant ?? error.tenant, key: key ?? error.key })
   }
 
@@ -177,7 +180,8 @@ export class Engine implements EngineHost {
 
   #stateChanged(tier: Tier, state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined): void {
     if (state === 'open') {
-      this.logger.warn(`thermocline: tier ${tier.name} (${tier.backend.name}) is degraded, ${circuit}s are left out until it recovers: ${String(error?.message)}`)
+      const leftOut = tier.breaker.isOpen('read') && tier.breaker.isOpen('write') ? 'reads and writes' : `${circuit}s`
+      this.logger.warn(`thermocline: tier ${tier.name} (${tier.backend.name}) is degraded, ${leftOut} are left out until it recovers: ${String(error?.message)}`)
       this.events.emit('degraded', { tier: tier.name, circuit, error })
     } else {
       this.logger.info(`thermocline: tier ${tier.name} (${tier.backend.name}) has recovered`)

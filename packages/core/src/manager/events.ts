@@ -29,7 +29,7 @@ export interface CacheEvents {
   evict: KeyEvent & { readonly tier: string; readonly reason: EvictionReason }
   /** A failure that no caller was told of. `tier` is absent when no tier was involved. */
   error: { readonly error: CacheError; readonly operation: string; readonly tier?: string | undefined; readonly tenant?: string | undefined; readonly key?: string | undefined }
-  /** A tier's circuit breaker opened: the tier is left out of reads, writes or both. */
+  /** A tier's circuit breaker opened. `write`: the tier takes no writes and is still read. `read`: it is not read, and not written either unless only reads failed. */
   degraded: { readonly tier: string; readonly circuit: 'read' | 'write'; readonly error: CacheError | undefined }
   /** A degraded tier is back in use. */
   recovered: { readonly tier: string }

@@ -59,7 +59,7 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
   const { writeBack } = engine
   // answered by the copies of what the tier is still to have
   const pending = writeBack.isIdle ? [] : wanted.filter(({ key }) => writeBack.pending(tier, state, key) !== undefined)
-  const allowed = !tier.readable ? [] : tier.lanes.anySuspect ? wanted.filter(({ key }) => tier.lanes.mayAsk(state.scope, key)) : wanted
+  const allowed = !tier.readable || tier.standIn?.isActive === true ? [] : tier.lanes.anySuspect ? wanted.filter(({ key }) => tier.lanes.mayAsk(state.scope, key)) : wanted
   const asked = pending.length === 0 ? allowed : allowed.filter((one) => !pending.includes(one))
   if (asked.length > 1) {
     try {

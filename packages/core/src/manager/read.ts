@@ -104,7 +104,9 @@ const NOT_ASKED = Symbol('not asked')
 function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, tier: Tier, options: WalkOptions): Awaitable<CacheEntry | undefined> | typeof NOT_ASKED {
   const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
   if (pending !== undefined) return pending(options.want === 'head' ? 'head' : 'payload')
-  if (!tier.readable) return tier.standIn?.get(state.scope, key, readOptions(plan, options)) ?? NOT_ASKED
+  const held = tier.standIn?.get(state.scope, key, readOptions(plan, options))
+  if (held !== undefined) return held
+  if (!tier.readable) return NOT_ASKED
   return tier.lanes.mayAsk(state.scope, key) ? tier.backend.get(state.scope, key, readOptions(plan, options)) : NOT_ASKED
 }
 

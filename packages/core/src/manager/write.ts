@@ -11,6 +11,7 @@ import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { tierAttributes, type Engine } from './engine.js'
+import { noteHeldNowhere } from './held-nowhere.js'
 import type { TenantState } from './tenant-state.js'
 import { Terms, type EntryWishes } from './terms.js'
 import type { Belongs, QueuedWrites } from './write-back/write-back.js'
@@ -95,7 +96,14 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     }
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
-  await settled(engine, state, key, steps, { end, older, queue, entryOf: (slot) => taken.entryFor(slot) })
+  const isWanted = plan.slots.some((slot) => taken.terms.livesIn(slot))
+  await settled(engine, state, key, steps, {
+    end,
+    older,
+    queue,
+    entryOf: (slot) => taken.entryFor(slot),
+    heldNowhere: isWanted ? () => noteHeldNowhere(engine, state, key, plan, 'set', taken.terms, taken.encoded?.bytes.byteLength) : undefined,
+  })
 }
 
 /** What a set has asked of one tier. */
@@ -112,17 +120,21 @@ export interface Begun {
   readonly older: Promise<readonly CacheError[]> | undefined
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
+  /** To be called when it was to be held, and every tier has refused it for what it is. */
+  readonly heldNowhere?: (() => void) | undefined
 }
 
 /** Waits for what a set has asked of the tiers, and sees to what is to be written back. @throws CacheError `not-recorded` */
-export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf }: Begun): Promise<void> {
+export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf, heldNowhere }: Begun): Promise<void> {
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   let isKept = false
+  let isHeldOrFailed = queue !== undefined
   try {
     for (const { tier, outcome } of steps) {
       const answer = isPromise(outcome) ? await timed(engine, tier, outcome) : outcome
       if (answer instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, answer, lost)
+      if (answer === true || (answer instanceof NotApplied && answer.error !== undefined)) isHeldOrFailed = true
       if (tier === queue?.keeper.tier) isKept = answer === true
     }
     if (older !== undefined) left = await older
@@ -130,6 +142,7 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
   } finally {
     end()
   }
+  if (!isHeldOrFailed) heldNowhere?.()
   if (lost.length + left.length > 0) throw notRecorded('set', state, key, lost, left)
 }
 
@@ -222,9 +235,10 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
 export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken, fence: Fence): Awaitable<unknown> {
   const queue = fence.broken ? undefined : engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
   let waits: Promise<unknown> | undefined
+  const outcomes: Awaitable<unknown>[] = queue === undefined ? [] : [true]
   for (const slot of plan.slots) {
     if (queue?.slots.has(slot) === true) continue
-    const filled = fillOne(engine, state, key, slot, taken, fence, slot === queue?.keeper ? queue : undefined)
+    const filled = fillOne(engine, state, key, slot, taken, fence, slot === queue?.keeper ? queue : undefined, outcomes)
     if (filled !== undefined) waits = waits === undefined ? filled : Promise.all([waits, filled])
   }
   // a tier that the call left out was not asked; what it may hold is older than what was just computed
@@ -232,13 +246,20 @@ export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey
     const left = noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence))
     if (left !== undefined) waits = waits === undefined ? left : Promise.all([waits, left])
   }
+  if (outcomes.length > 0 && outcomes.every((outcome) => outcome === false || isPromise(outcome))) {
+    const refused = Promise.all(outcomes.filter(isPromise)).then((settled) => {
+      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', taken.terms, taken.encoded?.bytes.byteLength)
+    })
+    waits = waits === undefined ? refused : Promise.all([waits, refused])
+  }
   return waits
 }
 
-function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence, queue: QueuedWrites | undefined): Promise<unknown> | undefined {
+function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence, queue: QueuedWrites | undefined, outcomes: Awaitable<unknown>[]): Promise<unknown> | undefined {
   const { tier } = slot
   const belongs = taken.belongsIn(slot)
   if (tier.breaker.isOpen('write')) {
+    outcomes.push(undefined)
     if (belongs && !fence.broken && tier.standIn?.isActive === true) {
       const entry = taken.entryFor(slot)
       tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
@@ -249,8 +270,11 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
     const entry = taken.entryFor(slot)
     const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
     const filled = tier.lanes.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined)
-    return noted(engine, state, key, tier, queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence))
+    const outcome = queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence)
+    outcomes.push(outcome)
+    return noted(engine, state, key, tier, outcome)
   }
+  if (taken.terms.livesIn(slot)) outcomes.push(false)
   return taken.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
 }
 
@@ -298,7 +322,7 @@ function noteFailure(engine: Engine, state: TenantState, key: ValidKey | undefin
 function notRecorded(operation: string, state: TenantState, key: ValidKey | undefined, lost: readonly CacheError[], left: readonly CacheError[]): CacheError {
   const reasons = [
     ...(lost.length === 0 ? [] : [`the tier's limit of pending invalidations (maxRecords) is reached: ${messagesOf(lost)}`]),
-    ...(left.length === 0 ? [] : [`the journal of write-back still has a copy of an older value, whose removal is tried again; a restart before that would bring it back: ${messagesOf(left)}`]),
+    ...(left.length === 0 ? [] : [`the journal of write-back still has a copy of an older value, or may turn out to have one; a restart could bring it back: ${messagesOf(left)}`]),
   ]
   return new CacheError('not-recorded', `${operation} could neither be applied in every tier nor recorded for later, because ${reasons.join('; and ')}`, {
     operation,

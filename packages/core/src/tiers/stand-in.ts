@@ -5,13 +5,17 @@ import type { TenantScope } from '../contract/scope.js'
 import type { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import type { ValidKey } from '../keys/key.js'
+import type { Circuit } from '../layers/resilience.js'
 
 /*
- * A memory that stands in for a tier that cannot be reached.
+ * A memory that stands in for a tier that cannot be reached, or takes no writes.
  *
- * It is used only while the tier's breaker holds reads back, and dropped when the tier is back: what it holds then is only
+ * It is used only while the tier's breaker is open, and dropped when the tier is back: what it holds then is only
  * what was stored since, so nothing in it is older than an invalidation. The tier itself still owes what was set or deleted
  * meanwhile (see lanes.ts), so after the outage it serves none of it.
+ *
+ * While the tier is still read, other processes may still delete in it what they know to be old. So an entry stays a minute
+ * at most then, as in a memory above a shared tier.
  *
  * It keeps payloads as the tier would: a tier of bytes hands out a value made anew at each hit.
  */
@@ -20,7 +24,8 @@ export interface StandInOptions {
   readonly tier: string
   readonly backend: CacheBackend
   readonly clock: Clock
-  readonly isActive: () => boolean
+  /** Why it is needed; `undefined`: the tier is in use. */
+  readonly instead: () => Circuit | undefined
   readonly report: (error: CacheError) => void
 }
 
@@ -33,26 +38,31 @@ class HeldBytes {
   }
 }
 
+/** How long an entry stays at most while only writes are refused, in milliseconds. */
+const BESIDE_READS_MS = 60_000
+
 export class StandIn {
   readonly #backend: CacheBackend
-  readonly #isActive: () => boolean
+  readonly #clock: Clock
+  readonly #instead: () => Circuit | undefined
   readonly #detach: Detach
   /** Whose entries it may hold. */
   readonly #scopes = new Map<string, TenantScope>()
 
   /** @throws TypeError unless the backend answers at once */
-  constructor({ tier, backend, clock, isActive, report }: StandInOptions) {
+  constructor({ tier, backend, clock, instead, report }: StandInOptions) {
     const given = backend as Partial<CacheBackend> | null
     if (typeof given?.get !== 'function' || given.capabilities?.synchronous !== true || given.capabilities.shared) {
       throw new TypeError(`tiers.${tier}.fallback must be a backend in memory such as new MemoryBackend({ maxEntries: 1000 }), not ${kindOf(backend)}`)
     }
     this.#backend = backend
-    this.#isActive = isActive
+    this.#clock = clock
+    this.#instead = instead
     this.#detach = backend.attach({ clock, report, evicted: () => undefined, demotes: () => false })
   }
 
   get isActive(): boolean {
-    return this.#isActive()
+    return this.#instead() !== undefined
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): CacheEntry | undefined {
@@ -62,10 +72,12 @@ export class StandIn {
   }
 
   store(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: number): void {
-    if (!this.isActive) return this.delete(scope, key)
+    const instead = this.#instead()
+    if (instead === undefined) return this.delete(scope, key)
+    const longest = instead === 'write' ? this.#clock.now() + BESIDE_READS_MS : Number.POSITIVE_INFINITY
     this.#scopes.set(scope.tenant, scope)
     const held = entry.encoded === undefined ? entry : new CacheEntry(new HeldBytes(entry.encoded), entry.encoded, entry)
-    void this.#backend.put(scope, key, held, { onlyIfAbsent: false, keepUntil })
+    void this.#backend.put(scope, key, held, { onlyIfAbsent: false, keepUntil: Math.min(keepUntil, longest) })
   }
 
   delete(scope: TenantScope, key: ValidKey): void {

@@ -26,8 +26,9 @@ export interface TierOptions {
   /** The most invalidations recorded for later while the tier cannot take them. Default 100,000. */
   readonly maxRecords?: number | undefined
   /**
-   * A memory that stands in while the tier cannot be reached, such as `new MemoryBackend({ maxEntries: 1000 })`: used only
-   * while the breaker holds reads back, then dropped. What is set and deleted meanwhile, the tier still owes. Default: none.
+   * A memory that stands in while the tier cannot be reached or takes no writes, such as `new MemoryBackend({ maxEntries: 1000 })`: used
+   * only while the breaker is open, then dropped. What is set and deleted meanwhile, the tier still owes: it has none of it afterwards. While
+   * the tier is still read, an entry stays here for a minute at most. Default: none.
    */
   readonly fallback?: CacheBackend | undefined
   /** Layers of your own, innermost first; the built-in ones go around them. */
@@ -110,7 +111,7 @@ export class Tier {
     this.standIn =
       options.fallback === undefined
         ? undefined
-        : new StandIn({ tier: name, backend: options.fallback, clock, isActive: () => !this.readable, report: (error) => host.report(this, error) })
+        : new StandIn({ tier: name, backend: options.fallback, clock, instead: () => this.#openCircuit, report: (error) => host.report(this, error) })
     this.#detach = bare.attach(host.backendHost(this))
     this.lanes = new Lanes({
       tier: name,
@@ -134,6 +135,11 @@ export class Tier {
   /** Whether the tier can be read at all; `lanes.mayAsk` says it of one key. */
   get readable(): boolean {
     return !this.breaker.isOpen('read')
+  }
+
+  get #openCircuit(): Circuit | undefined {
+    if (this.breaker.isOpen('read')) return 'read'
+    return this.breaker.isOpen('write') ? 'write' : undefined
   }
 
   async close(): Promise<void> {

@@ -46,7 +46,8 @@ function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { ti
   const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
   if (pending !== undefined) return pending('stream')
   const options = readOptions(plan, IN_USE)
-  if (!tier.readable) return tier.standIn?.get(state.scope, key, options)
+  const held = tier.standIn?.get(state.scope, key, options)
+  if (held !== undefined || !tier.readable) return held
   if (!tier.lanes.mayAsk(state.scope, key)) return undefined
   const answer = tier.backend.get(state.scope, key, tier.capabilities.streams ? streaming(options) : options)
   return isPromise(answer) ? answer : Promise.resolve(answer)
