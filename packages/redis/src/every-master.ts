@@ -24,6 +24,7 @@ export async function onEveryMaster(connection: Connection, options: OperationOp
   if (!connection.isCluster) return work(connection.client)
   const before = await meetMasters(connection, options, strayName)
   const first = await onAll(connection, work)
+  options.progress?.()
   if (isSettled(before, await slotsNow(connection))) return first
   await meetMasters(connection, options, strayName)
   return first + (await onAll(connection, work))
@@ -33,7 +34,9 @@ export async function onEveryMaster(connection: Connection, options: OperationOp
 export async function meetMasters(connection: Connection, options: OperationOptions, strayName: (n: number) => string): Promise<Slots | undefined> {
   await connection.lookAnew()
   await connection.ready(options)
+  options.progress?.()
   const slots = await slotsNow(connection)
+  options.progress?.()
   const known = new Set(connection.masters().map(({ options: { host, port } }) => `${host}:${port}`))
   const unknown = new Map(slots?.leaving.filter(({ to }) => !known.has(to)).map(({ slot, to }) => [to, slot]))
   for (const slot of unknown.values()) {

@@ -17,6 +17,7 @@
  * - `corrupt`: stored data under our own mark failed its checksum
  * - `foreign`: stored data is not ours, or of a version or codec this release does not know
  * - `not-encodable`: the codec cannot represent the value
+ * - `too-large`: no tier that was to hold the value takes one of its size
  * - `not-recorded`: an invalidation could neither be applied nor recorded for later
  * - `closed`: the cache has been closed
  * - `failed`: anything else the backend reported
