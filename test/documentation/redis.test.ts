@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { RedisBackend, type RedisBackendOptions } from '@thermocline/redis'
 import { parseAllDocuments, parse } from 'yaml'
