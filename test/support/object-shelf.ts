@@ -19,6 +19,7 @@ export interface GetWishes {
   readonly adopt?: boolean
   readonly tenant?: string
   readonly signal?: AbortSignal
+  readonly onAbort?: (listener: () => void) => boolean
   readonly progress?: () => void
 }
 
@@ -56,8 +57,8 @@ export class ObjectShelf<B extends CacheBackend> {
     return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil: createdAt + keepMs, signal, progress })
   }
 
-  async entry(key: string, { want = 'payload', adopt = false, tenant = 'acme', signal, progress }: GetWishes = {}): Promise<CacheEntry | undefined> {
-    return this.backend.get(scopeOf(tenant), validateKey(key), { want, touch: true, adopt, signal, progress })
+  async entry(key: string, { want = 'payload', adopt = false, tenant = 'acme', signal, onAbort, progress }: GetWishes = {}): Promise<CacheEntry | undefined> {
+    return this.backend.get(scopeOf(tenant), validateKey(key), { want, touch: true, adopt, signal, progress, ...(onAbort === undefined ? {} : { onAbort }) })
   }
 
   /** The stored bytes themselves. */

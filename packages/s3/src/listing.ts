@@ -70,7 +70,7 @@ export class Listing {
   /** Pages of all objects whose names begin so. The next page is asked for while one is being used. */
   async *pages({ sdk, client }: Opened, under: string, cancellation: Cancellation): AsyncGenerator<readonly Listed[], void, undefined> {
     const ask = (token: string | undefined): Promise<ListObjectsV2CommandOutput> => {
-      const asking = client.send(new sdk.ListObjectsV2Command({ Bucket: this.#shared.bucket, Prefix: under, ContinuationToken: token }), cancellation.http)
+      const asking = client.send(new sdk.ListObjectsV2Command({ Bucket: this.#shared.bucket, Prefix: under, ContinuationToken: token }), cancellation)
       asking.catch(() => undefined) // told when its turn comes, if it does
       return asking
     }
@@ -92,7 +92,7 @@ export class Listing {
         if (names.isHashed(scope, object.name)) unnamed.push(object)
       } else if (key.startsWith(prefix)) named.push({ ...object, key })
     }
-    const found = inParallel(unnamed, HEADS_AT_ONCE, async (object) => ({ object, found: await this.#reads.look(opened, object.name, cancellation.signal, place) }))
+    const found = inParallel(unnamed, HEADS_AT_ONCE, async (object) => ({ object, found: await this.#reads.look(opened, object.name, cancellation, place) }))
     for await (const { object, found: head } of found) {
       const key = keyInMetadata(head?.Metadata)
       if (key?.startsWith(prefix) === true) named.push({ ...object, key })
@@ -100,9 +100,9 @@ export class Listing {
     return named
   }
 
-  async *#infos(opened: Opened, scope: TenantScope, page: readonly Named[], { signal }: Cancellation, { adopt, progress }: ListOptions, place: Place): AsyncGenerator<StoredEntryInfo, void, undefined> {
+  async *#infos(opened: Opened, scope: TenantScope, page: readonly Named[], cancellation: Cancellation, { adopt, progress }: ListOptions, place: Place): AsyncGenerator<StoredEntryInfo, void, undefined> {
     const looked = inParallel(page, HEADS_AT_ONCE, async ({ key, name, size }) => {
-      const expiresAt = await this.#reads.endOf(opened, { scope, key: key as ValidKey, name, place }, signal, adopt?.(key) === true)
+      const expiresAt = await this.#reads.endOf(opened, { scope, key: key as ValidKey, name, place }, cancellation, adopt?.(key) === true)
       return { key, size, expiresAt }
     })
     for await (const info of looked) {

@@ -87,17 +87,17 @@ export class Removals {
     }
   }
 
-  async #remove({ sdk, client }: Opened, names: readonly string[], { http }: Cancellation): Promise<Removal> {
+  async #remove({ sdk, client }: Opened, names: readonly string[], cancellation: Cancellation): Promise<Removal> {
     const { bucket } = this.#shared
     if (names.length === 1) {
       try {
-        await client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: names[0] }), http)
+        await client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: names[0] }), cancellation)
       } catch (error) {
         if (!isNotFound(error)) throw error
       }
       return { asked: 1, failed: 0, code: undefined, message: undefined }
     }
-    const { Errors = [] } = await client.send(new sdk.DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: names.map((Key) => ({ Key })), Quiet: true } }), http)
+    const { Errors = [] } = await client.send(new sdk.DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: names.map((Key) => ({ Key })), Quiet: true } }), cancellation)
     const failures = Errors.filter(({ Code }) => Code !== 'NoSuchKey')
     return { asked: names.length, failed: failures.length, code: failures[0]?.Code, message: failures[0]?.Message }
   }

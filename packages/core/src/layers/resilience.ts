@@ -233,6 +233,7 @@ class Run<T> implements OperationOptions, Deadline {
   #controller: AbortController | undefined
   #combined: AbortSignal | undefined
   #progress: (() => void) | undefined
+  #onExpired: (() => void) | undefined
   #expired: CacheError | undefined
   /** Whether the next bytes of a streamed entry are waited for. */
   #awaitsSource = false
@@ -269,6 +270,15 @@ class Run<T> implements OperationOptions, Deadline {
       this.#combined = outer === undefined ? this.#controller.signal : AbortSignal.any([outer, this.#controller.signal])
     }
     return this.#combined
+  }
+
+  onAbort(listener: () => void): boolean {
+    const outer = this.#outer
+    const hearsOuter = outer.onAbort === undefined ? outer.signal === undefined : outer.onAbort(listener)
+    if (!hearsOuter) return false
+    if (this.#expired === undefined) this.#onExpired = listener
+    else listener()
+    return true
   }
 
   get progress(): (() => void) | undefined {
@@ -341,6 +351,7 @@ class Run<T> implements OperationOptions, Deadline {
       const error = this.#timeoutError()
       this.#expired = error
       this.#controller?.abort(error)
+      this.#onExpired?.()
       // with less than the whole budget a timeout says nothing about the store
       if (this.budgetMs === undefined) this.#tellFailure(error)
       this.#settle()?.(error)
@@ -403,6 +414,7 @@ class Run<T> implements OperationOptions, Deadline {
     const reject = this.#reject
     this.#resolve = undefined
     this.#reject = undefined
+    this.#onExpired = undefined
     this.#host.deadlines?.remove(this)
     return reject
   }
