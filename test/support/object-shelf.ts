@@ -103,3 +103,15 @@ export class ObjectShelf<B extends CacheBackend> {
 export function scopeOf(tenant: string): TenantScope {
   return new TenantScope(validateTenant(tenant))
 }
+
+/** The parts of an object's `tc-entry`, its format as `format`. */
+export function entryParts(metadata: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const [format = '', ...parts] = (metadata['tc-entry'] ?? '').split('; ')
+  return { format, ...Object.fromEntries(parts.map((part) => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)])) }
+}
+
+/** The metadata with other parts in its `tc-entry`. */
+export function withEntryParts(metadata: Readonly<Record<string, string>>, change: Readonly<Record<string, string>>): Record<string, string> {
+  const { format, ...parts } = { ...entryParts(metadata), ...change }
+  return { ...metadata, 'tc-entry': [format, ...Object.entries(parts).map(([name, value]) => `${name}=${value}`)].join('; ') }
+}
