@@ -1,4 +1,4 @@
-import { decodeObjectMetadata, keyInMetadata, type ListOptions, type ObjectNames, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
+import { decodeObjectMetadata, keyInMetadata, Paged, type ListOptions, type ObjectNames, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
 import { onAbort } from './aborts.js'
 import { abandoned, asGcsError } from './errors.js'
 import type { Resource } from './facts.js'
@@ -17,30 +17,38 @@ export class Lister {
     this.#names = names
   }
 
-  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<StoredEntryInfo, void, undefined> {
+  list(scope: TenantScope, prefix: string, options: ListOptions): Paged<StoredEntryInfo> {
+    return new Paged(() => this.#list(scope, prefix, options))
+  }
+
+  async *#list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<readonly StoredEntryInfo[], void, undefined> {
     const fields = options.detail === 'info' ? 'name,size,metadata' : 'name,size'
     const [legible] = this.#names.under(scope, prefix)
     try {
       let sawHashed = prefix !== ''
       for await (const page of this.pages(legible, fields, options)) {
+        const infos: StoredEntryInfo[] = []
         for (const resource of page) {
           const { name = '' } = resource
           if (this.#names.isHashed(scope, name)) sawHashed = true
           const key = this.#names.keyOf(scope, name)
           if (key?.startsWith(prefix) !== true) continue
           const info = this.#infoOf(scope, key, resource, options)
-          if (info !== undefined) yield info
+          if (info !== undefined) infos.push(info)
         }
+        yield infos
       }
       if (!sawHashed) return
       const [, hashed] = this.#names.under(scope, 'a') // any prefix but the empty one, whose first part shows these names too
       for await (const page of this.pages(hashed as string, 'name,size,metadata', options)) {
+        const infos: StoredEntryInfo[] = []
         for (const resource of page) {
           const key = keyInMetadata(resource.metadata)
           if (key?.startsWith(prefix) !== true) continue
           const info = this.#infoOf(scope, key, resource, options)
-          if (info !== undefined) yield info
+          if (info !== undefined) infos.push(info)
         }
+        yield infos
       }
     } catch (error) {
       const place = { operation: 'list', tenant: scope.tenant }

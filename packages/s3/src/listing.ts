@@ -1,5 +1,5 @@
 import type { ListObjectsV2CommandOutput } from '@aws-sdk/client-s3'
-import { isPromise, keyInMetadata, type ListOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
+import { isPromise, keyInMetadata, Paged, type ListOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, type Place } from './errors.js'
@@ -33,7 +33,11 @@ export class Listing {
     this.#reads = reads
   }
 
-  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<StoredEntryInfo, void, undefined> {
+  list(scope: TenantScope, prefix: string, options: ListOptions): Paged<StoredEntryInfo> {
+    return new Paged(() => this.#list(scope, prefix, options))
+  }
+
+  async *#list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<readonly StoredEntryInfo[], void, undefined> {
     const place = { operation: 'list', tenant: scope.tenant }
     const opening = this.#shared.connection.open('list')
     const opened = isPromise(opening) ? await opening : opening
@@ -41,7 +45,7 @@ export class Listing {
     try {
       for await (const page of this.named(opened, scope, prefix, cancellation, place)) {
         options.progress?.()
-        if (options.detail === 'keys') for (const { key, size } of page) yield { key, size }
+        if (options.detail === 'keys') yield page.map(({ key, size }) => ({ key, size }))
         else yield* this.#infos(opened, scope, page, cancellation, options, place)
       }
     } catch (error) {
@@ -78,7 +82,9 @@ export class Listing {
       const { Contents = [], IsTruncated, NextContinuationToken }: ListObjectsV2CommandOutput = await asking
       asking = IsTruncated === true && NextContinuationToken !== undefined ? ask(NextContinuationToken) : undefined
       this.#reads.refusals.noteBucket()
-      yield Contents.flatMap(({ Key, Size }) => (Key === undefined ? [] : [{ name: Key, size: Size }]))
+      const page: Listed[] = []
+      for (const { Key, Size } of Contents) if (Key !== undefined) page.push({ name: Key, size: Size })
+      yield page
     }
   }
 
@@ -90,7 +96,7 @@ export class Listing {
       const key = names.keyOf(scope, object.name)
       if (key === undefined) {
         if (names.isHashed(scope, object.name)) unnamed.push(object)
-      } else if (key.startsWith(prefix)) named.push({ ...object, key })
+      } else if (key.startsWith(prefix)) named.push({ key, size: object.size, name: object.name })
     }
     const found = inParallel(unnamed, HEADS_AT_ONCE, async (object) => ({ object, found: await this.#reads.look(opened, object.name, cancellation, place) }))
     for await (const { object, found: head } of found) {
@@ -100,14 +106,14 @@ export class Listing {
     return named
   }
 
-  async *#infos(opened: Opened, scope: TenantScope, page: readonly Named[], cancellation: Cancellation, { adopt, progress }: ListOptions, place: Place): AsyncGenerator<StoredEntryInfo, void, undefined> {
+  async *#infos(opened: Opened, scope: TenantScope, page: readonly Named[], cancellation: Cancellation, { adopt, progress }: ListOptions, place: Place): AsyncGenerator<readonly StoredEntryInfo[], void, undefined> {
     const looked = inParallel(page, HEADS_AT_ONCE, async ({ key, name, size }) => {
       const expiresAt = await this.#reads.endOf(opened, { scope, key: key as ValidKey, name, place }, cancellation, adopt?.(key) === true)
       return { key, size, expiresAt }
     })
     for await (const info of looked) {
       progress?.()
-      if (info.expiresAt !== undefined) yield info
+      if (info.expiresAt !== undefined) yield [info]
     }
   }
 }

@@ -58,7 +58,8 @@ export interface CacheBackend extends AsyncDisposable {
   clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined>
   /**
    * What is stored for the tenant under `prefix`, in no particular order, without loading payloads. May show entries whose
-   * life is over (with their `expiresAt`); leaves out what cannot be read. The consumer may stop early.
+   * life is over (with their `expiresAt`); leaves out what cannot be read. The consumer may stop early. A store that answers with
+   * pages gives them as `Paged`: the manager then takes a page with one step.
    */
   list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo>
   /** Counts, for one tenant or all; `undefined` where counting needs a scan. */

@@ -3,6 +3,7 @@ import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { JournalSlot } from '../contract/journal.js'
+import { Paged, pagesOf } from '../contract/paged.js'
 import type { TenantScope } from '../contract/scope.js'
 import { isStreamed, withChunks, type StreamedEntry } from '../contract/stream.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
@@ -140,10 +141,11 @@ class ResilientBackend extends WrappedBackend {
   }
 
   override list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
-    return this.#eachInTime(() => {
+    const begin = (): AsyncIterable<readonly StoredEntryInfo[]> => {
       if (this.guard?.isOpen('read') === true) throw this.guard.refusal('read')
-      return this.inner.list(scope, prefix, options)
-    }, 'list', options)
+      return pagesOf(this.inner.list(scope, prefix, options))
+    }
+    return new Paged(() => this.#eachInTime(begin, 'list', options))
   }
 
   /** The layers' effect on what comes step by step. */

@@ -1,3 +1,5 @@
+import type { StoredEntryInfo } from '../contract/backend.js'
+import { pagesOf } from '../contract/paged.js'
 import type { Engine } from './engine.js'
 import type { ListedEntry, ListVerbOptions } from './options.js'
 import type { TenantState } from './tenant-state.js'
@@ -13,18 +15,28 @@ export async function* listTiers(engine: Engine, state: TenantState, prefix: str
     const seen = new Set<string>()
     try {
       const stored = tier.backend.list(state.scope, prefix, { detail: options.detail === true ? 'info' : 'keys', adopt: adoption(engine, tier), signal: options.signal })
-      for await (const { key, size, expiresAt } of stored) {
-        options.signal?.throwIfAborted()
-        if (seen.has(key) || !tier.lanes.mayAsk(state.scope, key as ValidKey)) continue
-        if (expiresAt !== undefined && expiresAt <= engine.clock.now()) continue
-        seen.add(key)
-        yield { key, tier: tier.name, ...(size === undefined ? {} : { size }), ...(expiresAt === undefined ? {} : { expiresAt: Number.isFinite(expiresAt) ? expiresAt : null }) }
+      for await (const page of pagesOf(stored)) {
+        for (const info of page) {
+          const { key, expiresAt } = info
+          options.signal?.throwIfAborted()
+          if (seen.has(key) || !tier.lanes.mayAsk(state.scope, key as ValidKey)) continue
+          if (expiresAt !== undefined && expiresAt <= engine.clock.now()) continue
+          seen.add(key)
+          yield listed(info, tier.name)
+        }
       }
     } catch (error) {
       options.signal?.throwIfAborted()
       engine.report(error, { operation: 'list', tier, state })
     }
   }
+}
+
+/** Without the fields that the store does not tell. */
+function listed({ key, size, expiresAt }: StoredEntryInfo, tier: string): ListedEntry {
+  if (expiresAt === undefined) return size === undefined ? { key, tier } : { key, tier, size }
+  const end = Number.isFinite(expiresAt) ? expiresAt : null
+  return size === undefined ? { key, tier, expiresAt: end } : { key, tier, size, expiresAt: end }
 }
 
 /** Which of others' objects a tier holds as entries: those that a `get` of the key would be answered with. */
