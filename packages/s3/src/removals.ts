@@ -59,11 +59,9 @@ export class Removals {
         if (removing !== undefined) removals.push(await removing)
         options.progress?.()
       }
-      const { names } = this.#shared
-      const pages = prefix === '' ? this.#listing.pages(opened, names.ofTenant(scope), cancellation) : this.#listing.named(opened, scope, prefix, cancellation, place)
-      for await (const page of pages) {
+      for await (const page of this.#listing.names({ opened, scope, prefix, cancellation, place })) {
         await settle()
-        removing = page.length === 0 ? undefined : this.#remove(opened, page.map(({ name }) => name), cancellation)
+        removing = page.length === 0 ? undefined : this.#remove(opened, page, cancellation)
         removing?.catch(() => undefined) // told by the next settle, unless the listing fails first
       }
       await settle()

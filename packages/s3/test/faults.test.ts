@@ -95,6 +95,24 @@ describeCeph('a store that fails', () => {
       await until('its connection is closed', () => proxy.connections <= 1)
     })
 
+    test.each([
+      ['a signal', signalOnly],
+      ['a listener', listener],
+    ])('%s ends its own request and no other of the same kind', async (_how, aborting) => {
+      const shelf = await open()
+      await shelf.put('k', patterned(8 * MIB))
+      await proxy.bandwidth(8 * MIB)
+      const leaves = new AbortController()
+      let arrived = 0
+      const left = failureOf(shelf.entry('k', { ...aborting(leaves.signal), progress: () => arrived++ }))
+      const stays = shelf.get('k', aborting(new AbortController().signal))
+      await until('some of it is there', () => arrived > 1)
+      leaves.abort(new Error('enough'))
+      expect(await left).toMatchObject({ code: 'failed', message: expect.stringContaining('enough') })
+      await proxy.pass()
+      expect((await stays)?.equals(patterned(8 * MIB))).toBe(true)
+    })
+
     test('without a signal, by itself a little after the budget', async () => {
       const shelf = await open()
       await shelf.put('k', patterned(8 * MIB))
