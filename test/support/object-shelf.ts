@@ -19,6 +19,7 @@ export interface GetWishes {
   readonly adopt?: boolean
   readonly tenant?: string
   readonly signal?: AbortSignal
+  readonly onAbort?: (listener: () => void) => boolean
   readonly progress?: () => void
 }
 
@@ -56,8 +57,8 @@ export class ObjectShelf<B extends CacheBackend> {
     return this.backend.put(scopeOf(tenant), validateKey(key), entry, { onlyIfAbsent, keepUntil: createdAt + keepMs, signal, progress })
   }
 
-  async entry(key: string, { want = 'payload', adopt = false, tenant = 'acme', signal, progress }: GetWishes = {}): Promise<CacheEntry | undefined> {
-    return this.backend.get(scopeOf(tenant), validateKey(key), { want, touch: true, adopt, signal, progress })
+  async entry(key: string, { want = 'payload', adopt = false, tenant = 'acme', signal, onAbort, progress }: GetWishes = {}): Promise<CacheEntry | undefined> {
+    return this.backend.get(scopeOf(tenant), validateKey(key), { want, touch: true, adopt, signal, progress, ...(onAbort === undefined ? {} : { onAbort }) })
   }
 
   /** The stored bytes themselves. */
@@ -101,4 +102,16 @@ export class ObjectShelf<B extends CacheBackend> {
 
 export function scopeOf(tenant: string): TenantScope {
   return new TenantScope(validateTenant(tenant))
+}
+
+/** The parts of an object's `tc-entry`, its format as `format`. */
+export function entryParts(metadata: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const [format = '', ...parts] = (metadata['tc-entry'] ?? '').split('; ')
+  return { format, ...Object.fromEntries(parts.map((part) => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)])) }
+}
+
+/** The metadata with other parts in its `tc-entry`. */
+export function withEntryParts(metadata: Readonly<Record<string, string>>, change: Readonly<Record<string, string>>): Record<string, string> {
+  const { format, ...parts } = { ...entryParts(metadata), ...change }
+  return { ...metadata, 'tc-entry': [format, ...Object.entries(parts).map(([name, value]) => `${name}=${value}`)].join('; ') }
 }

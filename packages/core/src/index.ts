@@ -46,6 +46,7 @@ export type {
 export { isPromise } from './contract/awaitable.js'
 export { getEach } from './contract/get-each.js'
 export { Hosts } from './contract/hosts.js'
+export { Paged } from './contract/paged.js'
 export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
 export { isStreamed, StreamedEntry, type PayloadStream } from './contract/stream.js'
 export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type JournalStepOptions, type JournalWant, type PendingWrite, type Superseding, type WriteBackJournal } from './contract/journal.js'

@@ -94,6 +94,17 @@ describe('metadata of objects', () => {
     expect(roundTrip(details)).toEqual({ status: 'ok', header: { ...fields, details, keepUntil: Number.POSITIVE_INFINITY, payload } })
   })
 
+  test('all that machines read is one legible field, and whatever a codec is called', () => {
+    const entry = CacheEntry.head({ ...fields, details: { staleAt: 5, fence: 3 } })
+    const encoded = (codec: string): Record<string, string> => encodeObjectMetadata(acme, validateKey('k'), entry, 7, { ...payload, codec })
+    expect(encoded('json+gzip')).toEqual({
+      'tc-entry': '1; codec=json+gzip; bytes=10; crc32=000000ab; created=1700000000000; expires=never; keep-until=7; stale=5; fence=3; compute-us=12',
+      'tc-tenant': 'acme',
+      'tc-key': 'k',
+    })
+    for (const codec of ['mine;bytes=1', 'a b', '=x', 'größe', 'a=b', ';']) expect(decodeObjectMetadata(encoded(codec), acme, validateKey('k'))).toMatchObject({ status: 'ok', header: { keepUntil: 7, payload: { ...payload, codec } } })
+  })
+
   test('the longest key and tenant leave room for 512 bytes of user metadata', () => {
     const user = (unit: string): EntryDetails => ({ metadata: { m: unit.repeat(Math.floor(511 / Buffer.byteLength(unit))) } })
     expect(roundTrip(user('x'), 'k'.repeat(1024), new TenantScope(validateTenant('t'.repeat(128))))).toMatchObject({ status: 'ok' })
@@ -111,13 +122,20 @@ describe('metadata of objects', () => {
     expect(read({})).toBe('ok')
     expect(decodeObjectMetadata({ author: 'somebody' }, acme, undefined).status).toBe('plain')
     expect(decodeObjectMetadata(undefined, acme, undefined).status).toBe('plain')
-    expect(read({ 'tc-format': '2' })).toBe('foreign')
+    expect(read({ 'tc-entry': undefined })).toBe('plain')
+    expect(read({ 'tc-entry': '2; codec=json' })).toBe('foreign')
+    expect(read({ 'tc-entry': '' })).toBe('foreign')
     expect(read({ 'tc-key': 'other' })).toBe('foreign')
     expect(read({ 'tc-tenant': 'other' })).toBe('foreign')
-    for (const name of ['tc-codec', 'tc-created', 'tc-expires', 'tc-crc32']) expect(read({ [name]: undefined })).toBe('corrupt')
-    for (const name of ['tc-created', 'tc-crc32', 'tc-bytes']) expect(read({ [name]: 'x' })).toBe('corrupt')
+    const { 'tc-entry': own = '' } = encoded
+    const changed = (name: string, value: string | undefined): string => own.replace(new RegExp(`; ${name}=[^;]*`), value === undefined ? '' : `; ${name}=${value}`)
+    for (const name of ['codec', 'created', 'expires', 'crc32']) expect(read({ 'tc-entry': changed(name, undefined) })).toBe('corrupt')
+    for (const name of ['created', 'crc32', 'bytes']) for (const value of ['x', '']) expect(read({ 'tc-entry': changed(name, value) })).toBe('corrupt')
+    expect(read({ 'tc-entry': '1' })).toBe('corrupt')
+    expect(read({ 'tc-entry': `${own}; later=5; ; flag` })).toBe('ok')
+    expect(read({ 'tc-entry': own.replaceAll('; ', ';') })).toBe('ok')
     expect(read({ 'tc-metadata': '{' })).toBe('corrupt')
-    expect(read({ 'tc-crc32': 'store' })).toBe('ok')
+    expect(read({ 'tc-entry': changed('crc32', 'store') })).toBe('ok')
   })
 
   test('the media type is the policy\'s, the metadata\'s, the extension\'s or the codec\'s', () => {

@@ -109,6 +109,58 @@ describe('timeout', () => {
     expect(store.options.signal?.reason).toBe(seen.outcome)
   })
 
+  test('a listener without a signal is called when the time is up, only the last one, and at once when it comes late', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => new Promise(() => undefined)
+    const seen = watch(call(backend, 'get'))
+    const heard: string[] = []
+    expect(store.options.onAbort?.(() => heard.push('first'))).toBe(true)
+    expect(store.options.onAbort?.(() => heard.push('second'))).toBe(true)
+    await clock.advance(BUDGET)
+    expect(heard).toEqual(['second'])
+    expect(store.options.onAbort?.(() => heard.push('late'))).toBe(true)
+    expect(heard).toEqual(['second', 'late'])
+    expect(store.options.signal?.reason).toBe(seen.outcome)
+  })
+
+  test('a listener is not called once there is an answer', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => Promise.resolve('there')
+    const heard: string[] = []
+    const got = call(backend, 'get')
+    store.options.onAbort?.(() => heard.push('aborted'))
+    await got
+    await clock.advance(BUDGET)
+    expect(heard).toEqual([])
+  })
+
+  test("where a caller has a signal a listener is not enough, unless the caller's own options take one", async () => {
+    const { store, backend } = timed()
+    store.answer = () => new Promise(() => undefined)
+    const { signal } = new AbortController()
+    void call(backend, 'get', { signal })
+    expect(store.options.onAbort?.(() => undefined)).toBe(false)
+    let outer: (() => void) | undefined
+    void call(backend, 'get', { signal, onAbort: (listener) => ((outer = listener), true) })
+    const heard: string[] = []
+    expect(store.options.onAbort?.(() => heard.push('outer'))).toBe(true)
+    outer?.()
+    expect(heard).toEqual(['outer'])
+  })
+
+  test('a listener hears of two layers, whichever is first', async () => {
+    const clock = new ManualClock()
+    const store = new ScriptedBackend()
+    store.answer = () => new Promise(() => undefined)
+    const backend = timeout({ clock, budgetMs: BUDGET })(timeout({ clock, budgetMs: 10 * BUDGET })(store))
+    const seen = watch(call(backend, 'put'))
+    let heard = 0
+    expect(store.options.onAbort?.(() => heard++)).toBe(true)
+    await clock.advance(BUDGET)
+    expect(heard).toBe(1)
+    expect(seen.outcome).toMatchObject({ code: 'timeout' })
+  })
+
   test('each step of a listing has the budget to itself, and the consumer\'s time is its own', async () => {
     const { clock, store, backend } = timed()
     const pause = (ms: number): Promise<void> => new Promise((resolve) => clock.schedule(ms, resolve))

@@ -1,4 +1,4 @@
-import { decodeObjectMetadata, keyInMetadata, type ListOptions, type ObjectNames, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
+import { decodeObjectMetadata, keyInMetadata, Paged, type ListOptions, type ObjectNames, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
 import { onAbort } from './aborts.js'
 import { abandoned, asGcsError } from './errors.js'
 import type { Resource } from './facts.js'
@@ -17,35 +17,46 @@ export class Lister {
     this.#names = names
   }
 
-  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<StoredEntryInfo, void, undefined> {
+  list(scope: TenantScope, prefix: string, options: ListOptions): Paged<StoredEntryInfo> {
+    return new Paged(() => this.#list(scope, prefix, options))
+  }
+
+  async *#list(scope: TenantScope, prefix: string, options: ListOptions): AsyncGenerator<readonly StoredEntryInfo[], void, undefined> {
     const fields = options.detail === 'info' ? 'name,size,metadata' : 'name,size'
     const [legible] = this.#names.under(scope, prefix)
+    const [, hashed = ''] = this.#names.under(scope, 'a') // any prefix but the empty one, whose first part shows these names too
+    // those with hashed names are few or none: asked for at once, they take no time of their own
+    const hashedPages = this.pages(hashed, 'name,size,metadata', options)
+    let first = prefix === '' ? undefined : begun(hashedPages)
     try {
-      let sawHashed = prefix !== ''
       for await (const page of this.pages(legible, fields, options)) {
+        const infos: StoredEntryInfo[] = []
         for (const resource of page) {
           const { name = '' } = resource
-          if (this.#names.isHashed(scope, name)) sawHashed = true
           const key = this.#names.keyOf(scope, name)
+          if (key === undefined && prefix === '' && first === undefined && this.#names.isHashed(scope, name)) first = begun(hashedPages)
           if (key?.startsWith(prefix) !== true) continue
           const info = this.#infoOf(scope, key, resource, options)
-          if (info !== undefined) yield info
+          if (info !== undefined) infos.push(info)
         }
+        yield infos
       }
-      if (!sawHashed) return
-      const [, hashed] = this.#names.under(scope, 'a') // any prefix but the empty one, whose first part shows these names too
-      for await (const page of this.pages(hashed as string, 'name,size,metadata', options)) {
-        for (const resource of page) {
+      for (let step = await first; step?.done === false; step = await hashedPages.next()) {
+        const infos: StoredEntryInfo[] = []
+        for (const resource of step.value) {
           const key = keyInMetadata(resource.metadata)
           if (key?.startsWith(prefix) !== true) continue
           const info = this.#infoOf(scope, key, resource, options)
-          if (info !== undefined) yield info
+          if (info !== undefined) infos.push(info)
         }
+        yield infos
       }
     } catch (error) {
       const place = { operation: 'list', tenant: scope.tenant }
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)
       throw asGcsError(error, place)
+    } finally {
+      void hashedPages.return()
     }
   }
 
@@ -82,4 +93,11 @@ export class Lister {
     if (reading.status === 'plain' && adopt?.(key) === true) return { key, size: bytes, expiresAt: Number.POSITIVE_INFINITY }
     return reading.status === 'ok' ? { key, size: bytes, expiresAt: reading.header.keepUntil } : undefined
   }
+}
+
+/** The first page, on its way. */
+function begun<T>(pages: AsyncGenerator<T, void, undefined>): Promise<IteratorResult<T, void>> {
+  const first = pages.next()
+  first.catch(() => undefined) // told when its turn comes, if it does
+  return first
 }

@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { expect, test } from '@jest/globals'
 import { crc32 } from '@thermocline/core'
 import { bytesOf, factsOf, patterned, streamOf } from '@thermocline/testkit'
+import { entryParts, withEntryParts } from '../../../test/support/object-shelf.js'
 import { until } from '../../../test/support/servers/until.js'
 import { onEachServer, onStrictServer } from './support/shelf.js'
 
@@ -17,13 +18,13 @@ onEachServer((stage) => {
     expect(object).toMatchObject({ contentType: 'image/jpeg', size: String(FILE.byteLength) })
     expect(object!.contentEncoding ?? '').toBe('')
     expect(object!.own).toMatchObject({
-      'tc-format': '1',
+      'tc-entry': expect.stringMatching(/^1; codec=buffer; bytes=\d+; crc32=[\da-f]{8}; created=\d{13}; expires=\d{13}$/),
       'tc-tenant': 'acme',
       'tc-key': 'frames/film 1/frame_12.jpg',
-      'tc-codec': 'buffer',
-      'tc-bytes': String(FILE.byteLength),
-      'tc-crc32': crc32(FILE).toString(16).padStart(8, '0'),
+      'tc-tags': expect.any(String),
+      'tc-metadata': expect.any(String),
     })
+    expect(entryParts(object!.own)).toMatchObject({ bytes: String(FILE.byteLength), crc32: crc32(FILE).toString(16).padStart(8, '0') })
     expect(await shelf.names()).toEqual([`${shelf.prefix}/tenants/acme/frames/film 1/frame_12.jpg`])
   })
 
@@ -109,14 +110,14 @@ onEachServer((stage) => {
     const shelf = stage.shelf()
     await shelf.put('ours', 'x')
     for (const key of ['theirs/a', 'theirs/b', 'other']) await shelf.putPlain(key, 'by hand')
-    await shelf.putPlain('theirs/newer', 'x', { metadata: { 'tc-format': '2' } })
+    await shelf.putPlain('theirs/newer', 'x', { metadata: { 'tc-entry': '2; codec=buffer' } })
     const found = await shelf.list('', 'info', (key) => key.startsWith('theirs/'))
     expect(found.map(({ key }) => key).sort()).toEqual(['ours', 'theirs/a', 'theirs/b'])
     expect(found.find(({ key }) => key === 'theirs/a')).toEqual({ key: 'theirs/a', size: 7, expiresAt: Infinity })
     expect((await shelf.list('', 'info')).map(({ key }) => key)).toEqual(['ours'])
   })
 
-  test.each(['tc-format', 'tc-key', 'tc-tenant'])('an object whose %s is another one is foreign and stays', async (field) => {
+  test.each(['tc-entry', 'tc-key', 'tc-tenant'])('an object whose %s is another one is foreign and stays', async (field) => {
     const shelf = stage.shelf()
     await shelf.put('k', 'value')
     const { own } = (await shelf.object('k'))!
@@ -130,13 +131,13 @@ onEachServer((stage) => {
     ['other bytes', 'VALUE', {}],
     ['fewer bytes', 'val', {}],
     ['more bytes', 'value!', {}],
-    ['no instant', 'value', { 'tc-created': 'yesterday' }],
-    ['no checksum', 'value', { 'tc-crc32': 'xyz' }],
+    ['no instant', 'value', { created: 'yesterday' }],
+    ['no checksum', 'value', { crc32: 'xyz' }],
   ])('an object of ours with %s is corrupt, and is removed', async (_, body, change) => {
     const shelf = stage.shelf()
     await shelf.put('k', 'value')
     const { own } = (await shelf.object('k'))!
-    await shelf.putPlain('k', body, { metadata: { ...own, ...change } })
+    await shelf.putPlain('k', body, { metadata: withEntryParts(own, change) })
     expect(await shelf.get('k')).toBeUndefined()
     expect(shelf.codes).toEqual(['corrupt'])
     await until('it is gone', async () => (await shelf.object('k')) === undefined)
@@ -156,13 +157,13 @@ onEachServer((stage) => {
     const large = patterned(9 * 1024 ** 2)
     await shelf.put('k', streamOf([large.subarray(0, 5_000_000), large.subarray(5_000_000)]))
     const { own } = (await shelf.object('k'))!
-    expect([own['tc-crc32'], own['tc-bytes']]).toEqual(['store', undefined])
+    expect([entryParts(own)['crc32'], entryParts(own)['bytes']]).toEqual(['store', undefined])
     expect((await shelf.get('k'))!.equals(large)).toBe(true)
     const payload = await shelf.stream('k')
     expect([payload.byteLength, payload.crc32]).toEqual([large.byteLength, undefined])
     expect((await bytesOf(payload)).equals(large)).toBe(true)
     await shelf.put('small', streamOf([large.subarray(0, 1000)]))
-    expect((await shelf.object('small'))!.own).toMatchObject({ 'tc-bytes': '1000', 'tc-crc32': factsOf([large.subarray(0, 1000)]).crc32.toString(16).padStart(8, '0') })
+    expect(entryParts((await shelf.object('small'))!.own)).toMatchObject({ bytes: '1000', crc32: factsOf([large.subarray(0, 1000)]).crc32.toString(16).padStart(8, '0') })
   })
 
   test('what is over already is removed instead of stored', async () => {

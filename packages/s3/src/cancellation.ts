@@ -1,17 +1,5 @@
 import { setMaxListeners } from 'node:events'
 
-/** What the SDK is told of a signal. */
-export interface HttpOptions {
-  readonly abortSignal?: AbortSignal
-}
-
-const NONE: HttpOptions = {}
-
-/** For one request. */
-export function aborting(signal: AbortSignal | undefined): HttpOptions {
-  return signal === undefined ? NONE : { abortSignal: signal }
-}
-
 /**
  * One signal for many requests at once, which also ends them by itself. The SDK adds a listener for each request, and eleven on
  * one signal of somebody else's would print a warning.
@@ -30,10 +18,6 @@ export class Cancellation {
 
   get signal(): AbortSignal {
     return this.#controller.signal
-  }
-
-  get http(): HttpOptions {
-    return { abortSignal: this.#controller.signal }
   }
 
   cancel(reason?: unknown): void {

@@ -1,7 +1,8 @@
-import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3'
+import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { CacheError } from '@thermocline/core'
 import { agentsFor } from './agents.js'
 import type { CheckedOptions } from './options.js'
+import { requestsOfGiven, requestsOfOwn, type Requests } from './requests.js'
 
 /** The AWS SDK, once it is loaded. */
 export type Sdk = typeof import('@aws-sdk/client-s3')
@@ -9,7 +10,7 @@ export type Sdk = typeof import('@aws-sdk/client-s3')
 /** What requests are made with. */
 export interface Opened {
   readonly sdk: Sdk
-  readonly client: S3Client
+  readonly client: Requests
 }
 
 /**
@@ -27,6 +28,8 @@ const QUIET = { debug: ignore, info: ignore, warn: ignore, error: ignore, trace:
 export class Connection {
   readonly #options: CheckedOptions
   #opened: Opened | undefined
+  /** Of our own client, once there is one. */
+  #destroy: (() => void) | undefined
   #opening: Promise<Opened> | undefined
   #closed = false
 
@@ -43,15 +46,20 @@ export class Connection {
   /** Ends connections, also those in use; a client that was given stays open. Ending twice is harmless. */
   close(): void {
     this.#closed = true
-    if (this.#options.client === undefined) this.#opened?.client.destroy()
+    this.#destroy?.()
   }
 
   async #load(): Promise<Opened> {
     const sdk = await import('@aws-sdk/client-s3')
-    const opened = { sdk, client: this.#options.client ?? new sdk.S3Client(configOf(this.#options)) }
-    if (!this.#closed) return (this.#opened = opened)
-    if (this.#options.client === undefined) opened.client.destroy()
+    if (!this.#closed) return (this.#opened = { sdk, client: this.#requests(sdk) })
     throw new CacheError('closed', 's3 was closed while it was being loaded', { operation: 'open', backend: 's3' })
+  }
+
+  #requests(sdk: Sdk): Requests {
+    if (this.#options.client !== undefined) return requestsOfGiven(this.#options.client)
+    const client = new sdk.S3Client(configOf(this.#options))
+    this.#destroy = () => client.destroy()
+    return requestsOfOwn(client)
   }
 }
 

@@ -103,7 +103,7 @@ export class MultipartUpload {
     const { sdk, client } = this.#opened
     const { sendsChecksums, cancellation, progress } = this.#options
     const part = { PartNumber: place + 1, ...(sendsChecksums ? { ChecksumCRC32: base64Crc32(crc32(bytes)) } : {}) }
-    const { ETag } = await client.send(new sdk.UploadPartCommand({ ...this.#object, ...part, Body: bytes, ContentLength: bytes.byteLength }), cancellation.http)
+    const { ETag } = await client.send(new sdk.UploadPartCommand({ ...this.#object, ...part, Body: bytes, ContentLength: bytes.byteLength }), cancellation)
     this.#parts[place] = { ...part, ETag }
     progress?.()
   }

@@ -1,13 +1,13 @@
 import type { Readable } from 'node:stream'
 import { CacheEntry, CacheError, isPromise, StreamedEntry, type EpochMs, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
 import { collect, discard } from './bodies.js'
-import { aborting } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, type Place } from './errors.js'
 import { isArchived, judge, type Found, type Judged } from './judge.js'
 import { ObjectStream } from './object-stream.js'
 import { Refusals } from './refusals.js'
 import { removeIfSame } from './remove-if-same.js'
+import type { Abortable } from './requests.js'
 import type { Shared } from './shared.js'
 import { matches, storeChecksum, type Checksum } from './store-checksum.js'
 
@@ -40,21 +40,21 @@ export class Reads {
   }
 
   /** What a HEAD finds; `undefined`: nothing. */
-  async look(opened: Opened, name: string, signal: AbortSignal | undefined, place: Place): Promise<Found | undefined> {
+  async look(opened: Opened, name: string, abortable: Abortable, place: Place): Promise<Found | undefined> {
     const { sdk, client } = opened
     try {
-      const found = await client.send(new sdk.HeadObjectCommand({ Bucket: this.#shared.bucket, Key: name }), aborting(signal))
+      const found = await client.send(new sdk.HeadObjectCommand({ Bucket: this.#shared.bucket, Key: name }), abortable)
       this.refusals.noteBucket()
       return found
     } catch (error) {
-      await this.refusals.expectMiss(error, opened, name, { isHead: true, signal }, place)
+      await this.refusals.expectMiss(error, opened, name, { isHead: true, abortable }, place)
       return undefined
     }
   }
 
   /** What lies in the place of an entry. What is damaged counts as over. */
-  async presence(opened: Opened, scope: TenantScope, key: ValidKey, name: string, signal: AbortSignal | undefined): Promise<Presence> {
-    const found = await this.look(opened, name, signal, { operation: 'put', tenant: scope.tenant, key })
+  async presence(opened: Opened, scope: TenantScope, key: ValidKey, name: string, abortable: Abortable): Promise<Presence> {
+    const found = await this.look(opened, name, abortable, { operation: 'put', tenant: scope.tenant, key })
     if (found === undefined) return { status: 'absent' }
     const judged = judge(found, scope, key, false)
     if (judged.status === 'foreign' || (judged.status === 'ok' && this.#shared.hosts.clock.now() < judged.header.keepUntil)) return { status: 'kept' }
@@ -62,15 +62,15 @@ export class Reads {
   }
 
   /** From when on an object of the tenant is not served; `undefined` when it is nothing that could be. */
-  async endOf(opened: Opened, { scope, key, name, place }: Asked, signal: AbortSignal | undefined, adopt: boolean): Promise<EpochMs | undefined> {
-    const found = await this.look(opened, name, signal, place)
+  async endOf(opened: Opened, { scope, key, name, place }: Asked, abortable: Abortable, adopt: boolean): Promise<EpochMs | undefined> {
+    const found = await this.look(opened, name, abortable, place)
     if (found === undefined) return undefined
     const judged = judge(found, scope, key, adopt)
     return judged.status === 'ok' ? judged.header.keepUntil : undefined
   }
 
   async #head(opened: Opened, asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
-    const found = await this.look(opened, asked.name, options.signal, asked.place)
+    const found = await this.look(opened, asked.name, options, asked.place)
     if (found === undefined) return undefined
     if (this.refusals.archivesRefuse && isArchived(found)) {
       this.refusals.archived(asked.name, asked.place)
@@ -85,9 +85,9 @@ export class Reads {
     const { scope, key, name, place } = asked
     let found
     try {
-      found = await client.send(new sdk.GetObjectCommand({ Bucket: this.#shared.bucket, Key: name }), aborting(options.signal))
+      found = await client.send(new sdk.GetObjectCommand({ Bucket: this.#shared.bucket, Key: name }), options)
     } catch (error) {
-      await this.refusals.expectMiss(error, opened, name, { isHead: false, signal: options.signal }, place)
+      await this.refusals.expectMiss(error, opened, name, { isHead: false, abortable: options }, place)
       return undefined
     }
     this.refusals.noteBucket()
@@ -101,7 +101,7 @@ export class Reads {
     const { header, isOurs } = judged
     const { codec, crc32 } = header.payload
     try {
-      const checksum: Checksum = crc32 !== undefined ? { kind: 'crc32', crc32 } : isOurs ? await storeChecksum(opened, this.#shared.bucket, name, found, options.signal) : undefined
+      const checksum: Checksum = crc32 !== undefined ? { kind: 'crc32', crc32 } : isOurs ? await storeChecksum(opened, this.#shared.bucket, name, found, options) : undefined
       if (options.want === 'stream') {
         const { ContentLength: announced } = found
         const { signal, progress } = options

@@ -3,6 +3,7 @@ import { CacheError, messageOf } from '@thermocline/core'
 import type { Opened } from './connection.js'
 import { abandoned, asS3Error, isForbidden, isNotFound, nameOf, statusOf, type Place } from './errors.js'
 import type { CheckedOptions } from './options.js'
+import type { Abortable } from './requests.js'
 import type { Shared } from './shared.js'
 
 const MOST_REMEMBERED = 10_000
@@ -45,14 +46,15 @@ export class Refusals {
    *
    * @throws CacheError when it is anything else
    */
-  async expectMiss(error: unknown, opened: Opened, name: string, how: { readonly isHead: boolean; readonly signal: AbortSignal | undefined }, place: Place): Promise<void> {
+  async expectMiss(error: unknown, opened: Opened, name: string, how: { readonly isHead: boolean; readonly abortable: Abortable }, place: Place): Promise<void> {
     if (isNotFound(error)) {
       this.#absentIsForbidden = false
       if (!how.isHead) this.#bucketIsThere = true
       else if (!this.#bucketIsThere) await this.#expectBucket(opened, place)
       return
     }
-    if (how.signal?.aborted === true) throw abandoned(how.signal, place)
+    const { signal } = how.abortable
+    if (signal?.aborted === true) throw abandoned(signal, place)
     if (nameOf(error) === 'InvalidObjectState') {
       this.#archivesRefuse = true
       return this.archived(name, place, error)

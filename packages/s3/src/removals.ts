@@ -59,11 +59,9 @@ export class Removals {
         if (removing !== undefined) removals.push(await removing)
         options.progress?.()
       }
-      const { names } = this.#shared
-      const pages = prefix === '' ? this.#listing.pages(opened, names.ofTenant(scope), cancellation) : this.#listing.named(opened, scope, prefix, cancellation, place)
-      for await (const page of pages) {
+      for await (const page of this.#listing.names({ opened, scope, prefix, cancellation, place })) {
         await settle()
-        removing = page.length === 0 ? undefined : this.#remove(opened, page.map(({ name }) => name), cancellation)
+        removing = page.length === 0 ? undefined : this.#remove(opened, page, cancellation)
         removing?.catch(() => undefined) // told by the next settle, unless the listing fails first
       }
       await settle()
@@ -87,17 +85,17 @@ export class Removals {
     }
   }
 
-  async #remove({ sdk, client }: Opened, names: readonly string[], { http }: Cancellation): Promise<Removal> {
+  async #remove({ sdk, client }: Opened, names: readonly string[], cancellation: Cancellation): Promise<Removal> {
     const { bucket } = this.#shared
     if (names.length === 1) {
       try {
-        await client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: names[0] }), http)
+        await client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: names[0] }), cancellation)
       } catch (error) {
         if (!isNotFound(error)) throw error
       }
       return { asked: 1, failed: 0, code: undefined, message: undefined }
     }
-    const { Errors = [] } = await client.send(new sdk.DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: names.map((Key) => ({ Key })), Quiet: true } }), http)
+    const { Errors = [] } = await client.send(new sdk.DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: names.map((Key) => ({ Key })), Quiet: true } }), cancellation)
     const failures = Errors.filter(({ Code }) => Code !== 'NoSuchKey')
     return { asked: names.length, failed: failures.length, code: failures[0]?.Code, message: failures[0]?.Message }
   }

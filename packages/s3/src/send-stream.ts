@@ -18,7 +18,7 @@ export async function sendStream({ sdk, client }: Opened, input: Omit<PutObjectC
     cancellation.cancel(error)
   })
   try {
-    await client.send(new sdk.PutObjectCommand({ ...input, Body: body }), cancellation.http)
+    await client.send(new sdk.PutObjectCommand({ ...input, Body: body }), cancellation)
   } catch (error) {
     throw failure === undefined ? error : failure.error
   } finally {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from '@thermocline/core'
-import { aborting } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { statusOf } from './errors.js'
 import type { Found } from './judge.js'
+import type { Abortable } from './requests.js'
 
 /** What protects a payload: its own CRC-32, the MD5 that a store's ETag is, or nothing that can be had. */
 export type Checksum = { readonly kind: 'crc32'; readonly crc32: number } | { readonly kind: 'md5'; readonly hex: string } | undefined
@@ -20,12 +20,12 @@ const WHOLE_CRC32 = /^[A-Za-z\d+/]{6}==$/
  *   itself, in slower code
  * - nothing: then only the length that the response announces is checked
  */
-export async function storeChecksum({ sdk, client }: Opened, bucket: string, name: string, found: Found, signal: AbortSignal | undefined): Promise<Checksum> {
+export async function storeChecksum({ sdk, client }: Opened, bucket: string, name: string, found: Found, abortable: Abortable): Promise<Checksum> {
   const md5 = MD5_ETAG.exec(found.ETag ?? '')?.[1]
   if (md5 !== undefined && found.ServerSideEncryption?.startsWith('aws:kms') !== true) return { kind: 'md5', hex: md5 }
   let whole: string | undefined
   try {
-    whole = (await client.send(new sdk.HeadObjectCommand({ Bucket: bucket, Key: name, IfMatch: found.ETag, ChecksumMode: 'ENABLED' }), aborting(signal))).ChecksumCRC32
+    whole = (await client.send(new sdk.HeadObjectCommand({ Bucket: bucket, Key: name, IfMatch: found.ETag, ChecksumMode: 'ENABLED' }), abortable)).ChecksumCRC32
   } catch (error) {
     if (statusOf(error) !== 412 && statusOf(error) !== 404) throw error // another object has taken its place meanwhile
   }

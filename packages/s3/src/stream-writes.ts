@@ -1,5 +1,5 @@
 import { CacheError, crc32, isPromise, sourceChunks, type EpochMs, type ObjectPayload, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
-import { aborting, Cancellation } from './cancellation.js'
+import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { describe, type Condition, type Description } from './description.js'
 import { abandoned, isPreconditionFailed, type Place } from './errors.js'
@@ -68,7 +68,7 @@ export class StreamWrites {
 
   /** Under which condition the object may be stored; `kept`: not at all. A stream cannot be sent twice, so the store is asked first. */
   async #conditionFor({ opened, scope, key, name, options }: StreamPut): Promise<Condition | 'kept'> {
-    const there = await this.#reads.presence(opened, scope, key, name, options.signal)
+    const there = await this.#reads.presence(opened, scope, key, name, options)
     if (there.status === 'kept') return 'kept'
     if (there.status === 'absent') return { IfNoneMatch: '*' }
     return this.#knowsIfMatch() && there.etag !== undefined ? { IfMatch: there.etag } : undefined
@@ -117,12 +117,12 @@ export class StreamWrites {
   async #putGathered(put: StreamPut, bytes: Uint8Array, crc: number, condition: Condition, cancellation: Cancellation): Promise<void> {
     const { sdk, client } = put.opened
     const description = this.#description(put, { codec: put.entry.payload.codec, byteLength: bytes.byteLength, crc32: crc })
-    await client.send(new sdk.PutObjectCommand({ ...description, Body: bytes, ContentLength: bytes.byteLength, ChecksumCRC32: this.#checksum(crc), ...condition }), aborting(cancellation.signal))
+    await client.send(new sdk.PutObjectCommand({ ...description, Body: bytes, ContentLength: bytes.byteLength, ChecksumCRC32: this.#checksum(crc), ...condition }), cancellation)
   }
 
   /** A store that does not know the condition when parts are put together is asked just before. */
   async #isTakenMeanwhile({ opened, scope, key, name, options }: StreamPut): Promise<boolean> {
-    return (await this.#reads.presence(opened, scope, key, name, options.signal)).status === 'kept'
+    return (await this.#reads.presence(opened, scope, key, name, options)).status === 'kept'
   }
 
   #description({ name, scope, key, entry, options }: StreamPut, payload: ObjectPayload): Description {

@@ -1,5 +1,4 @@
 import { crc32, isPromise, isStreamed, type CacheEntry, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
-import { aborting } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { sendStream } from './send-stream.js'
 import { describe, type Condition, type Description } from './description.js'
@@ -70,7 +69,7 @@ export class Writes {
   async #putIfAbsent(put: BytesPut, scope: TenantScope, key: ValidKey, name: string): Promise<boolean> {
     const isCheap = put.bytes.byteLength < SLICED_BYTES // a large payload is not sent to be refused
     if (isCheap && this.#knowsIfNoneMatch && (await this.#sendIf(put, { IfNoneMatch: '*' }))) return true
-    const there = await this.#reads.presence(put.opened, scope, key, name, put.options.signal)
+    const there = await this.#reads.presence(put.opened, scope, key, name, put.options)
     if (there.status === 'kept') return false
     if (there.status === 'over') return this.#replace(put, scope, key, name, there.etag)
     // it went between the two requests, or the store does not know the condition
@@ -84,7 +83,7 @@ export class Writes {
     if (this.#knowsIfMatch !== false && etag !== undefined) {
       if (await this.#sendIf(put, { IfMatch: etag })) return (this.#knowsIfMatch = true)
       if (this.#knowsIfMatch === true) return false
-      const still = await this.#reads.presence(put.opened, scope, key, name, put.options.signal)
+      const still = await this.#reads.presence(put.opened, scope, key, name, put.options)
       if (still.status === 'kept') return false
       if (still.status === 'absent') return this.#sendIf(put, { IfNoneMatch: '*' })
       if (still.etag !== etag) return false
@@ -111,7 +110,7 @@ export class Writes {
 
   async #send({ opened: { sdk, client }, description, bytes, checksum, options }: BytesPut, condition: Condition): Promise<void> {
     const input = { ...description, ContentLength: bytes.byteLength, ChecksumCRC32: checksum, ...condition }
-    if (bytes.byteLength < SLICED_BYTES) await client.send(new sdk.PutObjectCommand({ ...input, Body: bytes }), aborting(options.signal))
+    if (bytes.byteLength < SLICED_BYTES) await client.send(new sdk.PutObjectCommand({ ...input, Body: bytes }), options)
     else await sendStream({ sdk, client }, input, slices(bytes, options.progress), options.signal)
     this.#reads.refusals.noteBucket()
   }

@@ -4,6 +4,7 @@ import { MemoryBackend } from '@thermocline/memory'
 import { S3Backend } from '@thermocline/s3'
 import { bytesOf, HandFedStream, patterned, streamOf } from '@thermocline/testkit'
 import { afterwards } from '../../../test/support/afterwards.js'
+import type { GetWishes } from '../../../test/support/object-shelf.js'
 import { startProxy, type Proxy } from '../../../test/support/proxy.js'
 import { describeCeph, startCeph, type CephServer } from '../../../test/support/s3/index.js'
 import { freePort } from '../../../test/support/servers/ports.js'
@@ -67,19 +68,49 @@ describeCeph('a store that fails', () => {
   })
 
   describe('a network that hangs in the middle', () => {
-    test('of a body: a signal ends it at once, and its connection is closed', async () => {
+    const signalOnly = (signal: AbortSignal): GetWishes => ({ signal })
+    const listener = (signal: AbortSignal): GetWishes => ({
+      signal,
+      onAbort(aborted) {
+        signal.addEventListener('abort', aborted, { once: true })
+        return true
+      },
+    })
+
+    test.each([
+      ['a signal', signalOnly],
+      ['a listener', listener],
+    ])('of a body: %s ends it at once, and its connection is closed', async (_how, aborting) => {
       const shelf = await open()
       await shelf.put('k', patterned(8 * MIB))
       await proxy.bandwidth(4 * MIB)
       const controller = new AbortController()
       let arrived = 0
-      const got = failureOf(shelf.entry('k', { signal: controller.signal, progress: () => arrived++ }))
+      const got = failureOf(shelf.entry('k', { ...aborting(controller.signal), progress: () => arrived++ }))
       await until('some of it is there', () => arrived > 1)
       await proxy.blackHole()
       controller.abort(new Error('enough'))
       expect(await got).toMatchObject({ code: 'failed', message: expect.stringContaining('enough') })
       await proxy.pass()
       await until('its connection is closed', () => proxy.connections <= 1)
+    })
+
+    test.each([
+      ['a signal', signalOnly],
+      ['a listener', listener],
+    ])('%s ends its own request and no other of the same kind', async (_how, aborting) => {
+      const shelf = await open()
+      await shelf.put('k', patterned(8 * MIB))
+      await proxy.bandwidth(8 * MIB)
+      const leaves = new AbortController()
+      let arrived = 0
+      const left = failureOf(shelf.entry('k', { ...aborting(leaves.signal), progress: () => arrived++ }))
+      const stays = shelf.get('k', aborting(new AbortController().signal))
+      await until('some of it is there', () => arrived > 1)
+      leaves.abort(new Error('enough'))
+      expect(await left).toMatchObject({ code: 'failed', message: expect.stringContaining('enough') })
+      await proxy.pass()
+      expect((await stays)?.equals(patterned(8 * MIB))).toBe(true)
     })
 
     test('without a signal, by itself a little after the budget', async () => {

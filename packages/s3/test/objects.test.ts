@@ -2,6 +2,7 @@ import { gzipSync } from 'node:zlib'
 import { CopyObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { crc32 } from '@thermocline/core'
+import { entryParts, withEntryParts } from '../../../test/support/object-shelf.js'
 import { describeS3, type S3Server } from '../../../test/support/s3/index.js'
 import { until } from '../../../test/support/servers/until.js'
 import { bytesOf, patterned, streamOf } from '@thermocline/testkit'
@@ -32,13 +33,13 @@ describeS3('objects in the bucket', () => {
       expect(object?.contentType).toBe('image/jpeg')
       expect(object?.contentEncoding ?? '').toBe('')
       expect(object?.metadata).toMatchObject({
-        'tc-format': '1',
+        'tc-entry': expect.stringMatching(/^1; codec=buffer; bytes=\d+; crc32=[\da-f]{8}; created=\d{13}; expires=\d{13}$/),
         'tc-tenant': 'acme',
         'tc-key': 'frames/frame_12.jpg',
-        'tc-codec': 'buffer',
-        'tc-bytes': String(JPEG.byteLength),
-        'tc-crc32': crc32(JPEG).toString(16).padStart(8, '0'),
+        'tc-tags': expect.any(String),
+        'tc-metadata': expect.any(String),
       })
+      expect(entryParts(object?.metadata)).toMatchObject({ bytes: String(JPEG.byteLength), crc32: crc32(JPEG).toString(16).padStart(8, '0') })
       expect(await shelf.names()).toEqual([`${shelf.prefix}/tenants/acme/frames/frame_12.jpg`])
     })
 
@@ -71,7 +72,7 @@ describeS3('objects in the bucket', () => {
       const shelf = open()
       await shelf.put('video.mp4', streamOf([JPEG]))
       const object = await shelf.object(shelf.nameOf('video.mp4'))
-      expect([object?.contentType, object?.body.equals(JPEG), object?.metadata['tc-bytes']]).toEqual(['video/mp4', true, String(JPEG.byteLength)])
+      expect([object?.contentType, object?.body.equals(JPEG), entryParts(object?.metadata)['bytes']]).toEqual(['video/mp4', true, String(JPEG.byteLength)])
     })
 
     test('the storage class is that of the option', async () => {
@@ -99,7 +100,7 @@ describeS3('objects in the bucket', () => {
   describe('that are not ours', () => {
     test('are misses, reported, and left in place by reads and promotion; put replaces them, delete and clear remove them', async () => {
       const shelf = open()
-      for (const metadata of [undefined, { 'tc-format': '2' }, { other: 'x' }]) {
+      for (const metadata of [undefined, { 'tc-entry': '2; codec=buffer' }, { other: 'x' }]) {
         await shelf.putPlain(shelf.nameOf('k'), 'of somebody else', metadata === undefined ? {} : { Metadata: metadata })
         shelf.reports.length = 0
         expect(await shelf.get('k')).toBeUndefined()
@@ -161,7 +162,7 @@ describeS3('objects in the bucket', () => {
       const shelf = open()
       await shelf.put('ours', 'x')
       for (const key of ['', 'theirs/a', 'theirs/b', 'other']) await shelf.putPlain(shelf.nameOf(key), 'by hand')
-      await shelf.putPlain(shelf.nameOf('theirs/newer'), 'x', { Metadata: { 'tc-format': '2' } })
+      await shelf.putPlain(shelf.nameOf('theirs/newer'), 'x', { Metadata: { 'tc-entry': '2; codec=buffer' } })
       const found = await shelf.list('', 'info', (key) => key.startsWith('theirs/'))
       expect(found.map(({ key }) => key).sort()).toEqual(['ours', 'theirs/a', 'theirs/b'])
       expect(found.find(({ key }) => key === 'theirs/a')).toEqual({ key: 'theirs/a', size: 7, expiresAt: Infinity })
@@ -171,7 +172,7 @@ describeS3('objects in the bucket', () => {
     test('with adopt, bytes that nothing here unpacks stay foreign, and so does what a newer release wrote', async () => {
       const shelf = open()
       await shelf.putPlain(shelf.nameOf('a'), 'x', { ContentEncoding: 'compress' })
-      await shelf.putPlain(shelf.nameOf('b'), 'x', { Metadata: { 'tc-format': '2' } })
+      await shelf.putPlain(shelf.nameOf('b'), 'x', { Metadata: { 'tc-entry': '2; codec=buffer' } })
       for (const key of ['a', 'b']) expect(await shelf.entry(key, { adopt: true })).toBeUndefined()
       expect(shelf.reports.map(({ code }) => code)).toEqual(['foreign', 'foreign'])
     })
@@ -179,9 +180,9 @@ describeS3('objects in the bucket', () => {
 
   describe('that are damaged', () => {
     /** Replaces the body, or metadata, of an entry's object. */
-    const damage = async (shelf: Shelf, key: string, body: Uint8Array | undefined, metadata: Record<string, string> = {}): Promise<void> => {
+    const damage = async (shelf: Shelf, key: string, body: Uint8Array | undefined, parts: Record<string, string> = {}): Promise<void> => {
       const object = (await shelf.object(shelf.nameOf(key)))!
-      await shelf.putPlain(shelf.nameOf(key), body ?? object.body, { Metadata: { ...object.metadata, ...metadata } })
+      await shelf.putPlain(shelf.nameOf(key), body ?? object.body, { Metadata: withEntryParts(object.metadata, parts) })
     }
     const removed = (shelf: Shelf, key: string): Promise<unknown> => until('it is removed', async () => !(await shelf.exists(shelf.nameOf(key))))
 
@@ -190,13 +191,13 @@ describeS3('objects in the bucket', () => {
       ['a byte less', Buffer.from('the one true valu'), {}],
       ['a byte more', Buffer.from('the one true value!'), {}],
       ['nothing', Buffer.alloc(0), {}],
-      ['an instant that is none', undefined, { 'tc-created': 'soon' }],
-      ['a checksum that is none', undefined, { 'tc-crc32': 'xyz' }],
-      ['a codec that cannot be read', undefined, { 'tc-codec': '=z:!!!' }],
-    ])('%s: a miss, reported and removed', async (_what, body, metadata) => {
+      ['an instant that is none', undefined, { created: 'soon' }],
+      ['a checksum that is none', undefined, { crc32: 'xyz' }],
+      ['a codec that cannot be read', undefined, { codec: '=z:!!!' }],
+    ])('%s: a miss, reported and removed', async (_what, body, parts) => {
       const shelf = open()
       await shelf.put('k', 'the one true value')
-      await damage(shelf, 'k', body, metadata)
+      await damage(shelf, 'k', body, parts)
       expect(await shelf.get('k')).toBeUndefined()
       expect(shelf.reports.map(({ code }) => code)).toEqual(['corrupt'])
       await removed(shelf, 'k')
@@ -249,7 +250,7 @@ describeS3('objects in the bucket', () => {
   describe("whose only checksum is the store's", () => {
     const toStore = async (shelf: Shelf, key: string): Promise<void> => {
       const { body, metadata } = (await shelf.object(shelf.nameOf(key)))!
-      await shelf.putPlain(shelf.nameOf(key), body, { Metadata: { ...metadata, 'tc-crc32': 'store' } })
+      await shelf.putPlain(shelf.nameOf(key), body, { Metadata: withEntryParts(metadata, { crc32: 'store' }) })
     }
 
     test('the MD5 that an ETag is protects an object in one piece', async () => {

@@ -2,6 +2,7 @@ import { HeadObjectCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { crc32 } from '@thermocline/core'
 import { bytesOf, cut, factsOf, HandFedStream, patterned, streamOf } from '@thermocline/testkit'
+import { entryParts } from '../../../test/support/object-shelf.js'
 import { describeS3, type S3Server } from '../../../test/support/s3/index.js'
 import { until } from '../../../test/support/servers/until.js'
 import type { Meddler } from './support/meddler.js'
@@ -43,7 +44,7 @@ describeS3('streams', () => {
       expect(seen.map((request) => request.replace(` ${shelf.nameOf('k')}`, ''))).toEqual(requests)
       const found = await shelf.plain.send(new HeadObjectCommand({ Bucket: bucket, Key: shelf.nameOf('k') }))
       const isWhole = isKnown || size < PART
-      expect(found.Metadata).toMatchObject({ 'tc-crc32': isWhole ? crc32(bytes).toString(16).padStart(8, '0') : 'store', ...(isWhole ? { 'tc-bytes': String(size) } : {}) })
+      expect(entryParts(found.Metadata)).toMatchObject({ crc32: isWhole ? crc32(bytes).toString(16).padStart(8, '0') : 'store', ...(isWhole ? { bytes: String(size) } : {}) })
       expect(bytes.equals(await bytesOf(await shelf.stream('k')))).toBe(true)
       expect(await shelf.uploads()).toEqual([])
     }, 60_000)

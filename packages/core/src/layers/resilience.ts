@@ -3,6 +3,7 @@ import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { JournalSlot } from '../contract/journal.js'
+import { Paged, pagesOf } from '../contract/paged.js'
 import type { TenantScope } from '../contract/scope.js'
 import { isStreamed, withChunks, type StreamedEntry } from '../contract/stream.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
@@ -140,10 +141,11 @@ class ResilientBackend extends WrappedBackend {
   }
 
   override list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
-    return this.#eachInTime(() => {
+    const begin = (): AsyncIterable<readonly StoredEntryInfo[]> => {
       if (this.guard?.isOpen('read') === true) throw this.guard.refusal('read')
-      return this.inner.list(scope, prefix, options)
-    }, 'list', options)
+      return pagesOf(this.inner.list(scope, prefix, options))
+    }
+    return new Paged(() => this.#eachInTime(begin, 'list', options))
   }
 
   /** The layers' effect on what comes step by step. */
@@ -233,6 +235,7 @@ class Run<T> implements OperationOptions, Deadline {
   #controller: AbortController | undefined
   #combined: AbortSignal | undefined
   #progress: (() => void) | undefined
+  #onExpired: (() => void) | undefined
   #expired: CacheError | undefined
   /** Whether the next bytes of a streamed entry are waited for. */
   #awaitsSource = false
@@ -269,6 +272,15 @@ class Run<T> implements OperationOptions, Deadline {
       this.#combined = outer === undefined ? this.#controller.signal : AbortSignal.any([outer, this.#controller.signal])
     }
     return this.#combined
+  }
+
+  onAbort(listener: () => void): boolean {
+    const outer = this.#outer
+    const hearsOuter = outer.onAbort === undefined ? outer.signal === undefined : outer.onAbort(listener)
+    if (!hearsOuter) return false
+    if (this.#expired === undefined) this.#onExpired = listener
+    else listener()
+    return true
   }
 
   get progress(): (() => void) | undefined {
@@ -341,6 +353,7 @@ class Run<T> implements OperationOptions, Deadline {
       const error = this.#timeoutError()
       this.#expired = error
       this.#controller?.abort(error)
+      this.#onExpired?.()
       // with less than the whole budget a timeout says nothing about the store
       if (this.budgetMs === undefined) this.#tellFailure(error)
       this.#settle()?.(error)
@@ -403,6 +416,7 @@ class Run<T> implements OperationOptions, Deadline {
     const reject = this.#reject
     this.#resolve = undefined
     this.#reject = undefined
+    this.#onExpired = undefined
     this.#host.deadlines?.remove(this)
     return reject
   }

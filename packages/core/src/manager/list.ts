@@ -1,3 +1,5 @@
+import type { StoredEntryInfo } from '../contract/backend.js'
+import { pagesOf } from '../contract/paged.js'
 import type { Engine } from './engine.js'
 import type { ListedEntry, ListVerbOptions } from './options.js'
 import type { TenantState } from './tenant-state.js'
@@ -6,25 +8,125 @@ import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 
 /** Lists one tier after the other. A tier that fails is reported and passed over; keys that it may not serve are left out. */
-export async function* listTiers(engine: Engine, state: TenantState, prefix: string, options: ListVerbOptions): AsyncIterableIterator<ListedEntry> {
-  if (!engine.enabled) return
-  for (const tier of engine.tiers) {
-    if (!tier.readable) continue
-    const seen = new Set<string>()
-    try {
-      const stored = tier.backend.list(state.scope, prefix, { detail: options.detail === true ? 'info' : 'keys', adopt: adoption(engine, tier), signal: options.signal })
-      for await (const { key, size, expiresAt } of stored) {
-        options.signal?.throwIfAborted()
-        if (seen.has(key) || !tier.lanes.mayAsk(state.scope, key as ValidKey)) continue
-        if (expiresAt !== undefined && expiresAt <= engine.clock.now()) continue
-        seen.add(key)
-        yield { key, tier: tier.name, ...(size === undefined ? {} : { size }), ...(expiresAt === undefined ? {} : { expiresAt: Number.isFinite(expiresAt) ? expiresAt : null }) }
-      }
-    } catch (error) {
-      options.signal?.throwIfAborted()
-      engine.report(error, { operation: 'list', tier, state })
-    }
+export function listTiers(engine: Engine, state: TenantState, prefix: string, options: ListVerbOptions): AsyncIterableIterator<ListedEntry> {
+  return new TierListing(engine, state, prefix, options)
+}
+
+const END: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined })
+
+/** Not an async generator, whose every step costs several promises. Whether a key may be served is asked when it is handed out. */
+class TierListing implements AsyncIterableIterator<ListedEntry> {
+  readonly #engine: Engine
+  readonly #state: TenantState
+  readonly #prefix: string
+  readonly #options: ListVerbOptions
+  #nextTier = 0
+  #tier: Tier | undefined
+  #pages: AsyncIterator<readonly StoredEntryInfo[]> | undefined
+  #page: readonly StoredEntryInfo[] = []
+  #at = 0
+  #seen = new Set<string>()
+  #turning: Promise<IteratorResult<ListedEntry>> | undefined
+  #isOver: boolean
+
+  constructor(engine: Engine, state: TenantState, prefix: string, options: ListVerbOptions) {
+    this.#engine = engine
+    this.#state = state
+    this.#prefix = prefix
+    this.#options = options
+    this.#isOver = !engine.enabled
   }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<ListedEntry>> {
+    if (this.#turning !== undefined) return this.#turning.then(() => this.next(), () => this.next())
+    if (!this.#isOver && this.#options.signal?.aborted !== true) {
+      const entry = this.#ofPage()
+      if (entry !== undefined) return Promise.resolve({ done: false, value: entry })
+    }
+    this.#turning = this.#turn().finally(() => (this.#turning = undefined))
+    return this.#turning
+  }
+
+  async return(): Promise<IteratorResult<ListedEntry>> {
+    await this.#leave()
+    return END
+  }
+
+  /** The next entry of the page that is there; `undefined`: it is used up. */
+  #ofPage(): ListedEntry | undefined {
+    const tier = this.#tier
+    if (tier === undefined) return undefined
+    while (this.#at < this.#page.length) {
+      const info = this.#page[this.#at++] as StoredEntryInfo
+      const { key, expiresAt } = info
+      if (this.#seen.has(key) || !tier.lanes.mayAsk(this.#state.scope, key as ValidKey)) continue
+      if (expiresAt !== undefined && expiresAt <= this.#engine.clock.now()) continue
+      this.#seen.add(key)
+      return listed(info, tier.name)
+    }
+    return undefined
+  }
+
+  /** Goes on to the next page, or to the next tier. */
+  async #turn(): Promise<IteratorResult<ListedEntry>> {
+    while (!this.#isOver) {
+      try {
+        this.#options.signal?.throwIfAborted()
+        const entry = this.#ofPage()
+        if (entry !== undefined) return { done: false, value: entry }
+        this.#pages ??= this.#begin()
+        if (this.#pages === undefined) break
+        const step = await this.#pages.next()
+        this.#page = step.done === true ? [] : step.value
+        this.#at = 0
+        if (step.done === true) this.#pages = undefined
+      } catch (error) {
+        if (this.#isOver) break // its reader has left
+        if (this.#options.signal?.aborted === true) {
+          await this.#leave().catch(() => undefined) // the signal's reason is what is told
+          this.#options.signal.throwIfAborted()
+        }
+        this.#pages = undefined
+        this.#engine.report(error, { operation: 'list', tier: this.#tier, state: this.#state })
+      }
+    }
+    this.#isOver = true
+    return END
+  }
+
+  /** The pages of the next tier that can be read; `undefined`: there is none. */
+  #begin(): AsyncIterator<readonly StoredEntryInfo[]> | undefined {
+    const { tiers } = this.#engine
+    while (this.#nextTier < tiers.length) {
+      const tier = tiers[this.#nextTier++] as Tier
+      if (!tier.readable) continue
+      this.#tier = tier
+      this.#seen = new Set()
+      const { detail, signal } = this.#options
+      const stored = tier.backend.list(this.#state.scope, this.#prefix, { detail: detail === true ? 'info' : 'keys', adopt: adoption(this.#engine, tier), signal })
+      return pagesOf(stored)[Symbol.asyncIterator]()
+    }
+    return undefined
+  }
+
+  async #leave(): Promise<void> {
+    this.#isOver = true
+    const pages = this.#pages
+    this.#pages = undefined
+    this.#page = []
+    await pages?.return?.()
+  }
+}
+
+/** Without the fields that the store does not tell. */
+function listed({ key, size, expiresAt }: StoredEntryInfo, tier: string): ListedEntry {
+  if (expiresAt === undefined) return size === undefined ? { key, tier } : { key, tier, size }
+  const end = Number.isFinite(expiresAt) ? expiresAt : null
+  return size === undefined ? { key, tier, expiresAt: end } : { key, tier, size, expiresAt: end }
 }
 
 /** Which of others' objects a tier holds as entries: those that a `get` of the key would be answered with. */

@@ -10,12 +10,15 @@ import type { ValidKey } from '../keys/key.js'
  * and a HEAD tells all but the payload. Names are lower case and values printable ASCII, because S3 sends them as HTTP headers; other
  * text is base64url of its UTF-8, or of that deflated where it is shorter.
  *
- *   tc-format       1
- *   tc-tenant       whose it is             tc-key          the full key
- *   tc-codec        how to read the bytes   tc-bytes        how many there are
- *   tc-crc32        their checksum, eight hex digits; `store`: only the store's own checksum holds
- *   tc-created      epoch milliseconds      tc-expires      the same, or `never`
- *   tc-keep-until, tc-stale, tc-fence, tc-compute-us, tc-tags, tc-metadata, tc-type: where there is something to say
+ *   tc-entry        1; codec=json; bytes=48211; crc32=9bd366ae; created=1763726400000; expires=1766318400000
+ *   tc-tenant       whose it is
+ *   tc-key          the full key
+ *   tc-tags, tc-metadata, tc-type: where there is something to say
+ *
+ * One field holds all that only machines read, because each field of its own is a header to be signed, sent, stored and read. It begins
+ * with the format. `crc32` is eight hex digits, or `store`: only the store's own checksum holds. Instants are epoch milliseconds or
+ * `never`. `bytes`, `keep-until`, `stale`, `fence` and `compute-us` are there where there is something to say; names that are not
+ * known are passed over.
  */
 
 /** S3: names and values together. Cloud Storage takes four times as much. */
@@ -24,6 +27,8 @@ export const MAX_OBJECT_METADATA_BYTES = 2048
 export const MAX_USER_METADATA_BYTES = 512
 const FORMAT = '1'
 const PRINTABLE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/
+/** The same without what ends a part of `tc-entry`. */
+const LISTABLE = /^[\x21-\x3a\x3c-\x7e]+$/
 
 /** The payload of an object, as far as it is known when its metadata is written. */
 export interface ObjectPayload {
@@ -49,19 +54,10 @@ export type ObjectReading = { readonly status: 'ok'; readonly header: ObjectHead
 export function encodeObjectMetadata(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: EpochMs, payload: ObjectPayload): Record<string, string> {
   const { details } = entry
   const metadata: Record<string, string> = {
-    'tc-format': FORMAT,
+    'tc-entry': entryField(entry, keepUntil, payload),
     'tc-tenant': encodeText(scope.tenant),
     'tc-key': encodeText(key),
-    'tc-codec': encodeText(payload.codec),
-    'tc-crc32': payload.crc32 === undefined ? 'store' : payload.crc32.toString(16).padStart(8, '0'),
-    'tc-created': instant(entry.createdAt),
-    'tc-expires': instant(entry.expiresAt),
   }
-  if (payload.byteLength !== undefined) metadata['tc-bytes'] = String(payload.byteLength)
-  if (keepUntil < entry.expiresAt) metadata['tc-keep-until'] = instant(keepUntil)
-  if (entry.computeMicros > 0) metadata['tc-compute-us'] = String(entry.computeMicros)
-  if (details?.staleAt !== undefined) metadata['tc-stale'] = instant(details.staleAt)
-  if (details?.fence !== undefined) metadata['tc-fence'] = String(details.fence)
   if (details?.tags !== undefined) metadata['tc-tags'] = encodeText(JSON.stringify(details.tags))
   if (details?.metadata !== undefined) metadata['tc-metadata'] = encodeText(JSON.stringify(details.metadata))
   if (details?.contentType !== undefined) metadata['tc-type'] = encodeText(details.contentType)
@@ -81,48 +77,26 @@ export function encodeObjectMetadata(scope: TenantScope, key: ValidKey, entry: C
  * @param key whose entry it ought to be; `undefined`: any key of the tenant
  */
 export function decodeObjectMetadata(metadata: Readonly<Record<string, unknown>> | undefined, scope: TenantScope, key: ValidKey | undefined): ObjectReading {
-  const fields = new Fields(metadata ?? {})
-  const format = fields.raw('tc-format')
-  if (format === undefined) return { status: 'plain' }
-  if (format !== FORMAT) return { status: 'foreign', reason: `the format ${JSON.stringify(format)} of its metadata is not known here` }
-  const crc = fields.raw('tc-crc32')
-  const codec = fields.text('tc-codec')
-  const createdAt = fields.instant('tc-created')
-  const expiresAt = fields.instant('tc-expires')
-  const byteLength = fields.number('tc-bytes')
-  const keepUntil = fields.instant('tc-keep-until')
-  const details: EntryDetails = given({
-    keepUntil,
-    staleAt: fields.instant('tc-stale'),
-    fence: fields.number('tc-fence'),
-    tags: fields.json<readonly string[]>('tc-tags'),
-    metadata: fields.json<Metadata>('tc-metadata'),
-    contentType: fields.text('tc-type'),
-  })
-  const computeMicros = fields.number('tc-compute-us')
+  const entry = fieldOf(metadata, 'tc-entry')
+  if (metadata === undefined || entry === undefined) return { status: 'plain' }
+  const fields = new Fields(metadata, entry)
+  if (fields.format !== FORMAT) return { status: 'foreign', reason: `the format ${JSON.stringify(fields.format)} of its metadata is not known here` }
+  const { codec, createdAt, expiresAt, keepUntil, byteLength, computeMicros } = fields
+  const details = fields.details()
   const tenant = fields.text('tc-tenant')
   const ownKey = fields.text('tc-key')
-  const known = crc === 'store' ? undefined : crc === undefined || !/^[\da-f]{8}$/.test(crc) ? Number.NaN : Number.parseInt(crc, 16)
-  if (fields.broken || codec === undefined || createdAt === undefined || expiresAt === undefined || Number.isNaN(known)) {
+  if (fields.broken || codec === undefined || createdAt === undefined || expiresAt === undefined || fields.checksum === undefined) {
     return { status: 'corrupt', reason: 'its metadata is incomplete' }
   }
   if (tenant !== scope.tenant || (key !== undefined && ownKey !== key) || ownKey === undefined) return { status: 'foreign', reason: 'it belongs to another tenant or key' }
-  return {
-    status: 'ok',
-    header: {
-      createdAt,
-      expiresAt,
-      computeMicros,
-      details: Object.keys(details).length === 0 ? undefined : details,
-      keepUntil: keepUntil ?? expiresAt,
-      payload: { codec, byteLength, crc32: known },
-    },
-  }
+  const crc32 = fields.checksum === 'store' ? undefined : fields.checksum
+  return { status: 'ok', header: { createdAt, expiresAt, computeMicros, details, keepUntil: keepUntil ?? expiresAt, payload: { codec, byteLength, crc32 } } }
 }
 
 /** The key that an object's metadata names. */
 export function keyInMetadata(metadata: Readonly<Record<string, unknown>> | undefined): string | undefined {
-  return new Fields(metadata ?? {}).text('tc-key')
+  const value = fieldOf(metadata, 'tc-key')
+  return value === undefined ? undefined : decodeText(value)
 }
 
 /**
@@ -146,40 +120,130 @@ export function contentEncodingOf(codec: string): string | undefined {
   return compression === codec ? undefined : compression
 }
 
-class Fields {
-  broken = false
-  readonly #values = new Map<string, string>()
+/** All that machines read. */
+function entryField(entry: CacheEntry, keepUntil: EpochMs, { codec, byteLength, crc32 }: ObjectPayload): string {
+  const { details, createdAt, expiresAt, computeMicros } = entry
+  let text = `${FORMAT}; codec=${encodeText(codec, LISTABLE)}`
+  if (byteLength !== undefined) text += `; bytes=${byteLength}`
+  text += `; crc32=${crc32 === undefined ? 'store' : crc32.toString(16).padStart(8, '0')}; created=${instant(createdAt)}; expires=${instant(expiresAt)}`
+  if (keepUntil < expiresAt) text += `; keep-until=${instant(keepUntil)}`
+  if (details?.staleAt !== undefined) text += `; stale=${instant(details.staleAt)}`
+  if (details?.fence !== undefined) text += `; fence=${details.fence}`
+  if (computeMicros > 0) text += `; compute-us=${computeMicros}`
+  return text
+}
 
-  constructor(metadata: Readonly<Record<string, unknown>>) {
-    for (const [name, value] of Object.entries(metadata)) if (typeof value === 'string') this.#values.set(name.toLowerCase(), value)
+/** A field, whatever the case of its name. */
+function fieldOf(metadata: Readonly<Record<string, unknown>> | undefined, name: string): string | undefined {
+  const value = metadata?.[name]
+  if (typeof value === 'string') return value
+  for (const other in metadata) {
+    const said = other.length === name.length && other.toLowerCase() === name ? metadata[other] : undefined
+    if (typeof said === 'string') return said
+  }
+  return undefined
+}
+
+/** What metadata says, as it is read. */
+class Fields {
+  readonly format: string
+  codec: string | undefined
+  byteLength: number | undefined
+  checksum: number | 'store' | undefined
+  createdAt: EpochMs | undefined
+  expiresAt: EpochMs | undefined
+  keepUntil: EpochMs | undefined
+  computeMicros: number | undefined
+  /** Something is there that cannot be read. */
+  broken = false
+  #staleAt: EpochMs | undefined
+  #fence: number | undefined
+  readonly #metadata: Readonly<Record<string, unknown>>
+
+  constructor(metadata: Readonly<Record<string, unknown>>, entry: string) {
+    this.#metadata = metadata
+    const [format = '', ...parts] = entry.split(';')
+    this.format = format.trim()
+    if (this.format !== FORMAT) return
+    for (const part of parts) {
+      const at = part.indexOf('=')
+      this.#take(part.slice(0, Math.max(at, 0)).trim(), part.slice(at + 1).trim())
+    }
   }
 
-  raw(name: string): string | undefined {
-    return this.#values.get(name)
+  /** `undefined`: there are none. */
+  details(): EntryDetails | undefined {
+    const { keepUntil } = this
+    const staleAt = this.#staleAt
+    const fence = this.#fence
+    const tags = this.#json<readonly string[]>('tc-tags')
+    const metadata = this.#json<Metadata>('tc-metadata')
+    const contentType = this.text('tc-type')
+    if (keepUntil === undefined && staleAt === undefined && fence === undefined && tags === undefined && metadata === undefined && contentType === undefined) return undefined
+    return { keepUntil, staleAt, fence, tags, metadata, contentType }
   }
 
   text(name: string): string | undefined {
-    const value = this.raw(name)
-    if (value === undefined) return undefined
+    const value = fieldOf(this.#metadata, name)
+    return value === undefined ? undefined : this.#decoded(value)
+  }
+
+  #take(name: string, value: string): void {
+    switch (name) {
+      case 'codec':
+        this.codec = this.#decoded(value)
+        break
+      case 'bytes':
+        this.byteLength = this.#number(value)
+        break
+      case 'crc32':
+        this.checksum = value === 'store' ? value : this.#crc32(value)
+        break
+      case 'created':
+        this.createdAt = this.#instant(value)
+        break
+      case 'expires':
+        this.expiresAt = this.#instant(value)
+        break
+      case 'keep-until':
+        this.keepUntil = this.#instant(value)
+        break
+      case 'stale':
+        this.#staleAt = this.#instant(value)
+        break
+      case 'fence':
+        this.#fence = this.#number(value)
+        break
+      case 'compute-us':
+        this.computeMicros = this.#number(value)
+        break
+    }
+  }
+
+  #decoded(value: string): string | undefined {
     const text = decodeText(value)
     if (text === undefined) this.broken = true
     return text
   }
 
-  number(name: string): number | undefined {
-    const value = this.raw(name)
-    if (value === undefined) return undefined
+  #number(value: string): number | undefined {
     const number = Number(value)
     if (value !== '' && Number.isFinite(number)) return number
     this.broken = true
     return undefined
   }
 
-  instant(name: string): EpochMs | undefined {
-    return this.raw(name) === 'never' ? Number.POSITIVE_INFINITY : this.number(name)
+  #instant(value: string): EpochMs | undefined {
+    return value === 'never' ? Number.POSITIVE_INFINITY : this.#number(value)
   }
 
-  json<T>(name: string): T | undefined {
+  #crc32(value: string): number | undefined {
+    if (/^[\da-f]{8}$/.test(value)) return Number.parseInt(value, 16)
+    this.broken = true
+    return undefined
+  }
+
+  #json<T>(name: string): T | undefined {
     const text = this.text(name)
     if (text === undefined) return undefined
     try {
@@ -196,8 +260,8 @@ function instant(at: EpochMs): string {
 }
 
 /** `=u:` and `=z:` mark what is encoded; no plain text begins so. */
-function encodeText(text: string): string {
-  if (PRINTABLE.test(text) && !text.startsWith('=')) return text
+function encodeText(text: string, plain = PRINTABLE): string {
+  if (plain.test(text) && !text.startsWith('=')) return text
   const bytes = Buffer.from(text, 'utf8')
   const deflated = deflateRawSync(bytes)
   return deflated.byteLength < bytes.byteLength ? `=z:${deflated.toString('base64url')}` : `=u:${bytes.toString('base64url')}`
@@ -211,8 +275,4 @@ function decodeText(value: string): string | undefined {
   } catch {
     return undefined
   }
-}
-
-function given<T extends object>(properties: T): T {
-  return Object.fromEntries(Object.entries(properties).filter(([, value]) => value !== undefined)) as T
 }
