@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { sha256 } from './sha256.js'
 
 /**
  * Injective encoders from any legal name (key or tenant) to what a store accepts. They escape; they never strip and
@@ -52,7 +52,7 @@ export function isHashedName(encoded: string): boolean {
 }
 
 function hashedName(name: string): string {
-  return `~${createHash('sha256').update(name, 'utf8').digest('hex')}`
+  return `~${sha256(name)}`
 }
 
 function escape(name: string, isSafe: (byte: number, index: number, bytes: Uint8Array) => boolean): string {

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { TenantScope } from '../contract/scope.js'
 import type { ValidKey } from '../keys/key.js'
+import { sha256 } from '../keys/sha256.js'
 
 /*
  * How entries are named in an object store: `<prefix>/tenants/<tenant>/<key>`, so that people can browse them, copy them and set
@@ -45,7 +45,7 @@ export class ObjectNames {
   of(scope: TenantScope, key: ValidKey): string {
     const tenant = this.ofTenant(scope)
     const name = tenant + encodeObjectKey(key)
-    return Buffer.byteLength(name) <= MAX_NAME_BYTES ? name : `${tenant}${LONG}${createHash('sha256').update(key, 'utf8').digest('hex')}`
+    return Buffer.byteLength(name) <= MAX_NAME_BYTES ? name : `${tenant}${LONG}${sha256(key)}`
   }
 
   /**
