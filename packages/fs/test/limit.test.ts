@@ -100,7 +100,7 @@ describe('the limit holds for all processes together, at every moment', () => {
 })
 
 describe('an entry that is larger than the limit', () => {
-  test('is refused quietly, and what was there under its key is gone', async () => {
+  test('is refused, and what was there under its key is gone; what is larger than the tier takes is told of', async () => {
     const maxBytes = 200_000
     const cache = new TieredCacheManager({ tiers: { warm: { backend: new FileSystemBackend({ basePath: temporaryDirectory(), maxBytes }) } }, logger: false })
     const events: unknown[] = []
@@ -114,7 +114,7 @@ describe('an entry that is larger than the limit', () => {
       await acme.set('k', 'small')
     }
     expect(await acme.get('other')).toBe('small')
-    expect(events).toEqual([])
+    expect(events).toEqual([200_000, 2_000_000].map((size) => ['error', expect.objectContaining({ error: expect.objectContaining({ code: 'too-large', message: expect.stringContaining(`a value of ${size} bytes`) }) })]))
     await cache.close()
   })
 })

@@ -1,5 +1,4 @@
-import calculateSlot from 'cluster-key-slot'
-import type { Cluster } from 'ioredis'
+import { Command, type Cluster } from 'ioredis'
 import { isReply, OutOfStep } from './errors.js'
 import type { Connection } from './connection.js'
 
@@ -34,7 +33,7 @@ export async function slotsNow(connection: Connection): Promise<Slots | undefine
 export function nameInSlot(slot: number, nameOf: (n: number) => string): string | undefined {
   for (let n = 0; n < MOST_TRIED; n++) {
     const name = nameOf(n)
-    if (calculateSlot(name) === slot) return name
+    if (slotOf(name) === slot) return name
   }
   return undefined
 }
@@ -44,10 +43,15 @@ export function numbersOnEachMaster({ slots }: Cluster, nameOf: (n: number) => s
   const missing = new Set(slots.flatMap(([master]) => master ?? []))
   const numbers: number[] = []
   for (let n = 0; missing.size > 0 && n < MOST_TRIED; n++) {
-    const master = slots[calculateSlot(nameOf(n))]?.[0]
+    const master = slots[slotOf(nameOf(n))]?.[0]
     if (master !== undefined && missing.delete(master)) numbers.push(n)
   }
   return numbers
+}
+
+/** As the client sees it. */
+function slotOf(name: string): number {
+  return new Command('get', [name]).getSlot()
 }
 
 /** Of one answer to `CLUSTER NODES`: only a node itself knows which of its slots are on their way. */

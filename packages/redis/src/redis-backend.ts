@@ -130,7 +130,7 @@ export class RedisBackend implements CacheBackend {
     }
     const connection = this.#connections.forBytes(bytes)
     const waiting = connection.ready(options)
-    if (scope.tenant === PROBE_TENANT && connection.isCluster) return this.#putProbes(scope, key, entry, options, connection)
+    if (scope.tenant === PROBE_TENANT && connection.isCluster) return this.#putProbes(scope, key, entry, options, connection, waiting)
     return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))
   }
 
@@ -232,8 +232,8 @@ export class RedisBackend implements CacheBackend {
   }
 
   /** Whether a cluster takes writes again is for each of its masters to say. */
-  async #putProbes(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, connection: Connection): Promise<boolean> {
-    await connection.ready(options)
+  async #putProbes(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, connection: Connection, waiting: Promise<void> | undefined): Promise<boolean> {
+    await waiting
     const put = await Promise.all(this.#probes(scope, key, connection).map((probe) => this.#put(scope, probe, entry, options, connection)))
     return put.every(Boolean)
   }

@@ -6,14 +6,17 @@ import type { TenantState } from './tenant-state.js'
 import type { Terms } from './terms.js'
 
 /**
- * A value that was to be stored and that every tier has refused for its size: nobody would see why it is a miss each time.
+ * A value that was to be stored and that every tier has refused, as larger than it takes: nobody would see why it is a miss each time. What was
+ * refused for other reasons, such as no room just now, is not told of.
  *
- * @param bytes of its payload, if they are known
+ * @param bytes of its payload
  */
-export function noteHeldNowhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, operation: 'set' | 'put', terms: Terms, bytes: number | undefined): void {
+export function noteHeldNowhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, operation: 'set' | 'put', terms: Terms, bytes: number): void {
   const { name } = plan.policy
-  const limits = plan.slots.filter((slot) => terms.livesIn(slot)).map(({ tier }) => `${tier.name} (${Number.isFinite(tier.maxPayloadBytes) ? `at most ${tier.maxPayloadBytes} bytes` : tier.backend.name})`)
-  const what = `a value of ${bytes === undefined ? 'policy' : `${bytes} bytes of policy`} ${name} is too large for every tier that was to hold it, ${limits.join(', ')}: it is not stored`
+  const tiers = plan.slots.filter((slot) => terms.livesIn(slot)).map(({ tier }) => tier)
+  if (tiers.some((tier) => tier.takes(bytes))) return
+  const limits = tiers.map((tier) => `${tier.name} (at most ${tier.maxPayloadBytes} bytes)`)
+  const what = `a value of ${bytes} bytes of policy ${name} is too large for every tier that was to hold it, ${limits.join(', ')}: it is not stored`
   engine.report(new CacheError('too-large', what, { operation, tenant: state.tenant, key }), { operation, state, key })
   engine.warnOnce(`too large ${name}`, `${what}. Raise the limit of a tier (maxPayloadBytes, maxBytes), or let the policy use one without`)
 }

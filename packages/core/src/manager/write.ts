@@ -1,6 +1,7 @@
 import { types } from 'node:util'
 import type { Compression } from '../codec/compression.js'
 import { cloneValue, takeIn } from '../codec/isolate.js'
+import { estimateBytes } from '../codec/value-size.js'
 import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
@@ -40,6 +41,11 @@ export class Taken {
     if (goesAsBytes || codec !== undefined) this.encoded = engine.codecs.encode(item.value, codec)
     if (plan.slots.some((slot) => slot.tier.capabilities.keeps === 'value')) this.#live = this.#takeLive(engine, item.value)
     if (goesAsBytes && compression !== undefined && this.encoded !== undefined && this.encoded.bytes.byteLength >= compression.threshold) this.ready = this.#compress(compression, this.encoded)
+  }
+
+  /** Of the payload, before it is compressed: an estimate where no tier needs bytes. */
+  get bytes(): number {
+    return this.encoded?.bytes.byteLength ?? estimateBytes(this.#live)
   }
 
   /** The entry as one slot stores it. Slots with the same time to live share one entry per view. */
@@ -102,7 +108,7 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     older,
     queue,
     entryOf: (slot) => taken.entryFor(slot),
-    heldNowhere: isWanted ? () => noteHeldNowhere(engine, state, key, plan, 'set', taken.terms, taken.encoded?.bytes.byteLength) : undefined,
+    heldNowhere: isWanted ? () => noteHeldNowhere(engine, state, key, plan, 'set', taken.terms, taken.bytes) : undefined,
   })
 }
 
@@ -248,7 +254,7 @@ export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey
   }
   if (outcomes.length > 0 && outcomes.every((outcome) => outcome === false || isPromise(outcome))) {
     const refused = Promise.all(outcomes.filter(isPromise)).then((settled) => {
-      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', taken.terms, taken.encoded?.bytes.byteLength)
+      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', taken.terms, taken.bytes)
     })
     waits = waits === undefined ? refused : Promise.all([waits, refused])
   }
