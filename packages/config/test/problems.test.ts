@@ -221,6 +221,7 @@ describe('a document without a configuration', () => {
     ['tires: {}', /did you mean `tiers`\?/],
     ['caching: 3', /caching: expected a map with tiers, found 3/],
     ['caching: { tiers: { hot: { backend: memory } } }\nserver: {}', /server: unknown key/],
+    ['caching: { tiers: { hot: { backend: memory } } }\ntiers: {}', /tiers: unknown key; expected `caching`/],
   ])('%p is told so', (text, message) => {
     expect(refused(text).message).toMatch(message)
   })

@@ -112,6 +112,24 @@ describeRedis('one server', () => {
   test('out of memory, without eviction', () =>
     goThrough('OOM, noeviction', { url }, { begin: () => admin.command('CONFIG', 'SET', 'maxmemory', '1'), end: () => admin.command('CONFIG', 'SET', 'maxmemory', '0') }), 20_000)
 
+  test('out of memory, without eviction, with a fallback: it has what the server refuses, and the server the rest', async () => {
+    const stage = new Stage({ url }, 'redis', { fallback: new MemoryBackend({ maxEntries: 100 }) })
+    const { acme } = stage
+    await until('it is in use', () => stage.inUse())
+    await acme.set('before', 1)
+    await admin.command('CONFIG', 'SET', 'maxmemory', '1')
+    afterwards(() => admin.command('CONFIG', 'SET', 'maxmemory', '0'))
+    await acme.set('opens the circuit', 1)
+    expect(stage.degraded.map(({ circuit }) => circuit)).toEqual(['write'])
+    let computed = 0
+    for (let call = 0; call < 5; call++) expect(await acme.getOrCompute('key', () => ++computed)).toBe(1)
+    await acme.set('before', 2)
+    expect(await acme.get('before')).toBe(2)
+    await admin.command('CONFIG', 'SET', 'maxmemory', '0')
+    await until('it has recovered', () => stage.recovered === 1 && stage.inUse())
+    expect([await acme.get('key'), await acme.get('before')]).toEqual([undefined, undefined]) // dropped with the fallback, and the old value is gone
+  }, 20_000)
+
   test('a replica that takes no writes', async () => {
     const nowhere = await freePort()
     await goThrough('read-only replica', { url }, { begin: () => admin.command('REPLICAOF', '127.0.0.1', nowhere), end: () => admin.command('REPLICAOF', 'NO', 'ONE') })

@@ -19,6 +19,11 @@ export interface LoadedAdapter {
 
 /** What a package, or a module in it, can be called. */
 const PACKAGE = /^(@[a-z0-9._~-]+\/)?[a-z0-9._~-]+(\/[\w./-]+)?$/i
+/** What people call the built-in ones. */
+const OTHER_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({ memory: ['ram', 'in-memory', 'lru', 'hot'], local: ['disk', 'file', 'files', 'filesystem', 'file-system', 'warm'], redis: ['valkey', 'ioredis'], s3: ['aws', 'minio', 'ceph', 'r2', 'cold'], gcs: ['google', 'gcp', 'gs'] })
+    .flatMap(([name, others]) => others.map((other) => [other, name] as const)),
+)
 
 /** By the name in the file. */
 export type LoadedAdapters = ReadonlyMap<string, LoadedAdapter>
@@ -85,12 +90,6 @@ function notInstalled(name: string, specifier: string, builtIn: BuiltIn | undefi
   // a plain word is somebody's package on the registry, but hardly an adapter
   return { message: packageName.includes('/') ? `${known}; run: npm install ${packageName}` : `${known}; if ${packageName} is an adapter's package, install it first` }
 }
-
-/** What people call the built-in ones. */
-const OTHER_NAMES: ReadonlyMap<string, string> = new Map(
-  Object.entries({ memory: ['ram', 'in-memory', 'lru', 'hot'], local: ['disk', 'file', 'files', 'filesystem', 'file-system', 'warm'], redis: ['valkey', 'ioredis'], s3: ['aws', 'minio', 'ceph', 'r2', 'cold'], gcs: ['google', 'gcp', 'gs'] })
-    .flatMap(([name, others]) => others.map((other) => [other, name] as const)),
-)
 
 function ofClass(builtIn: BuiltIn, module: Readonly<Record<string, unknown>>): LoadedAdapter | Unusable {
   const { packageName, className } = builtIn

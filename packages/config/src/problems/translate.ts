@@ -62,7 +62,7 @@ export function translate(error: ErrorObject, at: Path, root: unknown, variables
 
 /** The problem of a key that nothing takes. */
 export function unknownKey(path: Path, known: readonly string[]): Translated {
-  if (path.at(-1) === 'tiers') return { path, message: 'unknown key; in a file, tiers stand in the policy itself, beside `ttl`', suggestion: undefined }
+  if (path.at(-1) === 'tiers' && path.at(-3) === 'policies') return { path, message: 'unknown key; in a file, tiers stand in the policy itself, beside `ttl`', suggestion: undefined }
   const suggestion = nearMiss(String(path.at(-1)), known)
   const rest = known.length === 0 ? '' : `; expected ${oneOf(known)}`
   return { path, message: `unknown key${suggestion === undefined ? rest : didYouMean(suggestion)}`, suggestion }

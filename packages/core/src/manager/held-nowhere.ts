@@ -5,15 +5,21 @@ import type { Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
 import type { Terms } from './terms.js'
 
+/** What was to be stored; its bytes are counted when they are asked for. */
+export interface Refused {
+  readonly terms: Terms
+  readonly bytes: number
+}
+
 /**
- * A value that was to be stored and that every tier has refused, as larger than it takes: nobody would see why it is a miss each time. What was
- * refused for other reasons, such as no room just now, is not told of.
- *
- * @param bytes of its payload
+ * A value that no tier has stored: if it is larger than all take that were to hold it, that is told, or nobody would see why it is a miss
+ * each time. What was refused for other reasons, such as no room just now, is not told of.
  */
-export function noteHeldNowhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, operation: 'set' | 'put', terms: Terms, bytes: number): void {
+export function noteHeldNowhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, operation: 'set' | 'put', refused: Refused): void {
   const { name } = plan.policy
-  const tiers = plan.slots.filter((slot) => terms.livesIn(slot)).map(({ tier }) => tier)
+  const tiers = plan.slots.filter((slot) => refused.terms.livesIn(slot)).map(({ tier }) => tier)
+  if (tiers.length === 0) return
+  const { bytes } = refused
   if (tiers.some((tier) => tier.takes(bytes))) return
   const limits = tiers.map((tier) => `${tier.name} (at most ${tier.maxPayloadBytes} bytes)`)
   const what = `a value of ${bytes} bytes of policy ${name} is too large for every tier that was to hold it, ${limits.join(', ')}: it is not stored`

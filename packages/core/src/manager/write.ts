@@ -102,13 +102,12 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     }
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
-  const isWanted = plan.slots.some((slot) => taken.terms.livesIn(slot))
   await settled(engine, state, key, steps, {
     end,
     older,
     queue,
     entryOf: (slot) => taken.entryFor(slot),
-    heldNowhere: isWanted ? () => noteHeldNowhere(engine, state, key, plan, 'set', taken.terms, taken.bytes) : undefined,
+    heldNowhere: () => noteHeldNowhere(engine, state, key, plan, 'set', taken),
   })
 }
 
@@ -126,7 +125,7 @@ export interface Begun {
   readonly older: Promise<readonly CacheError[]> | undefined
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
-  /** To be called when it was to be held, and every tier has refused it for what it is. */
+  /** To be called when no tier holds it, and none has failed. */
   readonly heldNowhere?: (() => void) | undefined
 }
 
@@ -254,7 +253,7 @@ export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey
   }
   if (outcomes.length > 0 && outcomes.every((outcome) => outcome === false || isPromise(outcome))) {
     const refused = Promise.all(outcomes.filter(isPromise)).then((settled) => {
-      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', taken.terms, taken.bytes)
+      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', taken)
     })
     waits = waits === undefined ? refused : Promise.all([waits, refused])
   }

@@ -52,16 +52,15 @@ export class Superseded {
 
   /** Reads what everybody has noted: says of a copy's file whether it is superseded. */
   readAll(directories: readonly string[]): (file: string, sequence: number) => boolean {
-    const all = directories.map((directory) => ({ directory, notes: notesIn(path.join(directory, NAME)) })).filter(({ notes }) => notes.length > 0)
-    if (this.#arriving.size > 0) all.push({ directory: this.#own.path, notes: [...this.#arriving] })
-    if (all.length === 0) return () => false
+    const all = directories.map((directory) => ({ directory, noted: new Noted(notesIn(path.join(directory, NAME))) }))
+    if (this.#arriving.size > 0) all.push({ directory: this.#own.path, noted: new Noted(this.#arriving) })
     return (file, sequence) => {
-      const newer = all.flatMap(({ directory, notes }) => (directory === path.dirname(file) ? [] : notes.filter((note) => note.sequence > sequence)))
+      const newer = all.filter(({ directory, noted }) => directory !== path.dirname(file) && noted.latest > sequence)
       if (newer.length === 0) return false
       const reading = readHeadNow(file)
       if (reading.status !== 'ok') return false // whoever takes it up will see
       const { tenant, key } = reading.header
-      return newer.some((note) => note.tenant === tenant && ('key' in note ? note.key === key : key.startsWith(note.prefix)))
+      return newer.some(({ noted }) => noted.supersedes(tenant, key, sequence))
     }
   }
 
@@ -88,6 +87,32 @@ export class Superseded {
   get #file(): string {
     return path.join(this.#own.path, NAME)
   }
+}
+
+/** Notes to be looked up: there may be as many copies as notes. */
+class Noted {
+  /** The highest sequence. */
+  latest = Number.NEGATIVE_INFINITY
+  readonly #keys = new Map<string, number>()
+  readonly #prefixes: (Note & { readonly prefix: string })[] = []
+
+  constructor(notes: Iterable<Note>) {
+    for (const note of notes) {
+      this.latest = Math.max(this.latest, note.sequence)
+      if ('prefix' in note) this.#prefixes.push(note)
+      else this.#keys.set(idOf(note.tenant, note.key), Math.max(note.sequence, this.#keys.get(idOf(note.tenant, note.key)) ?? note.sequence))
+    }
+  }
+
+  supersedes(tenant: string, key: string, sequence: number): boolean {
+    if ((this.#keys.get(idOf(tenant, key)) ?? sequence) > sequence) return true
+    return this.#prefixes.some((note) => note.sequence > sequence && note.tenant === tenant && key.startsWith(note.prefix))
+  }
+}
+
+/** No tenant has a NUL in it. */
+function idOf(tenant: string, key: string): string {
+  return `${tenant}\0${key}`
 }
 
 function notesIn(file: string): Note[] {
