@@ -121,6 +121,34 @@ describe('write-back under stress', () => {
     await until('it is closed', () => closed === 1)
   })
 
+  const INVALIDATIONS: Readonly<Record<string, (acme: TenantCache) => Promise<unknown>>> = {
+    set: (acme) => acme.set('k', 'newest'),
+    'set that is for other tiers': (acme) => acme.set('k', 'newest', { tiers: { cold: false } }),
+    setStream: (acme) => acme.setStream('k', [Buffer.from('newest')]),
+    delete: (acme) => acme.delete('k'),
+    clear: (acme) => acme.clear('k'),
+  }
+  for (const [verb, invalidate] of Object.entries(INVALIDATIONS)) {
+    test(`while a ${verb} is under way nobody sees what the slow tier held before the last set`, async () => {
+      const { cache, acme, cold } = stack()
+      await acme.set('k', 'oldest')
+      await cache.flush()
+      cold.inject('hang', 'put')
+      await acme.set('k', 'old')
+      expect(await acme.get('k', COLD)).toBe('old')
+      const seen: unknown[] = []
+      let isUnderWay = true
+      const invalidating = invalidate(acme).finally(() => (isUnderWay = false))
+      while (isUnderWay) seen.push(await acme.get('k', COLD), (await acme.getMany(['k', 'other'], COLD)).get('k'), (await acme.lookup('k', COLD)).status)
+      await invalidating
+      expect(seen).not.toContain('oldest')
+      cold.heal()
+      cold.release()
+      await until('all is carried out', async () => (await cache.stats()).tiers.cold?.pendingInvalidations === 0 && (await cache.stats()).writeBack.pending === 0)
+      expect(await acme.get('k', COLD)).toEqual(verb === 'set' ? 'newest' : verb === 'setStream' ? Buffer.from('newest') : undefined)
+    })
+  }
+
   test('getMany finds what is uploaded while it asks', async () => {
     const { cache, acme, cold } = stack()
     await acme.setMany([['a', 1], ['b', 1]])

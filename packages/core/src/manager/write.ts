@@ -15,7 +15,7 @@ import { tierAttributes, type Engine } from './engine.js'
 import { noteHeldNowhere } from './held-nowhere.js'
 import type { TenantState } from './tenant-state.js'
 import { Terms, type EntryWishes } from './terms.js'
-import type { Belongs, QueuedWrites } from './write-back/write-back.js'
+import type { Belongs, Broken, QueuedWrites } from './write-back/write-back.js'
 
 /** What is to be stored, and the call's wishes. */
 export interface Storable extends EntryWishes {
@@ -121,8 +121,8 @@ export interface Step {
 export interface Begun {
   /** Ends the invalidation. */
   readonly end: () => void
-  /** Resolves when older queued writes are gone, with what went wrong where they are not. */
-  readonly older: Promise<readonly CacheError[]> | undefined
+  /** The older queued writes. */
+  readonly older: Broken | undefined
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
   /** To be called when no tier holds it, and none has failed. */
@@ -142,9 +142,10 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
       if (answer === true || (answer instanceof NotApplied && answer.error !== undefined)) isHeldOrFailed = true
       if (tier === queue?.keeper.tier) isKept = answer === true
     }
-    if (older !== undefined) left = await older
+    if (older !== undefined) left = await older.gone
     if (queue !== undefined && !(isKept && (await entered(engine, state, key, 'set', queue, entryOf(queue.keeper))))) await giveUp(engine, state, key, queue, lost)
   } finally {
+    older?.end()
     end()
   }
   if (!isHeldOrFailed) heldNowhere?.()
@@ -201,8 +202,9 @@ export async function deleteEverywhere(engine: Engine, state: TenantState, key: 
       if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
       else if (deleted === false) deleted = undefined
     }
-    if (queued !== undefined) left = await queued
+    if (queued !== undefined) left = await queued.gone
   } finally {
+    queued?.end()
     end()
   }
   if (lost.length + left.length > 0) throw notRecorded('delete', state, key, lost, left)
@@ -228,8 +230,9 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
       if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
       else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
     }
-    if (queued !== undefined) left = await queued
+    if (queued !== undefined) left = await queued.gone
   } finally {
+    queued?.end()
     end()
   }
   if (lost.length + left.length > 0) throw notRecorded('clear', state, undefined, lost, left)

@@ -114,9 +114,9 @@ class Run {
         return resolved()
       }
       case 'setStream': {
-        const { value, resolved } = reference.beginStreamedSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : clock.now() + step.ttl * 1000)
+        const { value, resolved } = reference.beginStreamedSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : step.ttl * 1000, clock.now())
         await tenant.setStream(step.key, chunksOf(value), { ttl: step.ttl })
-        return resolved()
+        return resolved(clock.now())
       }
       case 'delete': {
         const resolved = reference.beginInvalidation((other) => other === id)

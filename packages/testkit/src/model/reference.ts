@@ -6,8 +6,10 @@ interface Origin {
   readonly value: number
   /** When it began, in the order of all beginnings and ends. */
   beganAt: number
-  /** Epoch milliseconds; `Infinity`: never. Known once stored. */
+  /** Epoch milliseconds; `Infinity`: never, or not known yet. */
   expiresAt: number
+  /** From when on it may be over: before {@link expiresAt} where its life began at an instant that only the manager knows. */
+  mayExpireAt: number
   /** For a compute: when it ended; a caller who joined it may receive its value at any time before. */
   endedAt: number
   /** For a compute: when the call that started its flight began. */
@@ -50,17 +52,22 @@ export class Reference {
     return { value: origin.value, resolved: () => this.#resolve(invalidation) }
   }
 
-  /** A set that takes its place in the order somewhere between its call and its end. */
-  beginStreamedSet(id: string, expiresAt: number): { value: number; resolved: () => void } {
-    const { value, resolved } = this.beginSet(id, expiresAt)
+  /**
+   * A set that takes its place in the order, and whose value's life begins, somewhere between its call and its end: on a busy machine much
+   * fake time may pass in between.
+   */
+  beginStreamedSet(id: string, lifeMs: number, now: number): { value: number; resolved: (now: number) => void } {
+    const { value, resolved } = this.beginSet(id, Number.POSITIVE_INFINITY)
     const origin = this.#origins.get(value) as Origin
     origin.beganAt = Number.POSITIVE_INFINITY
+    origin.mayExpireAt = now + lifeMs
     this.#floating.add(origin)
     return {
       value,
-      resolved: () => {
+      resolved: (endedAt) => {
         resolved()
         origin.beganAt = this.#order
+        origin.expiresAt = endedAt + lifeMs
       },
     }
   }
@@ -86,7 +93,7 @@ export class Reference {
     return {
       value: origin.value,
       ended: (expiresAt) => {
-        origin.expiresAt = expiresAt
+        origin.expiresAt = origin.mayExpireAt = expiresAt
         origin.endedAt = ++this.#order
         if (this.#running.get(id) === origin) this.#running.delete(id)
       },
@@ -131,11 +138,12 @@ export class Reference {
       if (invalidations.some(({ resolvedAt }) => resolvedAt > flightBeganAt)) return undefined
       stored = origin
     }
+    if (stored !== undefined && stored.mayExpireAt <= now && now < stored.expiresAt) return undefined
     return { value: stored === undefined || stored.expiresAt <= now ? undefined : stored.value }
   }
 
   #origin(id: string, expiresAt: number, flightBeganAt?: number): Origin {
-    const origin = { id, value: ++this.#values, beganAt: ++this.#order, expiresAt, endedAt: 0, flightBeganAt }
+    const origin = { id, value: ++this.#values, beganAt: ++this.#order, expiresAt, mayExpireAt: expiresAt, endedAt: 0, flightBeganAt }
     this.#origins.set(origin.value, origin)
     return origin
   }

@@ -1,3 +1,4 @@
+import { TransientMap } from '../../compute/transient-map.js'
 import { CacheEntry } from '../../contract/entry.js'
 import { isStreamed, StreamedEntry } from '../../contract/stream.js'
 import type { JournalSlot, JournalWant } from '../../contract/journal.js'
@@ -20,7 +21,7 @@ import { Uploader } from './uploader.js'
  * A set is answered once the durable tier above holds the entry and its journal has a copy for the slow tier. The copy is uploaded, with
  * backoff for as long as it takes; until then it answers for that tier, which may still hold an older value. Every set, delete and
  * clear breaks what is queued for its keys in the moment it is called, and is not answered before the copies are gone: a restart
- * brings nothing back. A copy that cannot be removed is owed for as long as the process lives, and whoever needed that is told so
+ * brings nothing back. While it is under way such a tier counts as empty: what it holds itself is older than what was answered last. A copy that cannot be removed is owed for as long as the process lives, and whoever needed that is told so
  * (`not-recorded`). An upload goes through the tier's lane like any other write.
  *
  * Rejected: the manager's fences, which an invalidation under way gives out broken: of two sets at once the later one's upload would be
@@ -70,6 +71,14 @@ export interface QueuedWrites {
   abandon(): Promise<void>
 }
 
+/** What an invalidation has broken. */
+export interface Broken {
+  /** Resolves when no restart brings it back, with what went wrong where one may. */
+  readonly gone: Promise<readonly CacheError[]>
+  /** To be called when the invalidation is over. */
+  readonly end: () => void
+}
+
 export interface PreparedWrites extends QueuedWrites {
   /** From now on what invalidates the key breaks it. */
   register(): void
@@ -83,6 +92,8 @@ export class WriteBack {
   readonly #journals = new Map<Tier, TimedJournal>()
   /** Everything whose copy is not gone yet, by tier, tenant and key. */
   readonly #queued = new Map<string, Upload[]>()
+  /** What was queued before invalidations that are under way, and how many they are: the tiers themselves hold what is older. */
+  readonly #outdated = new TransientMap<string, number>()
   readonly #uploader: Uploader
   readonly #removals: CopyRemovals<Upload>
   readonly #lateHeirs: LateHeirs
@@ -114,9 +125,9 @@ export class WriteBack {
     for (const tier of engine.tiers.slice(0, -1)) if (tier.journalKeeper !== undefined) this.#journalOf(tier)
   }
 
-  /** Whether anything is queued at all. */
+  /** Whether {@link pending} has nothing to say about any key. */
   get isIdle(): boolean {
-    return this.#queued.size === 0
+    return this.#queued.size === 0 && this.#outdated.size === 0
   }
 
   get stats(): WriteBackStats {
@@ -179,30 +190,29 @@ export class WriteBack {
     }
   }
 
-  /**
-   * Breaks what is queued for a key, in the moment something newer is called. Returns what to wait for before that is answered: from
-   * then on no restart brings it back, unless there are errors that say so.
-   */
-  invalidate(state: TenantState, key: string): Promise<readonly CacheError[]> | undefined {
+  /** Breaks what is queued for a key, in the moment something newer is called. `undefined`: there is nothing to wait for. */
+  invalidate(state: TenantState, key: string): Broken | undefined {
     const noted = this.#lateHeirs.note({ tenant: state.tenant, key })
-    if (this.#queued.size === 0) return noted
-    return both(noted, this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key))))
+    if (this.#queued.size === 0) return brokenBy(noted)
+    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key)), noted)
   }
 
   /** The same for every key with the prefix. */
-  invalidatePrefix(state: TenantState, prefix: string): Promise<readonly CacheError[]> | undefined {
+  invalidatePrefix(state: TenantState, prefix: string): Broken | undefined {
     const noted = this.#lateHeirs.note({ tenant: state.tenant, prefix })
-    if (this.#queued.size === 0) return noted
-    return both(noted, this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()]))
+    if (this.#queued.size === 0) return brokenBy(noted)
+    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()], noted)
   }
 
   /**
-   * What a tier does not have yet, if an upload is pending: reads the copy. Where that rejects the tier has no answer: what it holds itself is
-   * older.
+   * What is to be asked instead of a tier that holds something older: reads the copy that it is still to have, or finds nothing. Where that
+   * rejects the tier has no answer.
    */
   pending(tier: Tier, state: TenantState, key: string): ((want: JournalWant) => Promise<CacheEntry | undefined>) | undefined {
-    const upload = this.#queued.get(idOf(tier, state, key))?.findLast(({ entered, fence }) => entered && !fence.broken)
-    return upload === undefined ? undefined : async (want) => cut(await upload.journal.read(upload.slot, want), tier)
+    const id = idOf(tier, state, key)
+    const upload = this.#queued.get(id)?.findLast(({ entered, fence }) => entered && !fence.broken)
+    if (upload !== undefined) return async (want) => cut(await upload.journal.read(upload.slot, want), tier)
+    return this.#outdated.has(id) ? nothing : undefined
   }
 
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
@@ -276,14 +286,30 @@ export class WriteBack {
     this.#uploader.schedule(upload)
   }
 
-  #break(concerns: (upload: Upload) => boolean, ids: readonly string[]): Promise<readonly CacheError[]> | undefined {
+  #break(concerns: (upload: Upload) => boolean, ids: readonly string[], noted: Promise<readonly CacheError[]> | undefined): Broken | undefined {
     const going: Promise<CacheError | undefined>[] = []
+    const outdated = new Set<string>()
     for (const id of ids) {
       for (const upload of [...(this.#queued.get(id) ?? [])]) {
-        if (concerns(upload)) going.push(this.#drop(upload))
+        if (!concerns(upload)) continue
+        if (!upload.fence.broken) outdated.add(id)
+        going.push(this.#drop(upload))
       }
     }
-    return going.length === 0 ? undefined : Promise.all(going).then((errors) => errors.filter((error) => error !== undefined))
+    if (going.length === 0) return brokenBy(noted)
+    for (const id of outdated) this.#outdated.set(id, (this.#outdated.get(id) ?? 0) + 1)
+    return {
+      gone: Promise.all([noted, Promise.all(going)]).then(([errors = [], more]) => [...errors, ...more.filter((error) => error !== undefined)]),
+      end: () => {
+        for (const id of outdated) this.#endOutdated(id)
+      },
+    }
+  }
+
+  #endOutdated(id: string): void {
+    const left = (this.#outdated.get(id) ?? 1) - 1
+    if (left === 0) this.#outdated.delete(id)
+    else this.#outdated.set(id, left)
   }
 
   /** Something newer has come. What has not entered yet is removed when its put has ended. */
@@ -330,10 +356,13 @@ export class WriteBack {
   }
 }
 
-/** What two steps have come to; `undefined`: there is nothing to wait for. */
-function both(one: Promise<readonly CacheError[]> | undefined, other: Promise<readonly CacheError[]> | undefined): Promise<readonly CacheError[]> | undefined {
-  if (one === undefined || other === undefined) return one ?? other
-  return Promise.all([one, other]).then((errors) => errors.flat())
+/** Where nothing was queued. */
+function brokenBy(noted: Promise<readonly CacheError[]> | undefined): Broken | undefined {
+  return noted && { gone: noted, end: () => undefined }
+}
+
+function nothing(): Promise<undefined> {
+  return Promise.resolve(undefined)
 }
 
 /** The copy as the tier may serve it, had it taken the entry in when that was made. */
