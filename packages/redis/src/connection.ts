@@ -324,5 +324,8 @@ export class Connection {
 
 /** After everything that is under way in this turn: first what promises resume, then this. */
 export function atEndOfTurn(callback: () => void): void {
-  queueMicrotask(() => process.nextTick(callback))
+  void RESOLVED.then(() => process.nextTick(callback))
 }
+
+/** Cheaper than `queueMicrotask`, which makes a resource for tracing first. */
+const RESOLVED = Promise.resolve()

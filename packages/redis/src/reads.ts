@@ -1,7 +1,7 @@
+import { GetCommand, MgetCommand } from './commands.js'
 import type { Connection } from './connection.js'
 import { atEndOfTurn } from './connection.js'
 import { OutOfStep } from './errors.js'
-import { MgetCommand } from './mget-command.js'
 
 /** More keys than this are asked for in several commands: none may hold the server up. */
 const MOST_KEYS = 128
@@ -65,7 +65,8 @@ export class Reads<R extends Read> {
   }
 
   #sendOne(read: R): void {
-    this.#connection.client.getBuffer(read.name).then(
+    const answered = this.#connection.client.sendCommand(new GetCommand(read.name)) as Promise<unknown>
+    answered.then(
       (reply: unknown) => this.#answer(read, reply),
       (error: unknown) => this.#onFailure(read, error, this.#connection),
     )

@@ -25,6 +25,7 @@ import {
 } from '@thermocline/core'
 import type { Cluster } from 'ioredis'
 import { numbersOnEachMaster } from './cluster-slots.js'
+import { SetCommand } from './commands.js'
 import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
 import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
@@ -35,7 +36,6 @@ import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
 import { Reads } from './reads.js'
 import { namesOn, unlink } from './scan.js'
-import { SetCommand } from './set-command.js'
 import { differences, inTotal, serverInfo, type ServerInfo } from './server-info.js'
 
 /** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */

@@ -112,7 +112,7 @@ export class CodecTable {
 }
 
 function textOf(bytes: Uint8Array): string {
-  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString('utf8')
+  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString() // without arguments Node looks nothing up
 }
 
 function codecFor(value: unknown): Codec {

@@ -111,7 +111,7 @@ function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, tier
 }
 
 /** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where that has to be decompressed. */
-export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number, now = engine.clock.now()): Awaitable<Found | undefined> {
+export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number, now = engine.clock.recent()): Awaitable<Found | undefined> {
   const { clock, telemetry } = engine
   if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
   if (entry === undefined || now >= entry.keepUntil) return undefined
@@ -153,7 +153,7 @@ export function readOptions({ policy }: Plan, { want, use }: WalkOptions): ReadO
  * this returns; the others are filled in the background. Nothing is written once the fence is broken, or where an
  * entry has appeared meanwhile.
  */
-export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence | FencedKey, now = engine.clock.now()): void {
+export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence | FencedKey, now = engine.clock.recent()): void {
   for (let position = found.position - 1; position >= 0; position--) {
     const slot = plan.slots[position] as Slot
     if (!slot.promote || slot.write === 'demote' || engine.closed) continue
