@@ -1,10 +1,10 @@
 import type { CacheEntry, TenantScope, ValidKey } from '@thermocline/core'
+import type { Read } from './reads.js'
 
 /** Somebody who waits for an entry, and is told once. */
-export interface EntryRead {
+export interface EntryRead extends Read {
   readonly scope: TenantScope
   readonly key: ValidKey
-  readonly name: string
   arrived(entry: CacheEntry | undefined): void
   failed(error: unknown): void
 }
@@ -23,6 +23,7 @@ export class OneRead implements EntryRead {
   readonly key: ValidKey
   readonly name: string
   readonly entry: Promise<CacheEntry | undefined>
+  readonly resumesCaller = true
   readonly arrived: (entry: CacheEntry | undefined) => void
   readonly failed: (error: unknown) => void
 
@@ -68,6 +69,7 @@ export class ManyReads {
 class PartOfMany implements EntryRead {
   readonly key: ValidKey
   readonly name: string
+  readonly resumesCaller = false
   readonly #many: ManyReads
   readonly #at: number
 

@@ -39,6 +39,20 @@ describeRedis('one server', () => {
       expect(await callsOf(server, () => shelf.get('k0'))).toMatchObject({ get: 1 })
     })
 
+    test('callers of one reply go on in groups, so that what some ask for next is under way while others are answered', async () => {
+      const shelf = open()
+      const keys = Array.from({ length: 64 }, (_, i) => `k${i}`)
+      await Promise.all(keys.map((key) => shelf.put(key, key)))
+      const calls = await callsOf(server, () =>
+        Promise.all(
+          keys.map(async (key) => {
+            for (let n = 0; n < 5; n++) expect(String(await shelf.get(key))).toBe(key)
+          }),
+        ),
+      )
+      expect(calls.mget).toBe(1 + 4 * 2)
+    })
+
     test('no command has more than 128 keys', async () => {
       const shelf = open()
       await shelf.put('k', 'v')
