@@ -50,7 +50,8 @@ describeRedis('one server', () => {
           }),
         ),
       )
-      expect(calls.mget).toBe(1 + 4 * 2)
+      expect(calls.mget).toBeGreaterThan(5) // one a round, if all went on together
+      expect(calls.mget).toBeLessThanOrEqual(1 + 4 * 2)
     })
 
     test('no command has more than 128 keys', async () => {
