@@ -224,6 +224,25 @@ describe.each(STACKS)('streams on %s', (stack) => {
     expect(await rig.pass(rig.acme.has('uncaught'))).toBe(false)
   }))
 
+  test('a stream and a value that are asked for while somebody only looks for the key are computed once', withStack(async (rig) => {
+    let computes = 0
+    const gate = deferred()
+    const compute = async (): Promise<Buffer> => {
+      computes++
+      await gate.promise
+      return pattern(100)
+    }
+    const looking = rig.acme.getStream('k')
+    const stream = rig.acme.getOrComputeStream('k', async () => [await compute()]).then(read)
+    const value = rig.acme.getOrCompute('k', compute)
+    await rig.clock.settle()
+    gate.resolve()
+    expect(await rig.pass(looking)).toBeUndefined()
+    expectBytes(await rig.pass(stream), pattern(100))
+    expectBytes(await rig.pass(value) as Buffer, pattern(100))
+    expect(computes).toBe(1)
+  }))
+
   test('a time to live of 0 stores nothing', withStack(async (rig) => {
     await rig.pass(rig.acme.getOrComputeStream('k', (ctx) => { ctx.setTtl(0); return [pattern(100)] }).then(read))
     await rig.pass(rig.acme.getOrComputeStream('generated', async function* (ctx) {

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
-import { CacheError, type TenantCache, type TieredCacheManager } from '@thermocline/core'
+import { CacheError, type GetOptions, type TenantCache, type TieredCacheManager } from '@thermocline/core'
 import type { FakeClock } from '../fake-clock.js'
 import type { Fault, Faults } from '../faults.js'
-import { KEYS, programs, TENANTS, type Step } from './program.js'
+import { KEYS, programs, TENANTS, type LeftOut, type Step } from './program.js'
 import { Reference, type Reading } from './reference.js'
 
 /** A manager to check, with the faults of each of its tiers, fastest first. */
@@ -41,7 +41,7 @@ export async function checkModel(options: ModelOptions): Promise<void> {
   const property = fc.asyncProperty(programs(options.tiers, options.faults), async (program) => {
     const subject = await options.create()
     try {
-      await new Run(subject, options.faults).execute(program)
+      await new Run(subject, Object.keys((await subject.cache.stats()).tiers), options.faults).execute(program)
     } finally {
       await subject.cleanUp()
     }
@@ -51,13 +51,16 @@ export async function checkModel(options: ModelOptions): Promise<void> {
 
 class Run {
   readonly #subject: ModelSubject
+  readonly #tiers: readonly string[]
   readonly #faulty: boolean
   readonly #reference = new Reference()
   readonly #pending = new Set<Promise<void>>()
   #begun = 0
 
-  constructor(subject: ModelSubject, faulty: boolean) {
+  /** @param tiers their names, fastest first */
+  constructor(subject: ModelSubject, tiers: readonly string[], faulty: boolean) {
     this.#subject = subject
+    this.#tiers = tiers
     this.#faulty = faulty
     // without faults nothing may fail, not even unseen
     if (!faulty) subject.cache.on('error', ({ error }) => this.#reference.problems.push(`failed without a fault: ${error.message}`))
@@ -107,48 +110,56 @@ class Run {
       return resolved()
     }
     const id = `${step.tenant}:${step.key}`
+    const isPartial = step.without !== 'none'
+    const options = { tiers: this.#without(step.without) }
     switch (step.kind) {
       case 'set': {
-        const { value, resolved } = reference.beginSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : clock.now() + step.ttl * 1000)
-        await tenant.set(step.key, value, { ttl: step.ttl })
+        const { value, resolved } = reference.beginSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : clock.now() + step.ttl * 1000, isPartial)
+        await tenant.set(step.key, value, { ttl: step.ttl, ...options })
         return resolved()
       }
       case 'setStream': {
-        const { value, resolved } = reference.beginStreamedSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : step.ttl * 1000, clock.now())
-        await tenant.setStream(step.key, chunksOf(value), { ttl: step.ttl })
+        const { value, resolved } = reference.beginStreamedSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : step.ttl * 1000, clock.now(), isPartial)
+        await tenant.setStream(step.key, chunksOf(value), { ttl: step.ttl, ...options })
         return resolved(clock.now())
       }
       case 'delete': {
         const resolved = reference.beginInvalidation((other) => other === id)
-        await tenant.delete(step.key)
+        await tenant.delete(step.key, options)
         return resolved()
       }
       case 'getOrCompute': {
         const reading = reference.beginRead(id, clock.now())
-        reference.endRead(reading, plain(await tenant.getOrCompute(step.key, () => this.#compute(reading, step.computeMs))), step.kind)
+        reference.endRead(reading, plain(await tenant.getOrCompute(step.key, () => this.#compute(reading, step.computeMs, isPartial), options)), step.kind)
         return
       }
       case 'getOrComputeStream': {
         const reading = reference.beginRead(id, clock.now())
-        const stream = await tenant.getOrComputeStream(step.key, async () => chunksOf(await this.#compute(reading, step.computeMs)))
+        const stream = await tenant.getOrComputeStream(step.key, async () => chunksOf(await this.#compute(reading, step.computeMs, isPartial)), options)
         reference.endRead(reading, await this.#readAll(stream), step.kind)
         return
       }
       default: {
         const reading = reference.beginRead(id, clock.now())
         // with no fault ever, and nothing else running from beginning to end, the answer is not only judged but known
-        const alone = !this.#faulty && this.#pending.size === 0 ? this.#begun : undefined
+        const alone = !this.#faulty && !isPartial && this.#pending.size === 0 ? this.#begun : undefined
         const known = reference.expected(id, clock.now())
-        const value = step.kind === 'getStream' ? await this.#readAll(await tenant.getStream(step.key)) : plain(await read(tenant, step.kind, step.key))
+        const value = step.kind === 'getStream' ? await this.#readAll(await tenant.getStream(step.key, options)) : plain(await read(tenant, step.kind, step.key, options))
         reference.endRead(reading, value, step.kind)
         if (alone === this.#begun && known !== undefined && value !== known.value) reference.problems.push(`${step.kind} of ${id} returned ${String(value)} instead of ${String(known.value)}`)
       }
     }
   }
 
-  async #compute(starter: Reading, ms: number): Promise<number> {
+  /** The override of a call that does without some tiers. */
+  #without(without: LeftOut): Record<string, false> {
+    const left = without === 'none' ? [] : without === 'slowest' ? this.#tiers.slice(-1) : this.#tiers.slice(0, -1)
+    return Object.fromEntries(left.map((tier) => [tier, false]))
+  }
+
+  async #compute(starter: Reading, ms: number, isPartial: boolean): Promise<number> {
     const { clock } = this.#subject
-    const { value, ended } = this.#reference.beginCompute(starter)
+    const { value, ended } = this.#reference.beginCompute(starter, isPartial)
     if (ms > 0) await new Promise<void>((resolve) => void clock.schedule(ms, resolve))
     ended(clock.now() + POLICY_TTL_MS)
     return value
@@ -186,8 +197,6 @@ class Run {
     }
     if (await this.#unsettled()) this.#reference.problems.push(`not settled after 200 s: ${JSON.stringify((await cache.stats()).tiers)}`)
     await this.#pass(cache.flush().then(() => undefined))
-    const faster = Object.keys((await cache.stats()).tiers).slice(0, -1)
-    const withoutFaster = Object.fromEntries(faster.map((tier) => [tier, false]))
     for (const tenant of TENANTS) {
       for (const key of KEYS) {
         const id = `${tenant}:${key}`
@@ -195,7 +204,7 @@ class Run {
         const value = await cache.tenant(tenant).get(key)
         this.#reference.endRead(reading, plain(value), 'the last get')
         const fromSlowest = this.#reference.beginRead(id, clock.now())
-        this.#reference.endRead(fromSlowest, plain(await cache.tenant(tenant).get(key, { tiers: withoutFaster })), 'the last get from the slowest tier')
+        this.#reference.endRead(fromSlowest, plain(await cache.tenant(tenant).get(key, { tiers: this.#without('all but the slowest') })), 'the last get from the slowest tier')
       }
     }
   }
@@ -233,10 +242,10 @@ function plain(value: unknown): unknown {
 }
 
 /** What the verb shows of the key. `has` shows no value: the same lookup tells which one it spoke of. */
-async function read(tenant: TenantCache, verb: 'get' | 'lookup' | 'has' | 'getMany', key: string): Promise<unknown> {
-  if (verb === 'get') return tenant.get(key)
-  if (verb === 'getMany') return (await tenant.getMany([key])).get(key)
-  if (verb === 'has' && !(await tenant.has(key))) return undefined
-  const found = await tenant.lookup(key)
+async function read(tenant: TenantCache, verb: 'get' | 'lookup' | 'has' | 'getMany', key: string, options: GetOptions): Promise<unknown> {
+  if (verb === 'get') return tenant.get(key, options)
+  if (verb === 'getMany') return (await tenant.getMany([key], options)).get(key)
+  if (verb === 'has' && !(await tenant.has(key, options))) return undefined
+  const found = await tenant.lookup(key, options)
   return found.status === 'miss' ? undefined : found.value
 }

@@ -1,11 +1,22 @@
 import fc from 'fast-check'
 import type { FaultyOperation } from '../faults.js'
 
-/** One step of a random program. `wait`: the next step begins when this one has resolved. */
+/** Which tiers a call does without. */
+export type LeftOut = 'none' | 'slowest' | 'all but the slowest'
+
+interface OnOneKey {
+  readonly tenant: string
+  readonly key: string
+  readonly without: LeftOut
+  /** The next step begins when this one has resolved. */
+  readonly wait: boolean
+}
+
+/** One step of a random program. */
 export type Step =
-  | { readonly kind: 'set' | 'setStream'; readonly tenant: string; readonly key: string; readonly ttl: number | null; readonly wait: boolean }
-  | { readonly kind: 'get' | 'lookup' | 'has' | 'delete' | 'getMany' | 'getStream'; readonly tenant: string; readonly key: string; readonly wait: boolean }
-  | { readonly kind: 'getOrCompute' | 'getOrComputeStream'; readonly tenant: string; readonly key: string; readonly computeMs: number; readonly wait: boolean }
+  | ({ readonly kind: 'set' | 'setStream'; readonly ttl: number | null } & OnOneKey)
+  | ({ readonly kind: 'get' | 'lookup' | 'has' | 'delete' | 'getMany' | 'getStream' } & OnOneKey)
+  | ({ readonly kind: 'getOrCompute' | 'getOrComputeStream'; readonly computeMs: number } & OnOneKey)
   | { readonly kind: 'clear'; readonly tenant: string; readonly prefix: string; readonly wait: boolean }
   | { readonly kind: 'fault'; readonly tier: number; readonly fault: 'hang' | 'hang-after' | 'refuse' | 'fail' | 'lose-answer'; readonly operations: readonly FaultyOperation[] }
   | { readonly kind: 'heal'; readonly tier: number }
@@ -23,14 +34,18 @@ const key = fc.oneof({ weight: 4, arbitrary: fc.constant(KEYS[0]) }, { weight: 1
 const wait = fc.boolean()
 const operations = fc.subarray<FaultyOperation>(['get', 'put', 'delete', 'clear'], { minLength: 1 })
 
-const verbs = [
-  { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('set' as const, 'set' as const, 'setStream' as const), tenant, key, ttl: fc.constantFrom(null, 3600, 5, 0), wait }) },
-  { weight: 8, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'lookup' as const, 'has' as const, 'getMany' as const, 'getStream' as const), tenant, key, wait }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('delete' as const), tenant, key, wait }) },
-  { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('getOrCompute' as const, 'getOrCompute' as const, 'getOrComputeStream' as const), tenant, key, computeMs: fc.constantFrom(0, 20, 400), wait }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('clear' as const), tenant, prefix: fc.constantFrom('', 'docs/', 'docs/a'), wait }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 100, 1100, 6000) }) },
-]
+function verbs(tiers: number): { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] {
+  const without = tiers === 1 ? fc.constant<LeftOut>('none') : fc.oneof({ weight: 4, arbitrary: fc.constant<LeftOut>('none') }, { weight: 1, arbitrary: fc.constantFrom<LeftOut>('slowest', 'all but the slowest') })
+  const onOneKey = { tenant, key, without, wait }
+  return [
+    { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('set' as const, 'set' as const, 'setStream' as const), ttl: fc.constantFrom(null, 3600, 5, 0), ...onOneKey }) },
+    { weight: 8, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'lookup' as const, 'has' as const, 'getMany' as const, 'getStream' as const), ...onOneKey }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('delete' as const), ...onOneKey }) },
+    { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('getOrCompute' as const, 'getOrCompute' as const, 'getOrComputeStream' as const), computeMs: fc.constantFrom(0, 20, 400), ...onOneKey }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('clear' as const), tenant, prefix: fc.constantFrom('', 'docs/', 'docs/a'), wait }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 100, 1100, 6000) }) },
+  ]
+}
 
 /** Random programs. Without faults the reference model can say exactly what every read returns. */
 export function programs(tiers: number, faults: boolean): fc.Arbitrary<Step[]> {
@@ -40,5 +55,5 @@ export function programs(tiers: number, faults: boolean): fc.Arbitrary<Step[]> {
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('heal' as const), tier }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('release' as const, 'drop' as const), tier }) },
   ]
-  return fc.array(fc.oneof(...verbs, ...(faults ? faulty : [])), { minLength: 1, maxLength: 40, size: 'max' })
+  return fc.array(fc.oneof(...verbs(tiers), ...(faults ? faulty : [])), { minLength: 1, maxLength: 40, size: 'max' })
 }

@@ -14,6 +14,8 @@ interface Origin {
   endedAt: number
   /** For a compute: when the call that started its flight began. */
   readonly flightBeganAt: number | undefined
+  /** Whether some tiers were not to have it: then it may be gone sooner. */
+  readonly isPartial: boolean
 }
 
 interface Invalidation {
@@ -46,8 +48,8 @@ export class Reference {
   #order = 0
   #values = 0
 
-  beginSet(id: string, expiresAt: number): { value: number; resolved: () => void } {
-    const origin = this.#origin(id, expiresAt)
+  beginSet(id: string, expiresAt: number, isPartial: boolean): { value: number; resolved: () => void } {
+    const origin = this.#origin({ id, expiresAt, isPartial })
     const invalidation = this.#invalidate((other) => other === id, origin)
     return { value: origin.value, resolved: () => this.#resolve(invalidation) }
   }
@@ -56,8 +58,8 @@ export class Reference {
    * A set that takes its place in the order, and whose value's life begins, somewhere between its call and its end: on a busy machine much
    * fake time may pass in between.
    */
-  beginStreamedSet(id: string, lifeMs: number, now: number): { value: number; resolved: (now: number) => void } {
-    const { value, resolved } = this.beginSet(id, Number.POSITIVE_INFINITY)
+  beginStreamedSet(id: string, lifeMs: number, now: number, isPartial: boolean): { value: number; resolved: (now: number) => void } {
+    const { value, resolved } = this.beginSet(id, Number.POSITIVE_INFINITY, isPartial)
     const origin = this.#origins.get(value) as Origin
     origin.beganAt = Number.POSITIVE_INFINITY
     origin.mayExpireAt = now + lifeMs
@@ -81,13 +83,13 @@ export class Reference {
    * A compute function was called by the flight that `starter` began; at most one may run for a key since its last
    * invalidation. A flight that an invalidation has detached may begin to compute later than its successor.
    */
-  beginCompute(starter: Reading): { value: number; ended: (expiresAt: number) => void } {
+  beginCompute(starter: Reading, isPartial: boolean): { value: number; ended: (expiresAt: number) => void } {
     const { id } = starter
     const other = this.#running.get(id)
     if (other !== undefined && !this.#invalidations.some(({ covers, resolvedAt }) => covers(id) && resolvedAt > Math.min(other.flightBeganAt ?? 0, starter.calledAt))) {
       this.problems.push(`two computes of ${id} ran at once, and nothing had invalidated the first`)
     }
-    const origin = this.#origin(id, Number.POSITIVE_INFINITY, starter.calledAt)
+    const origin = this.#origin({ id, expiresAt: Number.POSITIVE_INFINITY, isPartial, flightBeganAt: starter.calledAt })
     origin.endedAt = Number.POSITIVE_INFINITY
     this.#running.set(id, origin)
     return {
@@ -130,6 +132,8 @@ export class Reference {
     for (const { own, calledAt, resolvedAt } of invalidations) {
       if (own !== undefined && this.#floating.has(own) && invalidations.some((other) => other.own !== own && other.calledAt < resolvedAt && other.resolvedAt > calledAt)) return undefined
     }
+    // a memory that must make room for others evicts for good what is still being streamed into it
+    if (last?.own !== undefined && this.#floating.has(last.own) && this.#wereOthersDuring(last)) return undefined
     let stored = last?.own
     for (const origin of this.#origins.values()) {
       const { flightBeganAt } = origin
@@ -138,12 +142,20 @@ export class Reference {
       if (invalidations.some(({ resolvedAt }) => resolvedAt > flightBeganAt)) return undefined
       stored = origin
     }
+    if (stored?.isPartial === true) return undefined
     if (stored !== undefined && stored.mayExpireAt <= now && now < stored.expiresAt) return undefined
     return { value: stored === undefined || stored.expiresAt <= now ? undefined : stored.value }
   }
 
-  #origin(id: string, expiresAt: number, flightBeganAt?: number): Origin {
-    const origin = { id, value: ++this.#values, beganAt: ++this.#order, expiresAt, mayExpireAt: expiresAt, endedAt: 0, flightBeganAt }
+  /** Whether anything else was stored while a set was under way, under whatever key. */
+  #wereOthersDuring({ own, calledAt, resolvedAt }: Invalidation): boolean {
+    const overlaps = (from: number, to: number): boolean => from < resolvedAt && to > calledAt
+    if (this.#invalidations.some((other) => other.own !== own && overlaps(other.calledAt, other.resolvedAt))) return true
+    return [...this.#origins.values()].some(({ flightBeganAt, endedAt }) => flightBeganAt !== undefined && overlaps(flightBeganAt, endedAt))
+  }
+
+  #origin({ id, expiresAt, isPartial, flightBeganAt }: Pick<Origin, 'id' | 'expiresAt' | 'isPartial'> & Partial<Pick<Origin, 'flightBeganAt'>>): Origin {
+    const origin = { id, value: ++this.#values, beganAt: ++this.#order, expiresAt, mayExpireAt: expiresAt, endedAt: 0, flightBeganAt, isPartial }
     this.#origins.set(origin.value, origin)
     return origin
   }

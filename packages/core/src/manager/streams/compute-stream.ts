@@ -37,18 +37,19 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
   let hit: string | undefined
   let failure: { error: unknown } | undefined
   try {
-    const flight = state.flights.get(key)
-    if (flight !== undefined) {
-      // somebody computes the value as a whole: one compute is enough for both
-      const value = await flight.join(signal)
-      const { slot, savedMicros } = flight as Partial<ReadFlight>
-      countOutcome(engine, state, key, plan, slot, savedMicros)
-      hit = slot?.tier.name
-      return Readable.from([Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)], { objectMode: false })
-    }
     for (;;) {
-      const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, () => start(engine, state, request, span), signal)
-      if (joined === undefined) continue // it was one that only looked: nobody has started to compute
+      const flight = state.flights.get(key)
+      if (flight !== undefined) {
+        // somebody computes the value as a whole: one compute is enough for both
+        const value = await flight.join(signal)
+        const { slot, savedMicros } = flight as Partial<ReadFlight>
+        countOutcome(engine, state, key, plan, slot, savedMicros)
+        hit = slot?.tier.name
+        return Readable.from([Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)], { objectMode: false })
+      }
+      const startUnlessOther = (): StreamFlight<SharedOpened> | undefined => (state.flights.has(key) ? undefined : start(engine, state, request, span))
+      const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, startUnlessOther, signal)
+      if (joined === undefined) continue // it was one that only looked, or the value is computed as a whole now
       const { found, codec } = joined.opened
       countOutcome(engine, state, key, plan, found?.slot, found?.entry.computeMicros)
       hit = found?.slot.tier.name
