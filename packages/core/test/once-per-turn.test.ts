@@ -7,11 +7,28 @@ describe('oncePerTurn', () => {
   test('reads once within a turn of the event loop, microtasks included, and again in the next', async () => {
     let reads = 0
     const value = oncePerTurn(() => ++reads)
-    expect([value(), value()]).toEqual([1, 1])
+    expect(Array.from({ length: 10 }, value)).toEqual(Array.from({ length: 10 }, () => 1))
     await Promise.resolve()
     expect(value()).toBe(1)
     await turns(1)
     expect([value(), value()]).toEqual([2, 2])
+  })
+
+  test('reads each time for a while where it is hardly used: noticing the end of a turn costs more', async () => {
+    let reads = 0
+    const value = oncePerTurn(() => ++reads)
+    value()
+    await turns(1)
+    for (let n = 0; n < 64; n++) {
+      value()
+      expect(reads).toBe(2 + n)
+    }
+    expect(Array.from({ length: 300 }, value).at(-1)).toBe(reads)
+    expect(reads).toBe(67)
+    await turns(1)
+    value()
+    value()
+    expect(reads).toBe(68) // it was worth it
   })
 
   test('reads again after some uses: a loop that never yields sees the value change', () => {

@@ -44,8 +44,7 @@ export async function readMany(engine: Engine, state: TenantState, keys: readonl
       for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTier(engine, state, plan, position, missing.slice(at, at + KEYS_AT_ONCE))
       missing = missing.filter(({ found }) => found === undefined)
     }
-    const now = engine.clock.now()
-    for (const one of wanted) conclude(engine, state, one.key, plan, one.found, one, now)
+    for (const one of wanted) conclude(engine, state, one.key, plan, one.found, one)
     return wanted.map(({ found }) => found)
   } finally {
     state.fences.closeWide(fence)

@@ -21,6 +21,7 @@ export interface Found {
   readonly slot: Slot
   /** The slot's place in the plan. */
   readonly position: number
+  readonly at: EpochMs
 }
 
 export interface WalkOptions {
@@ -111,15 +112,15 @@ function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, tier
 }
 
 /** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where that has to be decompressed. */
-export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number, now = engine.clock.recent()): Awaitable<Found | undefined> {
+export function accept(engine: Engine, slot: Slot, position: number, entry: CacheEntry | undefined, options: WalkOptions, startedAt: number, now = engine.clock.now()): Awaitable<Found | undefined> {
   const { clock, telemetry } = engine
   if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
   if (entry === undefined || now >= entry.keepUntil) return undefined
   if (options.want === 'value' && entry.value === NO_VALUE && entry.encoded !== undefined) {
-    if (isCompressed(entry.encoded.codec)) return unpacked(engine, { entry, slot, position }, entry.encoded)
+    if (isCompressed(entry.encoded.codec)) return unpacked(engine, { entry, slot, position, at: now }, entry.encoded)
     entry.value = engine.codecs.decode(entry.encoded)
   }
-  return { entry, slot, position }
+  return { entry, slot, position, at: now }
 }
 
 /** Makes the value of compressed bytes; they stay as they are, for faster tiers. */
@@ -129,8 +130,8 @@ async function unpacked(engine: Engine, found: Found, encoded: EncodedPayload): 
 }
 
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
-export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence | FencedKey, now?: EpochMs): void {
-  if (found !== undefined) promote(engine, state, key, plan, found, fence, now)
+export function conclude(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found | undefined, fence: Fence | FencedKey): void {
+  if (found !== undefined) promote(engine, state, key, plan, found, fence)
   countOutcome(engine, state, key, plan, found?.slot, found?.entry.computeMicros)
 }
 
@@ -153,30 +154,30 @@ export function readOptions({ policy }: Plan, { want, use }: WalkOptions): ReadO
  * this returns; the others are filled in the background. Nothing is written once the fence is broken, or where an
  * entry has appeared meanwhile.
  */
-export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence | FencedKey, now = engine.clock.recent()): void {
+export function promote(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, fence: Fence | FencedKey): void {
   for (let position = found.position - 1; position >= 0; position--) {
     const slot = plan.slots[position] as Slot
     if (!slot.promote || slot.write === 'demote' || engine.closed) continue
     if (slot.tier.breaker.isOpen('write')) {
       if (slot.tier.standIn?.isActive !== true || fence.broken) continue
       const entry = copyFor(engine, plan.policy, found.entry, slot.tier)
-      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, now))
+      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, found.at))
       continue
     }
     try {
-      fillFrom(engine, state, key, plan, found, slot, fence, now)
+      fillFrom(engine, state, key, plan, found, slot, fence)
     } catch (error) {
       engine.report(error, { operation: 'promote', tier: slot.tier, state, key })
     }
   }
 }
 
-function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence | FencedKey, now: EpochMs): void {
+function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, found: Found, slot: Slot, fence: Fence | FencedKey): void {
   const { tier } = slot
   const entry = copyFor(engine, plan.policy, found.entry, tier)
   if (!tier.takes(sizeOf(entry, found.entry))) return
   if (tier.direct === undefined && !engine.background.hasRoom) return
-  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, now) }, fence)
+  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, found.at) }, fence)
   if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(release))

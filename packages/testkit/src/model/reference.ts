@@ -134,17 +134,18 @@ export class Reference {
     }
     // a memory that must make room for others evicts for good what is still being streamed into it
     if (last?.own !== undefined && this.#floating.has(last.own) && this.#wereOthersDuring(last)) return undefined
-    let stored = last?.own
+    const stored = last?.own === undefined ? [] : [last.own]
     for (const origin of this.#origins.values()) {
       const { flightBeganAt } = origin
       if (origin.id !== id || flightBeganAt === undefined || (last !== undefined && last.calledAt > flightBeganAt)) continue
       // an invalidation that was under way when the flight began may have ended inside before it told its caller
       if (invalidations.some(({ resolvedAt }) => resolvedAt > flightBeganAt)) return undefined
-      stored = origin
+      stored.push(origin)
     }
-    if (stored?.isPartial === true) return undefined
-    if (stored !== undefined && stored.mayExpireAt <= now && now < stored.expiresAt) return undefined
-    return { value: stored === undefined || stored.expiresAt <= now ? undefined : stored.value }
+    const [only, other] = stored.filter(({ expiresAt }) => now < expiresAt)
+    // computed again because the first value was on its way from one tier to another: either is right
+    if (other !== undefined || only?.isPartial === true || (only !== undefined && only.mayExpireAt <= now)) return undefined
+    return { value: only?.value }
   }
 
   /** Whether anything else was stored while a set was under way, under whatever key. */
