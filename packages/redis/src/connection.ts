@@ -1,7 +1,7 @@
 import { TLSSocket } from 'node:tls'
 import { systemClock, type CacheError, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
-import { asConnectionError, OutOfStep } from './errors.js'
+import { asConnectionError, asRedisError, OutOfStep } from './errors.js'
 import { onUnaskedReply } from './unasked-replies.js'
 
 /*
@@ -152,6 +152,14 @@ export class Connection {
     const mark = `thermocline ${++this.#marks}`
     const replies = await Promise.all(servers.map((server) => server.ping(mark)))
     if (replies.some((reply) => reply !== mark)) throw new OutOfStep()
+  }
+
+  /** What an error means for the cache. The connection is left where a reply belonged to another request, and where the server was not the right one it looks anew. */
+  failed(error: unknown, operation: string, key: string | undefined): CacheError {
+    if (error instanceof OutOfStep) this.leave(error)
+    const failure = asRedisError(error, operation, key, this.isCluster)
+    if (failure.code === 'unavailable' || failure.code === 'read-only') void this.lookAnew().catch(() => undefined)
+    return failure
   }
 
   /** Looks anew who holds which slots, or who is the master. */

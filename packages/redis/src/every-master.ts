@@ -47,6 +47,13 @@ export async function meetMasters(connection: Connection, options: OperationOpti
   return slots
 }
 
+/** For a probe: its key lives on one server, and all that the cluster names have to be there. @throws Error with the reply that says otherwise */
+export async function everyMasterAnswers(connection: Connection): Promise<void> {
+  await connection.lookAnew()
+  const states = await Promise.all(connection.masters().map((server) => server.cluster('INFO')))
+  if (!states.every((state) => state.includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
+}
+
 async function onAll(connection: Connection, work: (server: Redis) => Promise<number>): Promise<number> {
   const counts = await Promise.all(connection.masters().map(work))
   return counts.reduce((sum, count) => sum + count, 0)

@@ -1,20 +1,15 @@
 import {
   CacheError,
   encodeFrameHeader,
-  entryOfFrame,
   getEach,
   Hosts,
-  ownMemory,
   PROBE_TENANT,
-  readFrame,
-  readFrameHead,
   type BackendCapabilities,
   type BackendHost,
   type BackendStats,
   type CacheBackend,
   type CacheEntry,
   type Detach,
-  type FrameContent,
   type ListOptions,
   type OperationOptions,
   type PutOptions,
@@ -28,24 +23,15 @@ import { numbersOnEachMaster } from './cluster-slots.js'
 import { SetCommand } from './commands.js'
 import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
-import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
-import { asRedisError, isReply, OutOfStep } from './errors.js'
+import { isReply, OutOfStep } from './errors.js'
 import { meetMasters, onEveryMaster } from './every-master.js'
-import { LargeNames } from './large-names.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
-import { Reads } from './reads.js'
 import { namesOn, unlink } from './scan.js'
 import { differences, inTotal, serverInfo, type ServerInfo } from './server-info.js'
+import { StoredEntries } from './stored-entries.js'
 
-/** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */
-const HEAD_BYTES = 2048
-/** Codecs whose values do not refer to the bytes they are made of. */
-const MADE_ANEW: ReadonlySet<string> = new Set(['json', 'utf8', 'v8'])
-/** Heads that are asked for at once in a listing. */
-const HEADS_AT_ONCE = 128
 const NO_BYTES = new Uint8Array()
-const NOT_A_STRING = 'it is not a string'
 /** Beyond this the server's clock overflows: such an entry has no end there, only in its header. */
 const LONGEST_EXPIRY_MS = 1e14
 
@@ -65,10 +51,9 @@ export class RedisBackend implements CacheBackend {
   readonly capabilities: BackendCapabilities
   readonly #options: CheckedOptions
   readonly #names: Names
-  readonly #large = new LargeNames()
   readonly #connections: Connections
-  readonly #reads: Reads<EntryRead>
   readonly #hosts = new Hosts()
+  readonly #stored: StoredEntries
   #isCompared = false
 
   /** Connects to nothing. @throws TypeError for invalid options and for a client with a `keyPrefix` */
@@ -76,7 +61,7 @@ export class RedisBackend implements CacheBackend {
     this.#options = checkOptions(options)
     this.#names = new Names(this.#options.keyPrefix)
     this.#connections = new Connections(this.#options, () => void this.#compareSettings())
-    this.#reads = this.#readsOver(this.#connections.main)
+    this.#stored = new StoredEntries(this.#connections, this.#hosts)
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -96,29 +81,11 @@ export class RedisBackend implements CacheBackend {
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
     const name = this.#names.of(scope, key)
-    if (options.want === 'head') return this.#head(scope, key, name, options)
-    const isLarge = this.#large.has(name)
-    const connection = isLarge ? this.#connections.bulk() : this.#connections.main
-    const waiting = connection.ready(options)
-    if (waiting !== undefined) return waiting.then(() => this.#read(scope, key, name, isLarge ? connection : undefined))
-    return this.#read(scope, key, name, isLarge ? connection : undefined)
+    return options.want === 'head' ? this.#stored.head(scope, key, name, options) : this.#stored.whole(scope, key, name, options)
   }
 
-  /** One promise for all, and as few commands as {@link Reads} makes of them. */
   async getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
-    const { main } = this.#connections
-    if (options.want === 'head' || keys.length === 0) return getEach(this, scope, keys, options)
-    const waiting = main.ready(options)
-    if (waiting !== undefined) await waiting
-    const many = new ManyReads(scope, keys.length)
-    for (let at = 0; at < keys.length; at++) {
-      const key = keys[at] as ValidKey
-      const name = this.#names.of(scope, key)
-      const read = many.read(key, name, at)
-      if (this.#large.has(name)) Promise.resolve(this.get(scope, key, options)).then((entry) => read.arrived(entry), (error: unknown) => read.failed(error))
-      else this.#reads.add(read)
-    }
-    return many.entries
+    return options.want === 'head' || keys.length === 0 ? getEach(this, scope, keys, options) : this.#stored.many(scope, keys, (key) => this.#names.of(scope, key), options)
   }
 
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
@@ -141,7 +108,7 @@ export class RedisBackend implements CacheBackend {
       const ours = scope.tenant === PROBE_TENANT && main.isCluster ? keys.flatMap((key) => this.#probes(scope, key, main)) : keys
       return await unlink(main, ours.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
-      throw this.#failed(error, 'delete', keys[0], main)
+      throw main.failed(error, 'delete', keys[0])
     }
   }
 
@@ -160,7 +127,7 @@ export class RedisBackend implements CacheBackend {
         return removed + (await removing)
       })
     } catch (error) {
-      throw this.#failed(error, 'clear', undefined, main)
+      throw main.failed(error, 'clear', undefined)
     }
   }
 
@@ -178,11 +145,11 @@ export class RedisBackend implements CacheBackend {
             return key === undefined ? [] : [{ name, key }]
           })
           if (options.detail === 'keys') for (const { key } of found) yield { key }
-          else for await (const info of this.#infos(main, found, options)) yield info
+          else for await (const info of this.#stored.infos(found, options)) yield info
         }
       }
     } catch (error) {
-      throw this.#failed(error, 'list', undefined, main)
+      throw main.failed(error, 'list', undefined)
     }
   }
 
@@ -194,7 +161,7 @@ export class RedisBackend implements CacheBackend {
       return { server: inTotal(await Promise.all(main.masters().map(serverInfo))) }
     } catch (error) {
       if (isReply(error, 'NOPERM')) return {}
-      throw this.#failed(error, 'stats', undefined, main)
+      throw main.failed(error, 'stats', undefined)
     }
   }
 
@@ -221,12 +188,12 @@ export class RedisBackend implements CacheBackend {
     return answered.then(
       (reply) => {
         if (reply === null && options.onlyIfAbsent) return false
-        if (reply !== 'OK') throw this.#failed(new OutOfStep(), 'put', key, connection)
-        this.#large.note(name, payload.byteLength)
+        if (reply !== 'OK') throw connection.failed(new OutOfStep(), 'put', key)
+        this.#stored.noteSize(name, payload.byteLength)
         return true
       },
       (error: unknown) => {
-        throw this.#failed(error, 'put', key, connection)
+        throw connection.failed(error, 'put', key)
       },
     )
   }
@@ -242,93 +209,6 @@ export class RedisBackend implements CacheBackend {
   #probes(scope: TenantScope, key: ValidKey, connection: Connection): ValidKey[] {
     const probe = (n: number): ValidKey => `${key}/${n}` as ValidKey
     return numbersOnEachMaster(connection.client as unknown as Cluster, (n) => this.#names.of(scope, probe(n))).map(probe)
-  }
-
-  #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
-    const read = new OneRead(scope, key, name)
-    if (bulk === undefined) this.#reads.add(read)
-    else this.#readsOver(bulk).add(read)
-    return read.entry
-  }
-
-  #readsOver(connection: Connection): Reads<EntryRead> {
-    return new Reads(connection, this.#answer, this.#fail)
-  }
-
-  readonly #answer = (read: EntryRead, bytes: Buffer | null, connection: Connection): void => {
-    try {
-      read.arrived(bytes === null ? undefined : this.#entryOf(read.scope, read.key, read.name, bytes, connection))
-    } catch (error) {
-      read.failed(error)
-    }
-  }
-
-  readonly #fail = (read: EntryRead, error: unknown, connection: Connection): void => {
-    if (isReply(error, 'WRONGTYPE')) read.arrived(this.#refused(read.scope, read.key, 'foreign', NOT_A_STRING))
-    else read.failed(this.#failed(error, 'get', read.key, connection))
-  }
-
-  /** An entry without its payload, of which the server sends nothing. */
-  async #head(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
-    const { main } = this.#connections
-    await main.ready(options)
-    try {
-      if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main)
-      const bytes = (await main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1)) as unknown
-      if (!Buffer.isBuffer(bytes) || bytes.byteLength > HEAD_BYTES) throw new OutOfStep()
-      if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
-      const reading = readFrameHead(bytes, HEAD_BYTES)
-      if (reading === undefined) return withoutPayload(await this.#read(scope, key, name, undefined))
-      return this.#sound(scope, key, name, reading, main)
-    } catch (error) {
-      if (isReply(error, 'WRONGTYPE')) return this.#refused(scope, key, 'foreign', NOT_A_STRING)
-      throw this.#failed(error, 'get', key, main)
-    }
-  }
-
-  #entryOf(scope: TenantScope, key: ValidKey, name: string, bytes: Buffer, connection: Connection): CacheEntry | undefined {
-    this.#large.note(name, bytes.byteLength)
-    return this.#sound(scope, key, name, readFrame(bytes, { tenant: scope.tenant, key }), connection)
-  }
-
-  #sound(scope: TenantScope, key: ValidKey, name: string, reading: FrameContent, connection: Connection): CacheEntry | undefined {
-    if (reading.status === 'ok') {
-      const { header, payload } = reading
-      if (header.key === key && header.tenant === scope.tenant) return entryOfFrame(header, payload === undefined || MADE_ANEW.has(header.codec) ? payload : ownMemory(payload))
-      connection.leaveIfOutOfStep()
-      return this.#refused(scope, key, 'foreign', 'it belongs to another tenant or key')
-    }
-    connection.leaveIfOutOfStep()
-    if (reading.status === 'corrupt') void this.#removeDamaged(name).catch(() => undefined)
-    return this.#refused(scope, key, reading.status, reading.reason)
-  }
-
-  #refused(scope: TenantScope, key: ValidKey, status: 'foreign' | 'corrupt', reason: string): undefined {
-    const left = status === 'foreign' ? 'it was left in place' : 'it was removed'
-    this.#hosts.report(new CacheError(status, `what redis holds is a miss because ${reason}; ${left}`, { operation: 'get', backend: 'redis', tenant: scope.tenant, key }))
-  }
-
-  /** Looks once more before removing: a good entry may have been written over the damaged one meanwhile. */
-  async #removeDamaged(name: string): Promise<void> {
-    const { main } = this.#connections
-    await main.ready({})
-    const bytes = (await main.client.getBuffer(name)) as unknown
-    if (Buffer.isBuffer(bytes) && readFrame(bytes).status === 'corrupt') await main.client.unlink(name)
-  }
-
-  async *#infos(connection: Connection, found: readonly { readonly name: string; readonly key: string }[], options: OperationOptions): AsyncIterable<StoredEntryInfo> {
-    for (let at = 0; at < found.length; at += HEADS_AT_ONCE) {
-      const part = found.slice(at, at + HEADS_AT_ONCE)
-      connection.cork()
-      const heads = await Promise.all(part.map(({ name }) => connection.client.getrangeBuffer(name, 0, HEAD_BYTES - 1).catch(foreignToNothing)))
-      options.progress?.()
-      for (const [place, { key, name }] of part.entries()) {
-        const bytes = heads[place] as Buffer
-        if (bytes.byteLength === 0) continue
-        const reading = readFrameHead(bytes, HEAD_BYTES) ?? readFrame((await connection.client.getBuffer(name)) ?? bytes)
-        if (reading.status === 'ok') yield { key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil }
-      }
-    }
   }
 
   /** Compares the server's own limits with what was expected, once. */
@@ -347,30 +227,6 @@ export class RedisBackend implements CacheBackend {
       else this.#isCompared = false
     }
   }
-
-  #failed(error: unknown, operation: string, key: string | undefined, connection: Connection): CacheError {
-    if (error instanceof OutOfStep) connection.leave(error)
-    const failure = asRedisError(error, operation, key, connection.isCluster)
-    if (failure.code === 'unavailable' || failure.code === 'read-only') void connection.lookAnew().catch(() => undefined)
-    return failure
-  }
-}
-
-/** In a cluster the probe's key lives on one server, and all that the cluster names have to be there. */
-async function everyMasterAnswers(connection: Connection): Promise<void> {
-  await connection.lookAnew()
-  const states = await Promise.all(connection.masters().map((server) => server.cluster('INFO')))
-  if (!states.every((state) => state.includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
-}
-
-function withoutPayload(entry: CacheEntry | undefined): CacheEntry | undefined {
-  if (entry !== undefined) entry.encoded = undefined
-  return entry
-}
-
-function foreignToNothing(error: unknown): Buffer {
-  if (isReply(error, 'WRONGTYPE')) return Buffer.alloc(0)
-  throw error
 }
 
 function addressOf(server: { readonly options: object }): string {

@@ -1,0 +1,178 @@
+import {
+  CacheError,
+  entryOfFrame,
+  ownMemory,
+  PROBE_TENANT,
+  readFrame,
+  readFrameHead,
+  type CacheEntry,
+  type FrameContent,
+  type Hosts,
+  type OperationOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/core'
+import type { Connection } from './connection.js'
+import type { Connections } from './connections.js'
+import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
+import { isReply, OutOfStep } from './errors.js'
+import { everyMasterAnswers } from './every-master.js'
+import { LargeNames } from './large-names.js'
+import { Reads } from './reads.js'
+
+/** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */
+const HEAD_BYTES = 2048
+/** Codecs whose values do not refer to the bytes they are made of. */
+const MADE_ANEW: ReadonlySet<string> = new Set(['json', 'utf8', 'v8'])
+/** Heads that are asked for at once in a listing. */
+const HEADS_AT_ONCE = 128
+const NOT_A_STRING = 'it is not a string'
+
+/** A name that was found, and the key it stands for. */
+export interface FoundName {
+  readonly name: string
+  readonly key: string
+}
+
+/** Reads what is under names, and sees to what is no entry of ours: it is reported and a miss, and removed where it was one and is damaged. */
+export class StoredEntries {
+  readonly #connections: Connections
+  readonly #hosts: Hosts
+  readonly #large = new LargeNames()
+  readonly #reads: Reads<EntryRead>
+
+  constructor(connections: Connections, hosts: Hosts) {
+    this.#connections = connections
+    this.#hosts = hosts
+    this.#reads = this.#readsOver(connections.main)
+  }
+
+  /** Notes what was stored: a large payload is read over a connection of its own. */
+  noteSize(name: string, bytes: number): void {
+    this.#large.note(name, bytes)
+  }
+
+  /** An entry with its payload. */
+  whole(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
+    const isLarge = this.#large.has(name)
+    const connection = isLarge ? this.#connections.bulk() : this.#connections.main
+    const waiting = connection.ready(options)
+    if (waiting !== undefined) return waiting.then(() => this.#read(scope, key, name, isLarge ? connection : undefined))
+    return this.#read(scope, key, name, isLarge ? connection : undefined)
+  }
+
+  /** One promise for all, and as few commands as {@link Reads} makes of them. */
+  async many(scope: TenantScope, keys: readonly ValidKey[], nameOf: (key: ValidKey) => string, options: OperationOptions): Promise<readonly (CacheEntry | undefined)[]> {
+    const waiting = this.#connections.main.ready(options)
+    if (waiting !== undefined) await waiting
+    const many = new ManyReads(scope, keys.length)
+    for (let at = 0; at < keys.length; at++) {
+      const key = keys[at] as ValidKey
+      const name = nameOf(key)
+      const read = many.read(key, name, at)
+      if (this.#large.has(name)) this.whole(scope, key, name, options).then((entry) => read.arrived(entry), (error: unknown) => read.failed(error))
+      else this.#reads.add(read)
+    }
+    return many.entries
+  }
+
+  /** An entry without its payload, of which the server sends nothing. */
+  async head(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
+    const { main } = this.#connections
+    await main.ready(options)
+    try {
+      if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main)
+      const bytes = (await main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1)) as unknown
+      if (!Buffer.isBuffer(bytes) || bytes.byteLength > HEAD_BYTES) throw new OutOfStep()
+      if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
+      const reading = readFrameHead(bytes, HEAD_BYTES)
+      if (reading === undefined) return withoutPayload(await this.#read(scope, key, name, undefined))
+      return this.#sound(scope, key, name, reading, main)
+    } catch (error) {
+      if (isReply(error, 'WRONGTYPE')) return this.#refused(scope, key, 'foreign', NOT_A_STRING)
+      throw main.failed(error, 'get', key)
+    }
+  }
+
+  /** What a listing says of entries; what is no entry is left out. */
+  async *infos(found: readonly FoundName[], options: OperationOptions): AsyncIterable<StoredEntryInfo> {
+    const { main } = this.#connections
+    for (let at = 0; at < found.length; at += HEADS_AT_ONCE) {
+      const part = found.slice(at, at + HEADS_AT_ONCE)
+      main.cork()
+      const heads = await Promise.all(part.map(({ name }) => main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1).catch(foreignToNothing)))
+      options.progress?.()
+      for (const [place, { key, name }] of part.entries()) {
+        const bytes = heads[place] as Buffer
+        if (bytes.byteLength === 0) continue
+        const reading = readFrameHead(bytes, HEAD_BYTES) ?? readFrame((await main.client.getBuffer(name)) ?? bytes)
+        if (reading.status === 'ok') yield { key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil }
+      }
+    }
+  }
+
+  #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
+    const read = new OneRead(scope, key, name)
+    if (bulk === undefined) this.#reads.add(read)
+    else this.#readsOver(bulk).add(read)
+    return read.entry
+  }
+
+  #readsOver(connection: Connection): Reads<EntryRead> {
+    return new Reads(connection, this.#answer, this.#fail)
+  }
+
+  readonly #answer = (read: EntryRead, bytes: Buffer | null, connection: Connection): void => {
+    try {
+      read.arrived(bytes === null ? undefined : this.#entryOf(read, bytes, connection))
+    } catch (error) {
+      read.failed(error)
+    }
+  }
+
+  readonly #fail = (read: EntryRead, error: unknown, connection: Connection): void => {
+    if (isReply(error, 'WRONGTYPE')) read.arrived(this.#refused(read.scope, read.key, 'foreign', NOT_A_STRING))
+    else read.failed(connection.failed(error, 'get', read.key))
+  }
+
+  #entryOf({ scope, key, name }: EntryRead, bytes: Buffer, connection: Connection): CacheEntry | undefined {
+    this.#large.note(name, bytes.byteLength)
+    return this.#sound(scope, key, name, readFrame(bytes, { tenant: scope.tenant, key }), connection)
+  }
+
+  #sound(scope: TenantScope, key: ValidKey, name: string, reading: FrameContent, connection: Connection): CacheEntry | undefined {
+    if (reading.status === 'ok') {
+      const { header, payload } = reading
+      if (header.key === key && header.tenant === scope.tenant) return entryOfFrame(header, payload === undefined || MADE_ANEW.has(header.codec) ? payload : ownMemory(payload))
+      connection.leaveIfOutOfStep()
+      return this.#refused(scope, key, 'foreign', 'it belongs to another tenant or key')
+    }
+    connection.leaveIfOutOfStep()
+    if (reading.status === 'corrupt') void this.#removeDamaged(name).catch(() => undefined)
+    return this.#refused(scope, key, reading.status, reading.reason)
+  }
+
+  #refused(scope: TenantScope, key: ValidKey, status: 'foreign' | 'corrupt', reason: string): undefined {
+    const left = status === 'foreign' ? 'it was left in place' : 'it was removed'
+    this.#hosts.report(new CacheError(status, `what redis holds is a miss because ${reason}; ${left}`, { operation: 'get', backend: 'redis', tenant: scope.tenant, key }))
+  }
+
+  /** Looks once more before removing: a good entry may have been written over the damaged one meanwhile. */
+  async #removeDamaged(name: string): Promise<void> {
+    const { main } = this.#connections
+    await main.ready({})
+    const bytes = (await main.client.getBuffer(name)) as unknown
+    if (Buffer.isBuffer(bytes) && readFrame(bytes).status === 'corrupt') await main.client.unlink(name)
+  }
+}
+
+function withoutPayload(entry: CacheEntry | undefined): CacheEntry | undefined {
+  if (entry !== undefined) entry.encoded = undefined
+  return entry
+}
+
+function foreignToNothing(error: unknown): Buffer {
+  if (isReply(error, 'WRONGTYPE')) return Buffer.alloc(0)
+  throw error
+}
