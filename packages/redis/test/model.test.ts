@@ -5,7 +5,7 @@ import { RedisBackend } from '@thermocline/redis'
 import { checkModel, Faults, type ModelSubject } from '@thermocline/testkit'
 import { endModel } from '../../../test/support/end-model.js'
 import { describeRedis, startRedis, type RedisServer } from '../../../test/support/redis/index.js'
-import { NetworkClock } from './support/network-clock.js'
+import { NetworkClock } from '../../../test/support/network-clock.js'
 import { freshPrefix } from './support/stage.js'
 
 /** The same programs each time. More, and others: MODEL_RUNS=1000 MODEL_SEED=$RANDOM */
