@@ -36,6 +36,13 @@ const STACKS: Readonly<Record<string, { readonly make: Make; readonly faultyFrom
     faultyFrom: 1,
     policy: { tiers: { cold: { write: 'back' } }, compression: { algorithm: 'gzip', threshold: 100 } },
   },
+  'memory and a disk for which a memory stands in': {
+    make: (basePath) => ({
+      hot: { backend: new MemoryBackend(), maxTtl: null },
+      warm: { backend: new FileSystemBackend({ basePath }), fallback: new MemoryBackend({ maxEntries: 10 }) },
+    }),
+    faultyFrom: 1,
+  },
   'a small memory over a disk it demotes to': {
     make: (basePath) => ({ hot: { backend: new MemoryBackend({ maxEntries: 1 }), maxTtl: null }, warm: { backend: new FileSystemBackend({ basePath }) } }),
     faultyFrom: 1,
@@ -53,17 +60,19 @@ const PATIENT = { budget: '1d' }
 async function create({ make, faultyFrom, policy }: (typeof STACKS)[string], withFaults: boolean): Promise<ModelSubject> {
   const basePath = await mkdtemp(path.join(os.tmpdir(), 'thermocline-model-'))
   const clock = new FakeClock(Date.now())
-  const faults: Faults[] = []
-  const tiers = Object.entries(make(basePath)).map(([name, options], index): [string, TierOptions] => {
-    const fault = new Faults()
-    faults.push(fault)
-    return [name, { ...options, ...(withFaults ? {} : PATIENT), layers: index < faultyFrom ? [] : [fault.layer] }]
-  })
-  const cache = new TieredCacheManager({ tiers: Object.fromEntries(tiers), clock, logger: false, ...(policy === undefined ? {} : { policies: { default: policy } }) })
+  const faults = Object.keys(make(basePath)).map(() => new Faults())
+  const open = (): TieredCacheManager => {
+    const tiers = Object.entries(make(basePath)).map(([name, options], index): [string, TierOptions] => {
+      return [name, { ...options, ...(withFaults ? {} : PATIENT), layers: index < faultyFrom ? [] : [faults[index]!.layer] }]
+    })
+    return new TieredCacheManager({ tiers: Object.fromEntries(tiers), clock, logger: false, ...(policy === undefined ? {} : { policies: { default: policy } }) })
+  }
+  let cache = open()
   return {
     cache,
     clock,
     faults,
+    reopen: () => Promise.resolve((cache = open())),
     cleanUp: async () => {
       await endModel({ cache, clock, faults })
       await rm(basePath, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
@@ -75,6 +84,9 @@ describe('random programs keep the promises', () => {
   for (const [name, stack] of Object.entries(STACKS)) {
     const tiers = Object.keys(stack.make(os.tmpdir())).length
     test(`on ${name}, without faults every read is as predicted`, () => checkModel({ create: () => create(stack, false), tiers, faults: false, runs, seed }), 120_000)
+    if (name.includes('disk') || name.includes('fs')) {
+      test(`on ${name}, with faults and restarts nothing old comes back`, () => checkModel({ create: () => create(stack, true), tiers, faults: true, restarts: true, runs, seed }), 240_000)
+    }
     if (stack.faultyFrom < tiers) {
       test(`on ${name}, with faults nothing old comes back`, () => checkModel({ create: () => create(stack, true), tiers, faults: true, runs, seed }), 240_000)
     }

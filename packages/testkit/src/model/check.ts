@@ -10,6 +10,8 @@ export interface ModelSubject {
   readonly cache: TieredCacheManager
   readonly clock: FakeClock
   readonly faults: readonly Faults[]
+  /** Opens a manager on the same stores once the one before is closed; without it programs restart nothing. */
+  readonly reopen?: (() => Promise<TieredCacheManager>) | undefined
   readonly cleanUp: () => Promise<void>
 }
 
@@ -18,6 +20,8 @@ export interface ModelOptions {
   readonly tiers: number
   /** Whether programs contain faults. Without them every read is predicted exactly. */
   readonly faults: boolean
+  /** Whether they end the process and begin anew; subjects can {@link ModelSubject.reopen | reopen} then. Default: no. */
+  readonly restarts?: boolean | undefined
   readonly runs?: number | undefined
   readonly seed?: number | undefined
 }
@@ -38,7 +42,7 @@ const POLICY_TTL_MS = 3_600_000
  * @throws Error with the shrunk program
  */
 export async function checkModel(options: ModelOptions): Promise<void> {
-  const property = fc.asyncProperty(programs(options.tiers, options.faults), async (program) => {
+  const property = fc.asyncProperty(programs({ tiers: options.tiers, faults: options.faults, restarts: options.restarts === true }), async (program) => {
     const subject = await options.create()
     try {
       await new Run(subject, Object.keys((await subject.cache.stats()).tiers), options.faults).execute(program)
@@ -55,6 +59,7 @@ class Run {
   readonly #faulty: boolean
   readonly #reference = new Reference()
   readonly #pending = new Set<Promise<void>>()
+  #cache: TieredCacheManager
   #begun = 0
 
   /** @param tiers their names, fastest first */
@@ -62,8 +67,13 @@ class Run {
     this.#subject = subject
     this.#tiers = tiers
     this.#faulty = faulty
-    // without faults nothing may fail, not even unseen
-    if (!faulty) subject.cache.on('error', ({ error }) => this.#reference.problems.push(`failed without a fault: ${error.message}`))
+    this.#cache = subject.cache
+    this.#watch()
+  }
+
+  /** Without faults nothing may fail, not even unseen. */
+  #watch(): void {
+    if (!this.#faulty) this.#cache.on('error', ({ error }) => this.#reference.problems.push(`failed without a fault: ${error.message}`))
   }
 
   async execute(program: readonly Step[]): Promise<void> {
@@ -90,6 +100,8 @@ class Run {
       case 'drop':
         faults[step.tier]?.drop()
         return clock.settle()
+      case 'restart':
+        return this.#restart()
       default: {
         this.#begun++
         const work = this.#verb(step).catch((error: unknown) => this.#objectTo(step, error))
@@ -100,9 +112,9 @@ class Run {
     }
   }
 
-  async #verb(step: Exclude<Step, { kind: 'pass' | 'fault' | 'heal' | 'release' | 'drop' }>): Promise<void> {
-    const { clock, cache } = this.#subject
-    const tenant = cache.tenant(step.tenant)
+  async #verb(step: Exclude<Step, { kind: 'pass' | 'fault' | 'heal' | 'release' | 'drop' | 'restart' }>): Promise<void> {
+    const { clock } = this.#subject
+    const tenant = this.#cache.tenant(step.tenant)
     const reference = this.#reference
     if (step.kind === 'clear') {
       const resolved = reference.beginInvalidation((id) => id.startsWith(`${step.tenant}:${step.prefix}`))
@@ -151,6 +163,23 @@ class Run {
     }
   }
 
+  /** What hangs ends with the process. Faults stay: the stores know nothing of it. */
+  async #restart(): Promise<void> {
+    const { clock, faults, reopen } = this.#subject
+    const end = async (work: Promise<unknown>): Promise<void> => {
+      for (const fault of faults) fault.drop()
+      await this.#pass(work.then(() => undefined))
+    }
+    await end(Promise.all(this.#pending))
+    await end(this.#cache.close())
+    for (const fault of faults) fault.drop()
+    await clock.settle()
+    if (reopen === undefined) throw new TypeError('a subject of programs with restarts must have reopen')
+    this.#cache = await reopen()
+    this.#watch()
+    this.#reference.restarted()
+  }
+
   /** The override of a call that does without some tiers. */
   #without(without: LeftOut): Record<string, false> {
     const left = without === 'none' ? [] : without === 'slowest' ? this.#tiers.slice(-1) : this.#tiers.slice(0, -1)
@@ -185,7 +214,8 @@ class Run {
 
   /** Heals everything, lets what hangs land, and expects order: nothing owed, nothing in doubt, and every key judged again. */
   async #finish(): Promise<void> {
-    const { cache, clock, faults } = this.#subject
+    const { clock, faults } = this.#subject
+    const cache = this.#cache
     for (const fault of faults) {
       fault.heal()
       fault.release()
@@ -210,7 +240,7 @@ class Run {
   }
 
   async #unsettled(): Promise<boolean> {
-    const { tiers } = await this.#subject.cache.stats()
+    const { tiers } = await this.#cache.stats()
     return Object.values(tiers).some(({ pendingInvalidations, keysInDoubt, state }) => pendingInvalidations > 0 || keysInDoubt > 0 || state !== 'ok')
   }
 

@@ -23,6 +23,8 @@ export type Step =
   | { readonly kind: 'release'; readonly tier: number }
   | { readonly kind: 'drop'; readonly tier: number }
   | { readonly kind: 'pass'; readonly ms: number }
+  /** The process ends and another one takes up what it left. */
+  | { readonly kind: 'restart' }
 
 export const TENANTS = ['acme', 'globex'] as const
 /** Few keys, so that steps meet; two share a prefix. */
@@ -48,12 +50,13 @@ function verbs(tiers: number): { readonly weight: number; readonly arbitrary: fc
 }
 
 /** Random programs. Without faults the reference model can say exactly what every read returns. */
-export function programs(tiers: number, faults: boolean): fc.Arbitrary<Step[]> {
+export function programs({ tiers, faults, restarts }: { readonly tiers: number; readonly faults: boolean; readonly restarts: boolean }): fc.Arbitrary<Step[]> {
   const tier = fc.nat({ max: tiers - 1 })
   const faulty = [
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('fault' as const), tier, fault: fc.constantFrom('hang' as const, 'hang-after' as const, 'refuse' as const, 'fail' as const, 'lose-answer' as const), operations }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('heal' as const), tier }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('release' as const, 'drop' as const), tier }) },
   ]
-  return fc.array(fc.oneof(...verbs(tiers), ...(faults ? faulty : [])), { minLength: 1, maxLength: 40, size: 'max' })
+  const restart = { weight: 1, arbitrary: fc.record({ kind: fc.constant('restart' as const) }) }
+  return fc.array(fc.oneof(...verbs(tiers), ...(faults ? faulty : []), ...(restarts ? [restart] : [])), { minLength: 1, maxLength: 40, size: 'max' })
 }

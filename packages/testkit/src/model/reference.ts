@@ -15,7 +15,7 @@ interface Origin {
   /** For a compute: when the call that started its flight began. */
   readonly flightBeganAt: number | undefined
   /** Whether some tiers were not to have it: then it may be gone sooner. */
-  readonly isPartial: boolean
+  isPartial: boolean
 }
 
 interface Invalidation {
@@ -100,6 +100,11 @@ export class Reference {
         if (this.#running.get(id) === origin) this.#running.delete(id)
       },
     }
+  }
+
+  /** What only memory had is gone. */
+  restarted(): void {
+    for (const origin of this.#origins.values()) origin.isPartial = true
   }
 
   beginRead(id: string, clockAt: number): Reading {
