@@ -234,12 +234,12 @@ describe.each(STACKS)('streams on %s', (stack) => {
     }
     const looking = rig.acme.getStream('k')
     const stream = rig.acme.getOrComputeStream('k', async () => [await compute()]).then(read)
-    const value = rig.acme.getOrCompute('k', compute)
+    const value = rig.acme.getOrCompute<Buffer>('k', compute)
     await rig.clock.settle()
     gate.resolve()
     expect(await rig.pass(looking)).toBeUndefined()
     expectBytes(await rig.pass(stream), pattern(100))
-    expectBytes(await rig.pass(value) as Buffer, pattern(100))
+    expectBytes(await rig.pass(value), pattern(100))
     expect(computes).toBe(1)
   }))
 

@@ -144,7 +144,10 @@ export function decodeFrameHeader(bytes: Buffer, expected?: FrameOwner): FrameRe
   const payloadOffset = FRAME_PREAMBLE_BYTES + fieldsBytes
   if (bytes.length < payloadOffset) return { status: 'short', needed: payloadOffset }
   if (crc32OfPart(bytes, FRAME_PREAMBLE_BYTES, payloadOffset) !== uint32At(bytes, 12)) return { status: 'corrupt', reason: 'the checksum of its header does not match' }
-  return readFields(bytes, payloadOffset, expected)
+  reader.begin(bytes, FRAME_PREAMBLE_BYTES, payloadOffset)
+  const reading = readFields(payloadOffset, expected)
+  reader.end()
+  return reading
 }
 
 function uint32At(bytes: Uint8Array, at: number): number {
@@ -162,7 +165,7 @@ export function entryOfFrame(header: FrameHeader, payload: Uint8Array | undefine
   return payload === undefined ? CacheEntry.head(header) : CacheEntry.ofBytes({ codec: header.codec, bytes: payload }, header)
 }
 
-function readFields(bytes: Buffer, payloadOffset: number, expected: FrameOwner | undefined): FrameReading<FrameHeader> {
+function readFields(payloadOffset: number, expected: FrameOwner | undefined): FrameReading<FrameHeader> {
   let tenant: string | undefined
   let key: string | undefined
   let codec: string | undefined
@@ -173,7 +176,6 @@ function readFields(bytes: Buffer, payloadOffset: number, expected: FrameOwner |
   let computeMicros = 0
   let details: { -readonly [name in keyof EntryDetails]: EntryDetails[name] } | undefined
   let tags: string[] | undefined
-  const reader = new FieldReader(bytes, FRAME_PREAMBLE_BYTES, payloadOffset)
   while (reader.next()) {
     switch (reader.id) {
       case Field.tenant: tenant = reader.textLike(expected?.tenant); break
@@ -287,20 +289,28 @@ class FieldWriter {
   }
 }
 
+const NOTHING = Buffer.alloc(0)
+
 class FieldReader {
   id = 0
   critical = false
   broken = false
-  readonly #bytes: Buffer
-  readonly #last: number
-  #at: number
-  #end: number
+  #bytes: Buffer = NOTHING
+  #last = 0
+  #at = 0
+  #end = 0
 
-  constructor(bytes: Buffer, start: number, end: number) {
+  begin(bytes: Buffer, start: number, end: number): void {
+    this.broken = false
     this.#bytes = bytes
     this.#at = start
     this.#end = start
     this.#last = end
+  }
+
+  /** Lets go of the bytes. */
+  end(): void {
+    this.#bytes = NOTHING
   }
 
   next(): boolean {
@@ -355,3 +365,6 @@ class FieldReader {
     return false
   }
 }
+
+/** One for all headers: none is read while another is. */
+const reader = new FieldReader()

@@ -58,7 +58,7 @@ export function walkThen<T>(engine: Engine, state: TenantState, key: ValidKey, p
       if (answer === NOT_ASKED) continue
       if (isPromise(answer)) return walkOn(engine, state, key, plan, options, position, goOn, answer, startedAt)
       const accepted = accept(engine, slot, position, answer, options, startedAt)
-      if (isPromise(accepted)) return accepted.then(goOn, passing(engine, state, key, plan, options, position, goOn))
+      if (isPromise(accepted)) return accepted.then(goOn, (error: unknown) => passOver(engine, state, key, plan, options, position, goOn, error))
       found = accepted
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state, key })
@@ -74,28 +74,25 @@ function walkOn<T>(
   engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>,
   answer: Promise<CacheEntry | undefined>, startedAt: number,
 ): Promise<T> {
-  const slot = plan.slots[position] as Slot
-  const passOver = passing(engine, state, key, plan, options, position, goOn)
+  const goPast = (error: unknown): Awaitable<T> => passOver(engine, state, key, plan, options, position, goOn, error)
   return answer.then((entry) => {
     let found: Awaitable<Found | undefined>
     try {
-      found = accept(engine, slot, position, entry, options, startedAt)
+      found = accept(engine, plan.slots[position] as Slot, position, entry, options, startedAt)
     } catch (error) {
-      return passOver(error)
+      return goPast(error)
     }
-    if (isPromise(found)) return found.then(goOn, passOver)
-    return found === undefined ? passOver(undefined) : goOn(found)
-  }, passOver)
+    if (isPromise(found)) return found.then(goOn, goPast)
+    return found === undefined ? goPast(undefined) : goOn(found)
+  }, goPast)
 }
 
 /** A tier that was waited for had nothing, or failed: goes on with the next. */
-function passing<T>(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>): (error: unknown) => Awaitable<T> {
-  return (error) => {
-    const slot = plan.slots[position] as Slot
-    if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
-    if (options.use) count(state.counters.tierMisses, slot.cell)
-    return walkThen(engine, state, key, plan, options, position + 1, goOn)
-  }
+function passOver<T>(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, options: WalkOptions, position: number, goOn: (found: Found | undefined) => Awaitable<T>, error: unknown): Awaitable<T> {
+  const slot = plan.slots[position] as Slot
+  if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
+  if (options.use) count(state.counters.tierMisses, slot.cell)
+  return walkThen(engine, state, key, plan, options, position + 1, goOn)
 }
 
 /** The tier cannot be asked for the key now, and nothing stands in for it. */
