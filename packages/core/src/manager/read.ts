@@ -21,6 +21,7 @@ export interface Found {
   readonly slot: Slot
   /** The slot's place in the plan. */
   readonly position: number
+  /** When it was found. */
   readonly at: EpochMs
 }
 
