@@ -93,7 +93,7 @@ export {
   type ObjectReading,
 } from './objects/metadata.js'
 export { CircuitBreaker, PROBE_TENANT, type CircuitBreakerOptions } from './layers/circuit-breaker.js'
-export type { Circuit } from './layers/resilience.js'
+export type { Circuit } from './layers/resilience-parts.js'
 export { retry, type RetryOptions } from './layers/retry.js'
 export { timeout, type TimeoutOptions } from './layers/timeout.js'
 export { WrappedBackend } from './layers/wrapped-backend.js'

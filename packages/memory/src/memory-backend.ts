@@ -43,6 +43,8 @@ export class MemoryBackend implements CacheBackend {
   readonly #slot = new ScopeSlot<TenantStore>()
   readonly #stores = new Map<string, TenantStore>()
   readonly #oldestFirst = new OldestFirst()
+  /** The store dropped last: a tenant whose only entry comes and goes gets the same one again. */
+  #lastDropped: TenantStore | undefined
   readonly #hosts = new Set<BackendHost>()
   #clock: Clock = systemClock
   #cancelSweep: (() => void) | undefined
@@ -187,7 +189,10 @@ export class MemoryBackend implements CacheBackend {
   }
 
   #createStore(scope: TenantScope): TenantStore {
-    const store = new TenantStore(scope, this.#quota, (from, key, entry, byLimit) => this.#gone(from, key, entry, byLimit))
+    const dropped = this.#lastDropped
+    const store = dropped?.scope.tenant === scope.tenant ? dropped : new TenantStore(scope, this.#quota, (from, key, entry, byLimit) => this.#gone(from, key, entry, byLimit))
+    this.#lastDropped = undefined
+    store.dropped = false
     store.floor = this.#tick
     this.#stores.set(scope.tenant, store)
     this.#oldestFirst.add(store)
@@ -229,6 +234,7 @@ export class MemoryBackend implements CacheBackend {
   #dropIfEmpty(store: TenantStore): void {
     if (store.lru.size > 0 || store.dropped) return
     store.dropped = true
+    this.#lastDropped = store
     this.#stores.delete(store.scope.tenant)
     this.#oldestFirst.remove(store)
   }

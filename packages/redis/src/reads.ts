@@ -36,10 +36,12 @@ export class Reads<R extends Read> {
   readonly #onFailure: (read: R, error: unknown, connection: Connection) => void
   #waiting: R[] = []
   /** Of the values read lately. */
-  #meanBytes = 1
+  #meanBytes: number
 
-  constructor(connection: Connection, onAnswer: (read: R, bytes: Buffer | null, connection: Connection) => void, onFailure: (read: R, error: unknown, connection: Connection) => void) {
+  /** @param expectedBytes how large values are, until some have been read */
+  constructor(connection: Connection, expectedBytes: number, onAnswer: (read: R, bytes: Buffer | null, connection: Connection) => void, onFailure: (read: R, error: unknown, connection: Connection) => void) {
     this.#connection = connection
+    this.#meanBytes = expectedBytes
     this.#onAnswer = onAnswer
     this.#onFailure = onFailure
   }

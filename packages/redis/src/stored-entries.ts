@@ -18,7 +18,7 @@ import type { Connections } from './connections.js'
 import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
 import { isReply, OutOfStep } from './errors.js'
 import { everyMasterAnswers } from './every-master.js'
-import { LargeNames } from './large-names.js'
+import { LARGE_BYTES, LargeNames } from './large-names.js'
 import { Reads } from './reads.js'
 
 /** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */
@@ -41,11 +41,13 @@ export class StoredEntries {
   readonly #hosts: Hosts
   readonly #large = new LargeNames()
   readonly #reads: Reads<EntryRead>
+  /** Those over connections for large payloads. */
+  readonly #bulkReads = new Map<Connection, Reads<EntryRead>>()
 
   constructor(connections: Connections, hosts: Hosts) {
     this.#connections = connections
     this.#hosts = hosts
-    this.#reads = this.#readsOver(connections.main)
+    this.#reads = this.#readsOver(connections.main, 1)
   }
 
   /** Notes what was stored: a large payload is read over a connection of its own. */
@@ -114,13 +116,19 @@ export class StoredEntries {
 
   #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
     const read = new OneRead(scope, key, name)
-    if (bulk === undefined) this.#reads.add(read)
-    else this.#readsOver(bulk).add(read)
+    const reads = bulk === undefined ? this.#reads : this.#largeReads(bulk)
+    reads.add(read)
     return read.entry
   }
 
-  #readsOver(connection: Connection): Reads<EntryRead> {
-    return new Reads(connection, this.#answer, this.#fail)
+  #largeReads(bulk: Connection): Reads<EntryRead> {
+    let reads = this.#bulkReads.get(bulk)
+    if (reads === undefined) this.#bulkReads.set(bulk, (reads = this.#readsOver(bulk, LARGE_BYTES)))
+    return reads
+  }
+
+  #readsOver(connection: Connection, expectedBytes: number): Reads<EntryRead> {
+    return new Reads(connection, expectedBytes, this.#answer, this.#fail)
   }
 
   readonly #answer = (read: EntryRead, bytes: Buffer | null, connection: Connection): void => {

@@ -2,11 +2,17 @@ import { expect, test } from '@jest/globals'
 import type { TenantCache } from '@thermocline/core'
 import { afterwards } from '../../../test/support/afterwards.js'
 import { describeRedis, slotOf, startCluster, type ClusterNode, type RedisCluster } from '../../../test/support/redis/index.js'
+import { until } from '../../../test/support/servers/until.js'
 import { Stage } from './support/stage.js'
 
 async function left(nodes: readonly ClusterNode[]): Promise<number> {
   const counts = await Promise.all(nodes.map((node) => node.command('DBSIZE')))
   return counts.reduce<number>((sum, count) => sum + Number(count), 0)
+}
+
+/** On a busy machine a clear may outlive its budget, and is owed then; one that has missed a key never gets there. */
+async function allGone({ nodes }: RedisCluster, others = 0): Promise<void> {
+  await until('all keys are gone', async () => (await left(nodes)) === others)
 }
 
 const OTHERS = 200_000
@@ -37,7 +43,7 @@ describeRedis('a cluster whose slots move', () => {
     const move = await cluster.startMove(slot, spare)
     expect(await move.migrate()).toBeGreaterThan(0)
     await acme.clear()
-    expect(await left(cluster.nodes)).toBe(0)
+    await allGone(cluster)
     await move.finish()
   }, 30_000)
 
@@ -48,7 +54,7 @@ describeRedis('a cluster whose slots move', () => {
     for await (const { key } of acme.list()) listed.push(key)
     expect(listed).toHaveLength(20)
     await acme.clear()
-    expect(await left(cluster.nodes)).toBe(0)
+    await allGone(cluster)
   }, 30_000)
 
   test('clear misses no key that goes from a node that is yet to be scanned to one that has been', async () => {
@@ -68,6 +74,6 @@ describeRedis('a cluster whose slots move', () => {
     const clearing = acme.clear()
     for (const slot of moving) await cluster.moveSlot(slot, second)
     await clearing
-    expect(await left(cluster.nodes)).toBe(OTHERS)
+    await allGone(cluster, OTHERS)
   }, 60_000)
 })

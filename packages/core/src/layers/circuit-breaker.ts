@@ -4,7 +4,8 @@ import { CacheEntry } from '../contract/entry.js'
 import { TenantScope } from '../contract/scope.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import { validateKey, validateTenant } from '../keys/key.js'
-import { resilience, type Circuit, type Guard } from './resilience.js'
+import type { Circuit, Guard } from './resilience-parts.js'
+import { resilience } from './resilience.js'
 
 /*
  * The circuit breaker of one tier.

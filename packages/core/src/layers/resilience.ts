@@ -1,4 +1,3 @@
-import type { Clock } from '../clock/clock.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
@@ -8,6 +7,7 @@ import { isStreamed, withChunks } from '../contract/stream.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { Deadlines } from './deadlines.js'
+import type { Guard, ResilienceParts } from './resilience-parts.js'
 import { isOfCaller, noProgress, Run, type RunHost } from './run.js'
 import { StepsInTime } from './steps-in-time.js'
 import { TimeLimit } from './time-limit.js'
@@ -20,25 +20,6 @@ import { WrappedBackend } from './wrapped-backend.js'
  * manager does for it. Here there is one object for each operation, which is also the options that the backend is given, and
  * one promise. `timeout`, `retry` and `CircuitBreaker.layer` are this with one part.
  */
-
-export interface ResilienceParts {
-  readonly guard?: Guard | undefined
-  readonly timeout?: { readonly clock: Clock; readonly budgetMs: number } | undefined
-  readonly retry?: { readonly clock: Clock; readonly attempts: number; readonly baseDelayMs: number; readonly random?: (() => number) | undefined } | undefined
-}
-
-/** Which of a tier's two circuits an operation belongs to. */
-export type Circuit = 'read' | 'write'
-
-/** Says what may be asked now, and is told how it went. */
-export interface Guard {
-  isOpen(circuit: Circuit): boolean
-  /** Whether deletes are let through though writes are not. */
-  readonly deletesPass: boolean
-  refusal(circuit: Circuit): CacheError
-  succeeded(circuit: Circuit): void
-  failed(circuit: Circuit, error: unknown, bytes: number): void
-}
 
 /** The layer of several parts at once. */
 export function resilience(parts: ResilienceParts): Layer {

@@ -7,7 +7,7 @@ import { isStreamed, withChunks, type StreamedEntry } from '../contract/stream.j
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Deadline, Deadlines } from './deadlines.js'
-import type { Circuit, Guard, ResilienceParts } from './resilience.js'
+import type { Circuit, Guard, ResilienceParts } from './resilience-parts.js'
 
 export type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'stats'
 export type AnyOptions = OperationOptions & Partial<ReadOptions & PutOptions>

@@ -5,7 +5,7 @@ import type { TenantScope } from '../contract/scope.js'
 import type { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import type { ValidKey } from '../keys/key.js'
-import type { Circuit } from '../layers/resilience.js'
+import type { Circuit } from '../layers/resilience-parts.js'
 
 /*
  * A memory that stands in for a tier that cannot be reached, or takes no writes.
