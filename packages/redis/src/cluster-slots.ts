@@ -29,8 +29,9 @@ export async function slotsNow(connection: Connection): Promise<Slots | undefine
   }
 }
 
-/** The first name in a slot. */
+/** The first name in a slot; `undefined`: a hash tag in all of them keeps them in another. */
 export function nameInSlot(slot: number, nameOf: (n: number) => string): string | undefined {
+  if (areTogether(nameOf)) return slotOf(nameOf(0)) === slot ? nameOf(0) : undefined
   for (let n = 0; n < MOST_TRIED; n++) {
     const name = nameOf(n)
     if (slotOf(name) === slot) return name
@@ -40,6 +41,7 @@ export function nameInSlot(slot: number, nameOf: (n: number) => string): string 
 
 /** The least numbers whose names lie on each of the masters. */
 export function numbersOnEachMaster({ slots }: Cluster, nameOf: (n: number) => string): number[] {
+  if (areTogether(nameOf)) return [0]
   const missing = new Set(slots.flatMap(([master]) => master ?? []))
   const numbers: number[] = []
   for (let n = 0; missing.size > 0 && n < MOST_TRIED; n++) {
@@ -47,6 +49,12 @@ export function numbersOnEachMaster({ slots }: Cluster, nameOf: (n: number) => s
     if (master !== undefined && missing.delete(master)) numbers.push(n)
   }
   return numbers
+}
+
+/** Whether a hash tag in their prefix keeps all names in one slot: two of a few names are in the same one by chance only. */
+function areTogether(nameOf: (n: number) => string): boolean {
+  const slot = slotOf(nameOf(0))
+  return [1, 2, 3].every((n) => slotOf(nameOf(n)) === slot)
 }
 
 /** As the client sees it. */

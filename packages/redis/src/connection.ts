@@ -1,8 +1,10 @@
 import { TLSSocket } from 'node:tls'
 import { systemClock, type CacheError, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
+import { checkSlotsOf } from './checked-slots.js'
 import { asConnectionError, asRedisError, OutOfStep } from './errors.js'
 import { onUnaskedReply } from './unasked-replies.js'
+import { PART } from './whole-replies-connector.js'
 
 /*
  * One connection to a server, or to all nodes of a cluster.
@@ -47,6 +49,8 @@ export interface ConnectionOptions {
   readonly timeoutMs: number
   /** Each time the connection is there. */
   readonly onReady: () => void
+  /** The time, as the backend's host has it. */
+  readonly monotonic: () => number
 }
 
 export class Connection {
@@ -67,6 +71,8 @@ export class Connection {
   #closed = false
   #isCorked = false
   #corked = 0
+  #movedAt = Number.NEGATIVE_INFINITY
+  #watched: Redis['stream'] | undefined
 
   constructor(options: ConnectionOptions) {
     this.#client = options.client
@@ -81,7 +87,11 @@ export class Connection {
       ['+node', (node: Redis) => this.#onNode(node)],
     ]
     for (const [event, listener] of this.#listeners) this.#client.on(event as 'error', listener)
+    if (!options.isForeign && !this.#client.isCluster) this.#leaveUnlessSelected(this.client)
   }
+
+  /** When bytes came last, by the clock of the backend's host. Not in a cluster, where one node says nothing of another. */
+  readonly movedAt = (): number => this.#movedAt
 
   /** For sending, when {@link ready} has said so. Both kinds of clients take the same commands. */
   get client(): Redis {
@@ -227,6 +237,11 @@ export class Connection {
   }
 
   #onReady(): void {
+    if (!this.#client.isCluster) {
+      const { stream } = this.client
+      if (stream.destroyed) return // it was left, and the client has not heard yet
+      this.#watch(stream)
+    }
     this.#failure = undefined
     this.#lastError = undefined
     this.#attempts = 0
@@ -234,8 +249,30 @@ export class Connection {
     this.#endWaits()
   }
 
+  #watch(stream: Redis['stream']): void {
+    if (this.#watched === stream) return
+    this.#watched = stream
+    const moved = (): void => void (this.#movedAt = this.#options.monotonic())
+    stream.on('data', moved)
+    stream.on(PART, moved)
+  }
+
+  /** The client goes on where the database was refused, and would work in another one. */
+  #leaveUnlessSelected(client: Redis): void {
+    const select = client.select.bind(client)
+    client.select = async (db: number | string): Promise<'OK'> => {
+      try {
+        return await select(db)
+      } catch (error) {
+        this.#leave(client, error as Error)
+        throw error
+      }
+    }
+  }
+
   #onNode(node: Redis): void {
     if (this.#options.isForeign) return
+    checkSlotsOf(node)
     const settled = (): void => {
       this.#connecting.delete(node)
       this.#endWaits()
@@ -283,6 +320,7 @@ export class Connection {
   #onConnect(node: Redis): void {
     if (this.#options.isForeign) return
     node.stream?.unref()
+    node.stream?.on('error', () => undefined) // the client listens for the first one only, and TLS may have more
     onUnaskedReply(node, () => this.#leave(node, new OutOfStep()))
   }
 

@@ -1,3 +1,4 @@
+import type { OperationOptions } from '@thermocline/core'
 import { clientOf, sentinelClientsOf } from './client.js'
 import { Connection } from './connection.js'
 import { LARGE_BYTES } from './large-names.js'
@@ -9,14 +10,17 @@ import { KnownMaster } from './sentinels.js'
 export class Connections {
   readonly main: Connection
   readonly #options: CheckedOptions
+  readonly #monotonic: () => number
   readonly #bulk: Connection[] = []
   readonly #failovers: Failovers | undefined
   readonly #masters = new Map<Connection, KnownMaster>()
   #next = 0
   #closed = false
 
-  constructor(options: CheckedOptions, onReady: () => void) {
+  /** @param monotonic the time, as the backend's host has it */
+  constructor(options: CheckedOptions, monotonic: () => number, onReady: () => void) {
     this.#options = options
+    this.#monotonic = monotonic
     this.main = this.#make(onReady)
     const { target } = options
     if (target.kind === 'sentinel') this.#failovers = new Failovers(target.group.name, sentinelClientsOf(target), (master) => this.#moveTo(master))
@@ -47,6 +51,15 @@ export class Connections {
     return connection
   }
 
+  /**
+   * To be called for what is to be sent over a connection: as long as replies come in there, it has time. A connection for large payloads is left when that
+   * is over: the breaker's probe, which is small, goes over the main one and would not notice that this one is dead.
+   */
+  watch(connection: Connection, options: OperationOptions): void {
+    if (!connection.isCluster) options.watch?.(connection.movedAt)
+    if (connection !== this.main) options.onAbort?.(() => connection.leave(new Error('connection was left: no reply in time')))
+  }
+
   close(): void {
     this.#closed = true
     this.#failovers?.close()
@@ -65,7 +78,7 @@ export class Connections {
   #make(onReady: () => void): Connection {
     const { target, connectionTimeoutMs, maxPayloadBytes } = this.#options
     const known = new KnownMaster()
-    const connection = new Connection({ client: clientOf(target, maxPayloadBytes, known), isForeign: target.kind === 'client', timeoutMs: connectionTimeoutMs, onReady })
+    const connection = new Connection({ client: clientOf(target, maxPayloadBytes, known), isForeign: target.kind === 'client', timeoutMs: connectionTimeoutMs, onReady, monotonic: this.#monotonic })
     this.#masters.set(connection, known)
     return connection
   }

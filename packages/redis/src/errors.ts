@@ -22,7 +22,7 @@ const ADVICE: Readonly<Partial<Record<string, string>>> = {
   MISCONF: 'the server cannot save to its disk and refuses writes: see stop-writes-on-bgsave-error',
   NOAUTH: 'the server wants a password',
   WRONGPASS: 'check username and password',
-  NOPERM: "check the user's rights: it needs GET, MGET, GETRANGE, SET, UNLINK, SCAN and PING on keys under keyPrefix",
+  NOPERM: "check the user's rights: it needs GET, MGET, GETRANGE, SET, UNLINK, SCAN and PING on keys under keyPrefix, and SELECT where db is not 0",
 }
 
 const CONNECTION_CODES: ReadonlySet<string> = new Set([

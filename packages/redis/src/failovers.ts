@@ -1,5 +1,6 @@
 import { systemClock } from '@thermocline/core'
 import type { Redis } from 'ioredis'
+import { onlyWhatIsHeard } from './heard-replies.js'
 
 const FIRST_RETRY_MS = 1000
 const LONGEST_RETRY_MS = 30_000
@@ -30,7 +31,11 @@ export class Failovers {
     for (const sentinel of sentinels) {
       let waitMs = FIRST_RETRY_MS
       sentinel.on('error', ignore) // without that one the others tell
-      sentinel.on('connect', () => sentinel.stream?.unref())
+      sentinel.on('connect', () => {
+        sentinel.stream?.unref()
+        sentinel.stream?.on('error', ignore) // the client listens for the first one only
+        if (sentinel.stream !== undefined) onlyWhatIsHeard(sentinel)
+      })
       sentinel.on('ready', () => {
         waitMs = FIRST_RETRY_MS
         sentinel.subscribe(SWITCHED).catch(ignore) // its user may not: then the servers' own answers have to do

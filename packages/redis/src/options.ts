@@ -49,7 +49,7 @@ export interface RedisBackendOptions extends RedisConnectionOptions, RedisAddres
    * backend only sends when it is ready, so its offline queue is never used.
    */
   readonly client?: Redis | Cluster | undefined
-  /** What every key begins with in the server. Not empty. Default `tc:`. */
+  /** What every key begins with in the server. Not empty, and no beginning of another application's. Default `tc:`. */
   readonly keyPrefix?: string | undefined
   /** Larger payloads are not stored. Default 8 MiB. */
   readonly maxPayloadBytes?: number | undefined
@@ -146,9 +146,10 @@ function checkClient(client: Redis | Cluster): Redis | Cluster {
     throw new TypeError(`client must be a Redis or Cluster of ioredis, not ${kind(given)}`)
   }
   const options = given['options']
-  if (isObject(options) && typeof options['keyPrefix'] === 'string' && options['keyPrefix'] !== '') {
+  const prefix = isObject(options) ? options['keyPrefix'] : undefined
+  if ((typeof prefix === 'string' || Buffer.isBuffer(prefix)) && prefix.length > 0) {
     throw new TypeError(
-      `client must not have a keyPrefix (it has ${JSON.stringify(options['keyPrefix'])}): ioredis leaves it out of SCAN and adds it twice on UNLINK; give it to the backend instead, as new RedisBackend({ client, keyPrefix })`,
+      `client must not have a keyPrefix (it has ${JSON.stringify(prefix.toString())}): ioredis leaves it out of SCAN and adds it twice on UNLINK; give it to the backend instead, as new RedisBackend({ client, keyPrefix })`,
     )
   }
   return client

@@ -60,7 +60,7 @@ export class RedisBackend implements CacheBackend {
   constructor(options: RedisBackendOptions = {}) {
     this.#options = checkOptions(options)
     this.#names = new Names(this.#options.keyPrefix)
-    this.#connections = new Connections(this.#options, () => void this.#compareSettings())
+    this.#connections = new Connections(this.#options, () => this.#hosts.clock.monotonic(), () => void this.#compareSettings())
     this.#stored = new StoredEntries(this.#connections, this.#hosts)
     this.capabilities = {
       synchronous: false,
@@ -96,6 +96,7 @@ export class RedisBackend implements CacheBackend {
       return this.delete(scope, [key], options).then(() => true)
     }
     const connection = this.#connections.forBytes(bytes)
+    this.#connections.watch(connection, options)
     const waiting = connection.ready(options)
     if (scope.tenant === PROBE_TENANT && connection.isCluster) return this.#putProbes(scope, key, entry, options, connection, waiting)
     return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))

@@ -33,8 +33,9 @@ export async function unlink(connection: Connection, names: readonly string[], o
     // in a cluster the keys of one command must share a slot, so each has its own
     const counts: unknown[] = await Promise.all(connection.isCluster ? part.map((name) => connection.client.unlink(name)) : [connection.client.unlink(...part)])
     for (const count of counts) {
-      if (typeof count !== 'number') throw new OutOfStep()
-      removed += count
+      const number = typeof count === 'string' && count !== '' ? Number(count) : count // a client of the user's may give numbers as text
+      if (typeof number !== 'number' || !Number.isInteger(number)) throw new OutOfStep()
+      removed += number
     }
     options.progress?.()
   }

@@ -59,6 +59,7 @@ export class StoredEntries {
   whole(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
     const isLarge = this.#large.has(name)
     const connection = isLarge ? this.#connections.bulk() : this.#connections.main
+    this.#connections.watch(connection, options)
     const waiting = connection.ready(options)
     if (waiting !== undefined) return waiting.then(() => this.#read(scope, key, name, isLarge ? connection : undefined))
     return this.#read(scope, key, name, isLarge ? connection : undefined)
@@ -66,7 +67,9 @@ export class StoredEntries {
 
   /** One promise for all, and as few commands as {@link Reads} makes of them. */
   async many(scope: TenantScope, keys: readonly ValidKey[], nameOf: (key: ValidKey) => string, options: OperationOptions): Promise<readonly (CacheEntry | undefined)[]> {
-    const waiting = this.#connections.main.ready(options)
+    const { main } = this.#connections
+    this.#connections.watch(main, options)
+    const waiting = main.ready(options)
     if (waiting !== undefined) await waiting
     const many = new ManyReads(scope, keys.length)
     for (let at = 0; at < keys.length; at++) {

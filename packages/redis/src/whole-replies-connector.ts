@@ -2,6 +2,9 @@ import net from 'node:net'
 import { AbstractConnector, type RedisOptions } from 'ioredis'
 import { WholeReplies } from './whole-replies.js'
 
+/** Emitted by sockets when a part of a large value has come, of which nothing is passed on yet. */
+export const PART = 'part'
+
 /**
  * Connects to one server, without TLS, so that large values come in one piece: see {@link WholeReplies}.
  *
@@ -31,6 +34,7 @@ export function connectorOfWholeReplies(longestBytes: number): NonNullable<Redis
           buffer: replies.memory,
           callback: (length) => {
             replies.read(length)
+            if (replies.isMidway) socket.emit(PART)
             return true
           },
         },

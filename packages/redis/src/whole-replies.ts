@@ -38,6 +38,11 @@ export class WholeReplies {
     this.#pass = pass
   }
 
+  /** Whether a large value has come in part. */
+  get isMidway(): boolean {
+    return this.#value !== undefined
+  }
+
   /** Where to read to next. */
   readonly memory = (): Buffer => this.#value?.subarray(this.#filled) ?? this.#common
 

@@ -15,7 +15,7 @@ describeRedis('a connection that is left', () => {
     ['in the moment in which the client has ended it', (client: Redis) => client.disconnect()],
   ])('%s is closed', async (_, before) => {
     const client = new Redis(server.url, { lazyConnect: true, retryStrategy: () => null, disconnectTimeout: 100 })
-    const connection = new Connection({ client, isForeign: false, timeoutMs: 5000, onReady: () => undefined })
+    const connection = new Connection({ client, isForeign: false, timeoutMs: 5000, onReady: () => undefined, monotonic: () => performance.now() })
     afterwards(() => connection.close())
     connection.open()
     await connection.ready({})

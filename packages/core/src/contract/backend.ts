@@ -124,7 +124,7 @@ export interface BackendHost {
 export type EvictionReason = 'space' | 'quota' | 'expired'
 
 /**
- * Made for one call. A layer passes the object on as it is: a copy by spreading would lose `signal`, `onAbort` and `progress`, which
+ * Made for one call. A layer passes the object on as it is: a copy by spreading would lose `signal`, `onAbort`, `watch` and `progress`, which
  * are made when they are asked for.
  */
 export interface OperationOptions {
@@ -138,6 +138,11 @@ export interface OperationOptions {
   onAbort?(listener: () => void): boolean
   /** To be called each time a part of a long operation is done (some keys, a page, some megabytes): it renews the time budget. */
   readonly progress?: (() => void) | undefined
+  /**
+   * For an adapter whose answers come as bytes of one connection: tells from when those that came last are, by the host's monotonic clock. It is
+   * asked when the budget is over: an answer that is on its way goes on having time. Absent where no time is counted.
+   */
+  watch?(movedAt: () => number): void
   /** Milliseconds left for this operation, where less than the tier's budget is. */
   readonly budgetMs?: number | undefined
 }

@@ -64,6 +64,7 @@ export class Run<T> implements OperationOptions, Deadline {
   #combined: AbortSignal | undefined
   #progress: (() => void) | undefined
   #onExpired: (() => void) | undefined
+  #movedAt: (() => number) | undefined
   #expired: CacheError | undefined
   /** Whether the next bytes of a streamed entry are waited for. */
   #awaitsSource = false
@@ -109,6 +110,11 @@ export class Run<T> implements OperationOptions, Deadline {
     if (this.#expired === undefined) this.#onExpired = listener
     else listener()
     return true
+  }
+
+  watch(movedAt: () => number): void {
+    this.#movedAt = movedAt
+    this.#outer.watch?.(movedAt)
   }
 
   get progress(): (() => void) | undefined {
@@ -177,7 +183,7 @@ export class Run<T> implements OperationOptions, Deadline {
   /** The deadline is over: unless the result turns out to be there already, the caller waits no longer. */
   expire(): void {
     this.#host.parts.timeout?.clock.afterPendingIo(() => {
-      if (this.#reject === undefined) return
+      if (this.#reject === undefined || this.#isMoving()) return
       const error = this.#timeoutError()
       this.#expired = error
       this.#controller?.abort(error)
@@ -186,6 +192,17 @@ export class Run<T> implements OperationOptions, Deadline {
       if (this.budgetMs === undefined) this.#tellFailure(error)
       this.#settle()?.(error)
     })
+  }
+
+  /** Whether its answer is on its way, and so has time again. */
+  #isMoving(): boolean {
+    const { timeout } = this.#host.parts
+    if (timeout === undefined || this.#movedAt === undefined) return false
+    const until = this.#movedAt() + this.#limitMs(timeout.budgetMs)
+    if (until <= timeout.clock.monotonic()) return false
+    this.deadlineAt = until
+    this.#host.deadlines?.add(this)
+    return true
   }
 
   #follow(result: Promise<T>): void {

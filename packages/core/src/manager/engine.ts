@@ -78,18 +78,25 @@ export class Engine implements EngineHost {
     this.codecs = new CodecTable(options.codecs)
     const names = tierNames(options.tiers)
     this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
-    this.tiers = names.map((name, index) => new Tier(name, index, options.tiers[name] as TierOptions, this.#tierHost()))
-    this.firstTier = this.tiers[0] as Tier
-    const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? DEFAULT_TTL_MS
-    this.policies = new PolicyTable(options.policies, this.tiers, defaultTtlMs, this.codecs)
-    this.tenants = new TenantRegistry(this.policies.all.length, this.tiers.length)
-    this.#unowned = new Counters(this.policies.all.length, this.tiers.length)
-    this.isolation = strictest(this.tiers)
-    this.#everySpan = options.telemetry?.spans === 'all'
-    this.background = new Background(MAX_BACKGROUND, (error) => this.report(error, { operation: 'background' }))
-    this.telemetry = new Telemetry(options.telemetry ?? {}, this.#metricSources(options.telemetry?.tenantAttribute === true))
-    this.demotion = new Demotion(this)
-    this.writeBack = new WriteBack(this, options.writeBack)
+    const tiers: Tier[] = []
+    this.tiers = tiers
+    try {
+      for (const [index, name] of names.entries()) tiers.push(new Tier(name, index, options.tiers[name] as TierOptions, this.#tierHost()))
+      this.firstTier = tiers[0] as Tier
+      const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? DEFAULT_TTL_MS
+      this.policies = new PolicyTable(options.policies, this.tiers, defaultTtlMs, this.codecs)
+      this.tenants = new TenantRegistry(this.policies.all.length, this.tiers.length)
+      this.#unowned = new Counters(this.policies.all.length, this.tiers.length)
+      this.isolation = strictest(tiers)
+      this.#everySpan = options.telemetry?.spans === 'all'
+      this.background = new Background(MAX_BACKGROUND, (error) => this.report(error, { operation: 'background' }))
+      this.telemetry = new Telemetry(options.telemetry ?? {}, this.#metricSources(options.telemetry?.tenantAttribute === true))
+      this.demotion = new Demotion(this)
+      this.writeBack = new WriteBack(this, options.writeBack)
+    } catch (error) {
+      for (const tier of tiers) tier.leave() // their connections could not be closed otherwise
+      throw error
+    }
     this.#updateShortWay()
   }
 

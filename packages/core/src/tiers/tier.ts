@@ -143,10 +143,15 @@ export class Tier {
     return this.breaker.isOpen('write') ? 'write' : undefined
   }
 
-  async close(): Promise<void> {
+  /** Does nothing more, and lets go of the backend. */
+  leave(): void {
     this.breaker.dispose()
     this.lanes.close()
     this.#detach()
+  }
+
+  async close(): Promise<void> {
+    this.leave()
     await Promise.all([this.#raw[Symbol.asyncDispose](), this.standIn?.close()])
   }
 }
