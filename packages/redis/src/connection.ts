@@ -18,7 +18,8 @@ import { PART } from './whole-replies-connector.js'
  * wait at all. After a connection is lost a new one is tried after 50 ms, then twice as long each time, up to a second. A
  * connection on which something waits for a reply and nothing has come for two seconds is left, because neither a packet
  * filter nor a dead host says goodbye: what waited on it has failed then, and is in doubt no longer. It is left with a reset,
- * so that the operating system forgets what it has not delivered.
+ * so that the operating system forgets what it has not delivered. So is one on which the database was refused: the client would go on
+ * in another.
  *
  * A cluster's client connects to a node with the first command for it, and refuses more commands until that has come about.
  * So all masters are connected at once, and operations wait until they are.

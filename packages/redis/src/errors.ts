@@ -21,6 +21,8 @@ const ADVICE: Readonly<Partial<Record<string, string>>> = {
   READONLY: 'this server is a replica',
   MISCONF: 'the server cannot save to its disk and refuses writes: see stop-writes-on-bgsave-error',
   NOAUTH: 'the server wants a password',
+  MOVED: 'this server is a node of a cluster: give its nodes as cluster',
+  CROSSSLOT: 'this server is a node of a cluster: give its nodes as cluster',
   WRONGPASS: 'check username and password',
   NOPERM: "check the user's rights: it needs GET, MGET, GETRANGE, SET, UNLINK, SCAN and PING on keys under keyPrefix, and SELECT where db is not 0",
 }

@@ -210,6 +210,17 @@ describeRedis('hazards', () => {
     expect(await uncaught({ sentinel: { name: 'main', sentinels: [{ host: '127.0.0.1', port: await always(reply) }] } })).toBe('')
   })
 
+  test('an address that is a node of a cluster: the error says what to give instead', async () => {
+    const cluster = await startCluster()
+    afterwards(() => cluster.stop())
+    const { port } = cluster.nodes[0]!
+    const shelf = new Shelf({ host: '127.0.0.1', port })
+    const puts = await Promise.allSettled(Array.from({ length: 20 }, (_, n) => shelf.put(`k${n}`, 'v')))
+    const reasons = puts.flatMap((put) => (put.status === 'rejected' ? [String(put.reason)] : []))
+    expect(reasons.length).toBeGreaterThan(0)
+    for (const reason of reasons) expect(reason).toContain('give its nodes as cluster')
+  }, 20_000)
+
   test('a client whose keyPrefix is a Buffer is refused', async () => {
     const server = await startRedis()
     afterwards(() => server.stop())
