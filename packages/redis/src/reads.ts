@@ -31,7 +31,7 @@ export interface Read {
  * without waiting for each other.
  */
 export class Reads<R extends Read> {
-  readonly #connection: Connection
+  readonly connection: Connection
   readonly #onAnswer: (read: R, bytes: Buffer | null, connection: Connection) => void
   readonly #onFailure: (read: R, error: unknown, connection: Connection) => void
   #waiting: R[] = []
@@ -40,7 +40,7 @@ export class Reads<R extends Read> {
 
   /** @param expectedBytes how large values are, until some have been read */
   constructor(connection: Connection, expectedBytes: number, onAnswer: (read: R, bytes: Buffer | null, connection: Connection) => void, onFailure: (read: R, error: unknown, connection: Connection) => void) {
-    this.#connection = connection
+    this.connection = connection
     this.#meanBytes = expectedBytes
     this.#onAnswer = onAnswer
     this.#onFailure = onFailure
@@ -54,21 +54,21 @@ export class Reads<R extends Read> {
   readonly #sendAll = (): void => {
     const reads = this.#waiting
     this.#waiting = []
-    const most = this.#connection.isCluster ? 1 : Math.max(1, Math.min(MOST_KEYS, Math.floor(BYTES_AT_ONCE / this.#meanBytes)))
-    if (reads.length > most) this.#connection.cork()
+    const most = this.connection.isCluster ? 1 : Math.max(1, Math.min(MOST_KEYS, Math.floor(BYTES_AT_ONCE / this.#meanBytes)))
+    if (reads.length > most) this.connection.cork()
     for (let at = 0; at < reads.length; at += most) this.#send(reads.length <= most ? reads : reads.slice(at, at + most))
   }
 
   #send(reads: readonly R[]): void {
     if (reads.length === 1) return this.#sendOne(reads[0] as R)
-    const answered = this.#connection.client.sendCommand(new MgetCommand(reads.map(({ name }) => name))) as Promise<unknown>
+    const answered = this.connection.client.sendCommand(new MgetCommand(reads.map(({ name }) => name))) as Promise<unknown>
     answered.then(
       (replies: unknown) => {
         if (!Array.isArray(replies) || replies.length !== reads.length) return this.#outOfStep(reads)
         this.#answerAll(reads, replies, 0)
       },
       (error: unknown) => {
-        for (const read of reads) this.#onFailure(read, error, this.#connection)
+        for (const read of reads) this.#onFailure(read, error, this.connection)
       },
     )
   }
@@ -86,23 +86,23 @@ export class Reads<R extends Read> {
   }
 
   #sendOne(read: R): void {
-    const answered = this.#connection.client.sendCommand(new GetCommand(read.name)) as Promise<unknown>
+    const answered = this.connection.client.sendCommand(new GetCommand(read.name)) as Promise<unknown>
     answered.then(
       (reply: unknown) => this.#answer(read, reply),
-      (error: unknown) => this.#onFailure(read, error, this.#connection),
+      (error: unknown) => this.#onFailure(read, error, this.connection),
     )
   }
 
   #answer(read: R, reply: unknown): void {
     if (Buffer.isBuffer(reply)) {
       this.#meanBytes += (reply.byteLength - this.#meanBytes) * WEIGHT
-      this.#onAnswer(read, reply, this.#connection)
-    } else if (reply === null) this.#onAnswer(read, null, this.#connection)
+      this.#onAnswer(read, reply, this.connection)
+    } else if (reply === null) this.#onAnswer(read, null, this.connection)
     else this.#outOfStep([read])
   }
 
   #outOfStep(reads: readonly R[]): void {
     const error = new OutOfStep()
-    for (const read of reads) this.#onFailure(read, error, this.#connection)
+    for (const read of reads) this.#onFailure(read, error, this.connection)
   }
 }

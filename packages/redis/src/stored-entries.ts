@@ -57,12 +57,11 @@ export class StoredEntries {
 
   /** An entry with its payload. */
   whole(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
-    const isLarge = this.#large.has(name)
-    const connection = isLarge ? this.#connections.bulk() : this.#connections.main
+    const reads = this.#large.has(name) ? this.#largeReads(this.#connections.bulk()) : this.#reads
+    const { connection } = reads
     this.#connections.watch(connection, options)
     const waiting = connection.ready(options)
-    if (waiting !== undefined) return waiting.then(() => this.#read(scope, key, name, isLarge ? connection : undefined))
-    return this.#read(scope, key, name, isLarge ? connection : undefined)
+    return waiting === undefined ? this.#read(scope, key, name, reads) : waiting.then(() => this.#read(scope, key, name, reads))
   }
 
   /** One promise for all, and as few commands as {@link Reads} makes of them. */
@@ -92,7 +91,7 @@ export class StoredEntries {
       if (!Buffer.isBuffer(bytes) || bytes.byteLength > HEAD_BYTES) throw new OutOfStep()
       if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
       const reading = readFrameHead(bytes, HEAD_BYTES)
-      if (reading === undefined) return withoutPayload(await this.#read(scope, key, name, undefined))
+      if (reading === undefined) return withoutPayload(await this.#read(scope, key, name, this.#reads))
       return this.#sound(scope, key, name, reading, main)
     } catch (error) {
       if (isReply(error, 'WRONGTYPE')) return this.#refused(scope, key, 'foreign', NOT_A_STRING)
@@ -117,9 +116,8 @@ export class StoredEntries {
     }
   }
 
-  #read(scope: TenantScope, key: ValidKey, name: string, bulk: Connection | undefined): Promise<CacheEntry | undefined> {
+  #read(scope: TenantScope, key: ValidKey, name: string, reads: Reads<EntryRead>): Promise<CacheEntry | undefined> {
     const read = new OneRead(scope, key, name)
-    const reads = bulk === undefined ? this.#reads : this.#largeReads(bulk)
     reads.add(read)
     return read.entry
   }

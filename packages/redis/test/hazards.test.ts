@@ -7,8 +7,8 @@ import { TieredCacheManager } from '@thermocline/core'
 import { RedisBackend } from '@thermocline/redis'
 import { Redis } from 'ioredis'
 import { afterwards } from '../../../test/support/afterwards.js'
-import { startProxy } from '../../../test/support/proxy.js'
-import { Connection, describeRedis, describeTls, startCluster, startRedis, startTlsRedis } from '../../../test/support/redis/index.js'
+import { startProxy, type Proxy } from '../../../test/support/proxy.js'
+import { Connection, describeRedis, describeTls, startCluster, startRedis, startTlsRedis, type RedisServer } from '../../../test/support/redis/index.js'
 import { freePort } from '../../../test/support/servers/ports.js'
 import { until } from '../../../test/support/servers/until.js'
 import { Shelf } from './support/shelf.js'
@@ -34,6 +34,17 @@ async function uncaught(redis: object): Promise<string> {
   } catch (error) {
     return (error as { stderr: string }).stderr
   }
+}
+
+/** A cache in use, and what is between it and its server. */
+async function behindProxy({ config, db = 0 }: { readonly config?: readonly string[]; readonly db?: number } = {}): Promise<{ server: RedisServer; proxy: Proxy; stage: Stage }> {
+  const server = await startRedis(config === undefined ? {} : { config })
+  afterwards(() => server.stop())
+  const proxy = await startProxy(server.port)
+  afterwards(() => proxy.close())
+  const stage = new Stage({ host: '127.0.0.1', port: proxy.port, db }, 'redis')
+  await until('in use', () => stage.inUse())
+  return { server, proxy, stage }
 }
 
 /** A server that says the same whatever it is asked. */
@@ -102,12 +113,7 @@ describeRedis('hazards', () => {
   })
 
   test('a SELECT refused after a reconnection loses no delete', async () => {
-    const server = await startRedis({ config: ['lua-time-limit 100'] })
-    afterwards(() => server.stop())
-    const proxy = await startProxy(server.port)
-    afterwards(() => proxy.close())
-    const stage = new Stage({ host: '127.0.0.1', port: proxy.port, db: 1 }, 'redis')
-    await until('in use', () => stage.inUse())
+    const { server, proxy, stage } = await behindProxy({ config: ['lua-time-limit 100'], db: 1 })
     await stage.acme.set('k', 'old')
     const script = await Connection.open({ port: server.port })
     const admin = await Connection.open({ port: server.port })
@@ -124,12 +130,7 @@ describeRedis('hazards', () => {
   }, 20_000)
 
   test('many large reads at once, whose replies take longer than the budget', async () => {
-    const server = await startRedis()
-    afterwards(() => server.stop())
-    const proxy = await startProxy(server.port)
-    afterwards(() => proxy.close())
-    const stage = new Stage({ host: '127.0.0.1', port: proxy.port }, 'redis')
-    await until('in use', () => stage.inUse())
+    const { proxy, stage } = await behindProxy()
     const keys = Array.from({ length: 20 }, (_, i) => `k${i}`)
     for (const key of keys) await stage.acme.set(key, Buffer.alloc(2_000_000))
     await proxy.bandwidth(60e6)
@@ -140,12 +141,7 @@ describeRedis('hazards', () => {
   }, 20_000)
 
   test('one payload of 8 MB over 240 Mbit/s', async () => {
-    const server = await startRedis()
-    afterwards(() => server.stop())
-    const proxy = await startProxy(server.port)
-    afterwards(() => proxy.close())
-    const stage = new Stage({ host: '127.0.0.1', port: proxy.port }, 'redis')
-    await until('in use', () => stage.inUse())
+    const { proxy, stage } = await behindProxy()
     await stage.acme.set('large', Buffer.alloc(8_000_000))
     await proxy.bandwidth(30e6)
     const value = await stage.acme.get('large')

@@ -21,8 +21,8 @@ import { Uploader } from './uploader.js'
  * A set is answered once the durable tier above holds the entry and its journal has a copy for the slow tier. The copy is uploaded, with
  * backoff for as long as it takes; until then it answers for that tier, which may still hold an older value. Every set, delete and
  * clear breaks what is queued for its keys in the moment it is called, and is not answered before the copies are gone: a restart
- * brings nothing back. While it is under way such a tier counts as empty: what it holds itself is older than what was answered last. A copy that cannot be removed is owed for as long as the process lives, and whoever needed that is told so
- * (`not-recorded`). An upload goes through the tier's lane like any other write.
+ * brings nothing back. While it is under way such a tier counts as empty: what it holds itself is older than what was answered last. A
+ * copy that cannot be removed is owed for as long as the process lives, and whoever needed that is told so (`not-recorded`). An upload goes through the tier's lane like any other write.
  *
  * Rejected: the manager's fences, which an invalidation under way gives out broken: of two sets at once the later one's upload would be
  * dropped. And writing through when the disk fails in the middle: its place in the slow tier's order is gone by then, so the key
