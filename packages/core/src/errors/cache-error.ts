@@ -4,6 +4,7 @@
  * - `timeout`: the backend made no progress within its budget
  * - `unavailable`: the backend cannot be reached (refused, reset, not ready)
  * - `circuit-open`: not asked, because the tier's circuit breaker is open
+ * - `busy`: not asked, because more operations waited for the tier than it could take in time; nothing is wrong with the store
  * - `in-doubt`: not applied, because an earlier operation on the same key has outlived its budget and may still land
  * - `storage-full`: no space or memory is left for writes; reads and deletes go on
  * - `read-only`: the store refuses every change
@@ -26,6 +27,7 @@ export type CacheErrorCode =
   | 'timeout'
   | 'unavailable'
   | 'circuit-open'
+  | 'busy'
   | 'in-doubt'
   | 'storage-full'
   | 'read-only'

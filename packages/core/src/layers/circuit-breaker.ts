@@ -97,6 +97,7 @@ export class CircuitBreaker implements Guard {
         return circuit === 'read' ? this.#open(error, 'read', 'write') : this.#open(error, 'write')
       case 'unavailable':
         return this.#open(error, 'read', 'write')
+      case 'busy':
       case 'in-doubt':
       case 'corrupt':
       case 'foreign':

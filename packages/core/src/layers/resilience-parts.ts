@@ -1,11 +1,20 @@
 import type { Clock } from '../clock/clock.js'
 import type { CacheError } from '../errors/cache-error.js'
+import type { Gate } from './gate.js'
 
 /** What {@link resilience} is made of; each part may be left out. */
 export interface ResilienceParts {
   readonly guard?: Guard | undefined
+  /** Needs `timeout`. */
+  readonly gates?: Gates | undefined
   readonly timeout?: { readonly clock: Clock; readonly budgetMs: number } | undefined
   readonly retry?: { readonly clock: Clock; readonly attempts: number; readonly baseDelayMs: number; readonly random?: (() => number) | undefined } | undefined
+}
+
+/** How many operations a store is given at once. */
+export interface Gates {
+  readonly read: Gate
+  readonly write: Gate
 }
 
 /** Which of a tier's two circuits an operation belongs to. */

@@ -38,7 +38,7 @@ class ResilientBackend extends WrappedBackend implements RunHost {
     this.#answersAtOnce = inner.capabilities.synchronous
     this.parts = parts
     this.guard = parts.guard
-    this.deadlines = parts.timeout === undefined ? undefined : new Deadlines(parts.timeout.clock)
+    this.deadlines = parts.timeout === undefined ? undefined : Deadlines.of(parts.timeout.clock)
   }
 
   override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {

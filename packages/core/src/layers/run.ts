@@ -7,6 +7,7 @@ import { isStreamed, withChunks, type StreamedEntry } from '../contract/stream.j
 import { CacheError, isCacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Deadline, Deadlines } from './deadlines.js'
+import type { Gate, Waiting } from './gate.js'
 import type { Circuit, Guard, ResilienceParts } from './resilience-parts.js'
 
 export type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'stats'
@@ -25,6 +26,9 @@ export interface RunHost {
 /** Attempts, with doubling waits, while a store asks for fewer requests: the budget ends them sooner. */
 const THROTTLED_ATTEMPTS = 6
 
+/** How long an operation waits for its turn at most, while the store answers others. */
+const LONGEST_WAIT_MS = 30_000
+
 /** The functions of the promise that is being made: a function of its own for each to take them would be one object more a read. */
 const captured = { resolve: (_value: never): void => undefined, reject: (_error: unknown): void => undefined }
 function capture(resolve: (value: never) => void, reject: (error: unknown) => void): void {
@@ -38,7 +42,7 @@ export function isOfCaller(error: unknown, signal: AbortSignal | undefined): boo
 }
 
 /** One operation: its arguments, the options the backend is given, and how it is doing. The signal is made when asked for. */
-export class Run<T> implements OperationOptions, Deadline {
+export class Run<T> implements OperationOptions, Deadline, Waiting {
   readonly operation: Operation
   readonly want: ReadOptions['want'] | undefined
   readonly touch: boolean | undefined
@@ -52,7 +56,7 @@ export class Run<T> implements OperationOptions, Deadline {
   keys: readonly ValidKey[] | undefined
   prefix: string | undefined
   entry: CacheEntry | undefined
-  /** Until when something has to happen, in monotonic milliseconds. */
+  /** Until when something has to happen, by {@link Deadlines.now}. */
   deadlineAt = Number.POSITIVE_INFINITY
   before: Deadline | undefined = undefined
   after: Deadline | undefined = undefined
@@ -71,6 +75,10 @@ export class Run<T> implements OperationOptions, Deadline {
   /** What the put was given to read from has failed: not the backend's doing. */
   #sourceFailed = false
   #result: Promise<unknown> | undefined
+  /** Where it has a place. */
+  #gate: Gate | undefined
+  /** Whether it waits for its turn. */
+  #isWaiting = false
   #resolve: ((value: T) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
 
@@ -156,15 +164,60 @@ export class Run<T> implements OperationOptions, Deadline {
     }
   }
 
+  /** Begins, or waits for its turn. A stream takes no turn: it may wait for its source as long as it likes. */
   begin(): Awaitable<T> {
+    const gate = this.operation === 'stats' || (this.entry !== undefined && isStreamed(this.entry)) ? undefined : this.#host.parts.gates?.[this.#circuit]
+    if (gate === undefined) return this.#start()
+    if (gate.enter()) {
+      this.#gate = gate
+      return this.#start()
+    }
+    const outcome = new Promise<T>(capture)
+    this.#resolve = captured.resolve as (value: T) => void
+    this.#reject = captured.reject
+    if (!gate.wait(this)) this.#settle()?.(this.#notInTime('too many operations wait for the tier already'))
+    else if (this.#host.deadlines !== undefined) {
+      this.#isWaiting = true
+      this.deadlineAt = this.#host.deadlines.after(LONGEST_WAIT_MS)
+      this.#host.deadlines.add(this)
+    }
+    return outcome
+  }
+
+  /** It is its turn. */
+  admitted(): void {
+    this.#gate = this.#host.parts.gates?.[this.#circuit]
+    this.#isWaiting = false
+    this.#host.deadlines?.remove(this)
+    if (this.#reject === undefined) return this.#leaveGate()
+    const { guard } = this.#host
+    if (guard !== undefined && this.#isRefused(guard)) return this.#settle()?.(guard.refusal(this.#circuit))
+    try {
+      this.#outer.signal?.throwIfAborted()
+      this.#renew()
+      this.#host.deadlines?.add(this)
+      this.#follow(Promise.resolve(this.#host.attempt(this) as Awaitable<T>))
+    } catch (error) {
+      if (!isOfCaller(error, this.#outer.signal)) this.#tellFailure(error)
+      this.#settle()?.(error)
+    }
+  }
+
+  #isRefused(guard: Guard): boolean {
+    return this.operation === 'delete' || this.operation === 'clear' ? !guard.deletesPass : guard.isOpen(this.#circuit)
+  }
+
+  #start(): Awaitable<T> {
     let result: Awaitable<T>
     try {
       result = this.#host.attempt(this) as Awaitable<T>
     } catch (error) {
+      this.#leaveGate()
       if (!isOfCaller(error, this.#outer.signal)) this.#tellFailure(error)
       throw error
     }
     if (isPromise(result)) return this.over(result)
+    this.#leaveGate()
     this.#tellSuccess()
     return result
   }
@@ -183,6 +236,7 @@ export class Run<T> implements OperationOptions, Deadline {
   /** The deadline is over: unless the result turns out to be there already, the caller waits no longer. */
   expire(): void {
     this.#host.parts.timeout?.clock.afterPendingIo(() => {
+      if (this.#isWaiting) return this.#settle()?.(this.#notInTime(`it waited ${LONGEST_WAIT_MS / 1000} s for its turn`))
       if (this.#reject === undefined || this.#isMoving()) return
       const error = this.#timeoutError()
       this.#expired = error
@@ -196,12 +250,14 @@ export class Run<T> implements OperationOptions, Deadline {
 
   /** Whether its answer is on its way, and so has time again. */
   #isMoving(): boolean {
-    const { timeout } = this.#host.parts
-    if (timeout === undefined || this.#movedAt === undefined) return false
-    const until = this.#movedAt() + this.#limitMs(timeout.budgetMs)
-    if (until <= timeout.clock.monotonic()) return false
-    this.deadlineAt = until
-    this.#host.deadlines?.add(this)
+    const { deadlines, parts: { timeout } } = this.#host
+    if (timeout === undefined || deadlines === undefined) return false
+    // renewed at the last moment
+    let leftMs = this.deadlineAt - deadlines.now()
+    if (this.#movedAt !== undefined) leftMs = Math.max(leftMs, this.#movedAt() + this.#limitMs(timeout.budgetMs) - timeout.clock.monotonic())
+    if (leftMs <= 0) return false
+    this.deadlineAt = deadlines.after(leftMs)
+    deadlines.add(this)
     return true
   }
 
@@ -262,8 +318,17 @@ export class Run<T> implements OperationOptions, Deadline {
     this.#resolve = undefined
     this.#reject = undefined
     this.#onExpired = undefined
+    this.#isWaiting = false
     this.#host.deadlines?.remove(this)
+    this.#leaveGate()
     return reject
+  }
+
+  #leaveGate(): void {
+    const gate = this.#gate
+    if (gate === undefined) return
+    this.#gate = undefined
+    gate.leave()
   }
 
   /** Time counts again. */
@@ -275,7 +340,8 @@ export class Run<T> implements OperationOptions, Deadline {
 
   #renew(): void {
     const { timeout } = this.#host.parts
-    if (timeout !== undefined) this.deadlineAt = timeout.clock.monotonic() + this.#limitMs(timeout.budgetMs)
+    const { deadlines } = this.#host
+    if (timeout !== undefined && deadlines !== undefined) this.deadlineAt = deadlines.after(this.#limitMs(timeout.budgetMs))
   }
 
   #limitMs(budgetMs: number): number {
@@ -292,6 +358,11 @@ export class Run<T> implements OperationOptions, Deadline {
 
   #tellFailure(error: unknown): void {
     if (this.operation !== 'stats' && !this.#sourceFailed) this.#host.guard?.failed(this.#circuit, error, this.entry?.encoded?.bytes.byteLength ?? 0)
+  }
+
+  /** Nothing is wrong with the store: there was more to do than it can take. */
+  #notInTime(why: string): CacheError {
+    return new CacheError('busy', `${this.operation} on ${this.#host.name} was not started: ${why}`, { operation: this.operation, backend: this.#host.name })
   }
 
   #timeoutError(): CacheError {

@@ -58,8 +58,8 @@ export class TimeLimit implements Deadline {
 
   /** There is progress: the budget begins anew. */
   readonly renew = (): void => {
-    const { clock, budgetMs } = this.#options
-    this.deadlineAt = clock.monotonic() + budgetMs
+    const { deadlines, budgetMs } = this.#options
+    this.deadlineAt = deadlines.after(budgetMs)
   }
 
   expire(): void {
@@ -67,7 +67,7 @@ export class TimeLimit implements Deadline {
     const { clock, deadlines, late } = this.#options
     clock.afterPendingIo(() => {
       if (this.#work !== work) return
-      if (this.deadlineAt > clock.monotonic()) return deadlines.add(this) // renewed at the last moment
+      if (this.deadlineAt > deadlines.now()) return deadlines.add(this) // renewed at the last moment
       const leave = this.#leave
       this.#end(work)
       leave?.(late(work.then(() => undefined, () => undefined)))

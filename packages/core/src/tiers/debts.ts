@@ -2,6 +2,7 @@ import type { Clock } from '../clock/clock.js'
 import type { InvalidationRecord, RecordLog } from '../contract/records.js'
 import { asCacheError, type CacheError } from '../errors/cache-error.js'
 import { TenantScope } from '../contract/scope.js'
+import { Deadlines } from '../layers/deadlines.js'
 import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
 
 interface TenantDebts {
@@ -123,7 +124,7 @@ export class Debts {
     const { log, clock } = this.#options
     if (log === undefined) return
     let cancel = (): void => undefined
-    const late = new Promise<void>((resolve) => (cancel = clock.schedule(LONGEST_RECORDING_MS, resolve)))
+    const late = new Promise<void>((resolve) => (cancel = Deadlines.of(clock).schedule(LONGEST_RECORDING_MS, resolve)))
     try {
       await Promise.race([log.add(record), late]) // a log that hangs costs durability, not the caller's time
       cancel()

@@ -22,8 +22,8 @@ export interface Ticket {
   /** Tells the caller; `outcome` has then resolved. */
   readonly settle: (outcome: unknown) => void
   readonly outcome: Promise<unknown>
-  /** When its budget ends; unknown while it waits for what goes first in other tiers or in a clear. */
-  deadlineAt: number | undefined
+  /** Since when its budget counts (see {@link AskedTime}); unknown while it waits for what goes first in other tiers or in a clear. */
+  countsFrom: number | undefined
   cancelTimer: () => void
 }
 

@@ -10,6 +10,7 @@ import type { RecordLog } from '../contract/records.js'
 import type { TenantScope } from '../contract/scope.js'
 import { asCacheError, CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
+import type { AskedTime } from './asked-time.js'
 import { Debts } from './debts.js'
 import { inDoubt, isUnder, laneId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type Lane, type RunningClear, type Ticket, type Work } from './lane.js'
 import { FENCED, NotApplied } from './outcome.js'
@@ -42,6 +43,8 @@ export interface LanesOptions {
   readonly tier: string
   readonly backend: CacheBackend
   readonly clock: Clock
+  /** How budgets are counted. */
+  readonly time: AskedTime
   readonly budgetMs: number
   /** Larger payloads are not put. */
   readonly maxPayloadBytes: number
@@ -134,7 +137,7 @@ export class Lanes {
    */
   commit(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
     this.#options.standIn?.delete(scope, key)
-    return this.#submit(scope, key, setting(() => this.#deleteUnlessStored(scope, key, commit(), Number.POSITIVE_INFINITY)), after)
+    return this.#submit(scope, key, setting(() => this.#deleteUnlessStored(scope, key, commit(), undefined)), after)
   }
 
   /** The same for a promotion or a compute: where that fails, nothing happens. */
@@ -239,7 +242,7 @@ export class Lanes {
   #enqueue<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Promise<T | NotApplied> {
     let settle!: (outcome: T | NotApplied) => void // set by the constructor below
     const outcome = new Promise<T | NotApplied>((resolve) => (settle = resolve))
-    const ticket: Ticket = { work, calledAt: this.#debts.now, settle: settle as (outcome: unknown) => void, outcome, deadlineAt: undefined, cancelTimer: NO_TIMER }
+    const ticket: Ticket = { work, calledAt: this.#debts.now, settle: settle as (outcome: unknown) => void, outcome, countsFrom: undefined, cancelTimer: NO_TIMER }
     const lane = this.#laneOf(scope, key)
     lane.queue.push(ticket)
     if (this.#clears.length === 0 && after === undefined) {
@@ -255,11 +258,12 @@ export class Lanes {
 
   /** Nothing in other tiers or clears goes first any more: the ticket's budget begins. */
   #admit(lane: Lane, ticket: Ticket): void {
-    ticket.deadlineAt = this.#options.clock.monotonic() + this.#options.budgetMs
+    const { budgetMs, time } = this.#options
+    ticket.countsFrom = time.now()
     if (lane.inDoubt) return this.#withdraw(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
     this.#startNext(lane)
     if (!lane.queue.includes(ticket)) return
-    ticket.cancelTimer = this.#options.clock.schedule(this.#options.budgetMs, () => {
+    ticket.cancelTimer = time.schedule(budgetMs, () => {
       if (lane.queue.includes(ticket)) this.#withdraw(lane, ticket, waitedTooLong(this.#backend.name, ticket.work.operation, lane))
     })
   }
@@ -272,10 +276,10 @@ export class Lanes {
       if (this.#lanes.get(lane.id) === lane) this.#lanes.delete(lane.id)
       return
     }
-    if (ticket.deadlineAt === undefined) return
+    if (ticket.countsFrom === undefined) return
     lane.queue.shift()
     ticket.cancelTimer()
-    this.#run(lane, ticket, ticket.deadlineAt - this.#options.clock.monotonic())
+    this.#run(lane, ticket, this.#options.budgetMs - this.#options.time.since(ticket.countsFrom))
   }
 
   #run(lane: Lane, ticket: Ticket, leftMs: number): void {
@@ -339,7 +343,7 @@ export class Lanes {
     lane.inDoubt = true
     this.#doubts++
     this.#options.suspectsChanged()
-    for (const ticket of lane.queue.filter(({ deadlineAt }) => deadlineAt !== undefined)) {
+    for (const ticket of lane.queue.filter(({ countsFrom }) => countsFrom !== undefined)) {
       this.#withdraw(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
     }
     void settled.then(() => {
@@ -357,12 +361,14 @@ export class Lanes {
   }
 
   #orDelete(scope: TenantScope, key: ValidKey, put: (budgetMs: number | undefined) => Awaitable<boolean>, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
-    const startedAt = this.#options.clock.monotonic()
+    const { time } = this.#options
+    const startedAt = time.now()
     const stored = put(budgetMs)
-    return stored === true ? true : this.#deleteUnlessStored(scope, key, stored, startedAt + (budgetMs ?? this.#options.budgetMs))
+    return stored === true ? true : this.#deleteUnlessStored(scope, key, stored, () => (budgetMs ?? this.#options.budgetMs) - time.since(startedAt))
   }
 
-  async #deleteUnlessStored(scope: TenantScope, key: ValidKey, stored: Awaitable<boolean>, deadlineAt: number): Promise<boolean | NotApplied> {
+  /** @param leftMs what is left of the budget; `undefined`: all of it */
+  async #deleteUnlessStored(scope: TenantScope, key: ValidKey, stored: Awaitable<boolean>, leftMs: (() => number) | undefined): Promise<boolean | NotApplied> {
     let failure: CacheError | undefined
     try {
       if (await stored) return true
@@ -370,7 +376,7 @@ export class Lanes {
       failure = asCacheError(thrown, { operation: 'set', backend: this.#backend.name, tenant: scope.tenant, key })
       if (failure.settled !== undefined) throw failure
     }
-    const budgetMs = Math.min(this.#options.budgetMs, deadlineAt - this.#options.clock.monotonic())
+    const budgetMs = Math.min(this.#options.budgetMs, leftMs?.() ?? Number.POSITIVE_INFINITY)
     if (failure !== undefined && budgetMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw failure
     try {
       await this.#backend.delete(scope, [key], { budgetMs: Math.max(1, budgetMs) })
@@ -385,16 +391,16 @@ export class Lanes {
   /** Waits for outcomes within the budget; returns what is left of it, if it is less than the whole. */
   async #waitFor(outcomes: readonly Promise<unknown>[]): Promise<number | undefined> {
     if (outcomes.length === 0) return undefined
-    const { clock, budgetMs } = this.#options
-    const startedAt = clock.monotonic()
+    const { time, budgetMs } = this.#options
+    const startedAt = time.now()
     let cancel = (): void => undefined
-    const late = new Promise<'late'>((resolve) => (cancel = clock.schedule(budgetMs * (1 - LEAST_PART_OF_BUDGET), () => resolve('late'))))
+    const late = new Promise<'late'>((resolve) => (cancel = time.schedule(budgetMs * (1 - LEAST_PART_OF_BUDGET), () => resolve('late'))))
     const first = await Promise.race([Promise.all(outcomes), late])
     cancel()
     if (first === 'late') {
       throw new CacheError('timeout', `clear on ${this.#backend.name} waited too long for operations called before it`, { operation: 'clear', backend: this.#backend.name })
     }
-    return budgetMs - (clock.monotonic() - startedAt)
+    return budgetMs - time.since(startedAt)
   }
 
   async #owe(lane: Lane): Promise<boolean> {

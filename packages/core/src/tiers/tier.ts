@@ -5,9 +5,12 @@ import { isRecordKeeper, type RecordLog } from '../contract/records.js'
 import type { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import { CircuitBreaker } from '../layers/circuit-breaker.js'
-import type { Circuit } from '../layers/resilience-parts.js'
+import { Deadlines } from '../layers/deadlines.js'
+import { Gate } from '../layers/gate.js'
+import type { Circuit, Gates } from '../layers/resilience-parts.js'
 import { resilience } from '../layers/resilience.js'
 import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '../time/duration.js'
+import { AskedTime } from './asked-time.js'
 import { Lanes } from './lanes.js'
 import { StandIn } from './stand-in.js'
 
@@ -20,6 +23,11 @@ export interface TierOptions {
   readonly defaultTtl?: Ttl | undefined
   /** How long an operation may go without progress. Default: 250 ms for memory and redis, 1 s for fs, 5 s for object stores and others. */
   readonly budget?: Duration | undefined
+  /**
+   * The most operations that the store is given at once, reads and writes each; others wait, which costs them no budget. Streams do not count.
+   * Default 32 for fs, 1,000 for redis, 50 for object stores and others.
+   */
+  readonly concurrency?: number | undefined
   /** Larger payloads are not stored in this tier. Default: the backend's own limit. */
   readonly maxPayloadBytes?: number | undefined
   /** Attempts for what the backend calls retryable, the first included, all within the budget. Default 2. */
@@ -48,6 +56,9 @@ export interface TierHost {
 
 const DEFAULT_BUDGET_MS: ReadonlyMap<string, number> = new Map([['memory', 250], ['redis', 250], ['fs', 1000]])
 const OTHER_BUDGET_MS = 5000
+/** Operations at once where the tier does not say it: what the adapter's client passes on at once. */
+const DEFAULT_CONCURRENCY: ReadonlyMap<string, number> = new Map([['fs', 32], ['redis', 1000]])
+const OTHER_CONCURRENCY = 50
 const FAILURE_THRESHOLD = 5
 const RETRY_BASE_MS = 20
 const DEFAULT_ATTEMPTS = 2
@@ -107,7 +118,8 @@ export class Tier {
     })
     const timeout = { clock, budgetMs: this.budgetMs }
     const retry = { clock, attempts: options.attempts ?? DEFAULT_ATTEMPTS, baseDelayMs: RETRY_BASE_MS }
-    this.backend = resilience({ guard: this.breaker, timeout, retry })(bare)
+    const gates = bare.capabilities.synchronous ? undefined : gatesOf(clock, options.concurrency ?? DEFAULT_CONCURRENCY.get(bare.name) ?? OTHER_CONCURRENCY)
+    this.backend = resilience({ guard: this.breaker, gates, timeout, retry })(bare)
     this.breaker.probes(resilience({ timeout, retry })(bare))
     this.standIn =
       options.fallback === undefined
@@ -118,6 +130,7 @@ export class Tier {
       tier: name,
       backend: this.backend,
       clock,
+      time: new AskedTime(Deadlines.of(clock), gates?.write),
       budgetMs: this.budgetMs,
       maxPayloadBytes: this.maxPayloadBytes,
       maxDebts: options.maxRecords ?? DEFAULT_MAX_RECORDS,
@@ -156,6 +169,11 @@ export class Tier {
   }
 }
 
+function gatesOf(clock: Clock, width: number): Gates {
+  const deadlines = Deadlines.of(clock)
+  return { read: new Gate({ deadlines, width }), write: new Gate({ deadlines, width }) }
+}
+
 /** The record log of the first tier that keeps one: records of all tiers live beside its data. */
 export function openRecordLog(tiers: Iterable<TierOptions>): RecordLog | undefined {
   for (const { backend } of tiers) if (isRecordKeeper(backend)) return backend.openRecordLog()
@@ -168,6 +186,7 @@ function checkOptions(name: string, options: TierOptions): void {
     throw new TypeError(`tiers.${name}.backend must be a cache backend such as new MemoryBackend(), not ${kindOf(backend)}`)
   }
   positiveInteger(options.maxPayloadBytes, `tiers.${name}.maxPayloadBytes`)
+  positiveInteger(options.concurrency, `tiers.${name}.concurrency`)
   positiveInteger(options.attempts, `tiers.${name}.attempts`)
   positiveInteger(options.maxRecords, `tiers.${name}.maxRecords`)
   if (options.layers !== undefined && !(Array.isArray(options.layers) && options.layers.every((layer) => typeof layer === 'function'))) {

@@ -28,7 +28,7 @@ export class TimedJournal {
     this.#journal = journal
     this.#keeper = keeper
     this.#clock = clock
-    this.#deadlines = new Deadlines(clock)
+    this.#deadlines = Deadlines.of(clock)
   }
 
   get size(): WriteBackJournal['size'] {
