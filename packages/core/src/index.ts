@@ -33,6 +33,7 @@ export type {
   BackendHost,
   BackendStats,
   CacheBackend,
+  ClearOptions,
   Detach,
   EvictionReason,
   Isolation,

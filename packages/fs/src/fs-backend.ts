@@ -8,6 +8,7 @@ import {
   type BackendStats,
   type CacheBackend,
   type CacheEntry,
+  type ClearOptions,
   type Detach,
   type FrameHeader,
   type JournalKeeper,
@@ -119,14 +120,15 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
     return deleted
   }
 
-  async clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number> {
+  async clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number> {
     const directory = this.#directoryOf(scope)
     const now = this.#store.hosts.clock.now()
+    const goes = (key: string): boolean => key.startsWith(prefix) && options.only?.(key) !== false
     let cleared = 0
     const clearOne = async (name: string): Promise<void> => {
       const known = keyOfName(name)
-      if (known !== undefined && !known.startsWith(prefix)) return
-      const matches = (header: FrameHeader | undefined): boolean => known !== undefined || header === undefined || header.key.startsWith(prefix)
+      if (known !== undefined && !goes(known)) return
+      const matches = (header: FrameHeader | undefined): boolean => known !== undefined || header === undefined || goes(header.key)
       const removed = await removeEntry(this.#store, path.join(directory, name), 'clear', known, matches)
       if (removed !== undefined && (removed.header?.keepUntil ?? 0) > now) cleared++
       options.progress?.()

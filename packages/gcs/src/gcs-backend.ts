@@ -6,6 +6,7 @@ import {
   type BackendHost,
   type BackendStats,
   type CacheBackend,
+  type ClearOptions,
   type CacheEntry,
   type Detach,
   type ListOptions,
@@ -91,7 +92,7 @@ export class GcsBackend implements CacheBackend {
     return this.#remover.delete(scope, keys, options)
   }
 
-  clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number | undefined> {
+  clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number | undefined> {
     return this.#remover.clear(scope, prefix, options)
   }
 

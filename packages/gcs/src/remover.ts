@@ -1,4 +1,4 @@
-import { CacheError, keyInMetadata, type ObjectNames, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, keyInMetadata, type ClearOptions, type ObjectNames, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/core'
 import { abandoned, asGcsError, type Place } from './errors.js'
 import { failuresOf } from './in-parallel.js'
 import type { Lister } from './lister.js'
@@ -36,16 +36,18 @@ export class Remover {
   }
 
   /** A page is removed while the next one is listed. */
-  clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<0 | undefined> {
+  clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<0 | undefined> {
+    const { only } = options
+    const goes = (key: string | undefined): boolean => key?.startsWith(prefix) === true && only?.(key) !== false
     return this.#counting({ operation: 'clear', tenant: scope.tenant }, options, async (tally) => {
       const [legible, hashed] = this.#names.under(scope, prefix)
       for await (const page of this.#lister.pages(legible, 'name', options)) {
-        const names = page.flatMap(({ name = '' }) => (prefix === '' || this.#names.keyOf(scope, name)?.startsWith(prefix) === true ? [name] : []))
+        const names = page.flatMap(({ name = '' }) => ((prefix === '' && only === undefined) || goes(this.#names.keyOf(scope, name)) ? [name] : []))
         await this.#remove(names, tally, options)
       }
       if (hashed === undefined) return
       for await (const page of this.#lister.pages(hashed, 'name,metadata', options)) {
-        const names = page.flatMap(({ name = '', metadata }) => (keyInMetadata(metadata)?.startsWith(prefix) === true ? [name] : []))
+        const names = page.flatMap(({ name = '', metadata }) => (goes(keyInMetadata(metadata)) ? [name] : []))
         await this.#remove(names, tally, options)
       }
     })

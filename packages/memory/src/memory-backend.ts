@@ -8,6 +8,7 @@ import {
   type BackendHost,
   type BackendStats,
   type CacheBackend,
+  type ClearOptions,
   type CacheEntry,
   type Clock,
   type Detach,
@@ -131,11 +132,11 @@ export class MemoryBackend implements CacheBackend {
     return deleted
   }
 
-  clear(scope: TenantScope, prefix: string): number {
+  clear(scope: TenantScope, prefix: string, { only }: ClearOptions = {}): number {
     const store = this.#storeOf(scope)
     if (store === undefined) return 0
     const under: ValidKey[] = []
-    for (const key of store.keys()) if (key.startsWith(prefix)) under.push(key)
+    for (const key of store.keys()) if (key.startsWith(prefix) && only?.(key) !== false) under.push(key)
     const now = this.#clock.now()
     let removed = 0
     this.#shrink(store, () => {

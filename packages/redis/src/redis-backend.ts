@@ -8,6 +8,7 @@ import {
   type BackendHost,
   type BackendStats,
   type CacheBackend,
+  type ClearOptions,
   type CacheEntry,
   type Detach,
   type ListOptions,
@@ -113,8 +114,12 @@ export class RedisBackend implements CacheBackend {
     }
   }
 
-  async clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number> {
+  async clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number> {
     const { main } = this.#connections
+    const goes = (name: string): boolean => {
+      const key = this.#names.keyOf(scope, name)
+      return key !== undefined && options.only?.(key) !== false
+    }
     await main.ready(options)
     try {
       return await onEveryMaster(main, options, this.#names.stray, async (server) => {
@@ -122,7 +127,7 @@ export class RedisBackend implements CacheBackend {
         let removing: Promise<number> = Promise.resolve(0) // one page goes while the next is looked for
         for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
           removed += await removing
-          removing = unlink(main, names.filter((name) => this.#names.keyOf(scope, name) !== undefined), options)
+          removing = unlink(main, names.filter(goes), options)
           removing.catch(() => undefined) // told by the next await, unless the scan fails first
         }
         return removed + (await removing)

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { TieredCacheManager } from '@thermocline/core'
+import { PROBE_TENANT, TieredCacheManager } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { RedisBackend, type RedisBackendOptions } from '@thermocline/redis'
 import { afterwards } from '../../../test/support/afterwards.js'
@@ -325,7 +325,7 @@ describeRedis('Cluster', () => {
     do {
       keyPrefix = freshPrefix()
       master = await cluster.nodeOfKey(`${keyPrefix}acme:sequence/1`)
-    } while (master === (await cluster.nodeOfKey(`${keyPrefix}~thermocline:probe`))) // a single probe would find all well
+    } while (master === (await cluster.nodeOfKey(`${keyPrefix}${PROBE_TENANT}:probe`))) // a single probe would find all well
     const limit = (bytes: number) => master.command('CONFIG', 'SET', 'maxmemory', bytes)
     await goThrough('Cluster, OOM of one master', { cluster: cluster.addresses, keyPrefix }, { begin: () => limit(1), end: () => limit(0) }, { lastsMs: 4000 })
   }, 40_000)

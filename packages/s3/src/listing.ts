@@ -74,9 +74,13 @@ export class Listing {
     }
   }
 
-  /** Pages of names of the tenant's objects whose keys begin with a prefix; with an empty one, of all that is there. */
-  async *names(request: ListRequest): AsyncGenerator<readonly string[], void, undefined> {
+  /** Pages of names of the tenant's objects whose keys begin with a prefix, and are wanted; with an empty one, of all that is there. */
+  async *names(request: ListRequest, only?: (key: string) => boolean): AsyncGenerator<readonly string[], void, undefined> {
     const { opened, scope, prefix, cancellation } = request
+    if (only !== undefined) {
+      for await (const page of this.#keyed(request, asNamed)) yield page.filter(({ key }) => only(key)).map(({ name }) => name)
+      return
+    }
     if (prefix !== '') return yield* this.#keyed(request, asName)
     for await (const page of this.#pages(opened, this.#shared.names.ofTenant(scope), cancellation)) yield page.flatMap(({ Key }) => Key ?? [])
   }

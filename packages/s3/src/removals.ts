@@ -1,4 +1,4 @@
-import { CacheError, isPromise, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, isPromise, type ClearOptions, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/core'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, codeOfDeletion, isNotFound, isRetryable, type Place } from './errors.js'
@@ -50,7 +50,7 @@ export class Removals {
   }
 
   /** Each page is removed while the next is listed. What others have put among our names goes too. */
-  async clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<undefined> {
+  async clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<undefined> {
     const place = { operation: 'clear', tenant: scope.tenant }
     await this.#working(options, place, async (opened, cancellation) => {
       const removals: Removal[] = []
@@ -59,7 +59,7 @@ export class Removals {
         if (removing !== undefined) removals.push(await removing)
         options.progress?.()
       }
-      for await (const page of this.#listing.names({ opened, scope, prefix, cancellation, place })) {
+      for await (const page of this.#listing.names({ opened, scope, prefix, cancellation, place }, options.only)) {
         await settle()
         removing = page.length === 0 ? undefined : this.#remove(opened, page, cancellation)
         removing?.catch(() => undefined) // told by the next settle, unless the listing fails first

@@ -6,6 +6,7 @@ import {
   type BackendHost,
   type BackendStats,
   type CacheBackend,
+  type ClearOptions,
   type CacheEntry,
   type Detach,
   type ListOptions,
@@ -96,7 +97,7 @@ export class S3Backend implements CacheBackend {
     return this.#removals.delete(scope, keys, options)
   }
 
-  clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<undefined> {
+  clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<undefined> {
     return this.#removals.clear(scope, prefix, options)
   }
 

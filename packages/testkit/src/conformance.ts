@@ -207,6 +207,14 @@ export function describeBackend(options: ConformanceOptions): void {
         for (const name of inside) assert.equal(await bench.get(name), undefined, name)
         for (const name of outside) assert.equal(bench.valueOf(await bench.got(name)), name)
       })
+      check('clear leaves what is not among those that are to go', async (bench) => {
+        const long = `docs/${'x'.repeat(900)}`
+        for (const name of ['docs/a/1', 'docs/b/1', 'docs/c', long, 'a/1']) await bench.put(name, name)
+        await bench.backend.clear(bench.scope, 'docs/', { only: (key) => key.startsWith('docs/a/') || key === long })
+        assert.deepEqual((await bench.keys('')).sort(), ['a/1', 'docs/b/1', 'docs/c'])
+        await bench.backend.clear(bench.scope, '', { only: (key) => key.endsWith('1') })
+        assert.deepEqual(await bench.keys(''), ['docs/c'])
+      })
       check('clear takes no prefix for a pattern', async (bench) => {
         for (const name of ['*', 'a*b', 'axb', '[a]', 'a', '?', '{a}']) await bench.put(name, name)
         await bench.backend.clear(bench.scope, 'a*', {})

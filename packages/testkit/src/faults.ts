@@ -10,6 +10,7 @@ import {
   type CacheBackend,
   type CacheEntry,
   type CacheErrorCode,
+  type ClearOptions,
   type Clock,
   type Detach,
   type Layer,
@@ -184,7 +185,7 @@ class FaultyBackend extends WrappedBackend {
     return this.#faults.run('delete', () => this.inner.delete(scope, keys, options))
   }
 
-  override clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number | undefined> {
+  override clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number | undefined> {
     return this.#faults.run('clear', () => this.inner.clear(scope, prefix, options))
   }
 

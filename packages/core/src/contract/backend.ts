@@ -55,7 +55,7 @@ export interface CacheBackend extends AsyncDisposable {
   /** Removes keys; the number that were there and might still be served, or `undefined` when the store cannot know. */
   delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Awaitable<number | undefined>
   /** Removes every key of the tenant that starts with `prefix` (a plain string prefix; empty: all); counts like `delete`. */
-  clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined>
+  clear(scope: TenantScope, prefix: string, options: ClearOptions): Awaitable<number | undefined>
   /**
    * What is stored for the tenant under `prefix`, in no particular order, without loading payloads. May show entries whose
    * life is over (with their `expiresAt`); leaves out what cannot be read. The consumer may stop early. A store that answers with
@@ -166,6 +166,11 @@ export interface PutOptions extends OperationOptions {
   readonly keepUntil: EpochMs
   /** For a backend that keeps a journal: once the entry is stored, this slot's copy is there too. */
   readonly journal?: JournalSlot | undefined
+}
+
+export interface ClearOptions extends OperationOptions {
+  /** Of the keys with the prefix, those that are to go. What lies among them and has no key that can be read goes, too. Default: all. */
+  readonly only?: ((key: string) => boolean) | undefined
 }
 
 export interface ListOptions extends OperationOptions {

@@ -3,7 +3,7 @@ import type { CacheBackend, Layer } from '../contract/backend.js'
 import { CacheEntry } from '../contract/entry.js'
 import { TenantScope } from '../contract/scope.js'
 import { CacheError, isCacheError } from '../errors/cache-error.js'
-import { validateKey, validateTenant } from '../keys/key.js'
+import { MAX_TENANT_BYTES, validateKey, type TenantId } from '../keys/key.js'
 import type { Circuit, Guard } from './resilience-parts.js'
 import { resilience } from './resilience.js'
 
@@ -17,6 +17,9 @@ import { resilience } from './resilience.js'
  * read that timed out opens `write` too, so that one outage is paid for once. Deletes pass an open `write` circuit
  * when the reason is a full store: they free space.
  *
+ * At most one probe is under way: while both circuits are open, reads are probed first. So a store that holds up whatever asks it, such as
+ * a frozen disk, does not get one question more for each circuit.
+ *
  * Rejected: the usual half-open state that lets a caller through to try. That caller pays the budget, and again at
  * each try while the outage lasts. Here the breaker probes by itself in the background, with a small read, or a small
  * put and delete, in a tenant of its own; the wait between probes doubles from 250 ms to 2 s and a probe gets at most 2 s,
@@ -29,8 +32,8 @@ const PROBE_BUDGET_MS = 2000
 const LARGEST_PROBE_BYTES = 1 << 20
 const PROBE_LIFE_MS = 60_000
 
-/** The tenant under which probes are written and removed at once. */
-export const PROBE_TENANT = '~thermocline'
+/** The tenant under which probes are written and removed at once. It is longer than any tenant of a user's may be, so that nobody has it. */
+export const PROBE_TENANT = '~thermocline-probe'.padEnd(MAX_TENANT_BYTES + 1, '-') as TenantId
 
 export interface CircuitBreakerOptions {
   readonly clock: Clock
@@ -50,7 +53,7 @@ export class CircuitBreaker implements Guard {
 
   readonly #options: CircuitBreakerOptions
   readonly #circuits: Readonly<Record<Circuit, CircuitState>> = { read: new CircuitState(), write: new CircuitState() }
-  readonly #probeScope = new TenantScope(validateTenant(PROBE_TENANT))
+  readonly #probeScope = new TenantScope(PROBE_TENANT)
   readonly #probeKey = validateKey('probe')
   #probed: CacheBackend | undefined
   #failedBytes = 1
@@ -88,6 +91,7 @@ export class CircuitBreaker implements Guard {
 
   failed(circuit: Circuit, thrown: unknown, bytes: number): void {
     const error = isCacheError(thrown) ? thrown : undefined
+    if (error?.concerns === 'key') return // it says nothing of the tier
     if (circuit === 'write') this.#failedBytes = Math.max(1, Math.min(bytes, LARGEST_PROBE_BYTES))
     switch (error?.code) {
       case 'storage-full':
@@ -139,6 +143,7 @@ export class CircuitBreaker implements Guard {
   }
 
   async #probe(circuit: Circuit, waitedMs: number): Promise<void> {
+    if (circuit === 'write' && this.isOpen('read')) return this.#scheduleProbe(circuit, FIRST_PROBE_MS)
     try {
       await (circuit === 'read' ? this.#probeRead() : this.#probeWrite())
     } catch {

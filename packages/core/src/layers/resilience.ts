@@ -1,5 +1,5 @@
 import { isPromise } from '../contract/awaitable.js'
-import type { Awaitable, BackendStats, CacheBackend, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
+import type { Awaitable, BackendStats, CacheBackend, ClearOptions, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import { Paged, pagesOf } from '../contract/paged.js'
 import type { TenantScope } from '../contract/scope.js'
@@ -110,7 +110,7 @@ class ResilientBackend extends WrappedBackend implements RunHost {
     return run.begin()
   }
 
-  override clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined> {
+  override clear(scope: TenantScope, prefix: string, options: ClearOptions): Awaitable<number | undefined> {
     if (this.guard?.deletesPass === false) throw this.guard.refusal('write')
     const run = new Run<number | undefined>(this, 'clear', options)
     run.scope = scope

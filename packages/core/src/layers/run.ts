@@ -1,5 +1,5 @@
 import { isPromise } from '../contract/awaitable.js'
-import type { Awaitable, OperationOptions, PutOptions, ReadOptions } from '../contract/backend.js'
+import type { Awaitable, ClearOptions, OperationOptions, PutOptions, ReadOptions } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { JournalSlot } from '../contract/journal.js'
 import type { TenantScope } from '../contract/scope.js'
@@ -11,7 +11,7 @@ import type { Gate, Waiting } from './gate.js'
 import type { Circuit, Guard, ResilienceParts } from './resilience-parts.js'
 
 export type Operation = 'get' | 'getMany' | 'put' | 'delete' | 'clear' | 'stats'
-export type AnyOptions = OperationOptions & Partial<ReadOptions & PutOptions>
+export type AnyOptions = OperationOptions & Partial<ReadOptions & PutOptions & ClearOptions>
 
 /** What carries runs out. */
 export interface RunHost {
@@ -50,6 +50,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   readonly onlyIfAbsent: boolean | undefined
   readonly keepUntil: number | undefined
   readonly journal: JournalSlot | undefined
+  readonly only: ClearOptions['only']
   readonly budgetMs: number | undefined
   scope: TenantScope | undefined
   key: ValidKey | undefined
@@ -91,6 +92,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
     this.onlyIfAbsent = options.onlyIfAbsent
     this.keepUntil = options.keepUntil
     this.journal = options.journal
+    this.only = options.only
     this.budgetMs = options.budgetMs
     this.scope = undefined
     this.key = undefined

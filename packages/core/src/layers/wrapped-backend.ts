@@ -1,4 +1,4 @@
-import type { Awaitable, BackendCapabilities, BackendHost, BackendStats, CacheBackend, Detach, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
+import type { Awaitable, BackendCapabilities, BackendHost, BackendStats, CacheBackend, ClearOptions, Detach, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { TenantScope } from '../contract/scope.js'
 import type { ValidKey } from '../keys/key.js'
@@ -39,7 +39,7 @@ export class WrappedBackend implements CacheBackend {
     return this.inner.delete(scope, keys, options)
   }
 
-  clear(scope: TenantScope, prefix: string, options: OperationOptions): Awaitable<number | undefined> {
+  clear(scope: TenantScope, prefix: string, options: ClearOptions): Awaitable<number | undefined> {
     return this.inner.clear(scope, prefix, options)
   }
 

@@ -3,13 +3,14 @@ import type { InvalidationRecord, RecordLog } from '../contract/records.js'
 import { asCacheError, type CacheError } from '../errors/cache-error.js'
 import { TenantScope } from '../contract/scope.js'
 import { Deadlines } from '../layers/deadlines.js'
+import { Prefixes } from './prefixes.js'
 import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
 
 interface TenantDebts {
   readonly scope: TenantScope
   /** When each was last owed, in the order of {@link Debts.now}. */
   readonly keys: Map<ValidKey, number>
-  readonly prefixes: Map<string, number>
+  readonly prefixes: Prefixes
 }
 
 /** How long a caller waits for its record to be on the disk. */
@@ -59,14 +60,8 @@ export class Debts {
     return this.#byTenant.get(scope.tenant)?.keys.has(key) === true
   }
 
-  owesClear(scope: TenantScope, prefix: string): boolean {
-    return this.#byTenant.get(scope.tenant)?.prefixes.has(prefix) === true
-  }
-
   coversByClear(scope: TenantScope, key: ValidKey): boolean {
-    const prefixes = this.#byTenant.get(scope.tenant)?.prefixes
-    if (prefixes !== undefined) for (const prefix of prefixes.keys()) if (key.startsWith(prefix)) return true
-    return false
+    return this.#byTenant.get(scope.tenant)?.prefixes.covers(key) === true
   }
 
   /** Records that the key is to be deleted; `false` when there is no room for one more. */
@@ -100,24 +95,25 @@ export class Debts {
     this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, key })
   }
 
-  /** A clear of `prefix`, called at `calledAt`, was carried out; keys that `mayPay` holds back are still owed. */
-  payPrefix(scope: TenantScope, prefix: string, calledAt: number, mayPay: (key: ValidKey) => boolean): void {
+  /** What begins with `cleared` was removed by a clear called at `calledAt`; keys that `mayPay` holds back are still owed. */
+  payClears(scope: TenantScope, cleared: Prefixes, calledAt: number, mayPay: (key: ValidKey) => boolean): void {
     const debts = this.#byTenant.get(scope.tenant)
     if (debts === undefined) return
-    for (const [owed, owedAt] of [...debts.prefixes]) {
-      if (!owed.startsWith(prefix) || owedAt > calledAt) continue
+    for (const [owed, owedAt] of [...debts.prefixes.entries()]) {
+      if (owedAt > calledAt || !cleared.covers(owed)) continue
       debts.prefixes.delete(owed)
       this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, prefix: owed })
     }
-    for (const key of [...debts.keys.keys()]) if (key.startsWith(prefix) && mayPay(key)) this.payKey(scope, key, calledAt)
+    for (const key of [...debts.keys.keys()]) if (cleared.covers(key) && mayPay(key)) this.payKey(scope, key, calledAt)
   }
 
   owedKeys(): { scope: TenantScope; key: ValidKey }[] {
     return [...this.#byTenant.values()].flatMap(({ scope, keys }) => [...keys.keys()].map((key) => ({ scope, key })))
   }
 
-  owedClears(): { scope: TenantScope; prefix: string }[] {
-    return [...this.#byTenant.values()].flatMap(({ scope, prefixes }) => [...prefixes.keys()].map((prefix) => ({ scope, prefix })))
+  /** The tenants that owe clears, and which. */
+  owedClears(): { scope: TenantScope; prefixes: string[] }[] {
+    return [...this.#byTenant.values()].flatMap(({ scope, prefixes }) => (prefixes.size === 0 ? [] : [{ scope, prefixes: [...prefixes.keys()] }]))
   }
 
   async #record(record: InvalidationRecord): Promise<void> {
@@ -137,14 +133,14 @@ export class Debts {
   #of(scope: TenantScope): TenantDebts {
     let debts = this.#byTenant.get(scope.tenant)
     if (debts === undefined) {
-      debts = { scope, keys: new Map(), prefixes: new Map() }
+      debts = { scope, keys: new Map(), prefixes: new Prefixes() }
       this.#byTenant.set(scope.tenant, debts)
     }
     return debts
   }
 
   /** Owed already; what is under way now does not pay it any more. */
-  #again<K>(owed: Map<K, number>, what: K): true {
+  #again<K>(owed: { set(what: K, owedAt: number): unknown }, what: K): true {
     owed.set(what, ++this.#owings)
     return true
   }

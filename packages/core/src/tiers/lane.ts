@@ -2,6 +2,7 @@ import type { Awaitable } from '../contract/backend.js'
 import type { TenantScope } from '../contract/scope.js'
 import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
+import type { Prefixes } from './prefixes.js'
 
 /** One step for a lane. */
 export interface Work<T> {
@@ -39,7 +40,8 @@ export interface Lane {
 
 export interface RunningClear {
   readonly scope: TenantScope
-  readonly prefix: string
+  /** What it removes begins with one of them. */
+  readonly prefixes: Prefixes
   readonly ended: Promise<void>
 }
 
@@ -54,7 +56,7 @@ export function outcomesOf(lane: Lane): Promise<unknown>[] {
 }
 
 export function isUnder(lane: Lane, clear: RunningClear): boolean {
-  return lane.scope.tenant === clear.scope.tenant && lane.key.startsWith(clear.prefix)
+  return lane.scope.tenant === clear.scope.tenant && clear.prefixes.covers(lane.key)
 }
 
 function aboutLane(code: 'in-doubt' | 'timeout', backend: string, operation: string, lane: Lane, why: string): CacheError {

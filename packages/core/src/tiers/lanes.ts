@@ -15,6 +15,7 @@ import { Debts } from './debts.js'
 import { inDoubt, isUnder, laneId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type Lane, type RunningClear, type Ticket, type Work } from './lane.js'
 import { FENCED, NotApplied } from './outcome.js'
 import { PaymentSchedule } from './payment-schedule.js'
+import { commonPrefix, Prefixes } from './prefixes.js'
 import type { StandIn } from './stand-in.js'
 
 /*
@@ -160,9 +161,18 @@ export class Lanes {
   /** Removes everything under the prefix, after what was called before and `after`, and before what is called later. */
   async clear(scope: TenantScope, prefix: string, after?: Promise<unknown>): Promise<number | undefined | NotApplied> {
     this.#options.standIn?.clear(scope, prefix)
+    const outcome = await this.#clearNow(scope, Prefixes.of([prefix]), after)
+    if (!(outcome instanceof CacheError)) return outcome
+    const recorded = await this.#debts.oweClear(scope, prefix)
+    this.#payments.schedule()
+    return new NotApplied(recorded ? 'safe' : 'lost', outcome)
+  }
+
+  /** Removes what begins with any of the prefixes, with one pass of the store; or says why not. */
+  async #clearNow(scope: TenantScope, prefixes: Prefixes, after?: Promise<unknown>): Promise<number | undefined | CacheError> {
     const calledAt = this.#debts.now
     let end = (): void => undefined
-    const clear: RunningClear = { scope, prefix, ended: new Promise((resolve) => (end = resolve)) }
+    const clear: RunningClear = { scope, prefixes, ended: new Promise((resolve) => (end = resolve)) }
     const under = [...this.#lanes.values()].filter((lane) => isUnder(lane, clear))
     const before = under.flatMap(outcomesOf)
     this.#clears.push(clear)
@@ -171,14 +181,12 @@ export class Lanes {
       const budgetMs = await this.#waitFor(before)
       // what may still land after the clear is deleted when it has
       for (const lane of under) if (lane.inDoubt && !(await this.#owe(lane))) throw unrecordedDoubt(this.#backend.name, lane)
-      const removed = await this.#backend.clear(scope, prefix, { budgetMs })
-      this.#debts.payPrefix(scope, prefix, calledAt, (key) => !this.#isInDoubt(scope, key))
+      const only = prefixes.size === 1 ? undefined : (key: string) => prefixes.covers(key)
+      const removed = await this.#backend.clear(scope, commonPrefix([...prefixes.keys()]), { budgetMs, only })
+      this.#debts.payClears(scope, prefixes, calledAt, (key) => !this.#isInDoubt(scope, key))
       return removed
     } catch (thrown) {
-      const error = asCacheError(thrown, { operation: 'clear', backend: this.#backend.name, tenant: scope.tenant })
-      const recorded = await this.#debts.oweClear(scope, prefix)
-      this.#payments.schedule()
-      return new NotApplied(recorded ? 'safe' : 'lost', error)
+      return asCacheError(thrown, { operation: 'clear', backend: this.#backend.name, tenant: scope.tenant })
     } finally {
       this.#clears.splice(this.#clears.indexOf(clear), 1)
       end()
@@ -410,7 +418,7 @@ export class Lanes {
   }
 
   async #payAll(): Promise<void> {
-    for (const { scope, prefix } of this.#debts.owedClears()) await this.#payClear(scope, prefix)
+    for (const { scope, prefixes } of this.#debts.owedClears()) await this.#payClears(scope, prefixes)
     const keys = this.#debts.owedKeys()
     while (keys.length > 0) await Promise.all(keys.splice(0, PAYMENTS_AT_ONCE).map(({ scope, key }) => this.#pay(scope, key)))
   }
@@ -422,10 +430,10 @@ export class Lanes {
     await this.#enqueue(scope, key, { operation: 'delete', invalidates: false, pays: 'until-run', isDropped, run: this.#deletion(scope, key) })
   }
 
-  async #payClear(scope: TenantScope, prefix: string): Promise<void> {
-    if (this.#closed || !this.#debts.owesClear(scope, prefix)) return
-    const outcome = await this.clear(scope, prefix)
-    if (outcome instanceof NotApplied && outcome.error !== undefined) this.#options.report(outcome.error)
+  async #payClears(scope: TenantScope, prefixes: readonly string[]): Promise<void> {
+    if (this.#closed) return
+    const outcome = await this.#clearNow(scope, Prefixes.of(prefixes))
+    if (outcome instanceof CacheError) this.#options.report(outcome)
   }
 
   #isInDoubt(scope: TenantScope, key: ValidKey): boolean {
