@@ -114,8 +114,8 @@ async function writeBack(context) {
   const turns = context.spec.turns
   const set = (name, n) => timed(() => caches[name].acme.set(`frames/${n % turns}.raw`, value))
   const uploaded = async () => {
-    const left = await caches.back.cache.flush({ deadline: '60s' })
-    if (left > 0) throw new Error(`${left} uploads are left`)
+    const { pending } = await caches.back.cache.flush({ deadline: '60s' })
+    if (pending > 0) throw new Error(`${pending} uploads are left`)
   }
   let samples = 0
   return {

@@ -95,7 +95,7 @@ async function showUploads(cache: TieredCacheManager): Promise<void> {
   const left = await cache.flush({ deadline: '20s' })
   const { writeBack: after } = await cache.stats()
   const flushed = seconds((performance.now() - startedAt) / 1000)
-  console.log(`Written back: ${before.uploaded} uploaded meanwhile, ${pending}. After a flush of ${flushed}: ${after.uploaded} uploaded, ${left} pending.`)
+  console.log(`Written back: ${before.uploaded} uploaded meanwhile, ${pending}. After a flush of ${flushed}: ${after.uploaded} uploaded, ${left.pending} pending.`)
 }
 
 main().catch((error: unknown) => {

@@ -51,7 +51,7 @@ async function expectWrittenBack(load: (directory: string) => Promise<Loaded>): 
   await one.cache.tenant('acme').set('embeddings/a', value)
   await one.cache.tenant('acme').set('pages/a', value) // of the policy `default`: written through
   expect((await one.cache.stats()).writeBack).toMatchObject({ retries: 0 })
-  expect(await one.cache.flush(DEADLINE)).toBe(0)
+  expect(await one.cache.flush(DEADLINE)).toEqual({ pending: 0, owed: 0 })
   const other = await load(temporaryDirectory())
   expect(await other.cache.tenant('acme').lookup('embeddings/a')).toMatchObject({ status: 'fresh', tier: 'cold', value })
   expect(await other.cache.tenant('acme').get('pages/a')).toEqual(value)

@@ -1,7 +1,10 @@
 export { TieredCacheManager, type ForTenant } from './manager/manager.js'
 export { TenantCache } from './manager/tenant-cache.js'
 export type {
+  ClearVerbOptions,
   CloseOptions,
+  Confirmable,
+  DeleteOptions,
   GetOptions,
   GetOrComputeOptions,
   KeyOptions,
@@ -12,6 +15,7 @@ export type {
   LookupOptions,
   SetOptions,
   TieredCacheManagerOptions,
+  Unfinished,
 } from './manager/options.js'
 export type { ByteSource } from './manager/streams/bytes-from.js'
 export type { Produce } from './manager/streams/compute-stream.js'

@@ -20,6 +20,7 @@
  * - `not-encodable`: the codec cannot represent the value
  * - `too-large`: no tier that was to hold the value takes one of its size
  * - `not-recorded`: an invalidation could neither be applied nor recorded for later
+ * - `not-confirmed`: an invalidation that was to be confirmed is recorded, and not done everywhere yet
  * - `closed`: the cache has been closed
  * - `failed`: anything else the backend reported
  */
@@ -43,6 +44,7 @@ export type CacheErrorCode =
   | 'not-encodable'
   | 'too-large'
   | 'not-recorded'
+  | 'not-confirmed'
   | 'closed'
   | 'failed'
 

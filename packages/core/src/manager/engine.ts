@@ -17,7 +17,7 @@ import { Background } from './background.js'
 import { count, Counters } from './counters.js'
 import { Events } from './events.js'
 import type { EngineHost, Failure } from './host.js'
-import type { Logger, TieredCacheManagerOptions } from './options.js'
+import type { Logger, TieredCacheManagerOptions, Unfinished } from './options.js'
 import { TenantRegistry } from './tenant-state.js'
 import type { SharedStream } from './streams/shared-stream.js'
 import { WriteBack } from './write-back/write-back.js'
@@ -60,11 +60,15 @@ export class Engine implements EngineHost {
    */
   hot: CacheBackend | undefined
   closed = false
+  /** What was computed or read is not stored any more. */
+  stopped = false
   /** Counts of failures and evictions that belong to no tenant in use. */
   readonly #unowned: Counters
   readonly #everySpan: boolean
   readonly #warned = new Set<string>()
   readonly #invalidations = new TransientMap<Promise<unknown>, true>()
+  readonly #computes = new TransientMap<Promise<unknown>, true>()
+  readonly #waiting = new Set<() => void>()
 
   constructor(options: TieredCacheManagerOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`new TieredCacheManager(options) needs { tiers }, not ${kindOf(options)}`)
@@ -106,16 +110,42 @@ export class Engine implements EngineHost {
     this.#updateShortWay()
   }
 
+  /** Has a listener told whenever a tier owes less or less waits to be written back. Returns how to stop. */
+  onProgress(listener: () => void): () => void {
+    this.#waiting.add(listener)
+    return () => this.#waiting.delete(listener)
+  }
+
+  progressed(): void {
+    for (const listener of [...this.#waiting]) listener()
+  }
+
+  /** Keeps track of a compute under way: close waits for it. */
+  computing<T>(work: Promise<T>): Promise<T> {
+    return this.#track(this.#computes, work)
+  }
+
+  /** What could not be finished so far. */
+  get unfinished(): Unfinished {
+    const { pending, removalsOwed } = this.writeBack.stats
+    return { pending, owed: this.tiers.reduce((sum, { lanes }) => sum + lanes.debts + lanes.doubts, removalsOwed) }
+  }
+
   /** Keeps track of a set, delete or clear under way: close waits for it. */
   invalidation<T>(work: Promise<T>): Promise<T> {
-    this.#invalidations.set(work, true)
-    const done = (): void => void this.#invalidations.delete(work)
+    return this.#track(this.#invalidations, work)
+  }
+
+  #track<T>(under: TransientMap<Promise<unknown>, true>, work: Promise<T>): Promise<T> {
+    under.set(work, true)
+    const done = (): void => void under.delete(work)
     work.then(done, done)
     return work
   }
 
-  /** Resolves when everything that was called has been carried out: verbs, background writes, and what tiers have queued. */
+  /** Resolves when everything that was called has been carried out: computes, verbs, background writes, and what tiers have queued. */
   async drained(): Promise<void> {
+    await Promise.allSettled(this.#computes.keys())
     await Promise.allSettled(this.#invalidations.keys())
     await this.background.drained()
     await Promise.all(this.tiers.map((tier) => tier.lanes.drained()))
@@ -165,6 +195,7 @@ export class Engine implements EngineHost {
       recordLog: this.recordLog,
       backendHost: (tier) => this.#backendHost(tier),
       report: (tier, error) => this.report(error, { operation: error.operation, tier }),
+      progressed: () => this.progressed(),
       suspectsChanged: (tier) => {
         if (tier === this.firstTier) this.#updateShortWay()
       },

@@ -95,7 +95,7 @@ function land(engine: Engine, state: TenantState, request: FlightRequest, fence:
   const goOn = (found: Found | undefined): Awaitable<unknown> => {
     // the compute must not run before the flight can be joined
     if (!flight.isStarted) return Promise.resolve(found).then(goOn)
-    if (found === undefined) return compute(engine, state, request, fence, span, flight, end)
+    if (found === undefined) return engine.computing(compute(engine, state, request, fence, span, flight, end))
     try {
       promote(engine, state, key, plan, found, fence)
       flight.slot = found.slot
@@ -126,7 +126,7 @@ async function compute(engine: Engine, state: TenantState, request: FlightReques
     const value = await engine.telemetry.compute(span, () => request.compute(wishes))
     const ms = engine.clock.monotonic() - startedAt
     countCompute(engine, state, request, ms)
-    if (!wishes.uncached && !fence.broken && !engine.closed) await store(engine, state, request, wishes, value, ms, fence)
+    if (!wishes.uncached && !fence.broken && !engine.stopped) await store(engine, state, request, wishes, value, ms, fence)
     return value
   } finally {
     end()

@@ -28,6 +28,8 @@ export interface EngineHost {
   readonly closed: boolean
   /** Makes a failure visible that no caller is told of. */
   report(thrown: unknown, about: Failure): void
+  /** Less is owed than before, or less waits to be written back. */
+  progressed(): void
   /** Logs what a person should see once. */
   warnOnce(topic: string, message: string): void
 }

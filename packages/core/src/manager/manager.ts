@@ -6,7 +6,8 @@ import { validateTenant, type TenantId } from '../keys/key.js'
 import { positiveDurationMs } from '../time/duration.js'
 import { Engine } from './engine.js'
 import type { CacheEventName, CacheEvents } from './events.js'
-import type { CloseOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions } from './options.js'
+import { until } from './confirm.js'
+import type { ClearVerbOptions, CloseOptions, DeleteOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions, Unfinished } from './options.js'
 import { composeStats, tenantSummary, type CacheStats } from './stats.js'
 import { backendStats } from './backend-stats.js'
 import type { ByteSource } from './streams/bytes-from.js'
@@ -43,7 +44,7 @@ const KEPT_HANDLES = 1000
 export class TieredCacheManager implements AsyncDisposable {
   readonly #engine: Engine
   readonly #handles = new Map<string, TenantCache>()
-  #closing: Promise<void> | undefined
+  #closing: Promise<Unfinished> | undefined
 
   constructor(options: TieredCacheManagerOptions) {
     this.#engine = new Engine(options)
@@ -89,13 +90,16 @@ export class TieredCacheManager implements AsyncDisposable {
   }
 
   /** See {@link TenantCache.delete}. */
-  delete(key: string, options: GetOptions & ForTenant): Promise<boolean | undefined> {
+  delete(key: string, options: DeleteOptions & ForTenant): Promise<boolean | undefined> {
     return this.#later(options, (cache) => cache.delete(key, options))
   }
 
   /** See {@link TenantCache.clear}. */
-  clear(prefix: string | undefined, options: ForTenant): Promise<number | undefined> {
-    return this.#later(options, (cache) => cache.clear(prefix))
+  clear(prefix: string | undefined, options: ClearVerbOptions & ForTenant): Promise<number | undefined> {
+    return this.#later(options, (cache) => {
+      const { tenant: _tenant, ...own } = options
+      return cache.clear(prefix, own)
+    })
   }
 
   /** See {@link TenantCache.getStream}. */
@@ -124,7 +128,7 @@ export class TieredCacheManager implements AsyncDisposable {
   }
 
   /** See {@link TenantCache.deleteMany}. */
-  deleteMany(keys: Iterable<string>, options: GetOptions & ForTenant): Promise<number | undefined> {
+  deleteMany(keys: Iterable<string>, options: DeleteOptions & ForTenant): Promise<number | undefined> {
     return this.#later(options, (cache) => cache.deleteMany(keys, options))
   }
 
@@ -158,39 +162,52 @@ export class TieredCacheManager implements AsyncDisposable {
   }
 
   /**
-   * Tries everything that is to be written back at once, and waits for it. Resolves with the number of uploads still pending at the deadline
-   * (default `'30s'`); they go on.
+   * Tries everything at once that is to be written back or that tiers owe, and waits for it, until the deadline (default `'30s'`). Resolves with what
+   * could not be finished; that is tried again in the background.
+   *
+   * @throws CacheError `not-confirmed` with `{ confirmed: true }` when anything is left
    */
-  async flush(options: CloseOptions = {}): Promise<number> {
+  async flush(options: CloseOptions = {}): Promise<Unfinished> {
     const engine = this.#engine
     engine.assertOpen('flush')
     const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_FLUSH_DEADLINE, 'deadline')
-    await within(engine, engine.writeBack.drained(), deadlineMs)
-    return engine.writeBack.stats.pending
+    engine.writeBack.kick()
+    for (const { lanes } of engine.tiers) lanes.payNow()
+    await until(engine, () => isFinished(engine.unfinished), deadlineMs)
+    return told('flush', engine.unfinished, options)
   }
 
   /**
-   * Finishes background writes, closes the backends that no other manager uses, and lets the process exit. What is not
-   * done by the deadline (default `'2s'`) is left and logged. Afterwards verbs reject with code `closed`, and getOrCompute
-   * just computes. Closing again waits for the same end.
+   * Finishes computes and background writes, tries once more what tiers owe, closes the backends that no other manager uses, and lets the process
+   * exit. What is not done by the deadline (default `'2s'`) is left: computes under way have their signal aborted. Afterwards verbs reject with code
+   * `closed`, and getOrCompute just computes. Closing again waits for the same end.
+   *
+   * Resolves with what could not be finished, which is logged as well.
+   *
+   * @throws CacheError `not-confirmed` with `{ confirmed: true }` when anything is left; the cache is closed all the same
    */
-  close(options: CloseOptions = {}): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<Unfinished> {
     const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_DEADLINE, 'deadline')
-    this.#closing ??= this.#close(deadlineMs)
-    return this.#closing
+    this.#closing ??= this.#close(deadlineMs, options.confirmed === true)
+    return told('close', await this.#closing, options)
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
   }
 
-  async #close(deadlineMs: number): Promise<void> {
+  async #close(deadlineMs: number, confirmed: boolean): Promise<Unfinished> {
     const engine = this.#engine
     engine.close()
+    let unfinished: Unfinished | undefined
     const finish = async (): Promise<void> => {
       await engine.drained()
+      engine.stopped = true
       for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
       await engine.background.drained() // what was given up on the side
+      await Promise.all(engine.tiers.map(({ lanes }) => lanes.payOnce()))
+      if (confirmed) await until(engine, () => isFinished(engine.unfinished), deadlineMs)
+      unfinished = engine.unfinished
       const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
       closed.forEach((result, at) => {
         if (result.status === 'rejected') engine.report(result.reason, { operation: 'close', tier: engine.tiers[at] })
@@ -198,10 +215,15 @@ export class TieredCacheManager implements AsyncDisposable {
       await engine.writeBack.close()
       await engine.recordLog?.close()
     }
-    if (await within(engine, finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), deadlineMs)) return
-    const { pending } = engine.writeBack.stats
-    const left = pending === 0 ? '' : `; ${pending} entries that are to be written back stay in the journal for the next start`
-    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close${left}`)
+    const inTime = await within(engine, finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), deadlineMs)
+    unfinished ??= engine.unfinished
+    if (inTime) {
+      this.#logUnfinished(unfinished)
+      return unfinished
+    }
+    engine.stopped = true
+    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished, a compute did not end, or a backend did not close`)
+    this.#logUnfinished(unfinished)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
     for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
     await within(engine, engine.writeBack.close().catch(() => undefined), RELEASE_MS) // so that the next start finds what is pending
@@ -209,6 +231,15 @@ export class TieredCacheManager implements AsyncDisposable {
       tier.breaker.dispose()
       tier.lanes.close()
     }
+    return unfinished
+  }
+
+  #logUnfinished({ pending, owed }: Unfinished): void {
+    const { logger, recordLog } = this.#engine
+    if (pending > 0) logger.warn(`thermocline: closed with ${pending} entries that are still to be written back; they stay in the journal for the next start`)
+    if (owed === 0) return
+    const later = recordLog === undefined ? 'there is no disk tier to record them, so what was deleted may be read there again' : 'they are recorded on the disk and carried out at the next start; other processes may read there what was deleted until then'
+    logger.warn(`thermocline: closed while tiers still owe ${owed} invalidations: ${later}`)
   }
 
   #makeHandle(id: TenantId): TenantCache {
@@ -232,6 +263,16 @@ export class TieredCacheManager implements AsyncDisposable {
   async #later<T>(options: ForTenant, run: (cache: TenantCache) => Promise<T>): Promise<T> {
     return run(this.#of(options))
   }
+}
+
+function isFinished({ pending, owed }: Unfinished): boolean {
+  return pending === 0 && owed === 0
+}
+
+/** @throws CacheError `not-confirmed` */
+function told(operation: string, unfinished: Unfinished, { confirmed }: CloseOptions): Unfinished {
+  if (confirmed !== true || isFinished(unfinished)) return unfinished
+  throw new CacheError('not-confirmed', `${operation} could not finish everything: ${unfinished.pending} entries are still to be written back, and tiers owe ${unfinished.owed} invalidations`, { operation })
 }
 
 /** Whether the work ended in time. */

@@ -47,7 +47,7 @@ export interface GetOptions extends KeyOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface SetOptions extends KeyOptions {
+export interface SetOptions extends KeyOptions, Confirmable {
   /** Time to live; see {@link Ttl}. */
   readonly ttl?: Ttl | undefined
   readonly tags?: readonly string[] | undefined
@@ -56,7 +56,7 @@ export interface SetOptions extends KeyOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-export type GetOrComputeOptions = SetOptions
+export type GetOrComputeOptions = Omit<SetOptions, 'confirmed'>
 
 export interface LookupOptions extends GetOptions {
   /** `false`: the payload is not read and `value` is absent. Default true. */
@@ -69,10 +69,33 @@ export interface ListVerbOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface CloseOptions {
-  /** How long to wait for background writes and connections. Default `'2s'`. */
-  readonly deadline?: Duration | undefined
+/** For verbs that change something. */
+export interface Confirmable {
+  /**
+   * Resolves only when it is done in every tier, not only recorded for later, and what is written back has arrived; rejects with `not-confirmed` when
+   * that takes longer than half a minute. Default false.
+   */
+  readonly confirmed?: boolean | undefined
 }
+
+export interface CloseOptions {
+  /** How long to wait: for `close` `'2s'` by default, for `flush` `'30s'`. */
+  readonly deadline?: Duration | undefined
+  /** Rejects with `not-confirmed` when anything is left at the deadline. Default false. */
+  readonly confirmed?: boolean | undefined
+}
+
+/** What could not be finished. */
+export interface Unfinished {
+  /** Entries that are still to be written back. */
+  readonly pending: number
+  /** Invalidations that tiers still owe: until they are paid, other processes may read there what was set, deleted or cleared. */
+  readonly owed: number
+}
+
+export interface DeleteOptions extends GetOptions, Confirmable {}
+
+export type ClearVerbOptions = Confirmable
 
 /** What `lookup` tells about a key. */
 export type Lookup<T> =

@@ -12,7 +12,8 @@ import type { Engine } from './engine.js'
 import { getOrComputeInFlight, justCompute } from './get-or-compute.js'
 import { hotHit, hotPeek, isFresh } from './hot-path.js'
 import { listTiers } from './list.js'
-import type { GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
+import { confirm } from './confirm.js'
+import type { ClearVerbOptions, DeleteOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
 import { conclude, walk, type Found } from './read.js'
 import { readMany } from './read-many.js'
 import { composeStats, type CacheStats } from './stats.js'
@@ -123,11 +124,12 @@ export class TenantCache {
     // taken before anything is touched: a value that is refused changes nothing
     const taken = new Taken(engine, plan, { value, ...wishes })
     await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
+    if (options.confirmed === true) await confirm(engine, this.#state, 'set', { key: validKey }, options.signal)
     if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
   /** Removes the key: `true` if a tier had it, `false` if none had, `undefined` if none can tell. */
-  async delete(key: string, options: GetOptions = {}): Promise<boolean | undefined> {
+  async delete(key: string, options: DeleteOptions = {}): Promise<boolean | undefined> {
     const engine = this.#engine
     engine.assertOpen('delete')
     const validKey = validateKey(key)
@@ -135,6 +137,7 @@ export class TenantCache {
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
     const deleted = await abortable(engine.invalidation(deleteEverywhere(engine, this.#state, validKey, plan)), options.signal)
+    if (options.confirmed === true) await confirm(engine, this.#state, 'delete', { key: validKey }, options.signal)
     if (engine.events.wants('delete')) engine.events.emit('delete', { tenant: this.tenant, key })
     return deleted
   }
@@ -143,12 +146,13 @@ export class TenantCache {
    * Removes every key of the tenant that starts with `prefix` (a plain string prefix; none: all), in every tier. The
    * number of entries that the tier with the most of them removed, or `undefined` when no tier can tell.
    */
-  async clear(prefix?: string): Promise<number | undefined> {
+  async clear(prefix?: string, options: ClearVerbOptions = {}): Promise<number | undefined> {
     const engine = this.#engine
     engine.assertOpen('clear')
     const validPrefix = validatePrefix(prefix)
     if (!engine.enabled) return undefined
     const removed = await engine.invalidation(clearEverywhere(engine, this.#state, validPrefix))
+    if (options.confirmed === true) await confirm(engine, this.#state, 'clear', { prefix: validPrefix }, undefined)
     if (engine.events.wants('clear')) engine.events.emit('clear', { tenant: this.tenant, prefix: validPrefix })
     return removed
   }
@@ -186,6 +190,7 @@ export class TenantCache {
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
     await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
+    if (options.confirmed === true) await confirm(engine, this.#state, 'setStream', { key: validKey }, options.signal)
     if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
@@ -247,12 +252,13 @@ export class TenantCache {
     await allInWindows('setMany', items, async ({ key, plan, taken }) => {
       if (taken === undefined) return
       await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
+      if (options.confirmed === true) await confirm(this.#engine, this.#state, 'setMany', { key }, options.signal)
       if (this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
     })
   }
 
   /** Removes several keys; how many of them a tier had, or `undefined` when that cannot be told. */
-  async deleteMany(keys: Iterable<string>, options: GetOptions = {}): Promise<number | undefined> {
+  async deleteMany(keys: Iterable<string>, options: DeleteOptions = {}): Promise<number | undefined> {
     this.#engine.assertOpen('deleteMany')
     const wanted = [...new Set(iterable(keys, 'keys'))].map(validateKey)
     const deleted = await allInWindows('deleteMany', wanted, (key) => this.delete(key, options))

@@ -101,7 +101,10 @@ export class TenantRegistry {
 
   /** Tells every running compute that nobody wants it any more. */
   abortFlights(reason: unknown): void {
-    for (const { state } of this.#live.values()) for (const flight of state.deref()?.flights.values() ?? []) flight.abort(reason)
+    for (const { state } of this.#live.values()) {
+      const tenant = state.deref()
+      if (tenant !== undefined) for (const flights of [tenant.flights, tenant.streams]) for (const flight of [...flights.values()]) flight.abort(reason)
+    }
   }
 
   /** The sum over all tenants there ever were. */

@@ -23,6 +23,8 @@ export interface DebtsOptions {
   readonly clock: Clock
   /** Called when there is a first debt, or none any more. */
   readonly onChange: () => void
+  /** Called when something was paid. */
+  readonly onPaid: () => void
   /** Told when the log fails: the debt then holds in this process only. */
   readonly report: (error: CacheError) => void
 }
@@ -107,6 +109,16 @@ export class Debts {
     for (const key of [...debts.keys.keys()]) if (cleared.covers(key) && mayPay(key)) this.payKey(scope, key, calledAt)
   }
 
+  /** Whether the key is owed, or anything that has to do with the prefix. */
+  concerns(scope: TenantScope, text: string, isPrefix: boolean): boolean {
+    const debts = this.#byTenant.get(scope.tenant)
+    if (debts === undefined) return false
+    if (!isPrefix) return debts.keys.has(text as ValidKey) || debts.prefixes.covers(text)
+    for (const key of debts.keys.keys()) if (key.startsWith(text)) return true
+    for (const prefix of debts.prefixes.keys()) if (prefix.startsWith(text) || text.startsWith(prefix)) return true
+    return false
+  }
+
   owedKeys(): { scope: TenantScope; key: ValidKey }[] {
     return [...this.#byTenant.values()].flatMap(({ scope, keys }) => [...keys.keys()].map((key) => ({ scope, key })))
   }
@@ -153,6 +165,7 @@ export class Debts {
     if (--this.#size === 0) this.#options.onChange()
     if (debts.keys.size === 0 && debts.prefixes.size === 0) this.#byTenant.delete(record.tenant)
     this.#options.log?.remove(record)
+    this.#options.onPaid()
   }
 
   /** Takes over what an earlier process owed; a record that makes no sense was not written by us. */

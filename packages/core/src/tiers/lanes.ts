@@ -58,6 +58,8 @@ export interface LanesOptions {
   readonly report: (error: CacheError) => void
   /** Told when {@link Lanes.anySuspect} changes. */
   readonly suspectsChanged: () => void
+  /** Told when the tier owes less, or a key is in doubt no longer. */
+  readonly progressed: () => void
 }
 
 export interface StoreOptions {
@@ -88,7 +90,7 @@ export class Lanes {
     this.#options = options
     this.#backend = options.backend
     this.#isSynchronous = options.backend.capabilities.synchronous
-    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, clock: options.clock, onChange: options.suspectsChanged, report: options.report })
+    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, clock: options.clock, onChange: options.suspectsChanged, onPaid: options.progressed, report: options.report })
     this.#payments = new PaymentSchedule({ clock: options.clock, isOwed: () => this.#debts.size > 0, pay: () => this.#payAll() })
     this.#payments.schedule()
   }
@@ -193,9 +195,22 @@ export class Lanes {
     }
   }
 
-  /** Pays what is owed as soon as possible: the tier has recovered. */
+  /** Whether anything of the key, or of what begins with the prefix, is owed or in doubt. */
+  owes(scope: TenantScope, text: string, isPrefix: boolean): boolean {
+    if (!this.anySuspect) return false
+    if (this.#debts.concerns(scope, text, isPrefix)) return true
+    if (!isPrefix) return this.#isInDoubt(scope, text as ValidKey)
+    return [...this.#lanes.values()].some((lane) => lane.inDoubt && lane.scope.tenant === scope.tenant && lane.key.startsWith(text))
+  }
+
+  /** Pays what is owed as soon as possible: the tier has recovered, or somebody waits for it. */
   payNow(): void {
     this.#payments.now()
+  }
+
+  /** Tries once to pay everything that is owed. */
+  async payOnce(): Promise<void> {
+    if (this.#debts.size > 0) await this.#payAll()
   }
 
   /** Resolves when everything called so far has its outcome. */
@@ -361,6 +376,7 @@ export class Lanes {
       this.#options.suspectsChanged()
       this.#startNext(lane)
       void this.#pay(lane.scope, lane.key)
+      this.#options.progressed()
     })
   }
 

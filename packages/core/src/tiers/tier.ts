@@ -49,6 +49,8 @@ export interface TierHost {
   readonly backendHost: (tier: Tier) => BackendHost
   readonly recordLog: RecordLog | undefined
   report(tier: Tier, error: CacheError): void
+  /** The tier owes less than before, or a key is in doubt no longer. */
+  progressed(): void
   /** The tier's first key has become suspect, or its last one has ceased to be. */
   suspectsChanged(tier: Tier): void
   stateChanged(tier: Tier, state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined): void
@@ -138,6 +140,7 @@ export class Tier {
       standIn: this.standIn,
       report: (error) => host.report(this, error),
       suspectsChanged: () => host.suspectsChanged(this),
+      progressed: () => host.progressed(),
     })
   }
 

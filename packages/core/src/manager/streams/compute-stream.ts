@@ -84,7 +84,7 @@ function start(engine: Engine, state: TenantState, request: StreamRequest, span:
       landed(state, flight)
       throw error
     })
-  flight.opened.catch(() => undefined) // told to whoever is still there
+  engine.computing(flight.opened).catch(() => undefined) // told to whoever is still there
   return flight
 }
 
@@ -114,7 +114,7 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
     // a generator has said nothing before its first chunk
     begin = () => {
       wishes.described()
-      if (wishes.uncached || fence.broken || engine.closed) return resolve(end)
+      if (wishes.uncached || fence.broken || engine.stopped) return resolve(end)
       terms = termsOf(engine, request, wishes, engine.clock.monotonic() - startedAt)
       resolve(store(engine, state, key, plan, stream, terms, flight, wishes))
     }
@@ -125,6 +125,7 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
     engine.streams.delete(stream)
     landed(state, flight)
   })
+  void engine.computing(stored).catch(() => undefined)
   void stream.ended.then(() => countCompute(engine, state, { key, plan }, engine.clock.monotonic() - startedAt), () => undefined)
   const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(engine, state, key, plan, () => terms, stored))
   return { stream, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }

@@ -215,6 +215,14 @@ export class WriteBack {
     return this.#outdated.has(id) ? nothing : undefined
   }
 
+  /** Whether a copy of the key, or of what begins with the prefix, is still to be uploaded or removed. */
+  hasQueued(state: TenantState, text: string, isPrefix: boolean): boolean {
+    if (this.#queued.size === 0) return false
+    if (!isPrefix) return this.#engine.tiers.some((tier) => this.#queued.has(idOf(tier, state, text)))
+    for (const uploads of this.#queued.values()) if (uploads.some((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(text))) return true
+    return false
+  }
+
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
   kick(): void {
     this.#removals.retryNow()
@@ -348,6 +356,7 @@ export class WriteBack {
 
   #triedToRemove(upload: Upload, error: CacheError | undefined): void {
     upload.leave(error)
+    this.#engine.progressed()
     if (this.#isDrained) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
