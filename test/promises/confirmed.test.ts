@@ -25,7 +25,7 @@ describe('a verb that is confirmed', () => {
       await rig.acme.set('k', 1)
       warm.inject({ fail: 'unavailable' })
       let isDone = false
-      const done = verb(rig).finally(() => (isDone = true))
+      const done = (verb(rig) as Promise<unknown>).finally(() => (isDone = true))
       done.catch(() => undefined)
       await rig.clock.advance(10_000)
       expect(isDone).toBe(false)
@@ -39,7 +39,7 @@ describe('a verb that is confirmed', () => {
     withRig('memory and fs', {}, async (rig) => {
       await rig.acme.set('k', 1)
       rig.faultsOf('warm').inject({ fail: 'unavailable' })
-      await expect(rig.pass(verb(rig), 1000)).rejects.toMatchObject({ code: 'not-confirmed', tenant: 'acme', message: expect.stringContaining('warm') })
+      await expect(rig.pass(verb(rig) as Promise<unknown>, 1000)).rejects.toMatchObject({ code: 'not-confirmed', tenant: 'acme', message: expect.stringContaining('warm') })
       expect((await rig.cache.stats()).tiers['warm']?.pendingInvalidations).toBe(1)
     }))
 

@@ -44,18 +44,36 @@ export interface Place {
  * What a failure means for the cache.
  *
  * @param mayRetry false where the same call cannot be made again, whatever failed
+ * @param isSent false where the store cannot have got the whole request
  */
-export function asGcsError(error: unknown, place: Place, mayRetry = true): CacheError {
+export function asGcsError(error: unknown, place: Place, mayRetry = true, isSent = true): CacheError {
   if (isCacheError(error)) return error
   const { code, retryable } = meaningOf(error)
   const advice = ADVICE[code]
   const message = `${place.operation} on gcs failed: ${messageOf(error)}${advice === undefined ? '' : ` (${advice})`}`
-  return new CacheError(code, message, { ...place, backend: 'gcs', retryable: retryable && mayRetry, cause: error })
+  const landsWithinMs = place.operation === 'put' && isSent && isUnanswered(code, error) ? LANDS_WITHIN_MS : undefined
+  return new CacheError(code, message, { ...place, backend: 'gcs', retryable: retryable && mayRetry, landsWithinMs, cause: error })
 }
 
-/** The caller does not wait any more. Not `unavailable`: that the store is well is not in doubt. */
-export function abandoned(signal: AbortSignal, place: Place): CacheError {
+/** For how long a server, or what stands before it, may still carry out a request whose answer did not come. */
+const LANDS_WITHIN_MS = 60_000
+/** These came before anything was sent. */
+const NOT_SENT: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EPROTO'])
+
+/** Whether the request was sent and what stands between has lost the answer. */
+function isUnanswered(meaning: CacheErrorCode, error: unknown): boolean {
+  if (typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'Refusal') return isRefusal(error, 502, 504)
+  return meaning === 'unavailable' && !NOT_SENT.has((error as { code?: unknown } | null)?.code)
+}
+
+/**
+ * The caller does not wait any more. Not `unavailable`: that the store is well is not in doubt.
+ *
+ * @param isSent whether a change was sent whole: it may still be carried out
+ */
+export function abandoned(signal: AbortSignal, place: Place, isSent = false): CacheError {
   const reason: unknown = signal.reason
+  if (isSent) return new CacheError('failed', `${place.operation} on gcs was given up after it was sent: ${messageOf(reason)}`, { ...place, backend: 'gcs', landsWithinMs: LANDS_WITHIN_MS })
   return isCacheError(reason) ? reason : new CacheError('failed', `${place.operation} on gcs was given up: ${messageOf(reason)}`, { ...place, backend: 'gcs', cause: reason })
 }
 

@@ -3,6 +3,7 @@ import {
   crc32,
   encodeObjectMetadata,
   isStreamed,
+  withChunks,
   type Hosts,
   type ObjectNames,
   type ObjectPayload,
@@ -40,7 +41,15 @@ export class Writer {
     this.#hosts = hosts
   }
 
-  async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+  async put(scope: TenantScope, key: ValidKey, given: CacheEntry, options: PutOptions): Promise<boolean> {
+    // before all of a stream has been read the store has nothing that it could keep
+    let isSent = !isStreamed(given)
+    const entry = isStreamed(given)
+      ? withChunks(given, async function* () {
+          yield* given.payload.chunks()
+          isSent = true
+        })
+      : given
     try {
       if (options.keepUntil <= this.#hosts.clock.now()) {
         if (isStreamed(entry)) entry.payload.cancel()
@@ -52,8 +61,8 @@ export class Writer {
     } catch (error) {
       if (isStreamed(entry)) entry.payload.cancel()
       const place = { operation: 'put', tenant: scope.tenant, key }
-      if (options.signal?.aborted === true) throw abandoned(options.signal, place)
-      throw asGcsError(error, place, !isStreamed(entry)) // its chunks come only once
+      if (options.signal?.aborted === true) throw abandoned(options.signal, place, isSent)
+      throw asGcsError(error, place, !isStreamed(entry), isSent) // its chunks come only once
     }
   }
 

@@ -76,9 +76,21 @@ export function asS3Error(error: unknown, { operation, tenant, key }: Place): Ca
     tenant,
     key,
     // the SDK has seen the server's time in the refusal, and signs the next request by it
+    landsWithinMs: operation === 'put' && isUnanswered(code, thrown) ? LANDS_WITHIN_MS : undefined,
     retryable: RETRYABLE.has(code) || CONFLICTS.has(thrown.name) || (code === 'clock-skew' && thrown.clockWasCorrected),
     cause: error,
   })
+}
+
+/** For how long a server, or what stands before it, may still carry out a request whose answer did not come. */
+const LANDS_WITHIN_MS = 60_000
+/** These came before anything was sent. */
+const NOT_SENT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL'])
+
+/** Whether the request was sent and what stands between has lost the answer. */
+function isUnanswered(meaning: CacheErrorCode, { status, code }: Thrown): boolean {
+  if (status !== undefined) return status === 502 || status === 504
+  return meaning === 'unavailable' && !(code !== undefined && NOT_SENT.has(code))
 }
 
 /** What an error inside an answer of `DeleteObjects` means: it has a code and a message, and no status. */
@@ -117,9 +129,14 @@ export function isForbidden(error: unknown): boolean {
   return status === 403 && !clockWasCorrected && (name === 'AccessDenied' || name === 'Forbidden' || name === 'Unknown' || name === 'UnknownError' || name === '403')
 }
 
-/** The caller does not wait any more. Not `unavailable`: that the store is well is not in doubt. */
-export function abandoned(signal: AbortSignal, { operation, tenant, key }: Place): CacheError {
+/**
+ * The caller does not wait any more. Not `unavailable`: that the store is well is not in doubt.
+ *
+ * @param isSent whether a change was sent whole: it may still be carried out
+ */
+export function abandoned(signal: AbortSignal, { operation, tenant, key }: Place, isSent = false): CacheError {
   const reason: unknown = signal.reason
+  if (isSent) return new CacheError('failed', `${operation} on s3 was given up after it was sent: ${messageOf(reason)}`, { operation, backend: 's3', tenant, key, landsWithinMs: LANDS_WITHIN_MS })
   return isCacheError(reason) ? reason : new CacheError('failed', `${operation} on s3 was given up: ${messageOf(reason)}`, { operation, backend: 's3', tenant, key, cause: reason })
 }
 

@@ -1,4 +1,4 @@
-import { CacheError, crc32, isPromise, sourceChunks, type EpochMs, type ObjectPayload, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, crc32, isPromise, sourceChunks, withChunks, type EpochMs, type ObjectPayload, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { describe, type Condition, type Description } from './description.js'
@@ -42,12 +42,13 @@ export class StreamWrites {
 
   async put(scope: TenantScope, key: ValidKey, entry: StreamedEntry, options: PutOptions): Promise<boolean> {
     const place = { operation: 'put', tenant: scope.tenant, key }
-    const { payload } = entry
+    const source = noted(entry)
+    const { payload } = source.entry
     try {
       options.signal?.throwIfAborted()
       const opening = this.#shared.connection.open('put')
       const opened = isPromise(opening) ? await opening : opening
-      const put: StreamPut = { opened, scope, key, name: this.#shared.names.of(scope, key), entry, options, place }
+      const put: StreamPut = { opened, scope, key, name: this.#shared.names.of(scope, key), entry: source.entry, options, place }
       const condition = options.onlyIfAbsent ? await this.#conditionFor(put) : undefined
       if (condition === 'kept') {
         payload.cancel()
@@ -60,9 +61,9 @@ export class StreamWrites {
       return true
     } catch (error) {
       payload.cancel()
-      if (options.signal?.aborted === true) throw abandoned(options.signal, place)
+      if (options.signal?.aborted === true) throw abandoned(options.signal, place, source.hasEnded())
       if (options.onlyIfAbsent && isPreconditionFailed(error)) return false // somebody else was first
-      throw asFinal(this.#reads.refusals.failed(error, place))
+      throw asFinal(this.#reads.refusals.failed(error, place), source.hasEnded())
     }
   }
 
@@ -187,9 +188,18 @@ async function* untilCancelled(chunks: AsyncIterable<Uint8Array>, { signal }: Ca
   }
 }
 
+/** The entry, and whether all of its payload has been read: before that the store has nothing that it could keep. */
+function noted(given: StreamedEntry): { readonly entry: StreamedEntry; readonly hasEnded: () => boolean } {
+  let ended = false
+  const entry = withChunks(given, async function* () {
+    yield* given.payload.chunks()
+    ended = true
+  })
+  return { entry, hasEnded: () => ended }
+}
+
 /** The same failure, not to be tried again. */
-function asFinal(error: CacheError): CacheError {
-  if (!error.retryable) return error
-  const { code, message, operation, backend, tenant, key, cause } = error
-  return new CacheError(code, message, { operation, backend, tenant, key, cause })
+function asFinal(error: CacheError, isSent: boolean): CacheError {
+  const { code, message, operation, backend, tenant, key, cause, landsWithinMs } = error
+  return new CacheError(code, message, { operation, backend, tenant, key, cause, landsWithinMs: isSent ? landsWithinMs : undefined })
 }

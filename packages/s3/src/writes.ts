@@ -61,7 +61,7 @@ export class Writes {
       await this.#send(put, undefined)
       return true
     } catch (error) {
-      if (options.signal?.aborted === true) throw abandoned(options.signal, put.place)
+      if (options.signal?.aborted === true) throw abandoned(options.signal, put.place, true)
       throw this.#reads.refusals.failed(error, put.place)
     }
   }

@@ -60,6 +60,8 @@ export interface CacheErrorOptions {
   readonly cause?: unknown
   /** What the failure speaks of; see {@link CacheError.concerns}. Default `'tier'`. */
   readonly concerns?: 'key' | 'tier' | undefined
+  /** See {@link CacheError.landsWithinMs}. */
+  readonly landsWithinMs?: number | undefined
   /** Settles when the operation behind a `timeout` has really ended; see {@link CacheError.settled}. */
   readonly settled?: Promise<unknown> | undefined
 }
@@ -83,6 +85,11 @@ export class CacheError extends Error {
    * which is why the manager keeps its key in doubt.
    */
   readonly settled: Promise<unknown> | undefined
+  /**
+   * For a change that was sent and never answered: for how many milliseconds the store may still carry it out, as a proxy or a busy server does with
+   * what lies in its queue. The manager keeps the key in doubt for so long. Only an adapter says it; absent: it will not.
+   */
+  readonly landsWithinMs: number | undefined
 
   constructor(code: CacheErrorCode, message: string, options: CacheErrorOptions) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -95,6 +102,7 @@ export class CacheError extends Error {
     this.retryable = options.retryable ?? false
     this.concerns = options.concerns ?? 'tier'
     this.settled = options.settled
+    this.landsWithinMs = options.landsWithinMs
   }
 }
 

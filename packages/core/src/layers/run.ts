@@ -1,4 +1,5 @@
 import { isPromise } from '../contract/awaitable.js'
+import type { Clock } from '../clock/clock.js'
 import type { Awaitable, ClearOptions, OperationOptions, PutOptions, ReadOptions } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import type { JournalSlot } from '../contract/journal.js'
@@ -291,6 +292,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   #mayRetry(error: unknown): boolean {
     const { retry } = this.#host.parts
     if (retry === undefined || !isCacheError(error) || !error.retryable) return false
+    if (error.landsWithinMs !== undefined) return false // it might be carried out after the next attempt, and after what follows that
     if (this.entry !== undefined && isStreamed(this.entry)) return false // what it was read from does not come again
     return this.#attempts < (error.code === 'throttled' ? Math.max(retry.attempts, THROTTLED_ATTEMPTS) : retry.attempts)
   }
@@ -370,8 +372,16 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   #timeoutError(): CacheError {
     const result = this.#result as Promise<unknown>
     const limitMs = this.#limitMs(this.#host.parts.timeout?.budgetMs ?? 0)
-    return noProgress(this.operation, this.#host.name, limitMs, result.then(() => undefined, () => undefined))
+    const { timeout } = this.#host.parts
+    const landed = (error: unknown): unknown => (timeout === undefined ? undefined : landing(error, timeout.clock))
+    return noProgress(this.operation, this.#host.name, limitMs, result.then(() => undefined, landed))
   }
+}
+
+/** Resolves when what has failed so cannot be carried out any more; `undefined`: it cannot now. */
+export function landing(error: unknown, clock: Clock): Promise<void> | undefined {
+  const ms = isCacheError(error) ? error.landsWithinMs : undefined
+  return ms === undefined ? undefined : new Promise((resolve) => void clock.schedule(ms, resolve, { background: true }))
 }
 
 /** @param settled resolves when what was left has ended after all */

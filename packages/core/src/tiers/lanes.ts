@@ -10,6 +10,7 @@ import type { RecordLog } from '../contract/records.js'
 import type { TenantScope } from '../contract/scope.js'
 import { asCacheError, CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
+import { landing } from '../layers/run.js'
 import type { AskedTime } from './asked-time.js'
 import { Debts } from './debts.js'
 import { inDoubt, isUnder, laneId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type Lane, type RunningClear, type Ticket, type Work } from './lane.js'
@@ -335,7 +336,8 @@ export class Lanes {
   async #failed(lane: Lane, ticket: Ticket, thrown: unknown): Promise<void> {
     const error = asCacheError(thrown, { operation: ticket.work.operation, backend: this.#backend.name, tenant: lane.scope.tenant, key: lane.key })
     const refused = this.#refuse(lane, ticket, error)
-    if (error.settled !== undefined) return this.#doubt(lane, error.settled)
+    const settled = error.settled ?? landing(error, this.#options.clock)
+    if (settled !== undefined) return this.#doubt(lane, settled)
     await refused // the debt is on record before anything else happens on the key
     lane.running = undefined
     this.#startNext(lane)
@@ -398,7 +400,7 @@ export class Lanes {
       if (await stored) return true
     } catch (thrown) {
       failure = asCacheError(thrown, { operation: 'set', backend: this.#backend.name, tenant: scope.tenant, key })
-      if (failure.settled !== undefined) throw failure
+      if (failure.settled !== undefined || failure.landsWithinMs !== undefined) throw failure
     }
     const budgetMs = Math.min(this.#options.budgetMs, leftMs?.() ?? Number.POSITIVE_INFINITY)
     if (failure !== undefined && budgetMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw failure
