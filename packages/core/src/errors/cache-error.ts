@@ -1,3 +1,5 @@
+import { plainCause, scrubbed } from './plain-cause.js'
+
 /**
  * What went wrong, stable across versions:
  *
@@ -53,12 +55,18 @@ export interface CacheErrorOptions {
   readonly key?: string | undefined
   /** Whether the same operation may succeed when tried again at once. Only an adapter says `true`. */
   readonly retryable?: boolean | undefined
+  /** What was thrown. The error has a plain copy of it: see {@link plainCause}. */
   readonly cause?: unknown
   /** Settles when the operation behind a `timeout` has really ended; see {@link CacheError.settled}. */
   readonly settled?: Promise<unknown> | undefined
 }
 
-/** A failing store or an operation that could not be carried out. Mistakes in arguments are `TypeError`s instead. */
+/**
+ * A failing store or an operation that could not be carried out. Mistakes in arguments are `TypeError`s instead.
+ *
+ * Its `cause` is another `CacheError`, or a plain `Error` with name, message, code and stack of what was thrown: nothing of a client, and
+ * no secret that can be told by its looks. So it can be logged whole.
+ */
 export class CacheError extends Error {
   readonly code: CacheErrorCode
   readonly operation: string
@@ -73,7 +81,7 @@ export class CacheError extends Error {
   readonly settled: Promise<unknown> | undefined
 
   constructor(code: CacheErrorCode, message: string, options: CacheErrorOptions) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(scrubbed(message), options.cause === undefined ? undefined : { cause: isCacheError(options.cause) ? options.cause : plainCause(options.cause) })
     this.name = 'CacheError'
     this.code = code
     this.operation = options.operation
