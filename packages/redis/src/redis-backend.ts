@@ -96,26 +96,25 @@ export class RedisBackend implements CacheBackend {
       return this.delete(scope, [key], options).then(() => true)
     }
     const connection = this.#connections.forBytes(bytes)
-    this.#connections.watch(connection, options)
-    const waiting = connection.ready(options)
+    const waiting = this.#connections.ready(connection, options)
     if (scope.tenant === PROBE_TENANT && connection.isCluster) return this.#putProbes(scope, key, entry, options, connection, waiting)
     return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))
   }
 
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
     const { main } = this.#connections
-    await main.ready(options)
+    await this.#connections.ready(main, options)
     try {
       const ours = scope.tenant === PROBE_TENANT && main.isCluster ? keys.flatMap((key) => this.#probes(scope, key, main)) : keys
       return await unlink(main, ours.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
-      throw main.failed(error, 'delete', keys[0])
+      throw await main.writeFailed(error, 'delete', keys[0])
     }
   }
 
   async clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number> {
     const { main } = this.#connections
-    await main.ready(options)
+    await this.#connections.ready(main, options)
     try {
       return await onEveryMaster(main, options, this.#names.stray, async (server) => {
         let removed = 0
@@ -134,7 +133,7 @@ export class RedisBackend implements CacheBackend {
 
   async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
     const { main } = this.#connections
-    await main.ready(options)
+    await this.#connections.ready(main, options)
     const seen = new Set<string>() // a scan may show a name twice
     try {
       if (main.isCluster) await meetMasters(main, options, this.#names.stray)
@@ -157,7 +156,7 @@ export class RedisBackend implements CacheBackend {
   async stats(scope?: TenantScope): Promise<RedisStats> {
     if (scope !== undefined) return {}
     const { main } = this.#connections
-    await main.ready({})
+    await this.#connections.ready(main, {})
     try {
       return { server: inTotal(await Promise.all(main.masters().map(serverInfo))) }
     } catch (error) {
@@ -189,14 +188,16 @@ export class RedisBackend implements CacheBackend {
     return answered.then(
       (reply) => {
         if (reply === null && options.onlyIfAbsent) return false
-        if (reply !== 'OK') throw connection.failed(new OutOfStep(), 'put', key)
+        if (reply !== 'OK') return this.#putFailed(connection, new OutOfStep(), key)
         this.#stored.noteSize(name, payload.byteLength)
         return true
       },
-      (error: unknown) => {
-        throw connection.failed(error, 'put', key)
-      },
+      (error: unknown) => this.#putFailed(connection, error, key),
     )
+  }
+
+  async #putFailed(connection: Connection, error: unknown, key: ValidKey): Promise<never> {
+    throw await connection.writeFailed(error, 'put', key)
   }
 
   /** Whether a cluster takes writes again is for each of its masters to say. */
