@@ -1,4 +1,3 @@
-import { TLSSocket } from 'node:tls'
 import { systemClock, type CacheError, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
 import { CONNECT_TIMEOUT_MS } from './client.js'
@@ -43,6 +42,7 @@ type Listener = Parameters<Redis['on']>[1]
 
 /** What waits for a connection. */
 interface Waiter {
+  readonly progress: (() => void) | undefined
   readonly resolve: () => void
   readonly reject: (error: CacheError) => void
 }
@@ -68,6 +68,8 @@ export class Connection {
   readonly #client: Redis | Cluster
   readonly #options: ConnectionOptions
   readonly #waiters = new Set<Waiter>()
+  /** Who waits for the slots of a cluster. */
+  readonly #looking = new Set<{ readonly progress: (() => void) | undefined }>()
   /** Masters of a cluster whose connection is coming about. */
   readonly #connecting = new Set<Redis>()
   readonly #stalls = new WeakMap<Redis, { progress: number; checks: number }>()
@@ -85,7 +87,6 @@ export class Connection {
   #isCorked = false
   #corked = 0
   #movedAt = Number.NEGATIVE_INFINITY
-  #bytesRead = 0
   #isBurying = false
   #watched: Redis['stream'] | undefined
 
@@ -113,15 +114,7 @@ export class Connection {
    * When something came last, by the clock of the backend's host: replies, or a step on the way to the connection. In a cluster, where one node says nothing of
    * another, only the latter.
    */
-  readonly movedAt = (): number => {
-    const { stream, status } = this.client
-    // the steps of a TLS handshake are not told of by themselves
-    if (status === 'connecting' && stream instanceof TLSSocket && stream.bytesRead !== this.#bytesRead) {
-      this.#bytesRead = stream.bytesRead
-      this.#moved()
-    }
-    return this.#movedAt
-  }
+  readonly movedAt = (): number => this.#movedAt
 
   /** For sending, when {@link ready} has said so. Both kinds of clients take the same commands. */
   get client(): Redis {
@@ -148,7 +141,7 @@ export class Connection {
   ready(options: OperationOptions): Promise<void> | undefined {
     if (this.#isReady) return undefined
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    return this.#wait(options.signal)
+    return this.#wait(options)
   }
 
   /** Every server that holds keys. */
@@ -211,12 +204,18 @@ export class Connection {
   }
 
   /** Looks anew who holds which slots, or who is the master. */
-  async lookAnew(): Promise<void> {
+  async lookAnew(progress?: () => void): Promise<void> {
     if (this.#closed) return
     if (this.#client.isCluster) {
-      await new Promise<void>((resolve, reject) => {
-        ;(this.#client as Cluster).refreshSlotsCache((error) => (error == null ? resolve() : reject(error)))
-      })
+      const looking = { progress }
+      this.#looking.add(looking)
+      try {
+        await new Promise<void>((resolve, reject) => {
+          ;(this.#client as Cluster).refreshSlotsCache((error) => (error == null ? resolve() : reject(error)))
+        })
+      } finally {
+        this.#looking.delete(looking)
+      }
     } else if (this.#options.mayMove === true && this.#client.status === 'ready') {
       this.#leave(this.client, new Error('connection was left: another server may be the master'))
     }
@@ -249,7 +248,7 @@ export class Connection {
     this.#client.connect().catch((error: unknown) => (this.#lastError ??= error))
   }
 
-  #wait(signal: AbortSignal | undefined): Promise<void> {
+  #wait({ signal, progress }: OperationOptions): Promise<void> {
     return new Promise((resolve, reject) => {
       const { timeoutMs } = this.#options
       const cancel = Number.isFinite(timeoutMs) ? systemClock.schedule(timeoutMs, () => waiter.reject(asConnectionError(new Error(`not connected within ${timeoutMs} ms`)))) : undefined
@@ -259,8 +258,10 @@ export class Connection {
         this.#waiters.delete(waiter)
       }
       const waiter: Waiter = {
+        progress,
         resolve: () => {
           end()
+          progress?.()
           resolve()
         },
         reject: (error) => {
@@ -321,6 +322,8 @@ export class Connection {
 
   #moved(): void {
     if (!this.#client.isCluster || !this.#isReady) this.#movedAt = this.#options.monotonic()
+    for (const { progress } of this.#waiters) progress?.()
+    for (const { progress } of this.#looking) progress?.()
   }
 
   /** What came over one of its sockets was no reply: perhaps one that asks for the slots, or for the master. */

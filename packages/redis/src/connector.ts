@@ -48,8 +48,8 @@ export function openSocket({ host, port, tls: secure, maxPayloadBytes }: Endpoin
   const socket: net.Socket = secure === undefined ? net.createConnection(options) : tls.connect({ ...options, ...secure } as ConnectionOptions)
   FILTERS.set(socket, filter)
   const moved = (): void => wire.moved()
-  socket.once('connect', moved)
-  socket.once('secureConnect', moved)
+  for (const step of ['connect', 'secureConnect']) socket.once(step, moved)
+  if (secure !== undefined) socket.once('keylog', moved) // half way through a handshake; what it tells is left alone
   return socket
 }
 

@@ -65,8 +65,9 @@ export function asConnectionError(error: unknown): CacheError {
 
 /** A server answered something else than it was asked. The connection must not be used any more. */
 export class OutOfStep extends Error {
-  constructor() {
-    super('the reply does not belong to the request; the connection was left')
+  /** @param what it answered instead */
+  constructor(what = 'a reply that does not belong to the request') {
+    super(`the server sent ${what}; the connection was left`)
   }
 }
 

@@ -3,6 +3,7 @@ import {
   encodeFrameHeader,
   getEach,
   Hosts,
+  Paged,
   PROBE_TENANT,
   type BackendCapabilities,
   type BackendHost,
@@ -25,6 +26,7 @@ import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
 import { isReply, OutOfStep } from './errors.js'
 import { meetMasters, onEveryMaster } from './every-master.js'
+import { inSteps } from './in-steps.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
 import { namesOn, unlink } from './scan.js'
@@ -131,12 +133,18 @@ export class RedisBackend implements CacheBackend {
     }
   }
 
-  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+  list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    return new Paged(() => this.#pages(scope, prefix, options))
+  }
+
+  /** A page for each step, also for those that bring nothing: each has the budget to itself. */
+  async *#pages(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<readonly StoredEntryInfo[]> {
     const { main } = this.#connections
-    await this.#connections.ready(main, options)
+    const { signal } = options
+    for await (const _ of inSteps(async (progress) => this.#connections.ready(main, { signal, progress }))) yield []
     const seen = new Set<string>() // a scan may show a name twice
     try {
-      if (main.isCluster) await meetMasters(main, options, this.#names.stray)
+      if (main.isCluster) for await (const _ of inSteps((progress) => meetMasters(main, { signal, progress }, this.#names.stray))) yield []
       for (const server of main.masters()) {
         for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
           const found = names.flatMap((name) => {
@@ -144,8 +152,9 @@ export class RedisBackend implements CacheBackend {
             seen.add(name)
             return key === undefined ? [] : [{ name, key }]
           })
-          if (options.detail === 'keys') for (const { key } of found) yield { key }
-          else for await (const info of this.#stored.infos(found, options)) yield info
+          if (options.detail === 'keys') yield found.map(({ key }) => ({ key }))
+          else if (found.length === 0) yield []
+          else yield* this.#stored.infos(found)
         }
       }
     } catch (error) {

@@ -85,7 +85,7 @@ export class StoredEntries {
     const { main } = this.#connections
     await this.#connections.ready(main, options)
     try {
-      if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main)
+      if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main, options)
       const bytes = (await main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1)) as unknown
       if (!Buffer.isBuffer(bytes) || bytes.byteLength > HEAD_BYTES) throw new OutOfStep()
       if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
@@ -98,20 +98,21 @@ export class StoredEntries {
     }
   }
 
-  /** What a listing says of entries; what is no entry is left out. */
-  async *infos(found: readonly FoundName[], options: OperationOptions): AsyncIterable<StoredEntryInfo> {
+  /** What a listing says of entries, some at a time; what is no entry is left out. */
+  async *infos(found: readonly FoundName[]): AsyncIterable<readonly StoredEntryInfo[]> {
     const { main } = this.#connections
     for (let at = 0; at < found.length; at += HEADS_AT_ONCE) {
       const part = found.slice(at, at + HEADS_AT_ONCE)
       main.cork()
       const heads = await Promise.all(part.map(({ name }) => main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1).catch(foreignToNothing)))
-      options.progress?.()
+      const infos: StoredEntryInfo[] = []
       for (const [place, { key, name }] of part.entries()) {
         const bytes = heads[place] as Buffer
         if (bytes.byteLength === 0) continue
         const reading = readFrameHead(bytes, HEAD_BYTES) ?? readFrame((await main.client.getBuffer(name)) ?? bytes)
-        if (reading.status === 'ok') yield { key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil }
+        if (reading.status === 'ok') infos.push({ key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil })
       }
+      yield infos
     }
   }
 
