@@ -1,5 +1,5 @@
 import type { ObjectNames } from '@thermocline/core'
-import { TenantScope, validatePrefix, validateTenant } from '@thermocline/core'
+import { checkKnown, TenantScope, validatePrefix, validateTenant } from '@thermocline/core'
 
 /** What Cloud Storage calls them; the last three are of earlier times and still taken. https://cloud.google.com/storage/docs/storage-classes */
 export const STORAGE_CLASSES: readonly string[] = ['STANDARD', 'NEARLINE', 'COLDLINE', 'ARCHIVE', 'MULTI_REGIONAL', 'REGIONAL', 'DURABLE_REDUCED_AVAILABILITY']
@@ -38,8 +38,7 @@ const FIELDS: readonly string[] = ['id', 'tenant', 'prefix', 'transitionDays', '
 
 function checkRule(given: unknown, name: string): LifecycleRule {
   if (typeof given !== 'object' || given === null) throw new TypeError(`${name} must be a rule such as { expirationDays: 365 }, not ${String(given)}`)
-  const unknown = Object.keys(given).find((field) => !FIELDS.includes(field))
-  if (unknown !== undefined) throw new TypeError(`${name}.${unknown} is not a setting of a rule: ${FIELDS.join(', ')} are`)
+  checkKnown(given, FIELDS, name)
   const rule = given as LifecycleRule
   for (const field of ['id', 'tenant', 'prefix'] as const) {
     if (rule[field] !== undefined && typeof rule[field] !== 'string') throw new TypeError(`${name}.${field} must be a string, not ${String(rule[field])}`)

@@ -1,5 +1,5 @@
 import type { ObjectNames } from '@thermocline/core'
-import { ObjectNames as Names } from '@thermocline/core'
+import { checkKnown, ObjectNames as Names } from '@thermocline/core'
 import { isObject, kind } from './checks.js'
 import { bucketRulesOf, checkLifecycleRules, STORAGE_CLASSES, type BucketRule, type LifecycleRule } from './lifecycle-rules.js'
 
@@ -61,10 +61,13 @@ const MAX_PREFIX_BYTES = 512
 const BUCKET = /^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/
 const OWN_ACCOUNT = ['projectId', 'apiEndpoint', 'credentials', 'keyFilename', 'anonymous'] as const
 
+const KNOWN: readonly (keyof GcsBackendOptions)[] = ['bucket', 'projectId', 'apiEndpoint', 'client', 'prefix', 'storageClass', 'credentials', 'keyFilename', 'anonymous', 'maxSockets', 'lifecycleRules']
+
 /** @throws TypeError that names the option, what it was and the rule */
 export function checkOptions(given: GcsBackendOptions): CheckedOptions {
   const options: unknown = given
   if (!isObject(options)) throw new TypeError(`new GcsBackend(options) needs an object such as { bucket: 'artifacts' }, not ${kind(given)}`)
+  checkKnown(options, KNOWN, 'new GcsBackend(options)')
   const { bucket, client, storageClass, maxSockets = DEFAULT_MAX_SOCKETS } = given
   if (typeof bucket !== 'string' || !BUCKET.test(bucket)) {
     throw new TypeError(`bucket must be the name of a bucket, 3 to 222 of a-z, 0-9, dot, dash and underscore, not ${typeof bucket === 'string' && bucket !== '' ? JSON.stringify(bucket) : kind(bucket)}`)

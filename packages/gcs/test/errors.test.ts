@@ -32,7 +32,7 @@ describe('what a failure means', () => {
     ['text', 'failed', false],
     [null, 'failed', false],
   ])('%p is %s', (error, code, retryable) => {
-    expect(asGcsError(error, { operation: 'get', tenant: 'acme', key: 'k' })).toMatchObject({ code, retryable, operation: 'get', backend: 'gcs', tenant: 'acme', key: 'k', cause: error })
+    expect(asGcsError(error, { operation: 'get', tenant: 'acme', key: 'k' })).toMatchObject({ code, retryable, operation: 'get', backend: 'gcs', tenant: 'acme', key: 'k', cause: expect.any(Error) as unknown })
   })
 
   test('an error says what, where and what to do', () => {

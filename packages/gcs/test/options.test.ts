@@ -18,6 +18,7 @@ describe('what is wrong with options', () => {
   test.each<[options: unknown, says: RegExp]>([
     ['artifacts', /needs an object .* not string/],
     [null, /needs an object .* not null/],
+    [{ bucket, keyFileName: 'key.json' }, /^new GcsBackend\(options\) does not know the option keyFileName; did you mean keyFilename\?/],
     [{}, /^bucket must be the name of a bucket, .* not undefined/],
     [{ bucket: '' }, /^bucket must be .* not an empty string/],
     [{ bucket: 'ab' }, /^bucket must be .* not "ab"/],
@@ -48,7 +49,7 @@ describe('what is wrong with options', () => {
     [{ bucket, lifecycleRules: {} }, /^lifecycleRules must be a list of rules/],
     [{ bucket, lifecycleRules: [null] }, /^lifecycleRules\[0\] must be a rule/],
     [rule({}), /^lifecycleRules\[0\] must have transitionDays and storageClass, or expirationDays/],
-    [rule({ days: 1 }), /^lifecycleRules\[0\]\.days is not a setting of a rule/],
+    [rule({ days: 1 }), /^lifecycleRules\[0\] does not know the option days; it knows id, tenant/],
     [rule({ transitionDays: 1 }), /^lifecycleRules\[0\] must have transitionDays and storageClass together/],
     [rule({ storageClass: 'NEARLINE', expirationDays: 3 }), /must have transitionDays and storageClass together/],
     [rule({ transitionDays: 1, storageClass: 'GLACIER' }), /^lifecycleRules\[0\]\.storageClass must be one of STANDARD, .* not GLACIER/],

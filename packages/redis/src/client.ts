@@ -1,10 +1,10 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { connectorTo, quietWire, type Wire } from './connector.js'
 import type { Server, Target } from './options.js'
 import { connectorOfSentinels, type KnownMaster } from './sentinels.js'
-import { connectorOfWholeReplies } from './whole-replies-connector.js'
 
 /** How long a TCP or TLS connection may take to come about. */
-const CONNECT_TIMEOUT_MS = 2000
+export const CONNECT_TIMEOUT_MS = 2000
 /** How long a sentinel, or a node that is asked for the slots, may take before another one is asked. */
 const ANSWER_TIMEOUT_MS = 1000
 /** Nothing is sent that was not asked for just now: no queue, no resending, no reconnection by the client (see connection.ts). */
@@ -24,35 +24,29 @@ const NEVER_LATE = {
   disableClientInfo: true,
 } as const satisfies RedisOptions
 
-/** More than the payload of a value: its frame. */
-const HEADER_BYTES = 64 * 1024
-
 /**
  * A client that has not begun to connect; the user's own as it is.
  *
  * @param maxPayloadBytes how large the values are that are expected
  * @param known of a group that sentinels watch: what is known of its master
+ * @param wire told of all sockets
  */
-export function clientOf(target: Target, maxPayloadBytes: number, known: KnownMaster): Redis | Cluster {
+export function clientOf(target: Target, maxPayloadBytes: number, known: KnownMaster, wire: Wire): Redis | Cluster {
   if (target.kind === 'client') return target.client
-  // the client's own connectors know how to connect with TLS, and to what sentinels name
-  const inOnePiece = target.server.tls === undefined ? { Connector: connectorOfWholeReplies(maxPayloadBytes + HEADER_BYTES) } : {}
+  const { tls } = target.server
+  const to = { maxPayloadBytes, tls }
+  const Connector = connectorTo(to, wire)
   switch (target.kind) {
     case 'single':
-      return new Redis({ ...NEVER_LATE, ...settings(target.server), ...inOnePiece, host: target.server.host, port: target.server.port })
+      return new Redis({ ...NEVER_LATE, ...settings(target.server), Connector, host: target.server.host, port: target.server.port })
     case 'sentinel': {
-      const { name, sentinels, username, password } = target.group
+      const { name, username, password } = target.group
+      const sentinels = target.group.sentinels.map(({ host, port }) => ({ host: host as string, port: port as number }))
+      const ofSentinels = { ...NEVER_LATE, ...settings({ ...target.server, username, password, db: 0 }), Connector, lazyConnect: false, enableOfflineQueue: true, commandTimeout: ANSWER_TIMEOUT_MS }
       return new Redis({
         ...NEVER_LATE,
         ...settings(target.server),
-        Connector: connectorOfSentinels(known),
-        name,
-        sentinels: sentinels.map(({ host, port }) => ({ host: host as string, port: port as number })),
-        ...(username === undefined ? {} : { sentinelUsername: username }),
-        ...(password === undefined ? {} : { sentinelPassword: password }),
-        sentinelRetryStrategy: () => null,
-        sentinelCommandTimeout: ANSWER_TIMEOUT_MS,
-        ...(target.server.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: target.server.tls }),
+        Connector: connectorOfSentinels({ name, sentinels, clientOf: (sentinel) => new Redis({ ...ofSentinels, ...sentinel }) }, known, to, wire),
         // a sentinel may not have heard of the failover yet: whether it is a master is asked of the server itself
         enableReadyCheck: true,
       })
@@ -71,9 +65,9 @@ export function clientOf(target: Target, maxPayloadBytes: number, known: KnownMa
           // its own check goes to some node, perhaps one that has not been let in yet, and gives up then: the probe asks them all
           enableReadyCheck: false,
           slotsRefreshInterval: 0, // asked anew when something fails; a timer would keep the process alive
-          redisOptions: { ...ofNodes, ...settings(target.server), ...inOnePiece },
+          redisOptions: { ...ofNodes, ...settings(target.server), Connector },
           // certificates are for names: with TLS they must not be looked up before
-          ...(target.server.tls === undefined ? {} : { dnsLookup: (address: string, callback: (error: null, address: string) => void) => callback(null, address) }),
+          ...(tls === undefined ? {} : { dnsLookup: (address: string, callback: (error: null, address: string) => void) => callback(null, address) }),
         },
       )
     }
@@ -84,7 +78,8 @@ export function clientOf(target: Target, maxPayloadBytes: number, known: KnownMa
 export function sentinelClientsOf(target: Target): Redis[] {
   if (target.kind !== 'sentinel') return []
   const { sentinels, username, password } = target.group
-  return sentinels.map(({ host, port }) => new Redis({ ...NEVER_LATE, ...settings({ ...target.server, username, password, db: 0 }), host: host ?? 'localhost', port: port ?? 26_379 }))
+  const Connector = connectorTo({ maxPayloadBytes: 0, tls: target.server.tls }, quietWire())
+  return sentinels.map(({ host, port }) => new Redis({ ...NEVER_LATE, ...settings({ ...target.server, username, password, db: 0 }), Connector, host: host ?? 'localhost', port: port ?? 26_379 }))
 }
 
 function settings({ username, password, db, tls }: Server): Pick<RedisOptions, 'username' | 'password' | 'tls' | 'db'> {

@@ -1,10 +1,9 @@
-import { TLSSocket } from 'node:tls'
 import { systemClock, type CacheError, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
-import { checkSlotsOf } from './checked-slots.js'
-import { asConnectionError, asRedisError, OutOfStep } from './errors.js'
-import { onUnaskedReply } from './unasked-replies.js'
-import { PART } from './whole-replies-connector.js'
+import { CONNECT_TIMEOUT_MS } from './client.js'
+import { followReplies, leaveSocket, progressOf, quietWire, type Wire } from './connector.js'
+import { asConnectionError, asRedisError, isAnswer, isClosed, isUnsent, OutOfStep, StrangeReply } from './errors.js'
+import { idOf, LeftConnections, quarantine, type Life } from './left-connections.js'
 
 /*
  * One connection to a server, or to all nodes of a cluster.
@@ -17,9 +16,12 @@ import { PART } from './whole-replies-connector.js'
  * connection, as long as its budget lasts, and only then sends; where the last attempt to connect has failed it does not
  * wait at all. After a connection is lost a new one is tried after 50 ms, then twice as long each time, up to a second. A
  * connection on which something waits for a reply and nothing has come for two seconds is left, because neither a packet
- * filter nor a dead host says goodbye: what waited on it has failed then, and is in doubt no longer. It is left with a reset,
- * so that the operating system forgets what it has not delivered. So is one on which the database was refused: the client would go on
- * in another.
+ * filter nor a dead host says goodbye: what waited on it has failed then. It is left with a reset, so that the operating system forgets what
+ * it has not delivered. So is one on which the database was refused: the client would go on in another. Writes that had no answer are in doubt
+ * until the old connection is known to be dead, see left-connections.ts.
+ *
+ * Each answer on the way to a connection is progress for whoever waits for it: a budget is for silence. All of them together have as long
+ * as a connection may take.
  *
  * A cluster's client connects to a node with the first command for it, and refuses more commands until that has come about.
  * So all masters are connected at once, and operations wait until they are.
@@ -32,11 +34,15 @@ const LONGEST_RECONNECT_MS = 1000
 const STALL_CHECK_MS = 500
 const STALLED_CHECKS = 4
 const COMMANDS_AT_ONCE = 16
+/** More nodes of a cluster are not connected to, whatever one of them says. */
+const MOST_NODES = 2000
+const WRITES: ReadonlySet<string> = new Set(['set', 'unlink'])
 
 type Listener = Parameters<Redis['on']>[1]
 
 /** What waits for a connection. */
 interface Waiter {
+  readonly progress: (() => void) | undefined
   readonly resolve: () => void
   readonly reject: (error: CacheError) => void
 }
@@ -46,21 +52,29 @@ export interface ConnectionOptions {
   readonly client: Redis | Cluster
   /** Whether the client is the user's: it connects, reconnects and ends as the user likes. */
   readonly isForeign: boolean
+  /** Whether another server may be the master of the group, so that a new connection may lead to another one. */
+  readonly mayMove?: boolean | undefined
   /** How long an operation waits for the connection at most, beside its budget. */
   readonly timeoutMs: number
   /** Each time the connection is there. */
   readonly onReady: () => void
   /** The time, as the backend's host has it. */
   readonly monotonic: () => number
+  /** That of the client's sockets; a client of the user's has none. */
+  readonly wire?: Wire | undefined
 }
 
 export class Connection {
   readonly #client: Redis | Cluster
   readonly #options: ConnectionOptions
   readonly #waiters = new Set<Waiter>()
+  /** Who waits for the slots of a cluster. */
+  readonly #looking = new Set<{ readonly progress: (() => void) | undefined }>()
   /** Masters of a cluster whose connection is coming about. */
   readonly #connecting = new Set<Redis>()
-  readonly #stalls = new WeakMap<Redis, { bytesRead: number; checks: number }>()
+  readonly #stalls = new WeakMap<Redis, { progress: number; checks: number }>()
+  readonly #lives = new WeakMap<object, Life>()
+  readonly #left: LeftConnections
   readonly #listeners: readonly (readonly [string, Listener])[]
   /** Why there is no connection, once an attempt has failed. */
   #failure: CacheError | undefined
@@ -73,11 +87,16 @@ export class Connection {
   #isCorked = false
   #corked = 0
   #movedAt = Number.NEGATIVE_INFINITY
+  #isBurying = false
   #watched: Redis['stream'] | undefined
 
   constructor(options: ConnectionOptions) {
     this.#client = options.client
     this.#options = options
+    this.#left = new LeftConnections(this.#client.isCluster)
+    const wire = options.wire ?? quietWire()
+    wire.moved = () => this.#moved()
+    wire.refused = (socket, reason) => this.#refused(socket, reason)
     this.#listeners = [
       ['ready', () => this.#onReady()],
       ['error', (error: unknown) => (this.#lastError = error)],
@@ -91,7 +110,10 @@ export class Connection {
     if (!options.isForeign && !this.#client.isCluster) this.#leaveUnlessSelected(this.client)
   }
 
-  /** When bytes came last, by the clock of the backend's host. Not in a cluster, where one node says nothing of another. */
+  /**
+   * When something came last, by the clock of the backend's host: replies, or a step on the way to the connection. In a cluster, where one node says nothing of
+   * another, only the latter.
+   */
   readonly movedAt = (): number => this.#movedAt
 
   /** For sending, when {@link ready} has said so. Both kinds of clients take the same commands. */
@@ -119,7 +141,7 @@ export class Connection {
   ready(options: OperationOptions): Promise<void> | undefined {
     if (this.#isReady) return undefined
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    return this.#wait(options.signal)
+    return this.#wait(options)
   }
 
   /** Every server that holds keys. */
@@ -168,19 +190,33 @@ export class Connection {
   /** What an error means for the cache. The connection is left where a reply belonged to another request, and where the server was not the right one it looks anew. */
   failed(error: unknown, operation: string, key: string | undefined): CacheError {
     if (error instanceof OutOfStep) this.leave(error)
-    const failure = asRedisError(error, operation, key, this.isCluster)
+    const failure = asRedisError(isClosed(error) ? (this.#lastError ?? error) : error, operation, key, this.isCluster)
     if (failure.code === 'unavailable' || failure.code === 'read-only') void this.lookAnew().catch(() => undefined)
     return failure
   }
 
+  /** The same of a write, once it is certain that it will not land any more: what was sent has no answer, and may be on its way. */
+  async writeFailed(error: unknown, operation: string, key: string | undefined): Promise<CacheError> {
+    const failure = this.failed(error, operation, key)
+    if (isAnswer(error) || isUnsent(error)) return failure
+    await (this.#options.isForeign ? quarantine() : this.#left.allGone())
+    return failure
+  }
+
   /** Looks anew who holds which slots, or who is the master. */
-  async lookAnew(): Promise<void> {
+  async lookAnew(progress?: () => void): Promise<void> {
     if (this.#closed) return
     if (this.#client.isCluster) {
-      await new Promise<void>((resolve, reject) => {
-        ;(this.#client as Cluster).refreshSlotsCache((error) => (error == null ? resolve() : reject(error)))
-      })
-    } else if (!this.#options.isForeign && this.client.options.sentinels != null && this.#client.status === 'ready') {
+      const looking = { progress }
+      this.#looking.add(looking)
+      try {
+        await new Promise<void>((resolve, reject) => {
+          ;(this.#client as Cluster).refreshSlotsCache((error) => (error == null ? resolve() : reject(error)))
+        })
+      } finally {
+        this.#looking.delete(looking)
+      }
+    } else if (this.#options.mayMove === true && this.#client.status === 'ready') {
       this.#leave(this.client, new Error('connection was left: another server may be the master'))
     }
   }
@@ -192,6 +228,7 @@ export class Connection {
     this.#cancelReconnect()
     this.#cancelStallCheck()
     this.#fail(asConnectionError(new Error('connection is closed')))
+    this.#left.close()
     if (this.#options.isForeign) {
       for (const [event, listener] of this.#listeners) this.#client.off(event, listener)
       return
@@ -203,7 +240,7 @@ export class Connection {
   }
 
   get #isReady(): boolean {
-    return this.#client.status === 'ready' && this.#connecting.size === 0
+    return this.#client.status === 'ready' && this.#connecting.size === 0 && !this.#isBurying
   }
 
   #connect(): void {
@@ -211,7 +248,7 @@ export class Connection {
     this.#client.connect().catch((error: unknown) => (this.#lastError ??= error))
   }
 
-  #wait(signal: AbortSignal | undefined): Promise<void> {
+  #wait({ signal, progress }: OperationOptions): Promise<void> {
     return new Promise((resolve, reject) => {
       const { timeoutMs } = this.#options
       const cancel = Number.isFinite(timeoutMs) ? systemClock.schedule(timeoutMs, () => waiter.reject(asConnectionError(new Error(`not connected within ${timeoutMs} ms`)))) : undefined
@@ -221,8 +258,10 @@ export class Connection {
         this.#waiters.delete(waiter)
       }
       const waiter: Waiter = {
+        progress,
         resolve: () => {
           end()
+          progress?.()
           resolve()
         },
         reject: (error) => {
@@ -241,8 +280,13 @@ export class Connection {
     if (!this.#client.isCluster) {
       const { stream } = this.client
       if (stream.destroyed) return // it was left, and the client has not heard yet
-      this.#watch(stream)
+      if (this.#options.isForeign) this.#watch(stream)
+      else if (this.#mayNotSendYet()) return
     }
+    this.#admit()
+  }
+
+  #admit(): void {
     this.#failure = undefined
     this.#lastError = undefined
     this.#attempts = 0
@@ -250,12 +294,44 @@ export class Connection {
     this.#endWaits()
   }
 
+  /** Whether connections before this one have to be seen to first; {@link #onReady} is called again then. */
+  #mayNotSendYet(): boolean {
+    const { client } = this
+    const life = this.#lives.get(client.stream)
+    if (life === undefined) return false
+    if (this.#options.mayMove === true) this.#left.forgetOthers(life.address)
+    if (!this.#left.anyAt(life.address)) return false
+    if (this.#isBurying) return true
+    this.#isBurying = true
+    const { stream } = client
+    this.#left.bury(client, life).then(
+      () => {
+        this.#isBurying = false
+        if (client.stream === stream && client.status === 'ready') this.#admit()
+      },
+      () => (this.#isBurying = false), // it is lost, and the next one sees to all
+    )
+    return true
+  }
+
   #watch(stream: Redis['stream']): void {
     if (this.#watched === stream) return
     this.#watched = stream
-    const moved = (): void => void (this.#movedAt = this.#options.monotonic())
-    stream.on('data', moved)
-    stream.on(PART, moved)
+    stream.on('data', () => this.#moved())
+  }
+
+  #moved(): void {
+    if (!this.#client.isCluster || !this.#isReady) this.#movedAt = this.#options.monotonic()
+    for (const { progress } of this.#waiters) progress?.()
+    for (const { progress } of this.#looking) progress?.()
+  }
+
+  /** What came over one of its sockets was no reply: perhaps one that asks for the slots, or for the master. */
+  #refused(socket: Redis['stream'], reason: Error): void {
+    const node = this.#nodes().find(({ stream }) => stream === socket)
+    this.#lastError = reason
+    if (node === undefined) leaveSocket(socket, reason)
+    else this.#leave(node, reason)
   }
 
   /** The client goes on where the database was refused, and would work in another one. */
@@ -273,16 +349,20 @@ export class Connection {
 
   #onNode(node: Redis): void {
     if (this.#options.isForeign) return
-    checkSlotsOf(node)
+    followCopiesOf(node)
     const settled = (): void => {
       this.#connecting.delete(node)
       this.#endWaits()
     }
     node.on('connect', () => this.#onConnect(node))
     node.on('connecting', () => this.#connecting.add(node))
-    node.on('ready', settled)
+    node.on('ready', () => {
+      const life = this.#lives.get(node.stream)
+      if (life === undefined || !this.#left.anyAt(life.address)) return settled()
+      this.#left.bury(node, life).then(settled, settled)
+    })
     node.on('end', settled)
-    if (node.options.readOnly === true) return
+    if (node.options.readOnly === true || this.#nodes().length > MOST_NODES) return
     this.#connecting.add(node)
     // in a moment: the command that made the client look for the node is sent first
     process.nextTick(() => {
@@ -320,9 +400,30 @@ export class Connection {
 
   #onConnect(node: Redis): void {
     if (this.#options.isForeign) return
-    node.stream?.unref()
-    node.stream?.on('error', () => undefined) // the client listens for the first one only, and TLS may have more
-    onUnaskedReply(node, () => this.#leave(node, new OutOfStep()))
+    const { stream } = node as { stream?: Redis['stream'] }
+    if (stream === undefined) return
+    stream.unref()
+    stream.on('error', () => undefined) // the client listens for the first one only, and TLS may have more
+    followReplies(node)
+    this.#moved()
+    const address = this.#client.isCluster ? `${node.options.host}:${node.options.port}` : `${stream.remoteAddress}:${stream.remotePort}`
+    this.#lives.set(stream, { address, id: idOf(node) })
+    stream.prependListener('close', () => this.#lookForLostWrites(node, stream)) // before the client forgets what had no answer
+    systemClock.schedule(
+      CONNECT_TIMEOUT_MS,
+      () => {
+        if (node.stream === stream && node.status === 'connect') this.#leave(node, new Error(`connection was left: it was not ready within ${CONNECT_TIMEOUT_MS / 1000} s`))
+      },
+      { background: true },
+    )
+  }
+
+  #lookForLostWrites({ commandQueue }: Redis, stream: Redis['stream'], isOutOfStep = false): void {
+    const life = this.#lives.get(stream)
+    if (life === undefined || this.#closed) return
+    let isWriting = isOutOfStep
+    for (let at = 0; at < commandQueue.length && !isWriting; at++) isWriting = WRITES.has(commandQueue.peekAt(at)?.command.name ?? '')
+    if (isWriting) this.#left.add(life)
   }
 
   #watchForStalls(): void {
@@ -345,8 +446,9 @@ export class Connection {
         continue
       }
       const before = this.#stalls.get(node)
-      const checks = before?.bytesRead === stream.bytesRead ? before.checks + 1 : 0
-      this.#stalls.set(node, { bytesRead: stream.bytesRead, checks })
+      const progress = progressOf(stream)
+      const checks = before?.progress === progress ? before.checks + 1 : 0
+      this.#stalls.set(node, { progress, checks })
       if (checks >= STALLED_CHECKS && !this.#options.isForeign) {
         this.#stalls.delete(node)
         this.#leave(node, new Error(`connection was left: no reply for ${(STALLED_CHECKS * STALL_CHECK_MS) / 1000} s`))
@@ -354,18 +456,26 @@ export class Connection {
     }
   }
 
-  /** With a reset, so that nothing that was sent is delivered later; TLS has no such thing. */
-  #leave({ stream }: Redis, reason: Error): void {
+  #leave(node: Redis, reason: Error): void {
+    const { stream } = node as { stream?: Redis['stream'] }
     this.#lastError = reason
-    // while its end is under way a socket cannot be reset, and one that was tried on would never be closed (EINVAL, Node 20)
-    const isEnding = stream !== undefined && stream.writableEnded && !stream.writableFinished && stream.writableLength === 0
-    if (stream instanceof TLSSocket) stream.destroy(reason)
-    else if (isEnding) stream.once('finish', () => stream.resetAndDestroy())
-    else stream?.resetAndDestroy()
+    if (stream === undefined) return
+    this.#lookForLostWrites(node, stream, reason instanceof OutOfStep || reason instanceof StrangeReply)
+    leaveSocket(stream, reason)
   }
 
   #nodes(): Redis[] {
     return this.#client.isCluster ? (this.#client as Cluster).nodes('all') : [this.#client as Redis]
+  }
+}
+
+/** The client of a cluster asks for the slots over a copy of a node's connection. */
+function followCopiesOf(node: Redis): void {
+  const duplicate = node.duplicate.bind(node)
+  node.duplicate = (override) => {
+    const copy = duplicate(override)
+    copy.on('connect', () => followReplies(copy))
+    return copy
   }
 }
 

@@ -1,6 +1,7 @@
 import type { OperationOptions } from '@thermocline/core'
 import { clientOf, sentinelClientsOf } from './client.js'
 import { Connection } from './connection.js'
+import { quietWire } from './connector.js'
 import { LARGE_BYTES } from './large-names.js'
 import { Failovers, type Address } from './failovers.js'
 import type { CheckedOptions } from './options.js'
@@ -52,12 +53,13 @@ export class Connections {
   }
 
   /**
-   * To be called for what is to be sent over a connection: as long as replies come in there, it has time. A connection for large payloads is left when that
-   * is over: the breaker's probe, which is small, goes over the main one and would not notice that this one is dead.
+   * `undefined` when the operation can be sent over a connection now; otherwise a promise of that. As long as replies come in there, it has time. A connection
+   * for large payloads is left when that is over: the breaker's probe, which is small, goes over the main one and would not notice that this one is dead.
    */
-  watch(connection: Connection, options: OperationOptions): void {
-    if (!connection.isCluster) options.watch?.(connection.movedAt)
+  ready(connection: Connection, options: OperationOptions): Promise<void> | undefined {
+    options.watch?.(connection.movedAt)
     if (connection !== this.main) options.onAbort?.(() => connection.leave(new Error('connection was left: no reply in time')))
+    return connection.ready(options)
   }
 
   close(): void {
@@ -78,7 +80,8 @@ export class Connections {
   #make(onReady: () => void): Connection {
     const { target, connectionTimeoutMs, maxPayloadBytes } = this.#options
     const known = new KnownMaster()
-    const connection = new Connection({ client: clientOf(target, maxPayloadBytes, known), isForeign: target.kind === 'client', timeoutMs: connectionTimeoutMs, onReady, monotonic: this.#monotonic })
+    const wire = quietWire()
+    const connection = new Connection({ wire, client: clientOf(target, maxPayloadBytes, known, wire), isForeign: target.kind === 'client', mayMove: target.kind === 'sentinel', timeoutMs: connectionTimeoutMs, onReady, monotonic: this.#monotonic })
     this.#masters.set(connection, known)
     return connection
   }

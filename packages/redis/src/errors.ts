@@ -32,6 +32,7 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 ])
 /** What the client says when there is no connection, or no longer one. */
 const CONNECTION_MESSAGES = /connection is closed|stream isn't writeable|all sentinels are unreachable|cluster isn't ready|failed to refresh slots cache|connect etimedout|socket (?:closed|hang up)|connection was left/i
+const UNSENT = /stream isn't writeable|cluster isn't ready/i
 const REPLY_WORD = /^([A-Z]{2,})\b/
 
 /**
@@ -64,9 +65,32 @@ export function asConnectionError(error: unknown): CacheError {
 
 /** A server answered something else than it was asked. The connection must not be used any more. */
 export class OutOfStep extends Error {
-  constructor() {
-    super('the reply does not belong to the request; the connection was left')
+  /** @param what it answered instead */
+  constructor(what = 'a reply that does not belong to the request') {
+    super(`the server sent ${what}; the connection was left`)
   }
+}
+
+/** A server sent what is no answer to anything, or more than anybody asked for. None of it has reached the client. */
+export class StrangeReply extends Error {
+  constructor(what: string) {
+    super(`the server sent ${what}; the connection was left`)
+  }
+}
+
+/** Whether a server has said so, and whatever was asked has come to its end there. */
+export function isAnswer(error: unknown): boolean {
+  return REPLY_WORD.test(partsOf(error).message)
+}
+
+/** Whether it was never sent. */
+export function isUnsent(error: unknown): boolean {
+  return UNSENT.test(partsOf(error).message)
+}
+
+/** Whether the client says that there is no connection any more, and not why. */
+export function isClosed(error: unknown): boolean {
+  return partsOf(error).message === 'Connection is closed.'
 }
 
 export function isReply(error: unknown, word: string): boolean {

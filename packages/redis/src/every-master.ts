@@ -32,7 +32,7 @@ export async function onEveryMaster(connection: Connection, options: OperationOp
 
 /** Connects to all masters there are now. */
 export async function meetMasters(connection: Connection, options: OperationOptions, strayName: (n: number) => string): Promise<Slots | undefined> {
-  await connection.lookAnew()
+  await connection.lookAnew(options.progress)
   await connection.ready(options)
   options.progress?.()
   const slots = await slotsNow(connection)
@@ -48,8 +48,8 @@ export async function meetMasters(connection: Connection, options: OperationOpti
 }
 
 /** For a probe: its key lives on one server, and all that the cluster names have to be there. @throws Error with the reply that says otherwise */
-export async function everyMasterAnswers(connection: Connection): Promise<void> {
-  await connection.lookAnew()
+export async function everyMasterAnswers(connection: Connection, options: OperationOptions): Promise<void> {
+  await connection.lookAnew(options.progress)
   const states = await Promise.all(connection.masters().map((server) => server.cluster('INFO')))
   if (!states.every((state) => state.includes('cluster_state:ok'))) throw new Error('CLUSTERDOWN not all slots are served')
 }

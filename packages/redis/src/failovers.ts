@@ -1,6 +1,6 @@
 import { systemClock } from '@thermocline/core'
 import type { Redis } from 'ioredis'
-import { onlyWhatIsHeard } from './heard-replies.js'
+import { followReplies } from './connector.js'
 
 const FIRST_RETRY_MS = 1000
 const LONGEST_RETRY_MS = 30_000
@@ -34,7 +34,7 @@ export class Failovers {
       sentinel.on('connect', () => {
         sentinel.stream?.unref()
         sentinel.stream?.on('error', ignore) // the client listens for the first one only
-        if (sentinel.stream !== undefined) onlyWhatIsHeard(sentinel)
+        if (sentinel.stream !== undefined) followReplies(sentinel)
       })
       sentinel.on('ready', () => {
         waitMs = FIRST_RETRY_MS

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from 'node:tls'
-import { positiveDurationMs, type Duration } from '@thermocline/core'
+import { checkKnown, positiveDurationMs, type Duration } from '@thermocline/core'
 import { Cluster, Redis } from 'ioredis'
 
 export interface RedisAddress {
@@ -90,14 +90,21 @@ const DEFAULT_MAX_PAYLOAD_BYTES = 8 * 1024 ** 2
 const DEFAULT_PORT = 6379
 const SENTINEL_PORT = 26_379
 
+const KNOWN: readonly (keyof RedisBackendOptions)[] = ['url', 'host', 'port', 'username', 'password', 'db', 'tls', 'pool', 'cluster', 'sentinel', 'client', 'keyPrefix', 'maxPayloadBytes', 'maxMemory', 'evictionPolicy']
+const KNOWN_OF_POOL: readonly (keyof NonNullable<RedisBackendOptions['pool']>)[] = ['maxConnections', 'timeout']
+const KNOWN_OF_SENTINEL: readonly (keyof NonNullable<RedisBackendOptions['sentinel']>)[] = ['name', 'sentinels', 'username', 'password']
+const KNOWN_OF_ADDRESS: readonly (keyof RedisAddress)[] = ['host', 'port']
+
 /** @throws TypeError that names the option, what it was and the rule */
 export function checkOptions(given: RedisBackendOptions): CheckedOptions {
   const options: unknown = given
   if (!isObject(options)) throw new TypeError(`new RedisBackend(options) needs an object such as { url: 'redis://localhost:6379' }, not ${kind(given)}`)
+  checkKnown(options, KNOWN, 'new RedisBackend(options)')
   const { keyPrefix = 'tc:', maxPayloadBytes = DEFAULT_MAX_PAYLOAD_BYTES, pool = {}, maxMemory, evictionPolicy } = given
   if (typeof keyPrefix !== 'string' || keyPrefix === '') throw new TypeError(`keyPrefix must be a non-empty string, not ${kind(keyPrefix)}: other keys of the server must stay apart`)
   if (!keyPrefix.isWellFormed()) throw new TypeError('keyPrefix must be well-formed Unicode')
   if (!isObject(pool)) throw new TypeError(`pool must be { maxConnections, timeout }, not ${kind(pool)}`)
+  checkKnown(pool, KNOWN_OF_POOL, 'pool')
   positiveInteger(maxPayloadBytes, 'maxPayloadBytes')
   positiveInteger(pool.maxConnections, 'pool.maxConnections')
   if (maxMemory !== undefined && !(Number.isSafeInteger(maxMemory) && maxMemory >= 0)) throw new TypeError(`maxMemory must be a whole number of bytes, not ${kind(maxMemory)}`)
@@ -128,6 +135,7 @@ function targetOf(options: RedisBackendOptions): Target {
     return { kind: 'cluster', server, nodes: nodes.map(({ host, port }) => ({ host, port })) }
   }
   if (sentinel !== undefined) {
+    if (isObject(sentinel)) checkKnown(sentinel, KNOWN_OF_SENTINEL, 'sentinel')
     if (!isObject(sentinel) || typeof sentinel.name !== 'string' || sentinel.name === '') throw new TypeError('sentinel must be { name, sentinels }, with the name of the group')
     if (!Array.isArray(sentinel.sentinels) || sentinel.sentinels.length === 0) throw new TypeError(`sentinel.sentinels must be a list of at least one address, not ${kind(sentinel.sentinels)}`)
     text(sentinel.username, 'sentinel.username')
@@ -197,6 +205,7 @@ function decoded(text: string, option: string): string {
 
 function addressOf(given: unknown, option: string, defaultPort: number): { host: string; port: number } {
   if (!isObject(given)) throw new TypeError(`${option} must be { host, port }, not ${kind(given)}`)
+  if (option !== '') checkKnown(given, KNOWN_OF_ADDRESS, option)
   const { host = 'localhost', port = defaultPort } = given
   const name = (field: string): string => (option === '' ? field : `${option}.${field}`)
   if (typeof host !== 'string' || host === '') throw new TypeError(`${name('host')} must be a name or an address, not ${kind(host)}`)

@@ -3,6 +3,7 @@ import {
   encodeFrameHeader,
   getEach,
   Hosts,
+  Paged,
   PROBE_TENANT,
   type BackendCapabilities,
   type BackendHost,
@@ -26,6 +27,7 @@ import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
 import { isReply, OutOfStep } from './errors.js'
 import { meetMasters, onEveryMaster } from './every-master.js'
+import { inSteps } from './in-steps.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
 import { namesOn, unlink } from './scan.js'
@@ -97,20 +99,19 @@ export class RedisBackend implements CacheBackend {
       return this.delete(scope, [key], options).then(() => true)
     }
     const connection = this.#connections.forBytes(bytes)
-    this.#connections.watch(connection, options)
-    const waiting = connection.ready(options)
+    const waiting = this.#connections.ready(connection, options)
     if (scope.tenant === PROBE_TENANT && connection.isCluster) return this.#putProbes(scope, key, entry, options, connection, waiting)
     return waiting === undefined ? this.#put(scope, key, entry, options, connection) : waiting.then(() => this.#put(scope, key, entry, options, connection))
   }
 
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
     const { main } = this.#connections
-    await main.ready(options)
+    await this.#connections.ready(main, options)
     try {
       const ours = scope.tenant === PROBE_TENANT && main.isCluster ? keys.flatMap((key) => this.#probes(scope, key, main)) : keys
       return await unlink(main, ours.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
-      throw main.failed(error, 'delete', keys[0])
+      throw await main.writeFailed(error, 'delete', keys[0])
     }
   }
 
@@ -120,7 +121,7 @@ export class RedisBackend implements CacheBackend {
       const key = this.#names.keyOf(scope, name)
       return key !== undefined && options.only?.(key) !== false
     }
-    await main.ready(options)
+    await this.#connections.ready(main, options)
     try {
       return await onEveryMaster(main, options, this.#names.stray, async (server) => {
         let removed = 0
@@ -137,12 +138,18 @@ export class RedisBackend implements CacheBackend {
     }
   }
 
-  async *list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+  list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    return new Paged(() => this.#pages(scope, prefix, options))
+  }
+
+  /** A page for each step, also for those that bring nothing: each has the budget to itself. */
+  async *#pages(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<readonly StoredEntryInfo[]> {
     const { main } = this.#connections
-    await main.ready(options)
+    const { signal } = options
+    for await (const _ of inSteps(async (progress) => this.#connections.ready(main, { signal, progress }))) yield []
     const seen = new Set<string>() // a scan may show a name twice
     try {
-      if (main.isCluster) await meetMasters(main, options, this.#names.stray)
+      if (main.isCluster) for await (const _ of inSteps((progress) => meetMasters(main, { signal, progress }, this.#names.stray))) yield []
       for (const server of main.masters()) {
         for await (const names of namesOn(main, server, this.#names.pattern(scope, prefix), options)) {
           const found = names.flatMap((name) => {
@@ -150,8 +157,9 @@ export class RedisBackend implements CacheBackend {
             seen.add(name)
             return key === undefined ? [] : [{ name, key }]
           })
-          if (options.detail === 'keys') for (const { key } of found) yield { key }
-          else for await (const info of this.#stored.infos(found, options)) yield info
+          if (options.detail === 'keys') yield found.map(({ key }) => ({ key }))
+          else if (found.length === 0) yield []
+          else yield* this.#stored.infos(found)
         }
       }
     } catch (error) {
@@ -162,7 +170,7 @@ export class RedisBackend implements CacheBackend {
   async stats(scope?: TenantScope): Promise<RedisStats> {
     if (scope !== undefined) return {}
     const { main } = this.#connections
-    await main.ready({})
+    await this.#connections.ready(main, {})
     try {
       return { server: inTotal(await Promise.all(main.masters().map(serverInfo))) }
     } catch (error) {
@@ -194,14 +202,16 @@ export class RedisBackend implements CacheBackend {
     return answered.then(
       (reply) => {
         if (reply === null && options.onlyIfAbsent) return false
-        if (reply !== 'OK') throw connection.failed(new OutOfStep(), 'put', key)
+        if (reply !== 'OK') return this.#putFailed(connection, new OutOfStep(), key)
         this.#stored.noteSize(name, payload.byteLength)
         return true
       },
-      (error: unknown) => {
-        throw connection.failed(error, 'put', key)
-      },
+      (error: unknown) => this.#putFailed(connection, error, key),
     )
+  }
+
+  async #putFailed(connection: Connection, error: unknown, key: ValidKey): Promise<never> {
+    throw await connection.writeFailed(error, 'put', key)
   }
 
   /** Whether a cluster takes writes again is for each of its masters to say. */

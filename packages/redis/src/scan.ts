@@ -8,17 +8,38 @@ const SCAN_COUNT = 1000
 /** Names in one command. */
 const NAMES_AT_ONCE = 256
 
-/** The names on one server that match, a page at a time. A name may come twice. */
+/** More pages than any server has: 2^33 places for keys. */
+const MOST_PAGES = 10_000_000
+/** So many pages in a row, a thousand million keys, that show none of ours are no database. */
+const MOST_EMPTY_PAGES = 1_000_000
+
+/**
+ * The names on one server that match, a page at a time; a page may be empty, and a name may come twice.
+ *
+ * A server says with a cursor where to go on, and 0 at the end. One that never says 0 is left: when a cursor comes again (Brent's way to find a cycle, which
+ * keeps one cursor only), after 10 million pages, or after a million in a row without a name.
+ */
 export async function* namesOn(connection: Connection, server: Redis, pattern: string, options: OperationOptions): AsyncIterable<string[]> {
   let cursor = '0'
+  let pages = 0
+  let empty = 0
+  let kept = cursor
+  let keptFor = 1
   do {
     // another scan's page could pass for this one's
     const [page] = (await Promise.all([server.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT), connection.inStep([server])])) as unknown[]
     if (!isPage(page)) throw new OutOfStep()
     const [next, names] = page
     cursor = next
+    empty = names.length === 0 ? empty + 1 : 0
+    if (cursor === kept || ++pages > MOST_PAGES || empty > MOST_EMPTY_PAGES) {
+      if (cursor !== '0') throw new OutOfStep('a scan that does not end')
+    } else if (pages === keptFor) {
+      kept = cursor
+      keptFor *= 2
+    }
     options.progress?.()
-    if (names.length > 0) yield names
+    yield names
   } while (cursor !== '0' && options.signal?.aborted !== true)
 }
 

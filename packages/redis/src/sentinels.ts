@@ -1,11 +1,10 @@
-import { SentinelConnector, type Redis, type RedisOptions } from 'ioredis'
+import type net from 'node:net'
+import { AbstractConnector, type Redis, type RedisOptions } from 'ioredis'
+import { followReplies, openSocket, type Endpoint, type Wire } from './connector.js'
 import type { Address } from './failovers.js'
 
-/** What the client's connector does, by its own account in private. */
-type Connector = new (options: unknown) => Pick<SentinelConnector, keyof SentinelConnector> & {
-  connectToSentinel(endpoint: object, options?: RedisOptions): Redis
-  resolve(endpoint: object): Promise<Address | null>
-}
+/** More are not remembered, whatever the sentinels say of each other. */
+const MOST_SENTINELS = 100
 
 /** The master of a connection to a group. */
 export class KnownMaster {
@@ -29,28 +28,107 @@ export class KnownMaster {
   }
 }
 
+export interface SentinelGroup {
+  readonly name: string
+  readonly sentinels: readonly Address[]
+  /** A client of a sentinel, which connects at once. */
+  readonly clientOf: (sentinel: Address) => Redis
+}
+
 /**
- * Asks sentinels for the master. The client's own connector leaves a timer of two seconds behind each time one does not
- * answer (ioredis 6.0.0): while it is tried anew every second, the process would never exit.
+ * A client's way to the master of a group: asks one sentinel after the other. The client's own connector makes sockets of its own, whose replies nobody
+ * checks, and leaves a timer of two seconds behind each time a sentinel does not answer (ioredis 6.0.0), so that the process would never exit.
  */
-export function connectorOfSentinels(known: KnownMaster): NonNullable<RedisOptions['Connector']> {
-  class Sentinels extends (SentinelConnector as unknown as Connector) {
-    readonly #disconnectTimeout: number | undefined
+export function connectorOfSentinels(group: SentinelGroup, known: KnownMaster, to: Pick<Endpoint, 'maxPayloadBytes' | 'tls'>, wire: Wire): NonNullable<RedisOptions['Connector']> {
+  const sentinels = [...group.sentinels]
+  return class SentinelsConnector extends AbstractConnector {
+    #first = 0
 
-    constructor(options: RedisOptions) {
-      super(options)
-      this.#disconnectTimeout = options.disconnectTimeout
+    constructor(options: unknown) {
+      super((options as RedisOptions).disconnectTimeout ?? 0)
     }
 
-    override connectToSentinel(endpoint: object, options?: RedisOptions): Redis {
-      return super.connectToSentinel(endpoint, { ...options, disconnectTimeout: this.#disconnectTimeout })
+    /** Whether it is the master that was found, as it says itself. */
+    override check(info: { readonly role?: string }): boolean {
+      const isMaster = info.role === undefined || info.role === 'master'
+      if (!isMaster) this.#first++ // this sentinel has not heard yet
+      return isMaster
     }
 
-    override async resolve(endpoint: object): Promise<Address | null> {
-      const master = known.take() ?? (await super.resolve(endpoint))
-      known.current = master ?? undefined
-      return master
+    override async connect(): Promise<net.Socket> {
+      this.connecting = true
+      await Promise.resolve() // whoever has called may leave in this turn
+      const master = known.take() ?? (await this.#find())
+      if (!this.connecting) throw new Error('Connection is closed.')
+      known.current = master
+      const socket = openSocket({ ...to, ...master }, wire)
+      this.stream = socket
+      socket.once('error', (error) => {
+        this.firstError = error
+      })
+      return socket
+    }
+
+    async #find(): Promise<Address> {
+      let reason = ''
+      for (let n = 0; n < sentinels.length && this.connecting; n++) {
+        const at = (this.#first + n) % sentinels.length
+        const sentinel = sentinels[at] as Address
+        try {
+          const master = await askSentinel(sentinel, group, (others) => remember(sentinels, others))
+          this.#first = at
+          return master
+        } catch (error) {
+          reason = `: ${(error as Error).message}`
+        }
+      }
+      throw new Error(this.connecting ? `All sentinels are unreachable${reason}` : 'Connection is closed.')
     }
   }
-  return Sentinels as unknown as NonNullable<RedisOptions['Connector']>
+}
+
+async function askSentinel(sentinel: Address, { name, clientOf }: SentinelGroup, found: (others: readonly Address[]) => void): Promise<Address> {
+  const { host, port } = sentinel
+  const client = clientOf(sentinel)
+  client.on('error', () => undefined) // told by the answers
+  client.on('connect', () => {
+    client.stream.unref()
+    client.stream.on('error', () => undefined)
+    followReplies(client)
+  })
+  try {
+    const [master, others] = await Promise.all([client.call('sentinel', 'get-master-addr-by-name', name), client.call('sentinel', 'sentinels', name).catch(() => [])])
+    if (!Array.isArray(master)) throw new Error(`the sentinel at ${host}:${port} knows no group ${name}`)
+    found(addressesIn(others))
+    const address = addressOf(master[0], master[1])
+    if (address === undefined) throw new Error(`the sentinel at ${host}:${port} names no address of ${name}`)
+    return address
+  } finally {
+    const { stream } = client as { stream?: net.Socket }
+    client.disconnect()
+    stream?.destroy()
+  }
+}
+
+function remember(sentinels: Address[], others: readonly Address[]): void {
+  for (const other of others) {
+    if (sentinels.length < MOST_SENTINELS && !sentinels.some(({ host, port }) => host === other.host && port === other.port)) sentinels.push(other)
+  }
+}
+
+/** Each sentinel is a list of names and values in turn. */
+function addressesIn(others: unknown): Address[] {
+  if (!Array.isArray(others)) return []
+  return (others as readonly unknown[]).flatMap((other) => {
+    if (!Array.isArray(other)) return []
+    const valueOf = (name: string): unknown => other[other.findIndex((field, at) => at % 2 === 0 && field === name) + 1]
+    const flags = valueOf('flags')
+    const address = addressOf(valueOf('ip'), valueOf('port'))
+    return address === undefined || (typeof flags === 'string' && flags.split(',').includes('disconnected')) ? [] : [address]
+  })
+}
+
+function addressOf(host: unknown, port: unknown): Address | undefined {
+  const number = Number(port)
+  return typeof host === 'string' && host !== '' && Number.isInteger(number) && number > 0 && number < 65_536 ? { host, port: number } : undefined
 }

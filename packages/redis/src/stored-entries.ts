@@ -19,6 +19,7 @@ import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'
 import { isReply, OutOfStep } from './errors.js'
 import { everyMasterAnswers } from './every-master.js'
 import { LARGE_BYTES, LargeNames } from './large-names.js'
+import { TOO_LARGE } from './reply-filter.js'
 import { Reads } from './reads.js'
 
 /** As much of a value as holds any ordinary header: keys have up to 1,024 bytes. */
@@ -59,16 +60,14 @@ export class StoredEntries {
   whole(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
     const reads = this.#large.has(name) ? this.#largeReads(this.#connections.bulk()) : this.#reads
     const { connection } = reads
-    this.#connections.watch(connection, options)
-    const waiting = connection.ready(options)
+    const waiting = this.#connections.ready(connection, options)
     return waiting === undefined ? this.#read(scope, key, name, reads) : waiting.then(() => this.#read(scope, key, name, reads))
   }
 
   /** One promise for all, and as few commands as {@link Reads} makes of them. */
   async many(scope: TenantScope, keys: readonly ValidKey[], nameOf: (key: ValidKey) => string, options: OperationOptions): Promise<readonly (CacheEntry | undefined)[]> {
     const { main } = this.#connections
-    this.#connections.watch(main, options)
-    const waiting = main.ready(options)
+    const waiting = this.#connections.ready(main, options)
     if (waiting !== undefined) await waiting
     const many = new ManyReads(scope, keys.length)
     for (let at = 0; at < keys.length; at++) {
@@ -84,9 +83,9 @@ export class StoredEntries {
   /** An entry without its payload, of which the server sends nothing. */
   async head(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<CacheEntry | undefined> {
     const { main } = this.#connections
-    await main.ready(options)
+    await this.#connections.ready(main, options)
     try {
-      if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main)
+      if (scope.tenant === PROBE_TENANT && main.isCluster) await everyMasterAnswers(main, options)
       const bytes = (await main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1)) as unknown
       if (!Buffer.isBuffer(bytes) || bytes.byteLength > HEAD_BYTES) throw new OutOfStep()
       if (bytes.byteLength === 0) return undefined // absent: nothing of ours is empty
@@ -99,20 +98,21 @@ export class StoredEntries {
     }
   }
 
-  /** What a listing says of entries; what is no entry is left out. */
-  async *infos(found: readonly FoundName[], options: OperationOptions): AsyncIterable<StoredEntryInfo> {
+  /** What a listing says of entries, some at a time; what is no entry is left out. */
+  async *infos(found: readonly FoundName[]): AsyncIterable<readonly StoredEntryInfo[]> {
     const { main } = this.#connections
     for (let at = 0; at < found.length; at += HEADS_AT_ONCE) {
       const part = found.slice(at, at + HEADS_AT_ONCE)
       main.cork()
       const heads = await Promise.all(part.map(({ name }) => main.client.getrangeBuffer(name, 0, HEAD_BYTES - 1).catch(foreignToNothing)))
-      options.progress?.()
+      const infos: StoredEntryInfo[] = []
       for (const [place, { key, name }] of part.entries()) {
         const bytes = heads[place] as Buffer
         if (bytes.byteLength === 0) continue
         const reading = readFrameHead(bytes, HEAD_BYTES) ?? readFrame((await main.client.getBuffer(name)) ?? bytes)
-        if (reading.status === 'ok') yield { key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil }
+        if (reading.status === 'ok') infos.push({ key, size: reading.header.payloadOffset + reading.header.payloadBytes, expiresAt: reading.header.keepUntil })
       }
+      yield infos
     }
   }
 
@@ -146,6 +146,7 @@ export class StoredEntries {
   }
 
   #entryOf({ scope, key, name }: EntryRead, bytes: Buffer, connection: Connection): CacheEntry | undefined {
+    if (bytes.byteLength === TOO_LARGE.byteLength && bytes.equals(TOO_LARGE)) return this.#refused(scope, key, 'foreign', 'it is larger than maxPayloadBytes')
     this.#large.note(name, bytes.byteLength)
     return this.#sound(scope, key, name, readFrame(bytes, { tenant: scope.tenant, key }), connection)
   }

@@ -16,6 +16,12 @@ describe('what is wrong with options', () => {
   test.each<[options: unknown, says: RegExp]>([
     ['redis://localhost', /needs an object .* not string/],
     [null, /needs an object .* not null/],
+    [{ ulr: 'redis://localhost' }, /^new RedisBackend\(options\) does not know the option ulr; did you mean url\?/],
+    [{ key_prefix: 'a:' }, /does not know the option key_prefix; did you mean keyPrefix\?/],
+    [{ pool: { maxConections: 2 } }, /^pool does not know the option maxConections; did you mean maxConnections\?/],
+    [{ cluster: [{ host: 'a' }, { hots: 'b' }] }, /^cluster\[1\] does not know the option hots; did you mean host\?/],
+    [{ sentinel: { nmae: 'main', sentinels } }, /^sentinel does not know the option nmae; did you mean name\?/],
+    [{ sentinel: { name: 'main', sentinels: [{ host: 'a', prot: 1 }] } }, /^sentinel.sentinels\[0\] does not know the option prot; did you mean port\?/],
     [{ url: 'localhost:6379' }, /^url must be an address such as redis:/],
     [{ url: 'http://localhost' }, /^url must be an address such as redis:/],
     [{ url: 6379 }, /^url must be .* not 6379/],

@@ -1,4 +1,4 @@
-import { ObjectNames, TenantScope, validatePrefix, validateTenant } from '@thermocline/core'
+import { checkKnown, ObjectNames, TenantScope, validatePrefix, validateTenant } from '@thermocline/core'
 import { isObject, kind } from './checks.js'
 
 /** One rule of the bucket's lifecycle for objects of ours. It counts from when an object was stored, not from its entry's end. */
@@ -46,8 +46,7 @@ export function scopeOf(rule: LifecycleRule, names: ObjectNames): string {
 
 function checkRule(rule: unknown, option: string): void {
   if (!isObject(rule)) throw new TypeError(`${option} must be such as { transitionDays: 30, storageClass: 'GLACIER_IR' }, not ${kind(rule)}`)
-  const unknown = Object.keys(rule).find((name) => !KNOWN.includes(name))
-  if (unknown !== undefined) throw new TypeError(`${option}.${unknown} is not known: a rule has ${KNOWN.join(', ')}`)
+  checkKnown(rule, KNOWN, option)
   const { id, tenant, prefix, transitionDays, storageClass, expirationDays } = rule
   if (id !== undefined && !(typeof id === 'string' && ID.test(id))) throw new TypeError(`${option}.id must be 1 to 100 letters, digits, -, _ and ., not ${kind(id)}`)
   checkScope(tenant, prefix, option)

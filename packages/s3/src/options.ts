@@ -1,4 +1,5 @@
 import type { S3Client, StorageClass } from '@aws-sdk/client-s3'
+import { checkKnown } from '@thermocline/core'
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from './credentials.js'
 import { isObject, kind } from './checks.js'
 import { checkRules, type LifecycleRule } from './lifecycle-rules.js'
@@ -53,10 +54,17 @@ const ENCRYPTIONS = ['AES256', 'aws:kms']
 /** What a client of the user's decides by itself. */
 const OF_THE_CLIENT = ['region', 'endpoint', 'forcePathStyle', 'credentials', 'maxSockets', 'responseChecksumValidation'] as const
 
+const KNOWN: readonly (keyof S3BackendOptions)[] = [
+  'bucket', 'region', 'endpoint', 'prefix', 'storageClass', 'forcePathStyle', 'credentials', 'requestChecksumCalculation', 'responseChecksumValidation', 'serverSideEncryption', 'sseKmsKeyId', 'maxSockets', 'lifecycleRules', 'client',
+]
+/** What the SDK's own providers find has more than we speak of. */
+const KNOWN_OF_CREDENTIALS = ['accessKeyId', 'secretAccessKey', 'sessionToken', 'expiration', 'credentialScope', 'accountId', '$source']
+
 /** @throws TypeError that names the option, what it was and the rule */
 export function checkOptions(given: S3BackendOptions): CheckedOptions {
   const options: unknown = given
   if (!isObject(options)) throw new TypeError(`new S3Backend(options) needs an object such as { bucket: 'artifacts' }, not ${kind(given)}`)
+  checkKnown(options, KNOWN, 'new S3Backend(options)')
   const { bucket, prefix = '', endpoint, credentials, maxSockets = DEFAULT_MAX_SOCKETS, client, serverSideEncryption, sseKmsKeyId } = given
   if (typeof bucket !== 'string' || bucket === '') throw new TypeError(`bucket must be the name of a bucket, not ${kind(bucket)}`)
   checkPrefix(prefix)
@@ -67,6 +75,7 @@ export function checkOptions(given: S3BackendOptions): CheckedOptions {
   oneOf(serverSideEncryption, 'serverSideEncryption', ENCRYPTIONS)
   if (sseKmsKeyId !== undefined && serverSideEncryption !== 'aws:kms') throw new TypeError("sseKmsKeyId belongs to serverSideEncryption: 'aws:kms'")
   if (given.forcePathStyle !== undefined && typeof given.forcePathStyle !== 'boolean') throw new TypeError(`forcePathStyle must be true or false, not ${kind(given.forcePathStyle)}`)
+  if (isObject(credentials) && typeof credentials !== 'function') checkKnown(credentials, KNOWN_OF_CREDENTIALS, 'credentials')
   if (credentials !== undefined && !areCredentials(credentials)) throw new TypeError(`credentials must be { accessKeyId, secretAccessKey } or a function that finds them, not ${kind(credentials)}`)
   if (!Number.isSafeInteger(maxSockets) || maxSockets < 1) throw new TypeError(`maxSockets must be a positive whole number, not ${kind(maxSockets)}`)
   if (client !== undefined) checkClient(client, given)

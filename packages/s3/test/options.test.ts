@@ -17,6 +17,8 @@ describe('what is wrong with options', () => {
   test.each<[options: unknown, says: RegExp]>([
     [undefined, /needs an object .* not undefined/],
     ['bucket', /needs an object .* not string/],
+    [{ buckte: 'b' }, /^new S3Backend\(options\) does not know the option buckte; did you mean bucket\?/],
+    [{ ...ok, credentials: { accessKeyId: 'a', secretAccessKey: 'b', sesionToken: 'c' } }, /^credentials does not know the option sesionToken; did you mean sessionToken\?/],
     [{}, /^bucket must be the name of a bucket, not undefined/],
     [{ bucket: '' }, /^bucket must be .* not an empty string/],
     [{ bucket: 1 }, /^bucket must be .* not 1/],
@@ -46,7 +48,7 @@ describe('what is wrong with options', () => {
     [{ ...ok, lifecycleRules: [] }, /^lifecycleRules must be a list of at least one rule, not an empty list/],
     [{ ...ok, lifecycleRules: {} }, /^lifecycleRules must be a list .* not object/],
     [{ ...ok, lifecycleRules: ['30d'] }, /^lifecycleRules\[0\] must be such as .* not string/],
-    [{ ...ok, lifecycleRules: [{ expiration_days: 3 }] }, /^lifecycleRules\[0\]\.expiration_days is not known/],
+    [{ ...ok, lifecycleRules: [{ expiration_days: 3 }] }, /^lifecycleRules\[0\] does not know the option expiration_days; did you mean expirationDays\?/],
     [{ ...ok, lifecycleRules: [{}] }, /^lifecycleRules\[0\] must have transitionDays or expirationDays/],
     [{ ...ok, lifecycleRules: [{ expirationDays: 0 }] }, /^lifecycleRules\[0\]\.expirationDays must be a whole number of days, at least 1, not 0/],
     [{ ...ok, lifecycleRules: [{ expirationDays: '30d' }] }, /^lifecycleRules\[0\]\.expirationDays must be .* not string/],

@@ -1,3 +1,5 @@
+import { plainCause, scrubbed } from './plain-cause.js'
+
 /**
  * What went wrong, stable across versions:
  *
@@ -57,6 +59,7 @@ export interface CacheErrorOptions {
   readonly key?: string | undefined
   /** Whether the same operation may succeed when tried again at once. Only an adapter says `true`. */
   readonly retryable?: boolean | undefined
+  /** What was thrown. The error has a plain copy of it: see {@link plainCause}. */
   readonly cause?: unknown
   /** What the failure speaks of; see {@link CacheError.concerns}. Default `'tier'`. */
   readonly concerns?: 'key' | 'tier' | undefined
@@ -66,7 +69,12 @@ export interface CacheErrorOptions {
   readonly settled?: Promise<unknown> | undefined
 }
 
-/** A failing store or an operation that could not be carried out. Mistakes in arguments are `TypeError`s instead. */
+/**
+ * A failing store or an operation that could not be carried out. Mistakes in arguments are `TypeError`s instead.
+ *
+ * Its `cause` is another `CacheError`, or a plain `Error` with name, message, code and stack of what was thrown: nothing of a client, and
+ * no secret that can be told by its looks. So it can be logged whole.
+ */
 export class CacheError extends Error {
   readonly code: CacheErrorCode
   readonly operation: string
@@ -92,7 +100,7 @@ export class CacheError extends Error {
   readonly landsWithinMs: number | undefined
 
   constructor(code: CacheErrorCode, message: string, options: CacheErrorOptions) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(scrubbed(message), options.cause === undefined ? undefined : { cause: isCacheError(options.cause) ? options.cause : plainCause(options.cause) })
     this.name = 'CacheError'
     this.code = code
     this.operation = options.operation
