@@ -54,6 +54,8 @@ export interface CacheErrorOptions {
   /** Whether the same operation may succeed when tried again at once. Only an adapter says `true`. */
   readonly retryable?: boolean | undefined
   readonly cause?: unknown
+  /** What the failure speaks of; see {@link CacheError.concerns}. Default `'tier'`. */
+  readonly concerns?: 'key' | 'tier' | undefined
   /** Settles when the operation behind a `timeout` has really ended; see {@link CacheError.settled}. */
   readonly settled?: Promise<unknown> | undefined
 }
@@ -66,6 +68,12 @@ export class CacheError extends Error {
   readonly tenant: string | undefined
   readonly key: string | undefined
   readonly retryable: boolean
+  /**
+   * What the failure speaks of. `'key'`: of this entry alone, such as a file that may not be read; other keys of the tier are
+   * not affected, and it says nothing of the tier's health. `'tier'`: of the store, as far as the adapter knows. Only an adapter
+   * says `'key'`.
+   */
+  readonly concerns: 'key' | 'tier'
   /**
    * For `timeout`: settles when the abandoned operation has ended in the backend. Until then a write may still land,
    * which is why the manager keeps its key in doubt.
@@ -81,6 +89,7 @@ export class CacheError extends Error {
     this.tenant = options.tenant
     this.key = options.key
     this.retryable = options.retryable ?? false
+    this.concerns = options.concerns ?? 'tier'
     this.settled = options.settled
   }
 }
