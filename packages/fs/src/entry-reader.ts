@@ -96,6 +96,7 @@ export class EntryReader {
     const about = { operation: 'get', backend: 'fs', tenant: scope.tenant, key, concerns: 'key' } as const
     const error = new CacheError(status, `an entry's file is a miss because ${reason}; ${left}${status === 'too-large' ? ' (read it as a stream, or raise maxBufferedBytes)' : ''}: ${file}`, about)
     if (status === 'corrupt') await this.#dropDamaged(file, key, error)
+    else if (status === 'foreign') this.#store.hosts.report(error)
     else this.#store.hosts.reportOnce(file, error)
   }
 

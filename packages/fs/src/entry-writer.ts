@@ -10,6 +10,7 @@ import { sizeOfFile } from './file-io.js'
 import type { CopyMaker } from './journal/pending-copy.js'
 import { earlierFile, temporaryName } from './layout.js'
 import { Naming } from './naming.js'
+import { failureAt } from './reach.js'
 import { removeEntry } from './removal.js'
 import type { Store } from './store.js'
 import { StreamedBody } from './streamed-body.js'
@@ -120,7 +121,7 @@ export class EntryWriter {
     try {
       return await this.#naming.finish(temporary, file, fd, stamp, options)
     } catch (error) {
-      throw asFsError(error, 'put', key)
+      throw await failureAt(this.#store.layout, error, 'put', key)
     }
   }
 

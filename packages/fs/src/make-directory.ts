@@ -18,7 +18,7 @@ export async function makeDirectory(directory: string, own: OwnDirectories): Pro
     return await makeOne(directory, own)
   } catch (error) {
     const parent = path.dirname(directory)
-    if (!isMissing(error) || parent === directory || (await isThere(parent))) throw error
+    if (!isMissing(error) || parent === directory) throw error
     const above = await makeDirectory(parent, own)
     return [...above, ...(await makeOne(directory, own))]
   }
@@ -46,18 +46,18 @@ async function makeOne(directory: string, { root, modes }: OwnDirectories): Prom
     await fs.promises.mkdir(directory, isOurs ? modes.directory : undefined)
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
-    if ((await fs.promises.stat(directory)).isDirectory()) return []
-    throw Object.assign(new Error(`${directory} is not a directory`), { code: 'ENOTDIR', path: directory })
+    await checkDirectory(directory)
+    return []
   }
   // the umask has had its say in mkdir; some file systems have no modes
   if (isOurs) await fs.promises.chmod(directory, modes.directory).catch(() => undefined)
   return [directory]
 }
 
-/** Whether the parent is no reason why nothing can be made in it: a link to nowhere may stand in the directory's own place. */
-async function isThere(directory: string): Promise<boolean> {
-  return fs.promises.stat(directory).then(
-    (stats) => stats.isDirectory(),
-    () => false,
-  )
+/** @throws an error with `ENOTDIR` where something else is, also a link to nowhere; with `ENOENT` where it has gone meanwhile */
+async function checkDirectory(directory: string): Promise<void> {
+  const stats = await fs.promises.stat(directory).catch(() => undefined)
+  if (stats?.isDirectory() === true) return
+  await fs.promises.lstat(directory)
+  throw Object.assign(new Error(`${directory} is not a directory`), { code: 'ENOTDIR', path: directory })
 }

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { positiveDurationMs, type Duration } from '@thermocline/core'
+import { checkKnown, positiveDurationMs, type Duration } from '@thermocline/core'
 import type { Access } from './access.js'
 
 export interface FileSystemBackendOptions {
@@ -41,8 +41,11 @@ export interface CheckedOptions {
 const LEAST_MAX_BYTES = 64 * 1024
 const DEFAULT_MAX_BUFFERED_BYTES = 1024 ** 3
 
-/** @throws TypeError that names the option, the value and the rule */
+const KNOWN: Readonly<Record<keyof FileSystemBackendOptions, true>> = { basePath: true, maxBytes: true, cleanupInterval: true, maxBufferedBytes: true, access: true, fsync: true }
+
+/** @throws TypeError that names the option, the value and the rule; for an unknown option, what was probably meant */
 export function checkOptions(options: FileSystemBackendOptions): CheckedOptions {
+  if (typeof options === 'object' && options !== null) checkKnown(options, Object.keys(KNOWN), 'new FileSystemBackend(options)')
   const { basePath, maxBytes, maxBufferedBytes = DEFAULT_MAX_BUFFERED_BYTES, access = 'private', cleanupInterval = '1h', fsync = false } = (options ?? {}) as Partial<FileSystemBackendOptions>
   if (typeof basePath !== 'string' || basePath === '' || basePath.includes('\0')) {
     throw new TypeError(`basePath must be the path of a directory, not ${typeof basePath === 'string' ? JSON.stringify(basePath) : typeof basePath}`)

@@ -18,7 +18,7 @@ export async function failureAt(layout: Layout, error: unknown, operation: strin
 
 async function directoryProblem({ tenants }: Layout): Promise<unknown> {
   try {
-    await fs.promises.access(path.join(tenants, '.'), fs.constants.X_OK)
+    await fs.promises.access(`${tenants}${path.sep}.`, fs.constants.X_OK)
     return undefined
   } catch (error) {
     return isMissing(error) || codeOf(error) === undefined ? undefined : error

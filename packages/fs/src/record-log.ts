@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, type InvalidationRecord, type RecordLog } from '@thermocline/core'
+import { CacheError, messageOf, type InvalidationRecord, type RecordLog } from '@thermocline/core'
 import { sharedDisk, withFiles } from './disk.js'
 import { ACCESS_ADVICE, codeOf, isDenied, isMissing } from './errors.js'
 import { makeDirectory } from './make-directory.js'
@@ -179,7 +179,7 @@ export class FileRecordLog implements RecordLog {
 
   /** Once for each file, until it can be written again. */
   #report(file: string, what: string, cause?: unknown): void {
-    const why = cause === undefined ? '' : `: ${codeOf(cause) ?? String(cause)}${isDenied(cause) ? ACCESS_ADVICE : ''}`
+    const why = cause === undefined ? '' : `: ${codeOf(cause) ?? messageOf(cause)}${isDenied(cause) ? ACCESS_ADVICE : ''}`
     const message = `a record of invalidations that tiers still owe ${what}${why}: ${file}`
     this.#store.hosts.reportOnceSoon(file, new CacheError(isDenied(cause) ? 'access-denied' : 'failed', message, { operation: 'record', backend: 'fs', concerns: 'key', cause }))
   }

@@ -81,6 +81,7 @@ export class Sweeper {
         pruned.entries++
         pruned.bytes += removed.bytes
       })
+      await removeIfEmpty(this.#store, directory)
       await settleRemovals(this.#store, directory, 'prune')
     }
     return pruned
@@ -113,6 +114,7 @@ export class Sweeper {
       const directory = path.join(layout.tenants, tenant)
       await adjustMode(this.#store, directory)
       await this.#removeExpired(directory, await entriesIn(directory), hosts.clock.now(), goOn)
+      if (goOn()) await removeIfEmpty(this.#store, directory)
     }
     if (!hosts.isEmpty) await space?.sweep()
   }
@@ -131,7 +133,7 @@ export class Sweeper {
         if (!goOn()) return
         const directory = path.join(layout.tenants, tenant)
         const names = turned(await entriesIn(directory)).slice(0, files)
-        await this.#removeExpired(directory, names, hosts.clock.now(), () => goOn() && files-- > 0)
+        if (await this.#removeExpired(directory, names, hosts.clock.now(), () => goOn() && files-- > 0)) await removeIfEmpty(this.#store, directory)
       }
     } catch {
       // the sweep reports what is wrong
@@ -146,22 +148,24 @@ export class Sweeper {
     }
   }
 
-  /** A file that cannot be removed is passed over; where `removed` is told, a disk that fails ends it. */
-  async #removeExpired(directory: string, names: readonly string[], now: EpochMs, goOn: () => boolean, removed?: (what: Removed) => void): Promise<void> {
+  /** Whether anything was removed. A file that cannot be is passed over; where `removed` is told, a disk that fails ends it. */
+  async #removeExpired(directory: string, names: readonly string[], now: EpochMs, goOn: () => boolean, removed?: (what: Removed) => void): Promise<boolean> {
     const { hosts } = this.#store
     // the instants in the entry decide: a file's time can be missing, coarse, or changed by a tool
     const onlyIf = (header: FrameHeader | undefined): boolean => header !== undefined && header.keepUntil <= now
+    let isAnyGone = false
     for await (const file of statAll(directory, names)) {
-      if (!goOn()) return
+      if (!goOn()) break
       if (!file.isFile || (file.times.keepUntil ?? 0) > now) continue
       const gone = await removeEntry(this.#store, file.path, 'sweep', undefined, { onlyIf }).catch((error: unknown) => {
         if (removed !== undefined && isCacheError(error) && error.concerns === 'tier') throw error
       })
       if (gone?.header === undefined) continue
+      isAnyGone = true
       removed?.(gone)
       hosts.evicted(gone.header, 'expired')
     }
-    await removeIfEmpty(this.#store, directory)
+    return isAnyGone
   }
 
   /** By age, never by process id: processes may run in different containers. */
