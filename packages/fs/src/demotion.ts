@@ -61,7 +61,7 @@ export class Demotion {
     const offers = new Map<BackendHost, StreamedEntry>()
     for (const host of hosts.demoters({ tenant, key })) {
       if (this.#open >= MOST_OPEN) break
-      const reading = await openEntryStream(moved, close, (error) => Promise.resolve(hosts.report(error))).catch(() => undefined)
+      const reading = await openEntryStream(moved, close, (error) => Promise.resolve(hosts.report(error)), { keepsName: false }).catch(() => undefined)
       if (reading?.status !== 'ok') break
       const { header, payload } = reading
       this.#open++

@@ -1,29 +1,46 @@
 import fs from 'node:fs'
-import { FRAME_MAGIC, ownMemory, readFrame, readFrameHead, type EpochMs, type FrameContent, type FrameHeader, type OperationOptions } from '@thermocline/core'
-import { isMissing, isNotAFile } from './errors.js'
-import { closeInBackground, FIRST_READ, readFile, readStart, type CloseFile } from './file-io.js'
+import { constants } from 'node:buffer'
+import { decodeFrameHeader, FRAME_MAGIC, ownMemory, readFrame, readFrameHead, type EpochMs, type FrameContent, type FrameHeader, type OperationOptions } from '@thermocline/core'
+import { isMissing, isNoName, isNotAFile } from './errors.js'
+import { closeInBackground, FIRST_READ, readFile, readFirst, readStart, TooLarge, type CloseFile, type Reading } from './file-io.js'
 
-/** What a path holds. */
-export type FileReading = FrameContent | { readonly status: 'missing' }
+/** What a path holds. `too-large`: it may be sound, and is more than is read into memory. */
+export type FileReading = FrameContent | { readonly status: 'missing' } | { readonly status: 'too-large'; readonly reason: string }
 
 const NO_OPTIONS: OperationOptions = {}
+const IN_BACKGROUND: Reading = { close: closeInBackground, maxBytes: constants.MAX_LENGTH }
 
 /** Reads and checks an entry's file. Rejects with the file system's error when it cannot be read. */
-export async function readEntryFile(path: string, want: 'head' | 'payload', options: OperationOptions = NO_OPTIONS, close: CloseFile = closeInBackground): Promise<FileReading> {
+export async function readEntryFile(path: string, want: 'head' | 'payload', options: OperationOptions = NO_OPTIONS, how: Reading = IN_BACKGROUND): Promise<FileReading> {
   let bytes: Buffer
   try {
-    bytes = await readFile(path, want, options, close)
+    bytes = await readFile(path, want, options, how)
+    if (want === 'head') return readFrameHead(bytes, FIRST_READ) ?? (await readLongHead(path, bytes, options, how.close))
   } catch (error) {
-    return readingOfFailure(error)
+    return error instanceof TooLarge ? readTooLarge(path, error, options, how) : readingOfFailure(error)
   }
-  if (want === 'head') return readFrameHead(bytes, FIRST_READ) ?? readEntryFile(path, 'payload', options, close)
   const reading = readFrame(bytes)
   return reading.status === 'ok' && reading.payload !== undefined ? { ...reading, payload: ownMemory(reading.payload) } : reading
 }
 
+/** The header of a frame of which the file's first bytes hold a part. */
+async function readLongHead(path: string, start: Buffer, options: OperationOptions, close: CloseFile): Promise<FrameContent> {
+  const short = decodeFrameHeader(start)
+  const needed = short.status === 'short' ? short.needed : FIRST_READ
+  return readFrameHead(await readFirst(path, needed, options, close), needed) ?? { status: 'corrupt', reason: 'it ends inside its header' }
+}
+
+/** What the header tells of a file that is not read whole. */
+async function readTooLarge(path: string, { bytes, message }: TooLarge, options: OperationOptions, how: Reading): Promise<FileReading> {
+  const reading = await readEntryFile(path, 'head', options, how)
+  if (reading.status !== 'ok') return reading
+  const whole = reading.header.payloadOffset + reading.header.payloadBytes
+  return whole === bytes ? { status: 'too-large', reason: message } : { status: 'corrupt', reason: `it does not have the ${whole} bytes that its header claims` }
+}
+
 /** What a failure to read says of the path; a failure of the disk is thrown. */
 export function readingOfFailure(error: unknown): { readonly status: 'missing' } | { readonly status: 'foreign'; readonly reason: string } {
-  if (isMissing(error)) return { status: 'missing' }
+  if (isMissing(error) || isNoName(error)) return { status: 'missing' }
   if (isNotAFile(error)) return { status: 'foreign', reason: 'no file is in its place' }
   throw error
 }
@@ -48,14 +65,14 @@ export async function removeEntryFile(
 ): Promise<Removed | undefined> {
   try {
     const { bytes, stats } = await readStart(path, close)
-    const reading = readFrameHead(bytes, FIRST_READ) ?? (await readEntryFile(path, 'payload'))
-    if (reading.status === 'missing' || reading.status === 'foreign') return undefined
+    const reading = readFrameHead(bytes, FIRST_READ) ?? (await readLongHead(path, bytes, NO_OPTIONS, close))
+    if (reading.status === 'foreign') return undefined
     const header = reading.status === 'ok' ? reading.header : undefined
     if (onlyIf !== undefined && !onlyIf(header, timesOf(stats))) return undefined
     await unlink(header)
     return { bytes: stats.size, header }
   } catch (error) {
-    if (isMissing(error) || isNotAFile(error)) return undefined
+    if (isMissing(error) || isNoName(error) || isNotAFile(error)) return undefined
     throw error
   }
 }
@@ -68,7 +85,7 @@ export async function removeLeftover(path: string, before: EpochMs): Promise<num
   try {
     const { ctimeMs, size } = await fs.promises.lstat(path)
     if (ctimeMs >= before) return 0
-    const start = (await readFile(path, 'head', NO_OPTIONS, closeInBackground)).subarray(0, FRAME_MAGIC.length)
+    const start = (await readFile(path, 'head', NO_OPTIONS, IN_BACKGROUND)).subarray(0, FRAME_MAGIC.length)
     if (!start.equals(FRAME_MAGIC.subarray(0, start.length))) return 0
     await fs.promises.unlink(path)
     return size

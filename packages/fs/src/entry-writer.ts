@@ -2,15 +2,20 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { CacheError, isStreamed, type CacheEntry, type EpochMs, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
-import { WholeBody, type Body } from './body.js'
+import { WholeBody, type Body, type FinishFile } from './body.js'
 import { Directories } from './directories.js'
+import { sharedDisk } from './disk.js'
 import { asFsError, isMissing } from './errors.js'
 import { sizeOfFile } from './file-io.js'
 import type { CopyMaker } from './journal/pending-copy.js'
-import { temporaryName } from './layout.js'
+import { earlierFile, temporaryName } from './layout.js'
 import { Naming } from './naming.js'
+import { failureAt } from './reach.js'
+import { removeEntry } from './removal.js'
 import type { Store } from './store.js'
 import { StreamedBody } from './streamed-body.js'
+
+const NO_OPTIONS = {}
 
 /** Writes entries' files: under a temporary name first, then given their own. */
 export class EntryWriter {
@@ -34,7 +39,7 @@ export class EntryWriter {
   async write(file: string, scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, copy?: CopyMaker): Promise<boolean> {
     const body = this.#bodyOf(scope, key, entry, options)
     try {
-      return await this.#write(file, key, body, options, copy)
+      return await this.#write(file, earlierFile(this.#store.layout, scope, key), key, body, options, copy)
     } catch (error) {
       throw isStreamed(entry) ? final(asFsError(error, 'put', key)) : error
     } finally {
@@ -42,10 +47,10 @@ export class EntryWriter {
     }
   }
 
-  async #write(file: string, key: ValidKey, body: Body, options: PutOptions, copy: CopyMaker | undefined): Promise<boolean> {
+  async #write(file: string, earlier: string | undefined, key: ValidKey, body: Body, options: PutOptions, copy: CopyMaker | undefined): Promise<boolean> {
     const { layout, fsync, maxFileBytes, recency, space } = this.#store
     if (body.bytes > maxFileBytes) return false
-    if (options.onlyIfAbsent && (await this.#naming.isPresent(file))) return false
+    if (options.onlyIfAbsent && (await this.#isPresent(file, earlier, options))) return false
     await this.#directories.prepare()
     if (!(await this.#reserve(body))) return false
     const stamp = recency.stamp()
@@ -53,10 +58,10 @@ export class EntryWriter {
     let stored = false
     try {
       const oldBytes = space === undefined ? 0 : sizeOfFile(file)
-      const fd = await this.#writeTemporary(temporary, body, copy)
+      const outcome = await this.#writeTemporary(temporary, body, copy, (fd) => this.#finish(temporary, file, key, fd, stamp, options, copy, body))
       const replaced = await oldBytes
-      if (fd === undefined) await fs.promises.unlink(temporary).catch(() => undefined)
-      else stored = await this.#finish(temporary, file, fd, stamp, options, copy, body)
+      if (outcome === undefined) await fs.promises.unlink(temporary).catch(() => undefined)
+      stored = outcome === true
       if (stored) body.landed(path.dirname(file), replaced)
       else body.dropped()
     } catch (error) {
@@ -66,14 +71,16 @@ export class EntryWriter {
     }
     if (!stored) return false
     recency.forget(file)
+    this.#store.hosts.forget(file)
+    if (earlier !== undefined) await removeEntry(this.#store, earlier, 'put', key)
     if (fsync) await this.#settle(file, key, copy)
     return true
   }
 
   #bodyOf(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Body {
-    const { space, maxFileBytes, descriptors } = this.#store
-    if (!isStreamed(entry)) return new WholeBody(space, scope, key, entry, options)
-    return new StreamedBody({ maxFileBytes, room: space?.growingRoom(), close: descriptors.close }, scope, key, entry, options)
+    const { space, maxFileBytes, descriptors, modes } = this.#store
+    if (!isStreamed(entry)) return new WholeBody({ modes, close: descriptors.close }, space, scope, key, entry, options)
+    return new StreamedBody({ maxFileBytes, room: space?.growingRoom(), modes, close: descriptors.close }, scope, key, entry, options)
   }
 
   async #reserve(body: Body): Promise<boolean> {
@@ -84,30 +91,43 @@ export class EntryWriter {
     }
   }
 
-  async #writeTemporary(temporary: string, body: Body, copy: CopyMaker | undefined): Promise<number | undefined> {
-    const opened = copy && ((): void => copy.begin(temporary))
+  async #isPresent(file: string, earlier: string | undefined, options: PutOptions): Promise<boolean> {
+    const { turns } = sharedDisk()
+    if (!turns.tryTake()) await turns.wait(options)
     try {
-      return await body.writeTo(temporary, opened)
-    } catch (error) {
-      if (!isMissing(error)) throw asFsError(error, 'put', undefined, true)
-      await this.#directories.prepareAgain()
-      return body.writeTo(temporary, opened)
+      return (await this.#naming.isPresent(file)) || (earlier !== undefined && (await this.#naming.isPresent(earlier)))
+    } finally {
+      turns.done()
     }
   }
 
-  async #finish(temporary: string, file: string, fd: number, stamp: EpochMs, options: PutOptions, copy: CopyMaker | undefined, { payloadBytes }: Body): Promise<boolean> {
+  async #writeTemporary(temporary: string, body: Body, copy: CopyMaker | undefined, finish: FinishFile): Promise<boolean | undefined> {
+    const opened = copy && ((): void => copy.begin(temporary))
+    try {
+      return await body.writeTo(temporary, opened, finish)
+    } catch (error) {
+      if (!isMissing(error)) throw asFsError(error, 'put', undefined, true)
+      await this.#directories.prepareAgain()
+      return body.writeTo(temporary, opened, finish)
+    }
+  }
+
+  async #finish(temporary: string, file: string, key: ValidKey, fd: number, stamp: EpochMs, options: PutOptions, copy: CopyMaker | undefined, { payloadBytes }: Body): Promise<boolean> {
     try {
       await copy?.complete(temporary, payloadBytes)
     } catch (error) {
-      this.#store.descriptors.close(fd)
       throw asFsError(error, 'put', undefined, true)
     }
-    return this.#naming.finish(temporary, file, fd, stamp, options)
+    try {
+      return await this.#naming.finish(temporary, file, fd, stamp, options)
+    } catch (error) {
+      throw await failureAt(this.#store.layout, error, 'put', key)
+    }
   }
 
   async #settle(file: string, key: ValidKey, copy: CopyMaker | undefined): Promise<void> {
     try {
-      await Promise.all([this.#naming.settle(file), copy?.settle()])
+      await sharedDisk().turns.during(NO_OPTIONS, () => Promise.all([this.#naming.settle(file), copy?.settle()]))
     } catch (error) {
       throw asFsError(error, 'put', key)
     }
@@ -117,6 +137,6 @@ export class EntryWriter {
 /** A stream is read once, so nobody is to try again with it. */
 function final(error: CacheError): CacheError {
   if (!error.retryable) return error
-  const { code, operation, backend, key, cause } = error
-  return new CacheError(code, error.message, { operation, backend, key, cause })
+  const { code, operation, backend, key, concerns, cause } = error
+  return new CacheError(code, error.message, { operation, backend, key, concerns, cause })
 }

@@ -1,5 +1,7 @@
 import fs from 'node:fs'
-import type { OperationOptions } from '@thermocline/core'
+import { FRAME_MAGIC, type OperationOptions } from '@thermocline/core'
+import { withFiles } from './disk.js'
+import { codeOf, isOutOfFiles } from './errors.js'
 
 /*
  * Whole-file reads and writes on the callback API: 1.1 to 1.4 times the promise API here, because one promise is made
@@ -16,6 +18,8 @@ const PLAIN_READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0)
 /** Keeps the access time for us: it is the end of the entry's life. */
 const READ_FLAGS = PLAIN_READ_FLAGS | (fs.constants.O_NOATIME ?? 0)
 
+const NO_OPTIONS: OperationOptions = {}
+
 type Done<T> = (error: NodeJS.ErrnoException | null, result?: T) => void
 
 /** Gives back a descriptor. A descriptor that cannot be closed is closed. */
@@ -25,16 +29,48 @@ export const closeInBackground: CloseFile = (fd) => {
   fs.close(fd, ignore)
 }
 
-/** The file's bytes, or its first ones (`head`: at most 16 KiB). Rejects with the file system's error. */
-export function readFile(path: string, want: 'head' | 'payload', options: OperationOptions, close: CloseFile): Promise<Buffer> {
+/** How a file is read whole. */
+export interface Reading {
+  readonly close: CloseFile
+  /** More is not taken into memory. */
+  readonly maxBytes: number
+}
+
+/** There is more of a file than may be taken into memory. */
+export class TooLarge extends Error {
+  readonly bytes: number
+
+  constructor(bytes: number, maxBytes: number) {
+    super(`it has ${bytes} bytes, and no more than ${maxBytes} are read into memory at once`)
+    this.bytes = bytes
+  }
+}
+
+/**
+ * The file's bytes, or its first ones (`head`: at most 16 KiB). Of a file that does not begin as one of ours nothing more is read than
+ * that. Rejects with the file system's error, or with {@link TooLarge}.
+ */
+export function readFile(path: string, want: 'head' | 'payload', options: OperationOptions, { close, maxBytes }: Reading): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    openForReading(path, (error, fd) => {
+    openForReading(path, options, (error, fd) => {
       if (error !== null) return reject(error)
-      readOpen(fd as number, want, options, (failure, bytes) => {
+      readOpen(fd as number, want, maxBytes, options, (failure, bytes) => {
         close(fd as number)
         if (failure !== null) reject(failure)
         else resolve(bytes as Buffer)
       })
+    })
+  })
+}
+
+/** The file's first bytes, so many or as many as there are. */
+export function readFirst(path: string, bytes: number, options: OperationOptions, close: CloseFile): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    openForReading(path, options, (error, fd) => {
+      if (error !== null) return reject(error)
+      readAt(fd as number, bytes, 0)
+        .finally(() => close(fd as number))
+        .then(resolve, reject)
     })
   })
 }
@@ -52,34 +88,48 @@ export async function readStart(path: string, close: CloseFile): Promise<FileSta
 }
 
 /** The same, and the file stays open. After a failure it is not. */
-export function openStart(path: string, close: CloseFile): Promise<FileStart & { readonly fd: number }> {
+export function openStart(path: string, close: CloseFile, options: OperationOptions = {}): Promise<FileStart & { readonly fd: number }> {
   return new Promise((resolve, reject) => {
-    openForReading(path, (error, opened) => {
+    openForReading(path, options, (error, opened) => {
       if (error !== null) return reject(error)
       const fd = opened as number
+      const failed = (failure: Error): void => {
+        close(fd)
+        reject(failure)
+      }
       fs.fstat(fd, (statFailure, stats) => {
-        readOpen(fd, 'head', {}, (failure, bytes) => {
-          if (failure === null && statFailure === null) return resolve({ fd, bytes: bytes as Buffer, stats })
-          close(fd)
-          reject(failure ?? (statFailure as Error))
-        })
+        if (statFailure !== null) return failed(statFailure)
+        readOpen(fd, 'head', FIRST_READ, {}, (failure, bytes) => (failure === null ? resolve({ fd, bytes: bytes as Buffer, stats }) : failed(failure)))
       })
     })
+  })
+}
+
+/** Opens a file to be read that was open before. */
+export function openAgain(path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    openForReading(path, {}, (error, fd) => (error === null ? resolve(fd as number) : reject(error)))
   })
 }
 
 /** So many bytes from there on, in memory of their own; fewer at the file's end. */
 export function readAt(fd: number, bytes: number, at: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
+    // what is thrown here rejects the promise
     fs.read(fd, Buffer.allocUnsafeSlow(bytes), 0, bytes, at, (error, count, piece) => (error === null ? resolve(piece.subarray(0, count)) : reject(error)))
   })
 }
 
 /** Creates a file that must not exist; resolves with its descriptor. */
-export function openNewFile(path: string): Promise<number> {
+export function openNewFile(path: string, mode: number, options: OperationOptions): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.open(path, 'wx', 0o600, (error, fd) => (error === null ? resolve(fd) : reject(error)))
+    create(path, mode, options, (error, fd) => (error === null ? resolve(fd as number) : reject(error)))
   })
+}
+
+/** Opens a file to be written further. */
+export function openForWriting(path: string): Promise<number> {
+  return withFiles(NO_OPTIONS, () => open(path, fs.constants.O_WRONLY))
 }
 
 /** Writes parts one after the other, from there on. */
@@ -95,15 +145,20 @@ export function writeAt(fd: number, parts: readonly Uint8Array[], at: number, op
  *
  * @param opened called when the file is there, before its bytes are
  */
-export function writeNewFile(path: string, parts: readonly Uint8Array[], options: OperationOptions, opened?: () => void): Promise<number> {
+export function writeNewFile(path: string, mode: number, parts: readonly Uint8Array[], options: OperationOptions, opened?: () => void): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.open(path, 'wx', 0o600, (error, fd) => {
+    create(path, mode, options, (error, created) => {
       if (error !== null) return reject(error)
-      opened?.()
-      writeParts(fd, parts, 0, options, (failure) => {
+      const fd = created as number
+      const done: Done<void> = (failure) => {
         if (failure === null) return resolve(fd)
         closeInBackground(fd)
         reject(failure)
+      }
+      safely(done, () => {
+        opened?.()
+        options.progress?.()
+        writeParts(fd, parts, 0, options, done)
       })
     })
   })
@@ -140,7 +195,7 @@ export function rename(from: string, to: string): Promise<void> {
  * moment, whose access time is its own.
  */
 export async function touchFile(path: string, usedAtMs: number): Promise<void> {
-  const file = await fs.promises.open(path, READ_FLAGS)
+  const file = await withFiles(NO_OPTIONS, () => fs.promises.open(path, READ_FLAGS))
   try {
     const { atimeMs, mtimeMs } = await file.stat()
     if (mtimeMs < usedAtMs) await file.utimes(Math.round(atimeMs) / 1000, usedAtMs / 1000)
@@ -151,7 +206,7 @@ export async function touchFile(path: string, usedAtMs: number): Promise<void> {
 
 /** Makes a rename in the directory survive power loss. */
 export async function fsyncDirectory(path: string): Promise<void> {
-  const directory = await fs.promises.open(path, 'r')
+  const directory = await withFiles(NO_OPTIONS, () => fs.promises.open(path, 'r'))
   try {
     await directory.sync()
   } finally {
@@ -159,26 +214,56 @@ export async function fsyncDirectory(path: string): Promise<void> {
   }
 }
 
-function openForReading(path: string, done: Done<number>): void {
+function openForReading(path: string, options: OperationOptions, done: Done<number>): void {
   fs.open(path, READ_FLAGS, (error, fd) => {
     // somebody else's file may be read, but not without touching its access time
     if (error?.code === 'EPERM') fs.open(path, PLAIN_READ_FLAGS, done)
+    else if (isOutOfFiles(error)) withFiles(options, () => openReadable(path)).then((opened) => done(null, opened), done)
     else done(error, fd)
   })
 }
 
-function readOpen(fd: number, want: 'head' | 'payload', options: OperationOptions, done: Done<Buffer>): void {
+async function openReadable(path: string): Promise<number> {
+  try {
+    return await open(path, READ_FLAGS)
+  } catch (error) {
+    if (codeOf(error) !== 'EPERM') throw error
+    return open(path, PLAIN_READ_FLAGS)
+  }
+}
+
+function create(path: string, mode: number, options: OperationOptions, done: Done<number>): void {
+  fs.open(path, 'wx', mode, (error, fd) => {
+    if (isOutOfFiles(error)) withFiles(options, () => open(path, 'wx', mode)).then((opened) => done(null, opened), done)
+    else done(error, fd)
+  })
+}
+
+function open(path: string, flags: string | number, mode?: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, flags, mode, (error, fd) => (error === null ? resolve(fd) : reject(error)))
+  })
+}
+
+function readOpen(fd: number, want: 'head' | 'payload', maxBytes: number, options: OperationOptions, done: Done<Buffer>): void {
   const first = Buffer.allocUnsafe(FIRST_READ)
   fs.read(fd, first, 0, FIRST_READ, 0, (error, count) => {
     if (error !== null) return done(error)
-    if (count < FIRST_READ || want === 'head') return done(null, first.subarray(0, count))
+    if (count < FIRST_READ || want === 'head' || !isOurs(first)) return done(null, first.subarray(0, count))
     fs.fstat(fd, (statError, stats) => {
       if (statError !== null) return done(statError)
-      const whole = Buffer.allocUnsafeSlow(Math.max(stats.size, count))
-      first.copy(whole)
-      readRest(fd, whole, count, options, done)
+      safely(done, () => {
+        if (stats.size > maxBytes) throw new TooLarge(stats.size, maxBytes)
+        const whole = Buffer.allocUnsafeSlow(Math.max(stats.size, count))
+        first.copy(whole)
+        readRest(fd, whole, count, options, done)
+      })
     })
   })
+}
+
+function isOurs(bytes: Buffer): boolean {
+  return FRAME_MAGIC.every((byte, at) => bytes[at] === byte)
 }
 
 function readRest(fd: number, whole: Buffer, from: number, options: OperationOptions, done: Done<Buffer>): void {
@@ -186,9 +271,20 @@ function readRest(fd: number, whole: Buffer, from: number, options: OperationOpt
   fs.read(fd, whole, from, Math.min(PIECE, whole.length - from), from, (error, count) => {
     if (error !== null) return done(error)
     if (count === 0) return done(null, whole.subarray(0, from))
-    options.progress?.()
-    readRest(fd, whole, from + count, options, done)
+    safely(done, () => {
+      options.progress?.()
+      readRest(fd, whole, from + count, options, done)
+    })
   })
+}
+
+/** What is thrown in a callback of the file system has nobody to catch it: it is the outcome. `step` throws before it calls `done`, or never. */
+function safely<T>(done: Done<T>, step: () => void): void {
+  try {
+    step()
+  } catch (error) {
+    done(error as Error)
+  }
 }
 
 function writeParts(fd: number, parts: readonly Uint8Array[], at: number, options: OperationOptions, done: Done<void>): void {
@@ -197,7 +293,7 @@ function writeParts(fd: number, parts: readonly Uint8Array[], at: number, option
   fs.writev(fd, parts, at, (error, written) => {
     if (error !== null) return done(error)
     if (written === total) return done(null)
-    writePieces(fd, rest(parts, written), at + written, options, done) // a short write: a signal, or the disk is nearly full
+    safely(done, () => writePieces(fd, rest(parts, written), at + written, options, done)) // a short write: a signal, or the disk is nearly full
   })
 }
 
@@ -206,8 +302,10 @@ function writePieces(fd: number, left: readonly Uint8Array[], at: number, option
   if (piece === undefined) return done(null)
   fs.write(fd, piece, 0, piece.byteLength, at, (error, written) => {
     if (error !== null) return done(error)
-    options.progress?.()
-    writePieces(fd, written === piece.byteLength ? others : [piece.subarray(written), ...others], at + written, options, done)
+    safely(done, () => {
+      options.progress?.()
+      writePieces(fd, written === piece.byteLength ? others : [piece.subarray(written), ...others], at + written, options, done)
+    })
   })
 }
 

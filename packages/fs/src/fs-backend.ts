@@ -1,6 +1,7 @@
 import path from 'node:path'
 import {
   getEach,
+  isCacheError,
   ScopeSlot,
   type Awaitable,
   type BackendCapabilities,
@@ -23,22 +24,30 @@ import {
   type ValidKey,
   type WriteBackJournal,
 } from '@thermocline/core'
-import { readEntryFile } from './entry-file.js'
+import { sharedDisk } from './disk.js'
+import { readEntryFile, type FileReading } from './entry-file.js'
 import { EntryReader } from './entry-reader.js'
 import { EntryWriter } from './entry-writer.js'
-import { asFsError } from './errors.js'
+import { asFsError, isNoName } from './errors.js'
+import { Failures } from './failures.js'
 import { FileJournal } from './journal/journal.js'
 import { checkJournalOptions } from './journal/options.js'
 import { pendingCopyOf } from './journal/pending-copy.js'
-import { fileName, isEntryName, keyOfName, tenantDirectory } from './layout.js'
+import { earlierDirectory, earlierFile, fileName, isEntryName, keyOfName, tenantDirectory } from './layout.js'
 import { checkOptions, type CheckedOptions, type FileSystemBackendOptions } from './options.js'
+import { failureAt } from './reach.js'
 import { FileRecordLog } from './record-log.js'
 import { removeEntry, removeIfEmpty, settleRemovals } from './removal.js'
 import { namesIn, statAll } from './scan.js'
 import { openStore, type Store } from './store.js'
-import { Sweeper } from './sweeper.js'
+import { Sweeper, type Pruned } from './sweeper.js'
 
 const REMOVALS_AT_ONCE = 16
+
+export interface PruneOptions {
+  /** Ends the work. */
+  readonly signal?: AbortSignal | undefined
+}
 
 /**
  * The warm tier on local disk: one file per entry, whole or not there at all.
@@ -88,7 +97,7 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   }
 
   openRecordLog(): RecordLog {
-    return new FileRecordLog(this.#store.layout.records)
+    return new FileRecordLog(this.#store)
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -111,17 +120,31 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
     const { hosts } = this.#store
     let deleted = 0
+    const failures = new Failures()
     for (const key of keys) {
-      const header = (await removeEntry(this.#store, this.#pathOf(scope, key), 'delete', key))?.header
-      if (header?.key === key && header.tenant === scope.tenant && header.keepUntil > hosts.clock.now()) deleted++
+      const earlier = earlierFile(this.#store.layout, scope, key)
+      let wasThere = false
+      for (const file of earlier === undefined ? [this.#pathOf(scope, key)] : [this.#pathOf(scope, key), earlier]) {
+        const header = (await failures.beyondTheKeys(removeEntry(this.#store, file, 'delete', key, { options })))?.header
+        wasThere ||= header?.key === key && header.tenant === scope.tenant && header.keepUntil > hosts.clock.now()
+      }
+      if (wasThere) deleted++
       options.progress?.()
     }
-    await settleRemovals(this.#store, this.#directoryOf(scope), 'delete')
+    for (const directory of this.#directoriesOf(scope)) await settleRemovals(this.#store, directory, 'delete')
+    failures.throwFirst()
     return deleted
   }
 
   async clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number> {
-    const directory = this.#directoryOf(scope)
+    let cleared = 0
+    const failures = new Failures()
+    for (const directory of this.#directoriesOf(scope)) cleared += await this.#clearIn(directory, prefix, options, failures)
+    failures.throwFirst()
+    return cleared
+  }
+
+  async #clearIn(directory: string, prefix: string, options: OperationOptions, failures: Failures): Promise<number> {
     const now = this.#store.hosts.clock.now()
     const goes = (key: string): boolean => key.startsWith(prefix) && options.only?.(key) !== false
     let cleared = 0
@@ -129,7 +152,7 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
       const known = keyOfName(name)
       if (known !== undefined && !goes(known)) return
       const matches = (header: FrameHeader | undefined): boolean => known !== undefined || header === undefined || goes(header.key)
-      const removed = await removeEntry(this.#store, path.join(directory, name), 'clear', known, matches)
+      const removed = await failures.beyondTheKeys(removeEntry(this.#store, path.join(directory, name), 'clear', known, { onlyIf: matches, options }))
       if (removed !== undefined && (removed.header?.keepUntil ?? 0) > now) cleared++
       options.progress?.()
     }
@@ -141,10 +164,18 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   }
 
   async *list(scope: TenantScope, prefix: string, options: OperationOptions): AsyncIterable<StoredEntryInfo> {
-    const directory = this.#directoryOf(scope)
-    const names = (await this.#names(directory, 'list')).filter((name) => {
+    for (const directory of this.#directoriesOf(scope)) yield* this.#listIn(directory, prefix, options)
+  }
+
+  async *#listIn(directory: string, prefix: string, options: OperationOptions): AsyncIterable<StoredEntryInfo> {
+    const all = await this.#names(directory, 'list')
+    const there = new Set(all)
+    const { longestName } = this.#store.layout
+    const names = all.filter((name) => {
       const known = isEntryName(name) ? keyOfName(name) : ''
-      return known === undefined || (known !== '' && known.startsWith(prefix))
+      if (known === undefined) return true
+      if (known === '' || !known.startsWith(prefix)) return false
+      return name.length <= longestName || !there.has(fileName(known, longestName)) // else an earlier release has written it, and a newer one since
     })
     try {
       for await (const file of statAll(directory, names)) {
@@ -156,14 +187,40 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
           yield { key: known, size: file.bytes, expiresAt: keepUntil }
           continue
         }
-        const reading = await readEntryFile(file.path, 'head', options)
-        if (reading.status === 'ok' && reading.header.key.startsWith(prefix)) {
+        const reading = await this.#readHead(file.path, options)
+        if (reading?.status === 'ok' && reading.header.key.startsWith(prefix)) {
           yield { key: reading.header.key, size: file.bytes, expiresAt: reading.header.keepUntil }
         }
       }
     } catch (error) {
       throw asFsError(error, 'list', undefined)
     }
+  }
+
+  /** A file that cannot be read is no entry; that is reported once. */
+  async #readHead(file: string, options: OperationOptions): Promise<FileReading | undefined> {
+    try {
+      return await sharedDisk().turns.during(options, () => readEntryFile(file, 'head', options), true)
+    } catch (thrown) {
+      const error = await failureAt(this.#store.layout, thrown, 'list', undefined)
+      if (error.concerns === 'tier' || error.retryable || isCacheError(thrown)) throw error
+      this.#store.hosts.reportOnce(file, error)
+      return undefined
+    }
+  }
+
+  /**
+   * Removes every entry whose life is over now, without waiting for the next clean-up: for a cron job, or before disk space is needed. It may be
+   * called with and without a manager.
+   *
+   * @param options `signal` ends it: it then rejects with the signal's reason, and what was removed is gone
+   * @returns how many entries it removed, and the bytes of their files
+   * @throws CacheError when the disk fails; a single file that cannot be removed is passed over
+   */
+  async prune(options: PruneOptions = {}): Promise<Pruned> {
+    const { signal } = options
+    signal?.throwIfAborted()
+    return this.#sweeper.prune(() => signal?.throwIfAborted())
   }
 
   stats(scope?: TenantScope): BackendStats {
@@ -185,15 +242,23 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
     return this.#directories.get(scope) ?? this.#directories.set(scope, tenantDirectory(this.#store.layout, scope))
   }
 
+  /** Also the one of an earlier release, where that is another. */
+  #directoriesOf(scope: TenantScope): readonly string[] {
+    const directory = this.#directoryOf(scope)
+    const earlier = earlierDirectory(this.#store.layout, scope)
+    return earlier === undefined ? [directory] : [directory, earlier]
+  }
+
   #pathOf(scope: TenantScope, key: ValidKey): string {
-    return `${this.#directoryOf(scope)}${path.sep}${fileName(key)}`
+    return `${this.#directoryOf(scope)}${path.sep}${fileName(key, this.#store.layout.longestName)}`
   }
 
   async #names(directory: string, operation: string): Promise<string[]> {
     try {
       return await namesIn(directory)
     } catch (error) {
-      throw asFsError(error, operation, undefined)
+      if (isNoName(error)) return [] // an earlier release cannot have made it there
+      throw await failureAt(this.#store.layout, error, operation, undefined)
     }
   }
 }

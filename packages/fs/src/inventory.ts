@@ -1,11 +1,13 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { EpochMs } from '@thermocline/core'
+import type { EpochMs, FrameHeader } from '@thermocline/core'
 import { Demotion, type Offers } from './demotion.js'
 import { removeEntryFile, type FileTimes, type Removed } from './entry-file.js'
 import { isWholeStore } from './errors.js'
 import type { CloseFile } from './file-io.js'
 import type { FileHosts } from './hosts.js'
+import type { Modes } from './access.js'
+import { sharedDisk } from './disk.js'
 import type { Layout } from './layout.js'
 import type { Recency } from './recency.js'
 import { scan, sizeOf } from './scan.js'
@@ -29,9 +31,11 @@ const MOST_LISTED = 50_000
 const NEW_DIRECTORY_BYTES = 4096
 /** Evictions at once: each is three trips to the thread pool, which has four threads by default. */
 const EVICTIONS_AT_ONCE = 4
+const NO_OPTIONS = {}
 
 export interface InventoryHost {
   readonly layout: Layout
+  readonly modes: Modes
   readonly maxBytes: number
   readonly hosts: FileHosts
   readonly recency: Recency
@@ -190,6 +194,7 @@ export class Inventory {
     if (removed === undefined) return
     usage.removed(removed.bytes)
     recency.forget(victim.path)
+    hosts.forget(victim.path)
     const { header } = removed
     if (header !== undefined) hosts.evicted(header, header.keepUntil <= hosts.clock.now() ? 'expired' : 'space', removed.offers)
     const directory = path.dirname(victim.path)
@@ -207,10 +212,11 @@ export class Inventory {
       return !wasUsed
     }
     try {
-      const removed = await removeEntryFile(file, this.#host.close, notUsedSince, async (header) => {
+      const unlink = async (header: FrameHeader | undefined): Promise<void> => {
         if (this.#demotion.wants(header)) offers = await this.#demotion.unlink(file, header)
         else await fs.promises.unlink(file)
-      })
+      }
+      const removed = await sharedDisk().turns.during(NO_OPTIONS, () => removeEntryFile(file, this.#host.close, notUsedSince, unlink), true)
       if (removed !== undefined) return { ...removed, offers }
       if (!wasUsed && (await exists(file))) this.#immovable.add(file) // not ours
       return undefined

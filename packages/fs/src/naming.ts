@@ -3,7 +3,7 @@ import path from 'node:path'
 import { CacheError, type EpochMs, type PutOptions } from '@thermocline/core'
 import type { Directories } from './directories.js'
 import { accessTimeOf, readEntryFile } from './entry-file.js'
-import { asFsError, NO_HARD_LINKS, codeOf } from './errors.js'
+import { asFsError, codeOf, isDenied, NO_HARD_LINKS } from './errors.js'
 import { fsyncDirectory, rename, setTimes, syncFile } from './file-io.js'
 import type { Store } from './store.js'
 
@@ -17,19 +17,23 @@ export class Naming {
     this.#directories = directories
   }
 
-  /** Whether something is there that only an explicit write may replace: also what a newer release may have written. */
+  /**
+   * Whether something is there that only an explicit write may replace: also what a newer release may have written, and what may not be
+   * read. Within a turn.
+   */
   async isPresent(file: string): Promise<boolean> {
     try {
       const reading = await readEntryFile(file, 'head')
       if (reading.status === 'foreign') return true
       return reading.status === 'ok' && reading.header.keepUntil > this.#store.hosts.clock.now()
     } catch (error) {
+      if (isDenied(error)) return true
       throw asFsError(error, 'put', undefined)
     }
   }
 
   /**
-   * Gives the written file its times and its name, and closes it; false where `onlyIfAbsent` found something. The two at once:
+   * Gives the written file its times and its name; false where `onlyIfAbsent` found something. The two at once:
    * every trip to the thread pool counts.
    */
   async finish(temporary: string, file: string, fd: number, stamp: EpochMs, options: PutOptions): Promise<boolean> {
@@ -42,7 +46,6 @@ export class Naming {
       return await this.#name(temporary, file, options)
     } finally {
       await times
-      this.#store.descriptors.close(fd)
     }
   }
 

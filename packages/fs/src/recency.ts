@@ -1,4 +1,5 @@
 import type { Clock, EpochMs } from '@thermocline/core'
+import { sharedDisk } from './disk.js'
 import { touchFile } from './file-io.js'
 
 /** File times keep whole microseconds, cut off: stamps a step apart stay apart in them. */
@@ -8,6 +9,7 @@ const FLUSH_INTERVAL_MS = 2000
 const REWRITE_AFTER_MS = 60_000
 const MAX_REMEMBERED = 10_000
 const WRITES_AT_ONCE = 8
+const NO_OPTIONS = {}
 
 interface Use {
   usedAt: EpochMs
@@ -76,7 +78,9 @@ export class Recency {
           use.dirty = false
           use.writtenAt = use.usedAt
           // gone, or not ours to touch: recency is a hint
-          await touchFile(path, use.usedAt).catch(() => undefined)
+          await sharedDisk()
+            .turns.during(NO_OPTIONS, () => touchFile(path, use.usedAt), true)
+            .catch(() => undefined)
         }),
       )
     }

@@ -1,70 +1,87 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import type { InvalidationRecord, RecordLog } from '@thermocline/core'
-import { isMissing } from './errors.js'
+import { CacheError, messageOf, type InvalidationRecord, type RecordLog } from '@thermocline/core'
+import { sharedDisk, withFiles } from './disk.js'
+import { ACCESS_ADVICE, codeOf, isDenied, isMissing } from './errors.js'
 import { makeDirectory } from './make-directory.js'
+import { lineOf, replay } from './record-lines.js'
+import type { Store } from './store.js'
 
-/** Rewritten when it has this many lines more than twice the live ones. */
+/** Rewritten when it has this many lines more than twice the live ones, or so many bytes more. */
 const SLACK_LINES = 1000
+const SLACK_BYTES = 1024 * 1024
+/** More is neither written nor read: some hundred thousand records. */
+const MOST_BYTES = 64 * 1024 * 1024
 /** What nobody has paid for so long belongs to tiers that no longer exist. */
 const FORGOTTEN_AFTER_MS = 30 * 24 * 3_600_000
 const NAME = /^[\w-]{12}\.jsonl$/
+const NO_OPTIONS = {}
+
+interface Inherited {
+  readonly mtimeMs: number
+  /** Lines of records that are not paid. */
+  readonly open: Set<string>
+  /** Whether there is nothing in it but what this release knows. */
+  readonly isUnderstood: boolean
+}
 
 /**
  * Owed invalidations on disk: one file of JSON lines per process. A process that starts reads all files, also those that
  * crashed ones left; when everything it read is paid and a file has not changed since, the file is removed. Reading a
- * record that its owner has paid meanwhile costs a superfluous delete, never a stale value.
+ * record that its owner has paid meanwhile costs a superfluous delete, never a stale value. A file with lines that a newer release
+ * may have written stays.
  */
 export class FileRecordLog implements RecordLog {
+  readonly #store: Store
   readonly #directory: string
   readonly #path: string
   readonly #live = new Set<string>()
-  readonly #inherited = new Map<string, { readonly mtimeMs: number; readonly open: Set<string> }>()
+  readonly #inherited = new Map<string, Inherited>()
   #lines = 0
+  /** Of the file, and of its live lines. */
+  #bytes = 0
+  #liveBytes = 0
   /** The file lacks lines, or ends in part of one, because a write failed. */
   #behind = false
   #writing: Promise<void> = Promise.resolve()
 
-  constructor(directory: string) {
-    this.#directory = directory
-    this.#path = path.join(directory, `${randomBytes(9).toString('base64url')}.jsonl`)
+  constructor(store: Store) {
+    this.#store = store
+    this.#directory = store.layout.records
+    this.#path = path.join(this.#directory, `${randomBytes(9).toString('base64url')}.jsonl`)
   }
 
   load(): readonly InvalidationRecord[] {
-    const records: InvalidationRecord[] = []
-    for (const name of readNames(this.#directory)) {
+    return this.#names().flatMap((name) => {
       const file = path.join(this.#directory, name)
       try {
-        const { mtimeMs } = fs.statSync(file)
-        const lines = replay(fs.readFileSync(file, 'utf8'))
-        if (lines.size > 0) this.#inherited.set(file, { mtimeMs, open: lines })
-        if (Date.now() - mtimeMs > FORGOTTEN_AFTER_MS) fs.unlinkSync(file)
-        for (const line of lines) {
-          const record = parse(line)
-          if (record !== undefined) records.push(record)
-        }
-      } catch {
-        continue // gone meanwhile
+        return this.#loadFile(file)
+      } catch (error) {
+        if (!isMissing(error)) this.#report(file, 'cannot be read', error)
+        return []
       }
-    }
-    return records
+    })
   }
 
   add(record: InvalidationRecord): Promise<void> {
     const line = lineOf(record)
     if (this.#live.has(line)) return this.#writing
     this.#live.add(line)
+    this.#liveBytes += bytesOf(line)
     return this.#append(`+${line}\n`)
   }
 
   remove(record: InvalidationRecord): void {
     const line = lineOf(record)
-    if (this.#live.delete(line)) void this.#append(`-${line}\n`)
-    for (const [file, { mtimeMs, open }] of this.#inherited) {
+    if (this.#live.delete(line)) {
+      this.#liveBytes -= bytesOf(line)
+      void this.#append(`-${line}\n`)
+    }
+    for (const [file, { mtimeMs, open, isUnderstood }] of this.#inherited) {
       if (open.delete(line) && open.size === 0) {
         this.#inherited.delete(file)
-        this.#writing = this.#writing.then(() => this.#removeUnchanged(file, mtimeMs))
+        if (isUnderstood) this.#writing = this.#writing.then(() => this.#removeUnchanged(file, mtimeMs))
       }
     }
   }
@@ -73,16 +90,41 @@ export class FileRecordLog implements RecordLog {
     await this.#writing
   }
 
+  #loadFile(file: string): readonly InvalidationRecord[] {
+    const stats = fs.statSync(file)
+    if (!stats.isFile()) return []
+    if (stats.size > MOST_BYTES) {
+      this.#report(file, `was left out and stays: it has ${stats.size} bytes, no release writes more than ${MOST_BYTES}`)
+      return []
+    }
+    const { records, isUnderstood } = replay(file)
+    if (records.size > 0) this.#inherited.set(file, { mtimeMs: stats.mtimeMs, open: new Set(records.keys()), isUnderstood })
+    if (isUnderstood && this.#store.hosts.clock.now() - stats.mtimeMs > FORGOTTEN_AFTER_MS) fs.unlinkSync(file)
+    return [...records.values()]
+  }
+
+  #names(): string[] {
+    try {
+      return fs.readdirSync(this.#directory).filter((name) => NAME.test(name))
+    } catch (error) {
+      if (!isMissing(error)) this.#report(this.#directory, 'cannot be read', error)
+      return []
+    }
+  }
+
   #append(text: string): Promise<void> {
     this.#lines++
-    const rewrite = this.#live.size === 0 || this.#lines > this.#live.size * 2 + SLACK_LINES
+    this.#bytes += Buffer.byteLength(text)
+    const rewrite = this.#live.size === 0 || this.#lines > this.#live.size * 2 + SLACK_LINES || this.#bytes > this.#liveBytes * 2 + SLACK_BYTES
     this.#writing = this.#writing.then(async () => {
       try {
-        await (rewrite || this.#behind ? this.#rewrite() : this.#write(text))
+        await sharedDisk().turns.during(NO_OPTIONS, () => (rewrite || this.#behind ? this.#rewrite() : this.#write(text)), true)
         this.#behind = false
-      } catch {
-        // the record still holds in this process, and the next write brings it along; a disk that fails is reported by the tier itself
+        this.#store.hosts.forget(this.#path)
+      } catch (error) {
+        // the record still holds in this process, and the next write brings it along
         this.#behind = true
+        this.#report(this.#path, 'cannot be written', error)
       }
     })
     return this.#writing
@@ -90,57 +132,63 @@ export class FileRecordLog implements RecordLog {
 
   async #write(text: string): Promise<void> {
     try {
-      await fs.promises.appendFile(this.#path, text)
+      await this.#appendFile(text)
     } catch (error) {
       if (!isMissing(error)) throw error
-      await makeDirectory(this.#directory)
-      await fs.promises.appendFile(this.#path, text)
+      await this.#makeDirectory()
+      await this.#appendFile(text)
     }
+  }
+
+  async #appendFile(text: string): Promise<void> {
+    if (this.#bytes > MOST_BYTES) throw tooMuch()
+    const { modes } = this.#store
+    await withFiles(NO_OPTIONS, async () => {
+      const file = await fs.promises.open(this.#path, 'a', modes.file)
+      try {
+        await modes.settle(file.fd)
+        await file.appendFile(text)
+      } finally {
+        await file.close()
+      }
+    })
   }
 
   async #rewrite(): Promise<void> {
     this.#lines = this.#live.size
+    this.#bytes = this.#liveBytes
     if (this.#live.size === 0) return fs.promises.rm(this.#path, { force: true })
-    await makeDirectory(this.#directory)
+    if (this.#liveBytes > MOST_BYTES) throw tooMuch()
+    await this.#makeDirectory()
+    const { modes } = this.#store
     const next = `${this.#path}.new`
-    await fs.promises.writeFile(next, [...this.#live].map((line) => `+${line}\n`).join(''))
+    await withFiles(NO_OPTIONS, () => fs.promises.writeFile(next, [...this.#live].map((line) => `+${line}\n`).join(''), { mode: modes.file }))
+    await modes.settleFile(next)
     await fs.promises.rename(next, this.#path)
+  }
+
+  async #makeDirectory(): Promise<void> {
+    const { layout, modes } = this.#store
+    await makeDirectory(this.#directory, { root: layout.root, modes })
   }
 
   async #removeUnchanged(file: string, mtimeMs: number): Promise<void> {
     const stats = await fs.promises.stat(file).catch(() => undefined)
     if (stats?.mtimeMs === mtimeMs) await fs.promises.unlink(file).catch(() => undefined)
   }
-}
 
-function readNames(directory: string): string[] {
-  try {
-    return fs.readdirSync(directory).filter((name) => NAME.test(name))
-  } catch {
-    return []
+  /** Once for each file, until it can be written again. */
+  #report(file: string, what: string, cause?: unknown): void {
+    const why = cause === undefined ? '' : `: ${codeOf(cause) ?? messageOf(cause)}${isDenied(cause) ? ACCESS_ADVICE : ''}`
+    const message = `a record of invalidations that tiers still owe ${what}${why}: ${file}`
+    this.#store.hosts.reportOnceSoon(file, new CacheError(isDenied(cause) ? 'access-denied' : 'failed', message, { operation: 'record', backend: 'fs', concerns: 'key', cause }))
   }
 }
 
-/** The lines added and not removed; a last line that was cut off in a crash is left out. */
-function replay(text: string): Set<string> {
-  const live = new Set<string>()
-  for (const line of text.split('\n').slice(0, -1)) {
-    if (line.startsWith('+')) live.add(line.slice(1))
-    else live.delete(line.slice(1))
-  }
-  return live
+function bytesOf(line: string): number {
+  return Buffer.byteLength(line) + 2
 }
 
-/** The record of a line; `undefined` for one that a broken write mangled. */
-function parse(line: string): InvalidationRecord | undefined {
-  try {
-    return JSON.parse(line) as InvalidationRecord
-  } catch {
-    return undefined
-  }
-}
-
-/** One spelling per record, so that it can be found again. */
-function lineOf({ tier, tenant, key, prefix }: InvalidationRecord): string {
-  return JSON.stringify(key === undefined ? { tier, tenant, prefix } : { tier, tenant, key })
+function tooMuch(): Error {
+  return Object.assign(new Error(`it would have more than ${MOST_BYTES} bytes`), { code: 'EFBIG' })
 }

@@ -1,19 +1,31 @@
 import fs from 'node:fs'
+import type { OperationOptions } from '@thermocline/core'
+import { sharedDisk } from './disk.js'
 import { removeEntryFile, type Removed } from './entry-file.js'
 import { asFsError, isMissing, isNotAFile } from './errors.js'
 import { fsyncDirectory } from './file-io.js'
+import { failureAt } from './reach.js'
 import type { Store } from './store.js'
 
+const NO_OPTIONS: OperationOptions = {}
+
+export interface RemovalOptions {
+  /** Asked as {@link removeEntryFile} asks. */
+  readonly onlyIf?: Parameters<typeof removeEntryFile>[2]
+  readonly options?: OperationOptions
+}
+
 /** Removes an entry's file as {@link removeEntryFile} does, and what is known of it. */
-export async function removeEntry(store: Store, file: string, operation: string, key: string | undefined, onlyIf?: Parameters<typeof removeEntryFile>[2]): Promise<Removed | undefined> {
+export async function removeEntry(store: Store, file: string, operation: string, key: string | undefined, { onlyIf, options = NO_OPTIONS }: RemovalOptions = {}): Promise<Removed | undefined> {
   try {
-    const removed = await removeEntryFile(file, store.descriptors.close, onlyIf)
+    const removed = await sharedDisk().turns.during(options, () => removeEntryFile(file, store.descriptors.close, onlyIf))
     if (removed === undefined) return undefined
     store.space?.removed(removed.bytes)
     store.recency.forget(file)
+    store.hosts.forget(file)
     return removed
   } catch (error) {
-    throw asFsError(error, operation, key)
+    throw await failureAt(store.layout, error, operation, key)
   }
 }
 
@@ -21,7 +33,7 @@ export async function removeEntry(store: Store, file: string, operation: string,
 export async function settleRemovals(store: Store, directory: string, operation: string): Promise<void> {
   if (!store.fsync) return
   try {
-    await fsyncDirectory(directory)
+    await sharedDisk().turns.during(NO_OPTIONS, () => fsyncDirectory(directory))
   } catch (error) {
     if (!isMissing(error) && !isNotAFile(error)) throw asFsError(error, operation, undefined)
   }

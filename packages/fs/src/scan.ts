@@ -1,5 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
+import type { OperationOptions } from '@thermocline/core'
+import { sharedDisk, withFiles } from './disk.js'
 import { timesOf, type FileTimes } from './entry-file.js'
 import { isMissing } from './errors.js'
 import { isEntryName, type Layout } from './layout.js'
@@ -21,12 +23,13 @@ export interface ScanVisitor {
   progress(): void
 }
 
-const STATS_AT_ONCE = 64
+const STATS_AT_ONCE = 32
+const NO_OPTIONS: OperationOptions = {}
 
 /** The names in a directory; none when it does not exist. */
 export async function namesIn(directory: string): Promise<string[]> {
   try {
-    return await fs.promises.readdir(directory)
+    return await sharedDisk().turns.during(NO_OPTIONS, () => withFiles(NO_OPTIONS, () => fs.promises.readdir(directory)), true)
   } catch (error) {
     if (isMissing(error)) return []
     throw error
@@ -37,7 +40,7 @@ export async function namesIn(directory: string): Promise<string[]> {
 export async function* statAll(directory: string, names: readonly string[]): AsyncIterable<ScannedFile> {
   for (let at = 0; at < names.length; at += STATS_AT_ONCE) {
     const paths = names.slice(at, at + STATS_AT_ONCE).map((name) => path.join(directory, name))
-    const stats = await Promise.all(paths.map((file) => statFile(file, fs.promises.lstat)))
+    const stats = await sharedDisk().turns.during(NO_OPTIONS, () => Promise.all(paths.map((file) => statFile(file, fs.promises.lstat))), true)
     for (const [place, file] of paths.entries()) {
       const stat = stats[place]
       if (stat !== undefined) yield { path: file, bytes: stat.size, times: timesOf(stat), isFile: stat.isFile() }

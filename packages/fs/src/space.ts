@@ -37,7 +37,7 @@ export class Space {
 
   constructor(host: SpaceHost) {
     this.#host = host
-    this.#usage = new Usage(host.layout.usage, host.maxBytes)
+    this.#usage = new Usage(host.layout, host.modes, host.maxBytes)
     this.#inventory = new Inventory({ ...host, usage: this.#usage, progress: () => this.#progress() })
   }
 

@@ -1,3 +1,4 @@
+import { Modes } from './access.js'
 import { Descriptors } from './descriptors.js'
 import { FileHosts } from './hosts.js'
 import { layoutOf, type Layout } from './layout.js'
@@ -12,6 +13,9 @@ const OVERHEAD_BYTES = 32 * 1024
 export interface Store {
   readonly layout: Layout
   readonly fsync: boolean
+  readonly modes: Modes
+  /** The largest file that is read into memory. */
+  readonly maxBufferedBytes: number
   /** The largest file that fits; without a limit infinite. */
   readonly maxFileBytes: number
   readonly hosts: FileHosts
@@ -22,11 +26,12 @@ export interface Store {
 }
 
 /** Touches nothing on the disk. */
-export function openStore({ basePath, maxBytes, fsync }: CheckedOptions): Store {
+export function openStore({ basePath, maxBytes, maxBufferedBytes, fsync, access }: CheckedOptions): Store {
   const layout = layoutOf(basePath)
+  const modes = new Modes(access)
   const hosts = new FileHosts()
   const descriptors = new Descriptors(layout.root)
   const recency = new Recency(() => hosts.clock)
-  const space = Number.isFinite(maxBytes) ? new Space({ layout, maxBytes, hosts, recency, close: descriptors.close }) : undefined
-  return { layout, fsync, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, recency, space }
+  const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, maxBytes, hosts, recency, close: descriptors.close }) : undefined
+  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, recency, space }
 }

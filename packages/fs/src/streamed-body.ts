@@ -1,9 +1,11 @@
 import { CacheError, checkedChunks, crc32, encodeHeaderOf, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
 import { Batch } from './batch.js'
-import type { Body } from './body.js'
+import type { Body, BodyHost, FinishFile } from './body.js'
+import { sharedDisk } from './disk.js'
 import { asFsError } from './errors.js'
-import { openNewFile, writeAt, type CloseFile } from './file-io.js'
+import { openForWriting, openNewFile, writeAt } from './file-io.js'
 import type { GrowingRoom } from './growing-room.js'
+import { HeldFile } from './held-files.js'
 import { SourceReader } from './source-reader.js'
 
 /** Written at once, about: while one such piece is written, the next is gathered. */
@@ -11,11 +13,10 @@ const PIECE = 1024 * 1024
 /** Claimed until the real length is known, so that a file that breaks off never looks whole. */
 const NEVER_REACHED = Number.MAX_SAFE_INTEGER
 
-export interface StreamedBodyHost {
+export interface StreamedBodyHost extends BodyHost {
   /** The largest file that fits. */
   readonly maxFileBytes: number
   readonly room: GrowingRoom | undefined
-  readonly close: CloseFile
 }
 
 /**
@@ -57,15 +58,20 @@ export class StreamedBody implements Body {
     return this.#host.room?.growTo(this.bytes, this.#options) ?? Promise.resolve(true)
   }
 
-  async writeTo(path: string, opened: (() => void) | undefined): Promise<number | undefined> {
-    const fd = await openNewFile(path)
-    opened?.()
-    let isWhole = false
+  async writeTo(path: string, opened: (() => void) | undefined, finish: FinishFile): Promise<boolean | undefined> {
+    const { close, modes } = this.#host
+    const { turns, held } = sharedDisk()
+    const file = await turns.during(this.#options, async () => {
+      const fd = await openNewFile(path, modes.file, this.#options)
+      await modes.settle(fd)
+      return new HeldFile(fd, { held, close, reopen: () => openForWriting(path) })
+    })
     try {
-      isWhole = await this.#write(fd)
-      return isWhole ? fd : undefined
+      opened?.()
+      if (!(await this.#write(file))) return undefined
+      return await turns.during(this.#options, () => file.use(finish), true)
     } finally {
-      if (!isWhole) this.#host.close(fd)
+      file.close()
     }
   }
 
@@ -83,7 +89,7 @@ export class StreamedBody implements Body {
   }
 
   /** False when it is too large. */
-  async #write(fd: number): Promise<boolean> {
+  async #write(file: HeldFile): Promise<boolean> {
     const { payload } = this.#entry
     const wrong = (reason: string): CacheError =>
       new CacheError('corrupt', `the stream to be stored is not what it claims to be: ${reason}`, { operation: 'put', backend: 'fs', tenant: this.#scope.tenant, key: this.#key })
@@ -100,24 +106,24 @@ export class StreamedBody implements Body {
           if (this.#batch.bytes < PIECE) continue
           await writing
           if (!(await this.#hasRoom())) return false
-          writing = this.#writeBatch(fd)
+          writing = this.#writeBatch(file)
           writing.catch((error: unknown) => source.stop(asFsError(error, 'put', this.#key, true)))
         }
       }
       await writing
-      return await this.#finish(fd)
+      return await this.#finish(file)
     } finally {
       await writing.catch(() => undefined) // nothing is written to a descriptor that is closed
     }
   }
 
-  async #finish(fd: number): Promise<boolean> {
+  async #finish(file: HeldFile): Promise<boolean> {
     if (!(await this.#hasRoom())) return false
     const { payload } = this.#entry
     const header = this.#header(this.#payloadBytes, payload.crc32 ?? this.#crc)
     const isBegun = this.#writtenBytes > 0
-    if (!isBegun || this.#batch.bytes > 0) await this.#writeBatch(fd, header)
-    if (isBegun && !this.#isKnown) await writeAt(fd, [header], 0, this.#options)
+    if (!isBegun || this.#batch.bytes > 0) await this.#writeBatch(file, header)
+    if (isBegun && !this.#isKnown) await this.#writeAt(file, [header], 0)
     return true
   }
 
@@ -126,14 +132,18 @@ export class StreamedBody implements Body {
   }
 
   /** Appends what was gathered; at the beginning, after the header. */
-  async #writeBatch(fd: number, header = this.#firstHeader()): Promise<void> {
+  async #writeBatch(file: HeldFile, header = this.#firstHeader()): Promise<void> {
     const at = this.#writtenBytes
     const bytes = this.#batch.bytes + (at === 0 ? this.#headerBytes : 0)
     const parts = this.#batch.take()
     this.#writtenBytes += bytes
-    await writeAt(fd, at === 0 ? [header, ...parts] : parts, at, this.#options)
+    await this.#writeAt(file, at === 0 ? [header, ...parts] : parts, at)
     this.#host.room?.written(bytes)
     this.#options.progress?.()
+  }
+
+  #writeAt(file: HeldFile, parts: readonly Uint8Array[], at: number): Promise<void> {
+    return sharedDisk().turns.during(this.#options, () => file.use((fd) => writeAt(fd, parts, at, this.#options)), true)
   }
 
   /** Whether the header is right from the beginning. */

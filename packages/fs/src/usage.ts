@@ -2,7 +2,11 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import type { EpochMs } from '@thermocline/core'
-import { makeDirectory } from './make-directory.js'
+import type { Modes } from './access.js'
+import { sharedDisk, withFiles } from './disk.js'
+import { closeInBackground, readFirst } from './file-io.js'
+import type { Layout } from './layout.js'
+import { makeDirectory, type OwnDirectories } from './make-directory.js'
 
 /*
  * How many bytes the directory occupies, known to every process that shares it.
@@ -32,6 +36,9 @@ const STALE_AFTER_MS = 24 * 3_600_000
 const PENDING_FOR_MS = 60_000
 const NAME = /^[\w-]{12}$/
 const TOLD = /^(\d+) (\d+) (\d+)\n$/
+/** More than the longest line there can be. */
+const LONGEST_TOLD = 128
+const NO_OPTIONS = {}
 
 interface Counts {
   readonly added: number
@@ -46,6 +53,7 @@ interface Told extends Counts {
 
 export class Usage {
   readonly #directory: string
+  readonly #own: OwnDirectories
   readonly #maxBytes: number
   readonly #id = randomBytes(9).toString('base64url')
   #added = 0
@@ -62,8 +70,9 @@ export class Usage {
   /** By process: from which number on its removals came after the scan; absent until it tells something new. */
   readonly #removedBefore = new Map<string, number>()
 
-  constructor(directory: string, maxBytes: number) {
-    this.#directory = directory
+  constructor({ root, usage }: Layout, modes: Modes, maxBytes: number) {
+    this.#directory = usage
+    this.#own = { root, modes }
     this.#maxBytes = maxBytes
   }
 
@@ -105,11 +114,15 @@ export class Usage {
   /** Publishes the own counts, then reads everybody else's. */
   async exchange(): Promise<void> {
     this.#untold = 0
-    await makeDirectory(this.#directory)
+    const { modes } = this.#own
     const file = path.join(this.#directory, this.#id)
-    // renamed, so that nobody reads half of it
-    await fs.promises.writeFile(`${file}.new`, `${this.#added} ${this.#pending} ${this.#removed}\n`)
-    await fs.promises.rename(`${file}.new`, file)
+    await inTurn(async () => {
+      await makeDirectory(this.#directory, this.#own)
+      // renamed, so that nobody reads half of it
+      await fs.promises.writeFile(`${file}.new`, `${this.#added} ${this.#pending} ${this.#removed}\n`, { mode: modes.file })
+      await modes.settleFile(`${file}.new`)
+      await fs.promises.rename(`${file}.new`, file)
+    })
     this.#hear(await this.#readOthers())
   }
 
@@ -162,8 +175,8 @@ export class Usage {
   async #readOther(name: string): Promise<Told | undefined> {
     const file = path.join(this.#directory, name)
     try {
-      const [text, { mtimeMs }] = await Promise.all([fs.promises.readFile(file, 'utf8'), fs.promises.stat(file)])
-      const counts = TOLD.exec(text)
+      const [text, { mtimeMs }] = await inTurn(() => Promise.all([readFirst(file, LONGEST_TOLD, NO_OPTIONS, closeInBackground), fs.promises.stat(file)]))
+      const counts = TOLD.exec(text.toString('latin1'))
       return counts === null ? undefined : { added: Number(counts[1]), pending: Number(counts[2]), removed: Number(counts[3]), toldAt: mtimeMs }
     } catch {
       return undefined // gone meanwhile
@@ -171,7 +184,12 @@ export class Usage {
   }
 
   async #names(): Promise<string[]> {
-    const names = await fs.promises.readdir(this.#directory).catch(() => [])
+    const names = await inTurn(() => fs.promises.readdir(this.#directory)).catch(() => [])
     return names.filter((name) => NAME.test(name))
   }
+}
+
+/** Within a turn, also while descriptors are short. */
+function inTurn<T>(step: () => Promise<T>): Promise<T> {
+  return sharedDisk().turns.during(NO_OPTIONS, () => withFiles(NO_OPTIONS, step), true)
 }

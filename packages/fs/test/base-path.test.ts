@@ -13,6 +13,10 @@ beforeEach(async () => {
 
 afterEach(() => rm(directory, { recursive: true, force: true }))
 
+test.each([['basePth', 'basePath'], ['base_path', 'basePath'], ['maxByte', 'maxBytes'], ['maxbufferedbytes', 'maxBufferedBytes'], ['acces', 'access']])('an option %s is refused, and %s is said to be meant', (given, meant) => {
+  expect(() => new FileSystemBackend({ basePath: '/tmp/x', [given]: '/tmp/x' })).toThrow(new RegExp(`option ${given}; did you mean ${meant}`))
+})
+
 describe('a base path where no directory can be', () => {
   test.each([
     ['a file', async () => {

@@ -89,7 +89,7 @@ describe(`${as}a disk that takes no writes stops writes and nothing else`, () =>
     await cache.tenant('acme').set('there', 'kept')
     fs.chmodSync(basePath, 0o777)
     const root = path.join(basePath, 'thermocline')
-    for (const file of fs.readdirSync(root, { recursive: true }) as string[]) fs.chownSync(path.join(root, file), NOBODY, NOBODY)
+    for (const file of ['', ...(fs.readdirSync(root, { recursive: true }) as string[])]) fs.chownSync(path.join(root, file), NOBODY, NOBODY)
     for (const directory of directories) {
       fs.chownSync(path.join(root, directory), 0, 0)
       fs.chmodSync(path.join(root, directory), 0o755)

@@ -1,8 +1,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import type { InvalidationRecord, RecordLog } from '@thermocline/core'
-import { temporaryDirectory } from '../../../test/support/afterwards.js'
+import { TieredCacheManager, type InvalidationRecord, type RecordLog } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
+import { FakeClock } from '@thermocline/testkit'
+import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 import { Shelf } from './support/shelf.js'
 
 const record = (key: string): InvalidationRecord => ({ tier: 'cold', tenant: 'acme', key })
@@ -112,6 +114,71 @@ describe('a file that a crash left', () => {
     next.remove(record('a'))
     await next.close()
     expect(open(basePath).load()).toContainEqual(record('b'))
+  })
+})
+
+describe('a file that nobody of this release has written', () => {
+  const name = 'abcdefghijkl.jsonl'
+  function shelfWith(content: string | Buffer): { shelf: Shelf; file: string } {
+    const basePath = temporaryDirectory()
+    fs.mkdirSync(directoryOf(basePath), { recursive: true })
+    const file = path.join(directoryOf(basePath), name)
+    fs.writeFileSync(file, content)
+    return { shelf: new Shelf({ basePath }), file }
+  }
+  const good = `+${JSON.stringify(record('good'))}\n`
+  const odd = ['null', '7', '"text"', '[]', '[{"tier":"cold"}]', '{}', '{"tier":7,"tenant":"acme","key":"k"}', '{"tier":"cold","tenant":"","key":"k"}', '{"tier":"cold","tenant":"acme","key":7}', '{"tier":"cold","tenant":"acme","prefix":{}}', '{"tier":"cold","tenant":"acme","key":"k","prefix":"p"}', '{"tier":"cold","tenant":"acme"}', '{"tier":"cold","tenant":"acme","key":"\\ud800"}', '{"tier":"cold","tenant":"acme","tag":"t"}']
+
+  test.each(odd)('may have a line %s: it is left out, the others are read, and the file stays', async (line) => {
+    const { shelf, file } = shelfWith(`+${line}\n${good}-${line}\n`)
+    const log = shelf.backend.openRecordLog()
+    expect(log.load()).toEqual([record('good')])
+    log.remove(record('good'))
+    await log.close()
+    expect(fs.existsSync(file)).toBe(true)
+  })
+
+  test.each([
+    ['nothing', ''],
+    ['no line that ends', '+{"tier":"cold"'],
+    ['bytes that are no text', Buffer.from(Array.from({ length: 70_000 }, (_, i) => (i * 7919) % 256))],
+    ['one line of a megabyte', Buffer.concat([Buffer.alloc(1 << 20, 0x2b), Buffer.from('\n')])],
+  ])('may hold %s', (_name, content) => {
+    const { shelf } = shelfWith(content)
+    expect(shelf.backend.openRecordLog().load()).toEqual([])
+    const { shelf: other } = shelfWith(Buffer.concat([Buffer.from(content), Buffer.from(`\n${good}`)]))
+    expect(other.backend.openRecordLog().load()).toEqual([record('good')])
+  })
+
+  test('may be the manager’s that is made with it', async () => {
+    const { shelf } = shelfWith(`${odd.map((line) => `+${line}\n`).join('')}${good}`)
+    const cache = new TieredCacheManager({ tiers: { cold: { backend: new FileSystemBackend({ basePath: shelf.basePath }) } }, logger: false })
+    await cache.tenant('acme').set('k', 'v')
+    expect(await cache.tenant('acme').get('k')).toBe('v')
+    await cache.close()
+  })
+
+  test('is forgotten after a month by the clock of its manager, unless a newer release may have written it', () => {
+    const clock = new FakeClock(Date.now() + 40 * 24 * 3_600_000)
+    for (const [content, stays] of [[good, false], [`+{"tier":"cold","tenant":"acme","tag":"t"}\n`, true]] as const) {
+      const { shelf, file } = shelfWith(content)
+      new Shelf({ basePath: shelf.basePath, clock }).backend.openRecordLog().load()
+      expect(fs.existsSync(file)).toBe(stays)
+    }
+  })
+
+  test('and that cannot be read is told of, once', async () => {
+    const { shelf, file } = shelfWith(good)
+    const { openSync } = fs
+    afterwards(() => (fs.openSync = openSync))
+    fs.openSync = ((name, ...rest) => {
+      if (name === file) throw Object.assign(new Error('EACCES'), { code: 'EACCES', path: file })
+      return openSync(name, ...rest)
+    })
+    const log = shelf.backend.openRecordLog()
+    for (let i = 0; i < 3; i++) expect(log.load()).toEqual([])
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(shelf.reports).toMatchObject([{ code: 'access-denied', message: expect.stringContaining(file) as unknown }])
   })
 })
 

@@ -22,6 +22,7 @@ import {
 import { WholeBody } from '../body.js'
 import { readEntryFile } from '../entry-file.js'
 import { openEntryStream } from '../entry-stream.js'
+import { sharedDisk } from '../disk.js'
 import { asFsError } from '../errors.js'
 import { rename, syncFile } from '../file-io.js'
 import type { Store } from '../store.js'
@@ -51,6 +52,7 @@ import { takeUp, type TakenUp, type TakingUp, type Undecided } from './take-up.j
 
 /** Sequences are the time in so many parts of a millisecond, or follow the one before: they grow over restarts and, nearly, over processes. */
 const PER_MS = 1000
+const NO_OPTIONS: JournalStepOptions = {}
 
 export class FileJournal implements WriteBackJournal {
   readonly #store: Store
@@ -70,10 +72,11 @@ export class FileJournal implements WriteBackJournal {
   constructor(store: Store, options: CheckedJournalOptions) {
     this.#store = store
     this.#options = options
-    this.#own = new OwnDirectory(options.directory, () => store.hosts.clock, store.fsync)
-    this.#superseded = new Superseded(this.#own, store.fsync)
+    this.#own = new OwnDirectory(options.directory, () => store.hosts.clock, store.fsync, store.modes)
+    this.#superseded = new Superseded(this.#own, store.fsync, store.modes)
     this.#copyHost = {
       fsync: store.fsync,
+      modes: store.modes,
       descriptors: store.descriptors,
       resized: (copy, by) => {
         if (this.#pending.get(copy.sequence) === copy) this.#bytes += by
@@ -110,7 +113,8 @@ export class FileJournal implements WriteBackJournal {
   async supersede(what: Superseding): Promise<void> {
     if (this.#closed) return
     try {
-      await this.#superseded.note(what, this.#nextSequence())
+      const sequence = this.#nextSequence()
+      await sharedDisk().turns.during(NO_OPTIONS, () => this.#superseded.note(what, sequence))
     } catch (error) {
       throw asFsError(error, 'write-back', undefined)
     }
@@ -138,7 +142,7 @@ export class FileJournal implements WriteBackJournal {
       await copy.make(async () => {
         const other = entry.encoded === undefined && !isStreamed(entry) ? this.#sameEntry(slot) : undefined
         if (other === undefined) await copy.write((file) => this.#write(file, copy, scope, entry, options))
-        else await copy.linkTo(other)
+        else await sharedDisk().turns.during(options, () => copy.linkTo(other))
         return true
       })
     } catch (error) {
@@ -149,7 +153,7 @@ export class FileJournal implements WriteBackJournal {
   async read(slot: JournalSlot, want: JournalWant, options: JournalStepOptions = {}): Promise<CacheEntry | undefined> {
     const { file } = this.#copyOf(slot)
     try {
-      return await (want === 'stream' ? this.#open(file, slot) : this.#readWhole(file, slot, want, options))
+      return await (want === 'stream' ? this.#open(file, slot, options) : this.#readWhole(file, slot, want, options))
     } catch (error) {
       throw asFsError(error, 'write-back', slot.key)
     }
@@ -224,19 +228,18 @@ export class FileJournal implements WriteBackJournal {
 
   /** Writes the copy by itself. */
   async #write(file: string, copy: PendingCopy, scope: TenantScope, entry: CacheEntry, { progress }: JournalStepOptions): Promise<void> {
-    const { descriptors, fsync } = this.#store
+    const { descriptors, fsync, modes } = this.#store
+    const host = { modes, close: descriptors.close }
     const options = { onlyIfAbsent: false, keepUntil: entry.expiresAt, progress }
     const { key } = copy
     const body = isStreamed(entry)
-      ? new StreamedBody({ maxFileBytes: Number.POSITIVE_INFINITY, room: undefined, close: descriptors.close }, scope, key, entry, options)
-      : new WholeBody(undefined, scope, key, entry, options)
+      ? new StreamedBody({ ...host, maxFileBytes: Number.POSITIVE_INFINITY, room: undefined }, scope, key, entry, options)
+      : new WholeBody(host, undefined, scope, key, entry, options)
     try {
-      const fd = (await body.writeTo(file, undefined)) as number // there is no limit to its size
-      try {
+      await body.writeTo(file, undefined, async (fd) => {
         if (fsync) await syncFile(fd)
-      } finally {
-        descriptors.close(fd)
-      }
+        return true
+      })
       await rename(file, copy.file)
       copy.measured(body.payloadBytes)
       await copy.settle()
@@ -249,8 +252,10 @@ export class FileJournal implements WriteBackJournal {
   }
 
   async #readWhole(file: string, slot: JournalSlot, want: 'head' | 'payload', options: JournalStepOptions): Promise<CacheEntry | undefined> {
-    const reading = await readEntryFile(file, want, options, this.#store.descriptors.close)
+    const { descriptors, maxBufferedBytes } = this.#store
+    const reading = await sharedDisk().turns.during(options, () => readEntryFile(file, want, options, { close: descriptors.close, maxBytes: maxBufferedBytes }))
     if (reading.status === 'missing') return undefined
+    if (reading.status === 'too-large') throw tooLarge(slot, reading.reason)
     if (reading.status !== 'ok') return this.#setAside(file, reading.reason)
     if (!isFor(reading.header, slot)) return this.#setAside(file, 'it belongs to another tenant or key')
     const fields = fieldsFor(slot, reading.header)
@@ -259,11 +264,12 @@ export class FileJournal implements WriteBackJournal {
     return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload }, fields)
   }
 
-  async #open(file: string, slot: JournalSlot): Promise<CacheEntry | undefined> {
-    const reading = await openEntryStream(file, this.#store.descriptors.close, (error) => {
+  async #open(file: string, slot: JournalSlot, options: JournalStepOptions): Promise<CacheEntry | undefined> {
+    const damaged = (error: CacheError): Promise<void> => {
       this.#setAside(file, error.message)
       return Promise.resolve()
-    })
+    }
+    const reading = await sharedDisk().turns.during(options, () => openEntryStream(file, this.#store.descriptors.close, damaged, { keepsName: true, options }))
     if (reading.status === 'missing') return undefined
     if (reading.status !== 'ok') return this.#setAside(file, reading.reason)
     if (isFor(reading.header, slot)) return new StreamedEntry(reading.payload, fieldsFor(slot, reading.header))
@@ -272,13 +278,17 @@ export class FileJournal implements WriteBackJournal {
   }
 
   #setAside(file: string, reason: string): undefined {
-    setAside(this.#options.directory, file)
+    setAside(this.#options.directory, file, this.#store.modes)
     this.#report(`${reason}; it was set aside`, file)
   }
 
   #report(what: string, file: string): void {
     this.#store.hosts.report(new CacheError('corrupt', `a copy in the journal of write-back cannot be uploaded: ${what}: ${path.basename(file)}`, { operation: 'write-back', backend: 'fs' }))
   }
+}
+
+function tooLarge({ tenant, key }: JournalSlot, reason: string): CacheError {
+  return new CacheError('too-large', `a copy in the journal of write-back cannot be read whole: ${reason} (raise maxBufferedBytes)`, { operation: 'write-back', backend: 'fs', tenant, key, concerns: 'key' })
 }
 
 function isFor(header: FrameHeader, slot: JournalSlot): boolean {

@@ -1,9 +1,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '@thermocline/core'
-import { codeOf, isMissing } from '../errors.js'
+import { isMissing } from '../errors.js'
 import { fsyncDirectory } from '../file-io.js'
-import { makeDirectory } from '../make-directory.js'
+import type { Modes } from '../access.js'
+import { withFiles } from '../disk.js'
+import { makeDirectory, makeDirectoryNow } from '../make-directory.js'
 import { HEARTBEAT_MS, newOwnerName, newReleasedName } from './owner.js'
 
 /** The directory of one process in the journal: made when it is first needed, and kept alive until it is released. */
@@ -12,13 +14,15 @@ export class OwnDirectory {
   readonly #root: string
   readonly #clock: () => Clock
   readonly #fsync: boolean
+  readonly #modes: Modes
   #making: Promise<void> | undefined
   /** Kept open to be synced: three trips to the thread pool fewer each time. */
   #opened: Promise<fs.promises.FileHandle> | undefined
   #cancelHeartbeat: (() => void) | undefined
   #released = false
 
-  constructor(root: string, clock: () => Clock, fsync: boolean) {
+  constructor(root: string, clock: () => Clock, fsync: boolean, modes: Modes) {
+    this.#modes = modes
     this.#root = root
     this.#clock = clock
     this.#fsync = fsync
@@ -33,18 +37,14 @@ export class OwnDirectory {
 
   /** The same at once; the directory above is there. */
   makeNow(): void {
-    try {
-      fs.mkdirSync(this.path)
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw error
-    }
+    makeDirectoryNow(this.path, this.#modes)
     this.#startHeartbeat()
   }
 
   /** Makes names in the directory survive power loss, where that is asked for. */
   async settle(): Promise<void> {
     if (!this.#fsync) return
-    this.#opened ??= fs.promises.open(this.path, 'r')
+    this.#opened ??= withFiles({}, () => fs.promises.open(this.path, 'r'))
     try {
       await (await this.#opened).sync()
     } catch (error) {
@@ -70,7 +70,7 @@ export class OwnDirectory {
   async #make(): Promise<void> {
     if (this.#released) return
     await this.#closeOpened() // of one that somebody has removed
-    const made = await makeDirectory(this.path)
+    const made = await makeDirectory(this.path, { root: this.#root, modes: this.#modes })
     if (this.#fsync) for (const each of made) await fsyncDirectory(path.dirname(each))
     this.#startHeartbeat()
   }

@@ -2,7 +2,9 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { EpochMs, JournalSlot, PendingWrite, ValidKey } from '@thermocline/core'
 import { isMissing, NO_HARD_LINKS } from '../errors.js'
+import type { Modes } from '../access.js'
 import type { Descriptors } from '../descriptors.js'
+import { withFiles } from '../disk.js'
 import { rename, syncFile } from '../file-io.js'
 import { link, linkNow, type LinkOutcome } from '../links.js'
 import { copyName, unfinishedName } from './copy-name.js'
@@ -24,6 +26,7 @@ export interface CopyMaker {
 /** What copies know of the store that they are in. */
 export interface CopyHost {
   readonly fsync: boolean
+  readonly modes: Modes
   readonly descriptors: Descriptors
   /** A copy has so many bytes more, or fewer, than were reserved for it. */
   resized(copy: PendingCopy, by: number): void
@@ -110,7 +113,8 @@ export class PendingCopy implements CopyMaker, JournalSlot {
   async #copy(temporary: string): Promise<void> {
     const unfinished = unfinishedName(this.file)
     try {
-      await this.write(() => fs.promises.copyFile(temporary, unfinished, fs.constants.COPYFILE_FICLONE))
+      await this.write(() => withFiles({}, () => fs.promises.copyFile(temporary, unfinished, fs.constants.COPYFILE_FICLONE)))
+      await this.#host.modes.settleFile(unfinished)
       if (this.#host.fsync) await syncPath(unfinished)
       await rename(unfinished, this.file)
     } catch (error) {
@@ -194,7 +198,7 @@ export class PendingCopy implements CopyMaker, JournalSlot {
 }
 
 async function syncPath(file: string): Promise<void> {
-  const opened = await fs.promises.open(file, 'r')
+  const opened = await withFiles({}, () => fs.promises.open(file, 'r'))
   try {
     await syncFile(opened.fd)
   } finally {

@@ -2,7 +2,10 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { Superseding } from '@thermocline/core'
 import { isMissing, isNotAFile } from '../errors.js'
+import type { Modes } from '../access.js'
+import { withFiles } from '../disk.js'
 import { syncFile } from '../file-io.js'
+import { linesNow } from '../lines-now.js'
 import { readHeadNow } from './read-head-now.js'
 import type { OwnDirectory } from './own-directory.js'
 
@@ -23,10 +26,12 @@ type Note = Superseding & {
 export class Superseded {
   readonly #own: OwnDirectory
   readonly #fsync: boolean
+  readonly #modes: Modes
   /** Not on the disk yet. */
   readonly #arriving = new Set<Note>()
 
-  constructor(own: OwnDirectory, fsync: boolean) {
+  constructor(own: OwnDirectory, fsync: boolean, modes: Modes) {
+    this.#modes = modes
     this.#own = own
     this.#fsync = fsync
   }
@@ -37,8 +42,9 @@ export class Superseded {
     this.#arriving.add(note)
     try {
       await this.#own.make()
-      const file = await fs.promises.open(this.#file, 'a')
+      const file = await withFiles({}, () => fs.promises.open(this.#file, 'a', this.#modes.file))
       try {
+        await this.#modes.settle(file.fd)
         await file.appendFile(`${JSON.stringify(note)}\n`)
         if (this.#fsync) await syncFile(file.fd)
       } finally {
@@ -70,7 +76,13 @@ export class Superseded {
     if (!fs.existsSync(file)) return
     if (areNeeded) {
       this.#own.makeNow()
-      fs.appendFileSync(this.#file, fs.readFileSync(file))
+      const noted = fs.openSync(this.#file, 'a', this.#modes.file)
+      try {
+        for (const line of linesNow(file)) if (noteOf(line).length > 0) fs.writeSync(noted, `${line}\n`)
+      } finally {
+        fs.closeSync(noted)
+      }
+      this.#modes.settleFileNow(this.#file)
     }
     fs.rmSync(file, { force: true })
   }
@@ -116,20 +128,19 @@ function idOf(tenant: string, key: string): string {
 }
 
 function notesIn(file: string): Note[] {
-  let text: string
   try {
-    text = fs.readFileSync(file, 'utf8')
+    return [...linesNow(file)].flatMap(noteOf)
   } catch (error) {
     if (isMissing(error) || isNotAFile(error)) return []
     throw error
   }
-  return text.split('\n').flatMap(noteOf)
 }
 
 /** None of a line that a crash cut off: nobody was told that it was noted. */
 function noteOf(line: string): Note[] {
   try {
-    const note = JSON.parse(line) as Partial<Record<'tenant' | 'key' | 'prefix' | 'sequence', unknown>>
+    const note = JSON.parse(line) as Partial<Record<'tenant' | 'key' | 'prefix' | 'sequence', unknown>> | null
+    if (note === null) return []
     const { tenant, key, prefix, sequence } = note
     const isNote = typeof tenant === 'string' && typeof sequence === 'number' && (typeof key === 'string' || typeof prefix === 'string')
     return isNote ? [note as Note] : []

@@ -27,6 +27,11 @@ export function startBackendChild(work: string, plan: Readonly<Record<string, un
   return follow(spawn(command, before.length === 0 ? script : [...options, process.execPath, ...script], { stdio: ['ignore', 'pipe', 'pipe'] }))
 }
 
+/** Starts any other command. */
+export function startCommand(command: string, args: readonly string[]): Child {
+  return follow(spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] }))
+}
+
 function follow(child: ChildProcessByStdio<null, Readable, Readable>): Child {
   afterwards(() => child.kill('SIGKILL'))
   let output = ''
