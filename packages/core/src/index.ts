@@ -59,6 +59,7 @@ export { decodeEscaped, encodeCaseExact, encodeCaseFolded, fitOrHash, isHashedNa
 export type { Codec } from './codec/codec.js'
 export type { CompressionName, CompressionOption } from './codec/compression.js'
 export { CodecTable, type CodecName } from './codec/standard.js'
+export { isOfTheLanguage, ownMemoryOf } from './codec/own-memory.js'
 export { estimateBytes } from './codec/value-size.js'
 
 export {

@@ -5,8 +5,8 @@ export interface MemoryBackendOptions {
   /** The most entries of all tenants. Default: no limit. */
   readonly maxEntries?: number | undefined
   /**
-   * The most bytes of all tenants. A value counts its encoded size where it has been encoded for another tier, else an
-   * estimate (2 bytes a character, 8 a number, 32 an object and 8 a property). Keys and bookkeeping, some 200 bytes an
+   * The most bytes of all tenants. A value counts an estimate of what it takes on the heap, within a factor of two for what is data; bytes
+   * and text that were encoded for another tier count as many bytes. Keys and bookkeeping, some 200 bytes an
    * entry, are not counted. Default 256 MiB, or no limit when `maxEntries` is given.
    */
   readonly maxBytes?: number | undefined
