@@ -56,7 +56,7 @@ export class MemoryBackend implements CacheBackend {
   /** What the limits have removed and the hosts have not been told of. */
   readonly #evicted: { readonly scope: TenantScope; readonly key: ValidKey; readonly entry: MemoryEntry; readonly reason: EvictionReason }[] = []
 
-  /** @throws TypeError for a limit that is not a positive whole number or an unknown isolation */
+  /** @throws TypeError for a limit that is not a positive whole number, an unknown isolation, and an option there is none of */
   constructor(options: MemoryBackendOptions = {}) {
     const checked = checkOptions(options)
     this.#maxEntries = checked.maxEntries

@@ -199,6 +199,12 @@ describe('options', () => {
     [{ tenantQuota: 'much' as never }, 'tenantQuota must be a number or { maxEntries, maxBytes }, not string'],
     [{ tenantQuota: { maxBytes: -2 } }, 'tenantQuota.maxBytes must be a positive whole number, not -2'],
     [{ tenantQuota: { maxEntries: 0.5 } }, 'tenantQuota.maxEntries must be a positive whole number, not 0.5'],
+    [{ maxByte: 1 } as never, 'new MemoryBackend(options) does not know the option maxByte; did you mean maxBytes?'],
+    [{ max_entries: undefined } as never, 'new MemoryBackend(options) does not know the option max_entries; did you mean maxEntries?'],
+    [{ ttl: 5 } as never, 'new MemoryBackend(options) does not know the option ttl; it knows maxEntries, maxBytes, isolation, tenantQuota'],
+    [{ tenantQuota: { maxByte: 1 } } as never, 'tenantQuota does not know the option maxByte; did you mean maxBytes?'],
+    [null as never, 'new MemoryBackend(options): options must be an object, not null'],
+    [5 as never, 'new MemoryBackend(options): options must be an object, not number'],
     [{ isolation: 'copy' as never }, "isolation must be 'share', 'freeze' or 'clone', not \"copy\""],
   ]
   test.each(WRONG)('%j is refused: %s', (options, message) => {
