@@ -64,8 +64,9 @@ export { MAX_KEY_BYTES, MAX_TENANT_BYTES, validateKey, validatePrefix, validateT
 export { decodeEscaped, encodeCaseExact, encodeCaseFolded, fitOrHash, isHashedName } from './keys/encode.js'
 
 export type { Codec } from './codec/codec.js'
-export type { CompressionName, CompressionOption } from './codec/compression.js'
+export { DEFAULT_MAX_BUFFERED_BYTES, type CompressionName, type CompressionOption } from './codec/compression.js'
 export { CodecTable, type CodecName } from './codec/standard.js'
+export { isOfTheLanguage, ownMemoryOf } from './codec/own-memory.js'
 export { estimateBytes } from './codec/value-size.js'
 
 export {

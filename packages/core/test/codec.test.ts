@@ -163,3 +163,30 @@ describe('a fixed codec', () => {
     for (const codec of ['json', 'v8']) expect(() => codecs.decode({ codec, bytes: Buffer.of(1, 2, 3) })).toThrow(expect.objectContaining({ code: 'foreign' }))
   })
 })
+
+describe('text longer than the longest string', () => {
+  const LONGEST = 1000
+  const table = new CodecTable([], LONGEST)
+  const LONG: readonly (readonly [string, unknown])[] = [
+    ['JSON', { list: Array.from({ length: 400 }, (_, i) => i) }],
+    ['JSON with fewer characters than bytes', { text: 'ü'.repeat(600) }],
+    ['a string', 'x'.repeat(1001)],
+    ['a string with fewer characters than bytes', '漢'.repeat(400)],
+  ]
+
+  test.each(LONG)('is stored in the structured form: %s', (_name, value) => {
+    const encoded = table.encode(value, undefined)
+    expect(encoded.codec).toBe('v8')
+    expect(table.decode(encoded)).toEqual(value)
+  })
+
+  test.each(LONG)('is read in pieces where another wrote it as text: %s', (_name, value) => {
+    expect(table.decode(codecs.encode(value, undefined))).toEqual(value)
+  })
+
+  test('is refused by a text codec that a policy fixes', () => {
+    for (const [name, value] of [['json', LONG[0]?.[1]], ['utf8', LONG[2]?.[1]]] as const) {
+      expect(() => table.encode(value, table.resolve(name, 'codec'))).toThrow(expect.objectContaining({ code: 'not-encodable', message: expect.stringContaining('1000') }))
+    }
+  })
+})

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import zlib from 'node:zlib'
-import { CacheEntry, decodeFrameHeader, encodeFrameHeader, FRAME_PREAMBLE_BYTES, validateKey } from '@thermocline/core'
+import { CacheEntry, decodeFrameHeader, encodeFrameHeader, entryOfFrame, FRAME_PREAMBLE_BYTES, validateKey } from '@thermocline/core'
 import { tableCrc32 } from '../src/frame/crc32.js'
 import { CREATED_AT, field, frameOf, readFrame, reassemble, withFields } from './support/frames.js'
 
@@ -46,6 +46,19 @@ describe('a frame', () => {
   test('keeps when the stored copy ends beside when the entry ends', () => {
     const frame = frameOf({ expiresAt: Number.POSITIVE_INFINITY, keepUntil: CREATED_AT + 5 })
     expect(readFrame(frame)).toMatchObject({ content: { expiresAt: Number.POSITIVE_INFINITY, keepUntil: CREATED_AT + 5 } })
+  })
+
+  test('keeps how long a compressed payload was', () => {
+    const fields = { createdAt: CREATED_AT, expiresAt: CREATED_AT + 1 }
+    const encoded = { codec: 'json+gzip', bytes: Buffer.from('xyz'), plainBytes: 1234 }
+    const header = encodeFrameHeader('t', validateKey('k'), CacheEntry.ofBytes(encoded, fields), CREATED_AT + 1)
+    const reading = decodeFrameHeader(Buffer.concat([header, encoded.bytes]))
+    expect(reading).toMatchObject({ status: 'ok', value: { plainBytes: 1234 } })
+    expect(reading.status === 'ok' && entryOfFrame(reading.value, encoded.bytes).encoded).toEqual(encoded)
+  })
+
+  test('of an end beyond all reckoning never ends', () => {
+    expect(readFrame(frameOf({ expiresAt: 1e300, keepUntil: 1e300 }))).toMatchObject({ content: { expiresAt: Number.POSITIVE_INFINITY, keepUntil: Number.POSITIVE_INFINITY } })
   })
 
   test('is made only of an entry that has its bytes', () => {
@@ -123,6 +136,27 @@ describe('a damaged frame', () => {
     expect(readFrame(withFields(SMALL, field(4, 'short')))).toEqual({ none: 'corrupt' })
     expect(readFrame(withFields(SMALL, Uint8Array.of(99)))).toEqual({ none: 'corrupt' })
     expect(readFrame(withFields(SMALL, Uint8Array.of(99, 0xff, 0xff, 0xff, 0xff, 0x01)))).toEqual({ none: 'corrupt' })
+  })
+
+  const double = (value: number): Buffer => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeDoubleLE(value)
+    return bytes
+  }
+  test.each([4, 5, 6, 7, 8, 9, 12, 13, 16])('whose number in field %i cannot be is corrupt: an instant that is NaN would never be over', (id) => {
+    for (const value of [Number.NaN, Number.NEGATIVE_INFINITY, 0.5, 2 ** 53, -(2 ** 53), 1e300]) {
+      expect(readFrame(withFields(SMALL, field(id, double(value))))).toEqual({ none: 'corrupt' })
+    }
+    const mayBeNever = [5, 8, 9].includes(id)
+    expect(decodeFrameHeader(withFields(SMALL, field(id, double(Number.POSITIVE_INFINITY)))).status).toBe(mayBeNever ? 'ok' : 'corrupt')
+    const isInstant = id <= 5 || id === 8 || id === 9
+    expect(decodeFrameHeader(withFields(SMALL, field(id, double(-1)))).status).toBe(isInstant ? 'ok' : 'corrupt')
+  })
+
+  test('whose metadata is no map of strings, or that names no tenant, key or codec, is corrupt', () => {
+    for (const text of ['null', '[]', '"x"', '1', '{"a":1}', '{"a":null}', '{"a":["b"]}', '{"__proto__":{}}']) expect(readFrame(withFields(SMALL, field(11, text)))).toEqual({ none: 'corrupt' })
+    for (const id of [1, 2, 3]) expect(readFrame(withFields(SMALL, field(id, '')))).toEqual({ none: 'corrupt' })
+    for (const id of [1, 2]) for (const text of ['a\0b', 'x'.repeat(1025)]) expect(readFrame(withFields(SMALL, field(id, text)))).toEqual({ none: 'corrupt' })
   })
 
   test('that claims a header beyond all measure is corrupt, without waiting for it', () => {

@@ -7,6 +7,7 @@ import {
   crc32,
   decodeObjectMetadata,
   encodeObjectMetadata,
+  keyInMetadata,
   ObjectNames,
   TenantScope,
   validateKey,
@@ -130,6 +131,13 @@ describe('metadata of objects', () => {
     const { 'tc-entry': own = '' } = encoded
     const changed = (name: string, value: string | undefined): string => own.replace(new RegExp(`; ${name}=[^;]*`), value === undefined ? '' : `; ${name}=${value}`)
     for (const name of ['codec', 'created', 'expires', 'crc32']) expect(read({ 'tc-entry': changed(name, undefined) })).toBe('corrupt')
+    for (const name of ['plain', 'stale', 'fence', 'keep-until', 'compute-us']) for (const value of ['NaN', '-Infinity', '1e3', '0x10', '0.5', '9007199254740993', '']) expect(read({ 'tc-entry': `${own}; ${name}=${value}` })).toBe('corrupt')
+    expect(read({ 'tc-entry': changed('created', 'never') })).toBe('corrupt')
+    expect(read({ 'tc-entry': changed('codec', '') })).toBe('corrupt')
+    for (const tags of ['{}', '[1]', 'null', '"a"']) expect(read({ 'tc-tags': tags })).toBe('corrupt')
+    for (const metadata of ['[]', 'null', '{"a":1}', '{"a":{}}']) expect(read({ 'tc-metadata': metadata })).toBe('corrupt')
+    expect(keyInMetadata({ 'tc-key': '' })).toBeUndefined()
+    expect(keyInMetadata({ 'tc-key': 'x'.repeat(1025) })).toBeUndefined()
     for (const name of ['created', 'crc32', 'bytes']) for (const value of ['x', '']) expect(read({ 'tc-entry': changed(name, value) })).toBe('corrupt')
     expect(read({ 'tc-entry': '1' })).toBe('corrupt')
     expect(read({ 'tc-entry': `${own}; later=5; ; flag` })).toBe('ok')

@@ -87,7 +87,7 @@ export class Reader {
     if (facts.byteLength !== undefined && bytes.byteLength !== facts.byteLength) throw new CutOff(`${bytes.byteLength} of ${facts.byteLength} bytes arrived`)
     checksum?.update(bytes)
     const isSound = payload.crc32 === undefined ? checksum?.matches() !== false : crc32(bytes) === payload.crc32
-    if (isSound) return CacheEntry.ofBytes({ codec: payload.codec, bytes }, fields)
+    if (isSound) return CacheEntry.ofBytes({ codec: payload.codec, bytes, plainBytes: payload.plainBytes }, fields)
     return this.#refused(asked, facts, { status: 'corrupt', reason: 'the checksum of its payload does not match' })
   }
 

@@ -1,7 +1,8 @@
-import { types } from 'node:util'
 import {
   estimateBytes,
+  isOfTheLanguage,
   NO_VALUE,
+  ownMemoryOf,
   ScopeSlot,
   systemClock,
   type BackendCapabilities,
@@ -56,7 +57,7 @@ export class MemoryBackend implements CacheBackend {
   /** What the limits have removed and the hosts have not been told of. */
   readonly #evicted: { readonly scope: TenantScope; readonly key: ValidKey; readonly entry: MemoryEntry; readonly reason: EvictionReason }[] = []
 
-  /** @throws TypeError for a limit that is not a positive whole number or an unknown isolation */
+  /** @throws TypeError for a limit that is not a positive whole number, an unknown isolation, and an option there is none of */
   constructor(options: MemoryBackendOptions = {}) {
     const checked = checkOptions(options)
     this.#maxEntries = checked.maxEntries
@@ -103,7 +104,7 @@ export class MemoryBackend implements CacheBackend {
       if (present !== undefined && this.#clock.now() < present.keepUntil) return false
     }
     const value = ownBytes(entry.value)
-    const bytes = Math.max(1, entry.encoded?.bytes.byteLength ?? estimateBytes(value))
+    const bytes = bytesOf(value, entry)
     if (bytes > this.#maxBytes || bytes > (this.#quota.maxBytes ?? Number.POSITIVE_INFINITY)) {
       this.#remove(store, key)
       return false
@@ -265,19 +266,22 @@ export class MemoryBackend implements CacheBackend {
   }
 }
 
+/** Codecs whose bytes are as many as the value's own. */
+const AS_LARGE_AS_ENCODED: readonly string[] = ['buffer', 'bytes', 'utf8']
+
+/** What an entry counts. As JSON a value can be a tenth of what it is on the heap, so only raw bytes and text count as they were encoded. */
+function bytesOf(value: unknown, { encoded }: CacheEntry): number {
+  return Math.max(1, encoded !== undefined && AS_LARGE_AS_ENCODED.includes(encoded.codec) ? encoded.bytes.byteLength : estimateBytes(value))
+}
+
 /** A view keeps all of the buffer behind it alive. So much of it may be for nothing, as the header before a payload that was read in one piece. */
 const MOST_WASTED = 1 / 16
 
-/** A small view must not keep the large buffer behind it alive. */
+/** A small view must not keep the large buffer behind it alive: a row of a batch, a Buffer in Node's pool. */
 function ownBytes(value: unknown): unknown {
   if (value === NO_VALUE) throw new TypeError('the memory backend needs an entry with its live value')
-  if (!types.isUint8Array(value) || value.buffer.byteLength - value.byteLength <= value.byteLength * MOST_WASTED) return value
-  if (Buffer.isBuffer(value)) {
-    const own = Buffer.allocUnsafeSlow(value.byteLength)
-    own.set(value)
-    return own
-  }
-  return new Uint8Array(value)
+  if (!ArrayBuffer.isView(value) || value.buffer.byteLength - value.byteLength <= value.byteLength * MOST_WASTED) return value
+  return isOfTheLanguage(value) ? ownMemoryOf(value) : value
 }
 
 function finite(limit: number): number | undefined {

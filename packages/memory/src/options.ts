@@ -1,12 +1,12 @@
-import type { Isolation } from '@thermocline/core'
+import { checkKnown, type Isolation } from '@thermocline/core'
 import type { Quota } from './tenant-store.js'
 
 export interface MemoryBackendOptions {
   /** The most entries of all tenants. Default: no limit. */
   readonly maxEntries?: number | undefined
   /**
-   * The most bytes of all tenants. A value counts its encoded size where it has been encoded for another tier, else an
-   * estimate (2 bytes a character, 8 a number, 32 an object and 8 a property). Keys and bookkeeping, some 200 bytes an
+   * The most bytes of all tenants. A value counts an estimate of what it takes on the heap, within a factor of two for what is data; bytes
+   * and text that were encoded for another tier count as many bytes. Keys and bookkeeping, some 200 bytes an
    * entry, are not counted. Default 256 MiB, or no limit when `maxEntries` is given.
    */
   readonly maxBytes?: number | undefined
@@ -26,8 +26,13 @@ export interface CheckedOptions {
 const DEFAULT_MAX_BYTES = 256 * 1024 ** 2
 const ISOLATIONS: readonly unknown[] = ['share', 'freeze', 'clone']
 
-/** @throws TypeError that names the option, the value and the rule */
+const OPTIONS: readonly (keyof MemoryBackendOptions)[] = ['maxEntries', 'maxBytes', 'isolation', 'tenantQuota']
+const QUOTA: readonly (keyof Quota)[] = ['maxEntries', 'maxBytes']
+
+/** @throws TypeError that names the option, the value and the rule, and for an option that nobody would read */
 export function checkOptions(options: MemoryBackendOptions): CheckedOptions {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`new MemoryBackend(options): options must be an object, not ${options === null ? 'null' : typeof options}`)
+  checkKnown(options, OPTIONS, 'new MemoryBackend(options)')
   const { maxEntries, maxBytes, isolation = 'share' } = options
   if (!ISOLATIONS.includes(isolation)) throw new TypeError(`isolation must be 'share', 'freeze' or 'clone', not ${typeof isolation === 'string' ? JSON.stringify(isolation) : typeof isolation}`)
   return {
@@ -45,6 +50,7 @@ function checkQuota({ tenantQuota, maxEntries, maxBytes }: MemoryBackendOptions)
     return maxEntries !== undefined && maxBytes === undefined ? { maxEntries: checked } : { maxBytes: checked }
   }
   if (typeof tenantQuota !== 'object' || tenantQuota === null) throw new TypeError(`tenantQuota must be a number or { maxEntries, maxBytes }, not ${typeof tenantQuota}`)
+  checkKnown(tenantQuota, QUOTA, 'tenantQuota')
   return { maxEntries: limit(tenantQuota.maxEntries, 'tenantQuota.maxEntries'), maxBytes: limit(tenantQuota.maxBytes, 'tenantQuota.maxBytes') }
 }
 

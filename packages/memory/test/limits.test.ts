@@ -121,6 +121,48 @@ describe('memory', () => {
     expect(Buffer.isBuffer(bench.look('a', 'bytes'))).toBe(false)
   })
 
+  test('so are other views, of the class they had: a row of a batch, a DataView', () => {
+    const bench = new Bench({ maxBytes: 1_000_000 })
+    const batch = Float32Array.from({ length: 768 * 340 }, (_, i) => i)
+    const row = batch.subarray(768, 768 * 2)
+    bench.put('a', 'row', { value: row })
+    bench.put('a', 'view', { value: new DataView(batch.buffer, 4, 8) })
+    const kept = bench.look('a', 'row') as Float32Array
+    expect(kept).toEqual(row)
+    expect(kept.buffer.byteLength).toBe(3072)
+    expect((bench.look('a', 'view') as DataView).buffer.byteLength).toBe(8)
+    expect((bench.look('a', 'view') as DataView).getFloat32(0, true)).toBe(1)
+    expect(bench.backend.stats().bytes).toBeLessThan(4000)
+  })
+
+  test('a view inside an object counts all that it keeps, once', () => {
+    const bench = new Bench()
+    const batch = new Float32Array(250_000)
+    bench.put('a', 'rows', { value: [{ row: batch.subarray(0, 8) }, { row: batch.subarray(8, 16) }] })
+    const { bytes } = bench.backend.stats()
+    expect(bytes).toBeGreaterThan(1_000_000)
+    expect(bytes).toBeLessThan(1_100_000)
+  })
+
+  test('what was encoded as JSON counts what it takes as a value', () => {
+    const { backend, clock, scope } = ((bench) => ({ backend: bench.backend, clock: bench.clock, scope: bench.scope('a') }))(new Bench())
+    const value = Array.from({ length: 1000 }, () => ({}))
+    const encoded = { codec: 'json', bytes: Buffer.from(JSON.stringify(value)) }
+    backend.put(scope, validateKey('k'), new CacheEntry(value, encoded, { createdAt: clock.now(), expiresAt: Number.POSITIVE_INFINITY }), { onlyIfAbsent: false, keepUntil: Number.POSITIVE_INFINITY })
+    expect(backend.stats().bytes).toBeGreaterThan(40_000)
+  })
+
+  test('what cannot be looked into is kept and counts little, and is nobody\'s failure', () => {
+    const bench = new Bench()
+    const boom = (): never => {
+      throw new Error('boom')
+    }
+    const values = [new Proxy({}, { ownKeys: boom, getPrototypeOf: boom }), { get a() { return boom() } }, [{ get a() { return boom() } }, 'x'], Promise.resolve(1), () => 1, new Array(4_000_000_000)]
+    values.forEach((value, at) => expect(bench.put('a', `k${at}`, { value })).toBe(true))
+    values.forEach((value, at) => expect(bench.look('a', `k${at}`) === value).toBe(true))
+    expect(bench.backend.stats().bytes).toBeLessThan(2000)
+  })
+
   test('what is over leaves within a minute, reported as expired; the rest stays', async () => {
     const bench = new Bench()
     const now = bench.clock.now()
@@ -157,6 +199,12 @@ describe('options', () => {
     [{ tenantQuota: 'much' as never }, 'tenantQuota must be a number or { maxEntries, maxBytes }, not string'],
     [{ tenantQuota: { maxBytes: -2 } }, 'tenantQuota.maxBytes must be a positive whole number, not -2'],
     [{ tenantQuota: { maxEntries: 0.5 } }, 'tenantQuota.maxEntries must be a positive whole number, not 0.5'],
+    [{ maxByte: 1 } as never, 'new MemoryBackend(options) does not know the option maxByte; did you mean maxBytes?'],
+    [{ max_entries: undefined } as never, 'new MemoryBackend(options) does not know the option max_entries; did you mean maxEntries?'],
+    [{ ttl: 5 } as never, 'new MemoryBackend(options) does not know the option ttl; it knows maxEntries, maxBytes, isolation, tenantQuota'],
+    [{ tenantQuota: { maxByte: 1 } } as never, 'tenantQuota does not know the option maxByte; did you mean maxBytes?'],
+    [null as never, 'new MemoryBackend(options): options must be an object, not null'],
+    [5 as never, 'new MemoryBackend(options): options must be an object, not number'],
     [{ isolation: 'copy' as never }, "isolation must be 'share', 'freeze' or 'clone', not \"copy\""],
   ]
   test.each(WRONG)('%j is refused: %s', (options, message) => {

@@ -99,7 +99,7 @@ export class Reads {
       return judged.status === 'ok' ? undefined : this.#refused(opened, asked, found, judged)
     }
     const { header, isOurs } = judged
-    const { codec, crc32 } = header.payload
+    const { codec, crc32, plainBytes } = header.payload
     try {
       const checksum: Checksum = crc32 !== undefined ? { kind: 'crc32', crc32 } : isOurs ? await storeChecksum(opened, this.#shared.bucket, name, found, options) : undefined
       if (options.want === 'stream') {
@@ -109,7 +109,7 @@ export class Reads {
         return new StreamedEntry(new ObjectStream({ body, codec, length: header.payload.byteLength ?? announced, announced, checksum, signal, progress, place, onDamage }), header)
       }
       const bytes = await collect(body, found.ContentLength, options.progress, place)
-      if (matches(checksum, bytes)) return CacheEntry.ofBytes({ codec, bytes }, header)
+      if (matches(checksum, bytes)) return CacheEntry.ofBytes({ codec, bytes, plainBytes }, header)
     } catch (error) {
       body.destroy()
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)

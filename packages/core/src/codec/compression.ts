@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer'
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 import { CacheError, messageOf } from '../errors/cache-error.js'
@@ -115,7 +116,7 @@ export class Compression {
   /** The compressed payload; the payload itself where that is not smaller. Works on the thread pool. */
   async compressed(payload: EncodedPayload): Promise<EncodedPayload> {
     const bytes = await this.#algorithm.compress(payload.bytes, this.#level)
-    return bytes.byteLength < payload.bytes.byteLength ? { codec: this.codecOver(payload.codec), bytes } : payload
+    return bytes.byteLength < payload.bytes.byteLength ? { codec: this.codecOver(payload.codec), bytes, plainBytes: payload.bytes.byteLength } : payload
   }
 
   /** The id of this compression over a codec. */
@@ -144,18 +145,40 @@ function plainCodec(codec: string): string {
   return at < 0 ? codec : codec.slice(0, at)
 }
 
-/** @throws CacheError `foreign` when the compression is not known here or the bytes are none of its */
-export async function decompressed(payload: EncodedPayload): Promise<EncodedPayload> {
-  return (await decompressedUpTo(Number.POSITIVE_INFINITY, payload)) as EncodedPayload
+/** The most bytes of one payload that are made in memory, unless an option says otherwise: 1 GiB. */
+export const DEFAULT_MAX_BUFFERED_BYTES = 1024 ** 3
+/** Payloads that do not say how long they are may become so many times as long: what deflate can do at most. Brotli and zstd can do much more. */
+const MOST_TIMES = 1032
+/** So long they may become in any case. */
+const ALWAYS_BYTES = 16 * 1024 ** 2
+
+/**
+ * Decompresses a payload, in memory. Never makes more bytes than it ought to have: a few hundred can become gigabytes.
+ *
+ * @param maxBytes of the payload as it was
+ * @throws CacheError `foreign` when the compression is not known here, the bytes are none of its, or they become more than such a payload can have
+ * been; `corrupt` when they are not as many as its header says; `too-large` when they are more than `maxBytes`
+ */
+export async function decompressed(payload: EncodedPayload, maxBytes: number = DEFAULT_MAX_BUFFERED_BYTES): Promise<EncodedPayload> {
+  const { plainBytes } = payload
+  const likely = plainBytes ?? Math.max(ALWAYS_BYTES, payload.bytes.byteLength * MOST_TIMES)
+  const plain = likely > maxBytes && plainBytes !== undefined ? undefined : await decompressedUpTo(Math.min(maxBytes, likely), payload)
+  if (plain !== undefined && (plainBytes === undefined || plain.bytes.byteLength === plainBytes)) return plain
+  const what = `the entry's payload of ${payload.bytes.byteLength} bytes`
+  if (likely > maxBytes) throw new CacheError('too-large', `${what} is more than ${maxBytes} bytes when it is decompressed: read it as a stream, or allow more`, { operation: 'decode' })
+  if (plainBytes !== undefined) throw new CacheError('corrupt', `${what} does not decompress to the ${plainBytes} that its header says`, { operation: 'decode' })
+  throw new CacheError('foreign', `${what} decompresses to more than ${likely}, and its header does not say so`, { operation: 'decode' })
 }
 
 /** The same; `undefined` when that is more than so many bytes. */
 export async function decompressedUpTo(maxBytes: number, payload: EncodedPayload): Promise<EncodedPayload | undefined> {
   const algorithm = algorithmOf(payload.codec)
   try {
-    return { codec: plainCodec(payload.codec), bytes: await algorithm.decompress(payload.bytes, Number.isFinite(maxBytes) ? { maxOutputLength: maxBytes } : {}) }
+    // zlib refuses a limit of no bytes
+    const bytes = await algorithm.decompress(payload.bytes, { maxOutputLength: Math.max(1, Math.min(maxBytes, constants.MAX_LENGTH)) })
+    return bytes.byteLength > maxBytes ? undefined : { codec: plainCodec(payload.codec), bytes }
   } catch (cause) {
-    if ((cause as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE' && Number.isFinite(maxBytes)) return undefined
+    if ((cause as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') return undefined
     throw new CacheError('foreign', `the entry's payload is no ${algorithm.suffix}: ${messageOf(cause)}`, { operation: 'decode', cause })
   }
 }

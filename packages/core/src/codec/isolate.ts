@@ -1,5 +1,7 @@
 import { types } from 'node:util'
 import type { Isolation } from '../contract/backend.js'
+import { CacheError, messageOf } from '../errors/cache-error.js'
+import { ownMemoryOf } from './own-memory.js'
 import { structuredCodec } from './structured.js'
 
 /**
@@ -21,17 +23,17 @@ export function handOut(value: unknown, isolation: Isolation): unknown {
 }
 
 /**
- * A copy as `structuredClone` makes it, except that bytes keep their class (a Buffer stays a Buffer) and what
- * `structuredClone` itself refuses throws here too.
+ * A copy as `structuredClone` makes it, except that bytes keep their class (a Buffer stays a Buffer).
+ *
+ * @throws CacheError `not-encodable` for what `structuredClone` refuses, and for what it would flatten
  */
 export function cloneValue(value: unknown): unknown {
-  if (Buffer.isBuffer(value)) {
-    const copy = Buffer.allocUnsafeSlow(value.byteLength)
-    copy.set(value)
-    return copy
+  if (types.isUint8Array(value)) return ownMemoryOf(value)
+  try {
+    return structuredCodec.decode(structuredCodec.encode(value))
+  } catch (cause) {
+    throw new CacheError('not-encodable', `the value cannot be copied: ${messageOf(cause)}`, { operation: 'encode', cause })
   }
-  if (types.isUint8Array(value)) return new Uint8Array(value)
-  return structuredCodec.decode(structuredCodec.encode(value))
 }
 
 /** A function counts: it is an object that callers would share, and cannot be copied. */
@@ -39,11 +41,15 @@ function isMutable(value: unknown): value is object {
   return (typeof value === 'object' && value !== null) || typeof value === 'function'
 }
 
-/** Freezes plain objects and arrays throughout; what cannot be frozen (dates, maps, bytes) stays as it is. */
+/** Freezes plain objects and arrays throughout; what cannot be frozen (dates, maps, bytes) stays as it is. Takes no stack, however deep the value is. */
 function deepFreeze(value: unknown): unknown {
-  if (!isFreezable(value) || Object.isFrozen(value)) return value
-  Object.freeze(value)
-  for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name])
+  const pending: unknown[] = [value]
+  while (pending.length > 0) {
+    const part = pending.pop()
+    if (!isFreezable(part) || Object.isFrozen(part)) continue
+    Object.freeze(part)
+    for (const name of Object.keys(part)) pending.push((part as Record<string, unknown>)[name])
+  }
   return value
 }
 
@@ -53,16 +59,17 @@ const frozenThroughout = new WeakSet<object>()
 /** Whether every part is frozen, so that the reference itself can be handed out. */
 function isDeepFrozen(value: object): boolean {
   if (frozenThroughout.has(value)) return true
-  const frozen = allFrozen(value, new Set())
-  if (frozen) frozenThroughout.add(value)
-  return frozen
-}
-
-function allFrozen(value: unknown, seen: Set<object>): boolean {
-  if (!isMutable(value) || seen.has(value)) return true
-  if (!isFreezable(value) || !Object.isFrozen(value)) return false
-  seen.add(value)
-  return Object.values(value).every((part) => allFrozen(part, seen))
+  const seen = new Set<object>()
+  const pending: unknown[] = [value]
+  while (pending.length > 0) {
+    const part = pending.pop()
+    if (!isMutable(part) || seen.has(part)) continue
+    if (!isFreezable(part) || !Object.isFrozen(part)) return false
+    seen.add(part)
+    for (const name of Object.keys(part)) pending.push((part as Record<string, unknown>)[name])
+  }
+  frozenThroughout.add(value)
+  return true
 }
 
 function isFreezable(value: unknown): value is object {

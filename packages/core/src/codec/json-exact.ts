@@ -6,7 +6,9 @@ const FEW = 8
 /**
  * Whether `JSON.parse(JSON.stringify(value))` gives what `structuredClone(value)` would. One walk without side
  * effects; it stops at the first thing that JSON would lose: `undefined`, `-0`, `NaN`, a BigInt, a Date, a Map, a
- * class instance, a hole, a named property of an array, an object met twice, a cycle, or great depth.
+ * class instance, a hole, a property named by a symbol, a named property of an array, an object met twice, a cycle, or great depth.
+ *
+ * @throws what a getter throws
  */
 export function isJsonExact(value: unknown): boolean {
   return new Walk().exact(value, 0)
@@ -38,7 +40,7 @@ class Walk {
       // the common case, numbers, without a call; a hole reads as undefined and fails below
       if (typeof item === 'number' ? !Number.isFinite(item) || Object.is(item, -0) : !this.exact(item, depth + 1)) return false
     }
-    return Object.keys(array).length === array.length && !hasToJson(array)
+    return Object.keys(array).length === array.length && !hasToJson(array) && Object.getOwnPropertySymbols(array).length === 0
   }
 
   #exactObject(object: object, depth: number): boolean {
@@ -46,7 +48,7 @@ class Walk {
     // plain objects of any realm: their prototype is a root
     if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return false
     if (prototype !== null && !Object.hasOwn(prototype, 'hasOwnProperty')) return false
-    if (isExotic(object) || hasToJson(object)) return false
+    if (isExotic(object) || hasToJson(object) || Object.getOwnPropertySymbols(object).length > 0) return false
     for (const name of Object.keys(object)) {
       if (!this.exact((object as Record<string, unknown>)[name], depth + 1)) return false
     }

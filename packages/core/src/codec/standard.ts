@@ -1,10 +1,13 @@
+import { constants } from 'node:buffer'
 import { types } from 'node:util'
 import { CacheError, messageOf } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import type { EncodedPayload } from '../contract/entry.js'
 import type { Codec } from './codec.js'
 import { isJsonExact } from './json-exact.js'
+import { describeLoss, lossIn } from './losses.js'
 import { structuredCodec } from './structured.js'
+import { isTooLongForText, jsonOf, textOf, utf8Of } from './text.js'
 
 /** Raw bytes that come back as a `Buffer`. */
 const bufferCodec: Codec = {
@@ -21,26 +24,29 @@ const bytesCodec: Codec = {
 }
 
 /** Well-formed strings, as UTF-8. */
-const textCodec: Codec = {
-  id: 'utf8',
-  encode(value) {
-    if (typeof value !== 'string' || !value.isWellFormed()) throw new TypeError(`codec utf8 takes a well-formed string, not ${kindOf(value)}`)
-    return Buffer.from(value, 'utf8')
-  },
-  decode: textOf,
+function textCodecUpTo(longest: number): Codec {
+  return {
+    id: 'utf8',
+    encode(value) {
+      if (typeof value !== 'string' || !value.isWellFormed()) throw new TypeError(`codec utf8 takes a well-formed string, not ${kindOf(value)}`)
+      return utf8Of(value, longest)
+    },
+    decode: (bytes) => textOf(bytes, longest),
+  }
 }
 
 /** JSON text, for values it represents exactly. */
-const jsonCodec: Codec = {
-  id: 'json',
-  encode(value) {
-    if (!isJsonExact(value)) throw new TypeError(`codec json takes what JSON represents exactly; this is ${kindOf(value)} that would come back changed`)
-    return Buffer.from(JSON.stringify(value), 'utf8')
-  },
-  decode: (bytes) => JSON.parse(textOf(bytes)) as unknown,
+function jsonCodecUpTo(longest: number): Codec {
+  return {
+    id: 'json',
+    encode(value) {
+      if (isJsonExact(value)) return utf8Of(jsonOf(value), longest)
+      const loss = lossIn(value)
+      throw new TypeError(loss === undefined ? `codec json takes what JSON represents exactly; this is ${kindOf(value)} that would come back changed` : describeLoss(loss))
+    },
+    decode: (bytes) => JSON.parse(textOf(bytes, longest)) as unknown,
+  }
 }
-
-const BUILT_IN: readonly Codec[] = [bufferCodec, bytesCodec, textCodec, jsonCodec, structuredCodec]
 
 /** The codecs a policy can name. `auto`, the default, picks by value; see {@link CodecTable}. */
 export type CodecName = 'auto' | 'bytes' | 'buffer' | 'utf8' | 'json' | 'v8'
@@ -48,14 +54,21 @@ export type CodecName = 'auto' | 'bytes' | 'buffer' | 'utf8' | 'json' | 'v8'
 /**
  * The codecs of one manager. Encoding picks by value unless the policy fixes a codec: bytes stay raw, well-formed
  * strings are UTF-8, what JSON represents exactly is JSON text that people and other tools can read, and the rest is
- * the structured binary form. Decoding goes by the id stored with the bytes.
+ * the structured binary form; so is text longer than the longest string. Decoding goes by the id stored with the bytes.
  */
 export class CodecTable {
   readonly #byId = new Map<string, Codec>()
+  readonly #text: Codec
+  readonly #json: Codec
 
-  /** @throws TypeError when one of them is no codec or has the id of another */
-  constructor(custom: readonly Codec[] = []) {
-    for (const codec of BUILT_IN) this.#byId.set(codec.id, codec)
+  /**
+   * @param longestText bytes of text that are read as one string; for tests, which have no half gigabyte
+   * @throws TypeError when one of them is no codec or has the id of another
+   */
+  constructor(custom: readonly Codec[] = [], longestText: number = constants.MAX_STRING_LENGTH) {
+    this.#text = textCodecUpTo(longestText)
+    this.#json = jsonCodecUpTo(longestText)
+    for (const codec of [bufferCodec, bytesCodec, this.#text, this.#json, structuredCodec]) this.#byId.set(codec.id, codec)
     if (!Array.isArray(custom)) throw new TypeError(`codecs must be an array of { id, encode, decode }, not ${kindOf(custom)}`)
     custom.forEach((codec, at) => this.resolve(codec as Codec, `codecs[${at}]`))
   }
@@ -82,18 +95,18 @@ export class CodecTable {
     return wanted
   }
 
-  /** @throws CacheError `not-encodable` when the codec refuses the value */
+  /** @throws CacheError `not-encodable` when the codec refuses the value, or the value throws when it is read */
   encode(value: unknown, fixed: Codec | undefined): EncodedPayload {
-    const codec = fixed ?? codecFor(value)
+    let codec = fixed
     try {
+      codec ??= this.#codecFor(value)
       const bytes = codec.encode(value)
       if (!types.isUint8Array(bytes)) throw new TypeError(`encode must return a Uint8Array, not ${kindOf(bytes)}`)
       return { codec: codec.id, bytes }
     } catch (cause) {
-      throw new CacheError('not-encodable', `the value (${kindOf(value)}) cannot be encoded by codec ${codec.id}: ${messageOf(cause)}${fixed === undefined ? '; store what structuredClone takes, or give the policy a codec of yours' : ''}`, {
-        operation: 'encode',
-        cause,
-      })
+      if (fixed === undefined && isTooLongForText(cause)) return this.encode(value, structuredCodec)
+      const by = codec === undefined ? '' : ` by codec ${codec.id}`
+      throw new CacheError('not-encodable', `the value (${kindOf(value)}) cannot be encoded${by}: ${messageOf(cause)}`, { operation: 'encode', cause })
     }
   }
 
@@ -109,25 +122,16 @@ export class CodecTable {
       throw new CacheError('foreign', `codec ${codec.id} cannot read the entry's payload`, { operation: 'decode', cause })
     }
   }
-}
 
-function textOf(bytes: Uint8Array): string {
-  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString() // without arguments Node looks nothing up
-}
-
-function codecFor(value: unknown): Codec {
-  if (typeof value === 'string') return value.isWellFormed() ? textCodec : structuredCodec
-  if (Buffer.isBuffer(value)) return bufferCodec
-  if (isPlainBytes(value)) return bytesCodec
-  return isJsonExact(value) ? jsonCodec : structuredCodec
-}
-
-function isPlainBytes(value: unknown): boolean {
-  return types.isUint8Array(value)
+  #codecFor(value: unknown): Codec {
+    if (typeof value === 'string') return value.isWellFormed() ? this.#text : structuredCodec
+    if (types.isUint8Array(value)) return Buffer.isBuffer(value) ? bufferCodec : bytesCodec
+    return isJsonExact(value) ? this.#json : structuredCodec
+  }
 }
 
 function asBytes(value: unknown, codec: string): Uint8Array {
-  if (isPlainBytes(value)) return value as Uint8Array
+  if (types.isUint8Array(value)) return value
   throw new TypeError(`codec ${codec} takes a Uint8Array or Buffer, not ${kindOf(value)}`)
 }
 

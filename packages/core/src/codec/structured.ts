@@ -1,16 +1,20 @@
-import { types } from 'node:util'
 import v8 from 'node:v8'
 import type { Codec } from './codec.js'
+import { describeLoss, lossIn } from './losses.js'
+import { ownMemoryOf } from './own-memory.js'
 
 /**
  * The structured binary form: V8's serialisation, which is what `structuredClone` uses, so Date, Map, Set, BigInt,
  * RegExp, Error, typed arrays, sparse arrays, -0, NaN, `undefined` in objects and cycles come back. Two differences to
  * the plain `v8.serialize`: a nested Buffer comes back as the Uint8Array that `structuredClone` makes of it, and only
- * the viewed part of a buffer is written, never the pool behind it. Views that shared one buffer come back separate.
+ * the viewed part of a buffer is written, never the pool behind it. Views that shared one buffer come back separate. What V8 would flatten
+ * without a word is refused: see {@link lossIn}.
  */
 export const structuredCodec: Codec = {
   id: 'v8',
   encode(value) {
+    const loss = lossIn(value)
+    if (loss !== undefined) throw new TypeError(describeLoss(loss))
     const serializer = new Serializer()
     serializer.writeHeader()
     serializer.writeValue(value)
@@ -42,11 +46,6 @@ class Serializer extends v8.DefaultSerializer {
 class Deserializer extends v8.DefaultDeserializer {
   /** Gives each view its own memory: one that pointed into the frame would keep the whole frame alive. */
   _readHostObject(): ArrayBufferView {
-    const view = deserializerHooks._readHostObject.call(this)
-    const end = view.byteOffset + view.byteLength
-    const buffer = view.buffer.slice(view.byteOffset, end)
-    if (types.isDataView(view)) return new DataView(buffer as ArrayBuffer)
-    const constructor = view.constructor as unknown as new (buffer: ArrayBufferLike) => ArrayBufferView
-    return new constructor(buffer)
+    return ownMemoryOf(deserializerHooks._readHostObject.call(this))
   }
 }

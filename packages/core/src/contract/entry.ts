@@ -5,6 +5,8 @@ export interface EncodedPayload {
   /** The id of the codec: how to turn the bytes back into a value. Compressed bytes say so: `json+gzip`. */
   readonly codec: string
   readonly bytes: Uint8Array
+  /** How many bytes compressed ones are when they are decompressed, where that is known: more are refused. */
+  readonly plainBytes?: number | undefined
 }
 
 /** User metadata: small facts kept beside the payload. */

@@ -128,7 +128,11 @@ export function asCacheError(error: unknown, options: CacheErrorOptions): CacheE
   return new CacheError('failed', `${options.operation}${where} failed: ${messageOf(error)}`, { ...options, cause: error })
 }
 
-/** What something thrown has to say, whatever it is and whichever realm it is from. */
+/** What something thrown has to say, whatever it is and whichever realm it is from. Never throws itself. */
 export function messageOf(thrown: unknown): string {
-  return typeof thrown === 'object' && thrown !== null && 'message' in thrown ? String(thrown.message) : String(thrown)
+  try {
+    return typeof thrown === 'object' && thrown !== null && 'message' in thrown ? String(thrown.message) : String(thrown)
+  } catch {
+    return 'something that cannot be put into words was thrown'
+  }
 }

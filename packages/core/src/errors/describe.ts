@@ -1,6 +1,9 @@
+import { types } from 'node:util'
+
 /** Names the kind of a value for an error message, without ever printing a string's content in full. */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null'
+  if (types.isProxy(value)) return 'a Proxy' // asked whether it is an array, one that was revoked throws
   if (Array.isArray(value)) return 'an array'
   switch (typeof value) {
     case 'string':
@@ -9,7 +12,7 @@ export function kindOf(value: unknown): string {
     case 'boolean':
       return `the ${typeof value} ${String(value)}`
     case 'bigint':
-      return `the bigint ${String(value)}n`
+      return BigInt.asIntN(64, value) === value ? `the bigint ${String(value)}n` : 'a large bigint'
     case 'undefined':
       return 'undefined'
     case 'object':

@@ -3,6 +3,7 @@ import { CacheEntry, type EntryDetails, type Metadata } from '../contract/entry.
 import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { crc32, crc32OfPart } from './crc32.js'
+import { isCodecName, isCount, isInstant, isKey, isMetadata, isTenant, storedInstant } from './stored-fields.js'
 
 /*
  * The frame: how an entry lies in Redis and in files. Object stores keep objects plain and have no frame.
@@ -49,6 +50,7 @@ const Field = {
   fence: 12,
   computeMicros: 13,
   contentType: 14,
+  plainBytes: 16,
 } as const
 
 /** What stands before the payload. */
@@ -63,6 +65,8 @@ export interface FrameHeader {
   readonly details: EntryDetails | undefined
   readonly payloadBytes: number
   readonly payloadCrc: number
+  /** Bytes of a compressed payload before it was compressed, where the frame says. */
+  readonly plainBytes: number | undefined
   /** Where the payload begins. */
   readonly payloadOffset: number
 }
@@ -81,7 +85,12 @@ export type FrameReading<T> =
 export function encodeFrameHeader(tenant: string, key: ValidKey, entry: CacheEntry, keepUntil: EpochMs): Buffer {
   const encoded = entry.encoded
   if (encoded === undefined) throw new TypeError('a frame is made of an entry that has its bytes')
-  return encodeHeaderOf(tenant, key, entry, keepUntil, { codec: encoded.codec, byteLength: encoded.bytes.byteLength, crc32: crc32(encoded.bytes) })
+  return encodeHeaderOf(tenant, key, entry, keepUntil, {
+    codec: encoded.codec,
+    byteLength: encoded.bytes.byteLength,
+    crc32: crc32(encoded.bytes),
+    plainBytes: encoded.plainBytes,
+  })
 }
 
 /** What a header says of a payload that is not at hand. */
@@ -89,6 +98,8 @@ export interface PayloadDescription {
   readonly codec: string
   readonly byteLength: number
   readonly crc32: number
+  /** Bytes before they were compressed, where that is known; see {@link EncodedPayload}. */
+  readonly plainBytes?: number | undefined
 }
 
 /**
@@ -102,15 +113,16 @@ export function encodeHeaderOf(tenant: string, key: ValidKey, entry: CacheEntry,
   fields.text(Field.tenant, tenant)
   fields.text(Field.key, key)
   fields.text(Field.codec, payload.codec)
-  fields.number(Field.createdAt, entry.createdAt)
-  fields.number(Field.expiresAt, entry.expiresAt)
+  fields.number(Field.createdAt, storedInstant(entry.createdAt))
+  fields.number(Field.expiresAt, storedInstant(entry.expiresAt))
   fields.number(Field.payloadBytes, payload.byteLength)
   fields.number(Field.payloadCrc, payload.crc32)
-  if (keepUntil < entry.expiresAt) fields.number(Field.keepUntil, keepUntil)
+  if (keepUntil < entry.expiresAt) fields.number(Field.keepUntil, storedInstant(keepUntil))
   if (entry.computeMicros > 0) fields.number(Field.computeMicros, entry.computeMicros)
+  if (payload.plainBytes !== undefined) fields.number(Field.plainBytes, payload.plainBytes)
   const details = entry.details
   if (details !== undefined) {
-    if (details.staleAt !== undefined) fields.number(Field.staleAt, details.staleAt)
+    if (details.staleAt !== undefined) fields.number(Field.staleAt, storedInstant(details.staleAt))
     for (const tag of details.tags ?? []) fields.text(Field.tag, tag)
     if (details.metadata !== undefined) fields.text(Field.metadata, JSON.stringify(details.metadata))
     if (details.fence !== undefined) fields.number(Field.fence, details.fence)
@@ -162,7 +174,7 @@ export function payloadProblem(header: FrameHeader, payload: Uint8Array): string
 
 /** The entry a header describes, with its payload or without (a head). */
 export function entryOfFrame(header: FrameHeader, payload: Uint8Array | undefined): CacheEntry {
-  return payload === undefined ? CacheEntry.head(header) : CacheEntry.ofBytes({ codec: header.codec, bytes: payload }, header)
+  return payload === undefined ? CacheEntry.head(header) : CacheEntry.ofBytes({ codec: header.codec, bytes: payload, plainBytes: header.plainBytes }, header)
 }
 
 function readFields(payloadOffset: number, expected: FrameOwner | undefined): FrameReading<FrameHeader> {
@@ -174,6 +186,7 @@ function readFields(payloadOffset: number, expected: FrameOwner | undefined): Fr
   let payloadBytes: number | undefined
   let payloadCrc: number | undefined
   let computeMicros = 0
+  let plainBytes: number | undefined
   let details: { -readonly [name in keyof EntryDetails]: EntryDetails[name] } | undefined
   let tags: string[] | undefined
   while (reader.next()) {
@@ -181,14 +194,15 @@ function readFields(payloadOffset: number, expected: FrameOwner | undefined): Fr
       case Field.tenant: tenant = reader.textLike(expected?.tenant); break
       case Field.key: key = reader.textLike(expected?.key); break
       case Field.codec: codec = reader.codec(); break
-      case Field.createdAt: createdAt = reader.number(); break
-      case Field.expiresAt: expiresAt = reader.number(); break
-      case Field.payloadBytes: payloadBytes = reader.number(); break
-      case Field.payloadCrc: payloadCrc = reader.number(); break
-      case Field.computeMicros: computeMicros = reader.number(); break
-      case Field.keepUntil: (details ??= {}).keepUntil = reader.number(); break
-      case Field.staleAt: (details ??= {}).staleAt = reader.number(); break
-      case Field.fence: (details ??= {}).fence = reader.number(); break
+      case Field.createdAt: createdAt = reader.instant(false); break
+      case Field.expiresAt: expiresAt = reader.instant(true); break
+      case Field.payloadBytes: payloadBytes = reader.count(); break
+      case Field.payloadCrc: payloadCrc = reader.count(0xffff_ffff); break
+      case Field.computeMicros: computeMicros = reader.count(); break
+      case Field.keepUntil: (details ??= {}).keepUntil = reader.instant(true); break
+      case Field.staleAt: (details ??= {}).staleAt = reader.instant(true); break
+      case Field.fence: (details ??= {}).fence = reader.count(); break
+      case Field.plainBytes: plainBytes = reader.count(); break
       case Field.contentType: (details ??= {}).contentType = reader.text(); break
       case Field.tag: (details ??= {}).tags = tags ??= []; tags.push(reader.text()); break
       case Field.metadata: {
@@ -205,16 +219,21 @@ function readFields(payloadOffset: number, expected: FrameOwner | undefined): Fr
     reader.broken || tenant === undefined || key === undefined || codec === undefined || createdAt === undefined ||
     expiresAt === undefined || payloadBytes === undefined || payloadCrc === undefined
   ) {
-    return { status: 'corrupt', reason: 'its header is incomplete' }
+    return { status: 'corrupt', reason: 'its header is incomplete or says what cannot be' }
   }
+  // what was expected has passed these rules
+  if (tenant !== expected?.tenant && !isTenant(tenant)) return { status: 'corrupt', reason: 'its header names no tenant' }
+  if (key !== expected?.key && !isKey(key)) return { status: 'corrupt', reason: 'its header names no key' }
+  if (!isCodecName(codec)) return { status: 'corrupt', reason: 'its header names no codec' }
   const keepUntil = details?.keepUntil ?? expiresAt
-  return { status: 'ok', value: { tenant, key, codec, createdAt, expiresAt, keepUntil, computeMicros, details, payloadBytes, payloadCrc, payloadOffset } }
+  return { status: 'ok', value: { tenant, key, codec, createdAt, expiresAt, keepUntil, computeMicros, details, payloadBytes, payloadCrc, plainBytes, payloadOffset } }
 }
 
-/** A checksum that holds does not make the text ours: what does not parse is no metadata. */
+/** A checksum that holds does not make the text ours: what does not parse, or is no map of strings, is no metadata. */
 function parseMetadata(text: string): Metadata | undefined {
   try {
-    return JSON.parse(text) as Metadata
+    const parsed: unknown = JSON.parse(text)
+    return isMetadata(parsed) ? parsed : undefined
   } catch {
     return undefined
   }
@@ -358,6 +377,19 @@ class FieldReader {
     if (this.#end - this.#at === 8) return this.#bytes.readDoubleLE(this.#at)
     this.broken = true
     return 0
+  }
+
+  /** A whole number that is not negative. */
+  count(most = Number.MAX_SAFE_INTEGER): number {
+    const number = this.number()
+    if (!isCount(number) || number > most) this.broken = true
+    return number
+  }
+
+  instant(mayBeNever: boolean): number {
+    const number = this.number()
+    if (!isInstant(number) && !(mayBeNever && number === Number.POSITIVE_INFINITY)) this.broken = true
+    return number
   }
 
   #break(): false {

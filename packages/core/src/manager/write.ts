@@ -6,7 +6,7 @@ import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload } from '../contract/entry.js'
-import { CacheError } from '../errors/cache-error.js'
+import { CacheError, messageOf } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
@@ -79,7 +79,7 @@ export class Taken {
       // bytes are taken out of the caller's reach, and out of the reach of whoever gets them while a slower tier still writes
       return this.encoded !== undefined && types.isUint8Array(value) ? cloneValue(value) : takeIn(value, engine.isolation)
     } catch (cause) {
-      throw new CacheError('not-encodable', `the value cannot be copied for isolation '${engine.isolation}'`, { operation: 'encode', cause })
+      throw new CacheError('not-encodable', `the value cannot be taken in for isolation '${engine.isolation}': ${messageOf(cause)}`, { operation: 'encode', cause })
     }
   }
 }

@@ -1,8 +1,9 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { EpochMs } from '../clock/clock.js'
-import type { CacheEntry, EntryDetails, EntryFields, Metadata } from '../contract/entry.js'
+import type { CacheEntry, EntryDetails, EntryFields } from '../contract/entry.js'
 import type { TenantScope } from '../contract/scope.js'
 import { CacheError } from '../errors/cache-error.js'
+import { isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInstant } from '../frame/stored-fields.js'
 import type { ValidKey } from '../keys/key.js'
 
 /*
@@ -17,7 +18,7 @@ import type { ValidKey } from '../keys/key.js'
  *
  * One field holds all that only machines read, because each field of its own is a header to be signed, sent, stored and read. It begins
  * with the format. `crc32` is eight hex digits, or `store`: only the store's own checksum holds. Instants are epoch milliseconds or
- * `never`. `bytes`, `keep-until`, `stale`, `fence` and `compute-us` are there where there is something to say; names that are not
+ * `never`. `bytes`, `plain`, `keep-until`, `stale`, `fence` and `compute-us` are there where there is something to say; names that are not
  * known are passed over.
  */
 
@@ -35,6 +36,8 @@ export interface ObjectPayload {
   readonly codec: string
   readonly byteLength: number | undefined
   readonly crc32: number | undefined
+  /** Bytes of a compressed payload before it was compressed, where that is known. */
+  readonly plainBytes?: number | undefined
 }
 
 /** An object's metadata, read. */
@@ -85,18 +88,19 @@ export function decodeObjectMetadata(metadata: Readonly<Record<string, unknown>>
   const details = fields.details()
   const tenant = fields.text('tc-tenant')
   const ownKey = fields.text('tc-key')
-  if (fields.broken || codec === undefined || createdAt === undefined || expiresAt === undefined || fields.checksum === undefined) {
-    return { status: 'corrupt', reason: 'its metadata is incomplete' }
+  if (fields.broken || codec === undefined || !isCodecName(codec) || createdAt === undefined || expiresAt === undefined || fields.checksum === undefined) {
+    return { status: 'corrupt', reason: 'its metadata is incomplete or says what cannot be' }
   }
   if (tenant !== scope.tenant || (key !== undefined && ownKey !== key) || ownKey === undefined) return { status: 'foreign', reason: 'it belongs to another tenant or key' }
   const crc32 = fields.checksum === 'store' ? undefined : fields.checksum
-  return { status: 'ok', header: { createdAt, expiresAt, computeMicros, details, keepUntil: keepUntil ?? expiresAt, payload: { codec, byteLength, crc32 } } }
+  return { status: 'ok', header: { createdAt, expiresAt, computeMicros, details, keepUntil: keepUntil ?? expiresAt, payload: { codec, byteLength, crc32, ...(fields.plainBytes === undefined ? {} : { plainBytes: fields.plainBytes }) } } }
 }
 
 /** The key that an object's metadata names. */
 export function keyInMetadata(metadata: Readonly<Record<string, unknown>> | undefined): string | undefined {
   const value = fieldOf(metadata, 'tc-key')
-  return value === undefined ? undefined : decodeText(value)
+  const key = value === undefined ? undefined : decodeText(value)
+  return key !== undefined && isKey(key) ? key : undefined
 }
 
 /**
@@ -121,10 +125,13 @@ export function contentEncodingOf(codec: string): string | undefined {
 }
 
 /** All that machines read. */
-function entryField(entry: CacheEntry, keepUntil: EpochMs, { codec, byteLength, crc32 }: ObjectPayload): string {
+function entryField(entry: CacheEntry, keepUntil: EpochMs, payload: ObjectPayload): string {
+  const { codec, byteLength, crc32 } = payload
   const { details, createdAt, expiresAt, computeMicros } = entry
+  const plainBytes = payload.plainBytes ?? entry.encoded?.plainBytes
   let text = `${FORMAT}; codec=${encodeText(codec, LISTABLE)}`
   if (byteLength !== undefined) text += `; bytes=${byteLength}`
+  if (plainBytes !== undefined) text += `; plain=${plainBytes}`
   text += `; crc32=${crc32 === undefined ? 'store' : crc32.toString(16).padStart(8, '0')}; created=${instant(createdAt)}; expires=${instant(expiresAt)}`
   if (keepUntil < expiresAt) text += `; keep-until=${instant(keepUntil)}`
   if (details?.staleAt !== undefined) text += `; stale=${instant(details.staleAt)}`
@@ -149,6 +156,7 @@ class Fields {
   readonly format: string
   codec: string | undefined
   byteLength: number | undefined
+  plainBytes: number | undefined
   checksum: number | 'store' | undefined
   createdAt: EpochMs | undefined
   expiresAt: EpochMs | undefined
@@ -176,8 +184,8 @@ class Fields {
     const { keepUntil } = this
     const staleAt = this.#staleAt
     const fence = this.#fence
-    const tags = this.#json<readonly string[]>('tc-tags')
-    const metadata = this.#json<Metadata>('tc-metadata')
+    const tags = this.#json('tc-tags', isTags)
+    const metadata = this.#json('tc-metadata', isMetadata)
     const contentType = this.text('tc-type')
     if (keepUntil === undefined && staleAt === undefined && fence === undefined && tags === undefined && metadata === undefined && contentType === undefined) return undefined
     return { keepUntil, staleAt, fence, tags, metadata, contentType }
@@ -196,11 +204,14 @@ class Fields {
       case 'bytes':
         this.byteLength = this.#number(value)
         break
+      case 'plain':
+        this.plainBytes = this.#number(value)
+        break
       case 'crc32':
         this.checksum = value === 'store' ? value : this.#crc32(value)
         break
       case 'created':
-        this.createdAt = this.#instant(value)
+        this.createdAt = this.#whole(value)
         break
       case 'expires':
         this.expiresAt = this.#instant(value)
@@ -226,15 +237,23 @@ class Fields {
     return text
   }
 
+  /** A whole number that is not negative. */
   #number(value: string): number | undefined {
-    const number = Number(value)
-    if (value !== '' && Number.isFinite(number)) return number
+    const number = this.#whole(value)
+    if (number === undefined || isCount(number)) return number
+    this.broken = true
+    return undefined
+  }
+
+  #whole(value: string): number | undefined {
+    const number = /^-?\d{1,16}$/.test(value) ? Number(value) : Number.NaN
+    if (isInstant(number)) return number
     this.broken = true
     return undefined
   }
 
   #instant(value: string): EpochMs | undefined {
-    return value === 'never' ? Number.POSITIVE_INFINITY : this.#number(value)
+    return value === 'never' ? Number.POSITIVE_INFINITY : this.#whole(value)
   }
 
   #crc32(value: string): number | undefined {
@@ -243,11 +262,13 @@ class Fields {
     return undefined
   }
 
-  #json<T>(name: string): T | undefined {
+  #json<T>(name: string, isRight: (value: unknown) => value is T): T | undefined {
     const text = this.text(name)
     if (text === undefined) return undefined
     try {
-      return JSON.parse(text) as T
+      const value: unknown = JSON.parse(text)
+      if (isRight(value)) return value
+      throw new TypeError(`${name} is of another shape`)
     } catch {
       this.broken = true
       return undefined
@@ -256,7 +277,8 @@ class Fields {
 }
 
 function instant(at: EpochMs): string {
-  return at === Number.POSITIVE_INFINITY ? 'never' : String(at)
+  const stored = storedInstant(at)
+  return stored === Number.POSITIVE_INFINITY ? 'never' : String(stored)
 }
 
 /** `=u:` and `=z:` mark what is encoded; no plain text begins so. */

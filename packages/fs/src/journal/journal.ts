@@ -261,7 +261,7 @@ export class FileJournal implements WriteBackJournal {
     const fields = fieldsFor(slot, reading.header)
     if (want === 'head') return CacheEntry.head(fields)
     if (reading.payload === undefined) return this.#setAside(file, 'it has no payload')
-    return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload }, fields)
+    return CacheEntry.ofBytes({ codec: reading.header.codec, bytes: reading.payload, plainBytes: reading.header.plainBytes }, fields)
   }
 
   async #open(file: string, slot: JournalSlot, options: JournalStepOptions): Promise<CacheEntry | undefined> {
