@@ -4,8 +4,13 @@ import { createRequire } from 'node:module'
 /** Loaded when the first name is hashed: that takes some 4 ms, a tenth of importing this package, and most processes hash none. */
 let crypto: typeof Crypto | undefined
 
+/** By the path of the running program, because `import.meta` is nothing once this is bundled as CommonJS; a built-in module is the same from anywhere. */
+function load(): typeof Crypto {
+  return createRequire(process.execPath)('node:crypto') as typeof Crypto
+}
+
 /** The SHA-256 of a text's UTF-8, in hex digits. */
 export function sha256(text: string): string {
-  crypto ??= createRequire(import.meta.url)('node:crypto') as typeof Crypto
+  crypto ??= load()
   return crypto.createHash('sha256').update(text, 'utf8').digest('hex')
 }
