@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import nodeModule from 'node:module'
 import path from 'node:path'
 import { packageEntry } from './package-entry.js'
 
@@ -16,7 +16,8 @@ export function isModulePath(backend: string): boolean {
 export function resolveModule(specifier: string, directories: readonly string[]): string | undefined {
   if (isModulePath(specifier)) return directories.map((directory) => path.resolve(directory, specifier)).find(existsSync)
   for (const directory of directories) {
-    const file = quietly(() => packageEntry(specifier, directory)) ?? quietly(() => createRequire(path.join(directory, 'x.js')).resolve(specifier))
+    // not as a named import, which webpack looks into for what it could bundle
+    const file = quietly(() => packageEntry(specifier, directory)) ?? quietly(() => nodeModule.createRequire(path.join(directory, 'x.js')).resolve(specifier))
     if (file !== undefined && path.isAbsolute(file)) return file
   }
   return undefined
