@@ -4,8 +4,8 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { temporaryDirectory } from '../support/afterwards.js'
-import { describeRedis } from '../support/redis/available.js'
-import { startRedis, type RedisServer } from '../support/redis/redis-server.js'
+import { describeRedis } from '../support/redis/index.js'
+import { startRedis, type RedisServer } from '../support/redis/index.js'
 
 const run = promisify(execFile)
 const HERE = import.meta.dirname
