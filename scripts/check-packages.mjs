@@ -101,12 +101,77 @@ export async function checkPackages() {
       await check(`${label}: runs`, () => expectSuccess(process.execPath, ['consumer.mjs'], directory))
       await check(`${label}: its types compile in a strict project, libraries checked too`, () => expectSuccess(process.execPath, [TSC, '-p', '.'], directory))
     })
+    await checkConsumers(path.join(work, 'consumers'), tarballs, check)
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
   writeFileSync(path.join(cacheDirectory('results'), 'packages.json'), JSON.stringify(tally))
   console.log(`packages: ${tally.passed} passed, ${tally.failed} failed, ${seconds(performance.now() - startedAt)}`)
   return tally
+}
+
+/** How TypeScript resolves and compiles, the file that is compiled, and the error that is expected. docs/configuration.md has the same table. */
+const COMPILERS = [
+  [['--module', 'nodenext'], 'consumer.mts'],
+  [['--module', 'nodenext'], 'consumer.cts'],
+  [['--module', 'node20'], 'consumer.mts'],
+  [['--module', 'node20'], 'consumer.cts'],
+  [['--module', 'node18'], 'consumer.mts'],
+  [['--module', 'node18'], 'consumer.cts', 'TS1479'],
+  [['--module', 'node16'], 'consumer.mts'],
+  [['--module', 'node16'], 'consumer.cts', 'TS1479'],
+  [['--module', 'esnext', '--moduleResolution', 'bundler'], 'consumer.ts'],
+  [['--module', 'preserve'], 'consumer.ts'],
+  [['--module', 'commonjs', '--moduleResolution', 'bundler'], 'consumer.ts'],
+  [['--module', 'commonjs', '--moduleResolution', 'node10', '--ignoreDeprecations', '6.0'], 'consumer.ts', 'TS2307'],
+]
+
+const TYPED_CONSUMER = `import { loadCache } from '@thermocline/config'
+import type { TieredCacheManager } from '@thermocline/core'
+import * as memory from '@thermocline/memory'
+export const cache: Promise<TieredCacheManager> = loadCache({ preset: 'test' }, { adapters: { memory } })
+`
+
+const REQUIRING_TEST = `const { mkdtempSync } = require('node:fs')
+const { loadCache } = require('@thermocline/config')
+const memory = require('@thermocline/memory')
+const local = require('@thermocline/fs')
+
+test('a value comes back', async () => {
+  const base_path = mkdtempSync(__dirname + '/disk-')
+  const cache = await loadCache({ tiers: { hot: { backend: 'memory' }, warm: { backend: 'local', config: { base_path } } } }, { adapters: { memory, local } })
+  const key = 'texts/' + 'k'.repeat(500)
+  expect(await cache.tenant('acme').getOrCompute(key, () => 'text')).toBe('text')
+  expect(await cache.tenant('acme').get(key)).toBe('text')
+  await cache.close()
+})
+`
+
+/** What can import or require the packages: Node, Jest, and TypeScript in each of its ways to resolve. */
+async function checkConsumers(directory, tarballs, check) {
+  const write = (name, text) => writeFileSync(path.join(directory, name), text)
+  await check('consumers: npm install core + config + memory + fs', async () => {
+    await installTarballs(['core', 'config', 'memory', 'fs'], tarballs, directory)
+    write('consumer.cjs', `for (const name of ['core', 'config', 'memory', 'fs']) require('@thermocline/' + name)`)
+    write('requiring.test.cjs', REQUIRING_TEST)
+    write('importing.test.mjs', REQUIRING_TEST.replace(/const (.*) = require\('(.*)'\)/g, (_, names, module) => `import ${names.startsWith('{') ? names : `* as ${names}`} from '${module}'`).replace('__dirname', 'import.meta.dirname'))
+    for (const name of ['consumer.ts', 'consumer.mts', 'consumer.cts']) write(name, TYPED_CONSUMER)
+    const transform = { '\\.c?js$': [path.join(ROOT, 'node_modules', '@swc', 'jest'), { module: { type: 'commonjs' }, jsc: { target: 'es2022' } }] }
+    write('jest.cjs.json', JSON.stringify({ testMatch: ['**/requiring.test.cjs'], transform, transformIgnorePatterns: ['/node_modules/(?!@thermocline/)'] }))
+    write('jest.esm.json', JSON.stringify({ testMatch: ['**/importing.test.mjs'], moduleFileExtensions: ['mjs', 'js', 'json'], transform: {} }))
+  })
+  // Node 20.19 and later require ES modules that wait for nothing at their top
+  await check('consumers: Node requires them', () => expectSuccess(process.execPath, ['consumer.cjs'], directory))
+  const jest = path.join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js')
+  await check('consumers: Jest in CommonJS mode requires them, transformed', () => expectSuccess(process.execPath, [jest, '--rootDir', '.', '--config', 'jest.cjs.json'], directory))
+  await check('consumers: Jest imports them', () => expectSuccess(process.execPath, ['--experimental-vm-modules', jest, '--rootDir', '.', '--config', 'jest.esm.json'], directory))
+  const common = ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--types', 'node', '--typeRoots', path.join(ROOT, 'node_modules', '@types')]
+  await twoAtATime(COMPILERS, ([settings, file, error]) =>
+    check(`consumers: TypeScript with ${settings.join(' ')} ${error === undefined ? 'compiles' : `refuses with ${error}`} ${file}`, async () => {
+      const { code, output } = await runQuietly(process.execPath, [TSC, ...common, ...settings, file], { cwd: directory })
+      if (error === undefined ? code !== 0 : !output.includes(error)) throw new Error(output.trim() || `tsc exited with ${code}`)
+    }),
+  )
 }
 
 function publicPackages() {
@@ -178,13 +243,7 @@ async function buildAlone(one, packages, tree) {
 }
 
 async function install(installation, tarballs, directory) {
-  const { packages } = installation
-  mkdirSync(directory, { recursive: true })
-  const files = packages.map((folder) => tarballs.get(folder))
-  if (files.includes(undefined)) throw new Error('a package could not be packed')
-  writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
-  // One command, so that the adapter's dependency on core is met by the other tarball, not by the registry.
-  await expectSuccess('npm', ['install', ...files, '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], directory)
+  await installTarballs(installation.packages, tarballs, directory, { type: 'module' })
   writeFileSync(path.join(directory, 'consumer.mjs'), consumer(installation))
   writeFileSync(path.join(directory, 'consumer.ts'), consumer(installation))
   const compilerOptions = {
@@ -192,6 +251,15 @@ async function install(installation, tarballs, directory) {
     ...{ skipLibCheck: false, types: ['node'], typeRoots: [path.join(ROOT, 'node_modules', '@types')] },
   }
   writeFileSync(path.join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }))
+}
+
+async function installTarballs(packages, tarballs, directory, more = {}) {
+  mkdirSync(directory, { recursive: true })
+  const files = packages.map((folder) => tarballs.get(folder))
+  if (files.includes(undefined)) throw new Error('a package could not be packed')
+  writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ private: true, ...more }))
+  // One command, so that the adapter's dependency on core is met by the other tarball, not by the registry.
+  await expectSuccess('npm', ['install', ...files, '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], directory)
 }
 
 function checkThirdParty({ thirdParty, bringsMore = false }, directory) {

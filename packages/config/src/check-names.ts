@@ -1,42 +1,68 @@
 import { didYouMean, nearMiss } from './problems/near-miss.js'
-import type { Path } from './problems/path.js'
+import { isMisplacedSetting } from './belongs.js'
+import type { Written } from './problems/found.js'
+import { formatPath, type Path } from './problems/path.js'
 import type { ProblemList } from './problems/problem-list.js'
 import { oneOf, unknownKey } from './problems/translate.js'
 import { POLICY_SETTINGS, RESERVED_TIER_NAMES } from './schema/caching.js'
 import { isRecord } from './schema/json-schema.js'
 
+const TIER_KEYS: ReadonlySet<string> = new Set(['backend'])
+
 type Tree = Readonly<Record<string, unknown>>
 
-/** What no schema can say well: which names tiers may have, that policies name tiers, and that what is written later has a tier to come from. */
-export function checkNames(caching: Tree, at: Path, problems: ProblemList): void {
-  const { tiers, policies } = caching
-  const names = isRecord(tiers) ? Object.keys(tiers) : []
-  for (const tier of names) {
-    const path = [...at, 'tiers', tier]
-    if (tier === '' || RESERVED_TIER_NAMES.includes(tier)) problems.add(path, 'a tier may not be named like an option of policies and calls; give it another name')
-    else if (/^\d+$/.test(tier)) problems.add(path, 'a tier may not be named like a number, because the order of the tiers would be lost; give it another name')
-  }
-  if (!isRecord(policies)) return
-  for (const [name, policy] of Object.entries(policies)) {
-    const path = [...at, 'policies', name]
-    if (name === '' || name.includes('/')) problems.add(path, "a policy's name may not be empty or contain `/`: it is compared with the first path segment of keys")
-    if (!isRecord(policy)) continue
-    checkPolicy(policy, names, path, problems)
-    if (isRecord(tiers)) checkModes(policy, tiers, path, problems)
-  }
+/** Where problems go, and what is known of the document. */
+interface Telling {
+  readonly problems: ProblemList
+  readonly written: Written
 }
 
-function checkPolicy(policy: Tree, tiers: readonly string[], path: Path, problems: ProblemList): void {
+/**
+ * What no schema can say well: which names tiers may have, that policies name tiers, and that what is written later has a tier to come from.
+ *
+ * @returns the paths of settings that slipped in among the tiers or the policies, which are no tiers and no policies
+ */
+export function checkNames(caching: Tree, at: Path, telling: Telling): readonly Path[] {
+  const { tiers, policies } = caching
+  const names = isRecord(tiers) ? Object.keys(tiers) : []
+  const misplaced: Path[] = []
+  const notHere = (path: Path, what: string): void => {
+    misplaced.push(path)
+    const place = at.length === 0 ? 'the document itself' : `\`${formatPath(at)}\``
+    telling.problems.add(path, `is a setting and no ${what}: it belongs in ${place}, beside \`tiers\``)
+  }
+  for (const [tier, settings] of isRecord(tiers) ? Object.entries(tiers) : []) {
+    const path = [...at, 'tiers', tier]
+    if (tier === '' || RESERVED_TIER_NAMES.includes(tier)) telling.problems.add(path, 'a tier may not be named like an option of policies and calls; give it another name')
+    else if (/^\d+$/.test(tier)) telling.problems.add(path, 'a tier may not be named like a number, because the order of the tiers would be lost; give it another name')
+    else if (isMisplacedSetting(tier, settings, TIER_KEYS)) notHere(path, 'tier')
+  }
+  if (!isRecord(policies)) return misplaced
+  const known = new Set([...names, ...POLICY_SETTINGS])
+  for (const [name, policy] of Object.entries(policies)) {
+    const path = [...at, 'policies', name]
+    if (isMisplacedSetting(name, policy, known)) {
+      notHere(path, 'policy')
+      continue
+    }
+    if (name === '' || name.includes('/')) telling.problems.add(path, "a policy's name may not be empty or contain `/`: it is compared with the first path segment of keys")
+    if (!isRecord(policy) || !isRecord(tiers)) continue
+    checkPolicy(policy, names, path, { ...telling, known })
+    checkModes(policy, tiers, path, telling.problems)
+  }
+  return misplaced
+}
+
+function checkPolicy(policy: Tree, tiers: readonly string[], path: Path, { problems, written, known }: Telling & { readonly known: ReadonlySet<string> }): void {
   const example = tiers[0] === undefined ? '' : `, such as \`${tiers[0]}: true\``
-  const known = [...tiers, ...POLICY_SETTINGS]
-  const unknown = Object.keys(policy).filter((key) => !known.includes(key))
+  const unknown = Object.keys(policy).filter((key) => !known.has(key))
   for (const key of unknown) {
     const suggestion = nearMiss(key, known)
-    if (suggestion === undefined && typeof policy[key] === 'boolean') {
+    if (suggestion === undefined && typeof policy[key] === 'boolean' && written.belongs([...path, key]) === undefined) {
       problems.add([...path, key], `no tier has that name; the tiers are ${oneOf(tiers)}`)
     } else {
-      const problem = unknownKey([...path, key], known)
-      problems.add(problem.path, suggestion === undefined ? problem.message : `no tier or setting has that name${didYouMean(suggestion)}`, { suggestion })
+      const problem = unknownKey([...path, key], [...known], written)
+      problems.add(problem.path, problem.suggestion === undefined ? problem.message : `no tier or setting has that name${didYouMean(problem.suggestion)}`, { suggestion: problem.suggestion })
     }
   }
   if (unknown.length > 0 || tiers.length === 0) return
@@ -49,16 +75,17 @@ const WITHOUT_JOURNAL: readonly unknown[] = ['memory', 'redis', 's3', 'gcs']
 
 /** Core refuses these too, and does not know where they stand in a file. */
 function checkModes(policy: Tree, tiers: Tree, path: Path, problems: ProblemList): void {
-  const used = Object.entries(tiers).filter(([name]) => policy[name] !== false)
-  used.forEach(([name], position) => {
-    const above = used.slice(0, position)
+  let isFirst = true
+  let hasJournal = false
+  for (const [name, tier] of Object.entries(tiers)) {
+    if (policy[name] === false) continue
     const mode = modeOf(policy[name])
     const place = [...path, name, 'write']
-    if (mode === 'back' && !above.some(([other, tier]) => modeOf(policy[other]) === 'through' && mayKeepJournal(tier))) {
-      problems.add(place, '`back` needs a tier above it that is written through and keeps a journal: one with `backend: local`')
-    }
-    if (mode === 'demote' && above.length === 0) problems.add(place, '`demote` needs a tier above it whose evicted entries it takes')
-  })
+    if (mode === 'back' && !hasJournal) problems.add(place, '`back` needs a tier above it that is written through and keeps a journal: one with `backend: local`')
+    if (mode === 'demote' && isFirst) problems.add(place, '`demote` needs a tier above it whose evicted entries it takes')
+    isFirst = false
+    hasJournal ||= mode === 'through' && mayKeepJournal(tier)
+  }
 }
 
 function modeOf(use: unknown): unknown {

@@ -1,6 +1,5 @@
 import type { PolicyOptions, TierUse, WriteBackOptions } from '@thermocline/core'
 import type { BuiltIn, Settings } from './adapters/built-in-adapter.js'
-import { BUILT_IN } from './adapters/built-in.js'
 import type { AdapterSchemas, CacheConfiguration, TierConfiguration } from './configuration.js'
 import type { Draft, DraftTier } from './draft.js'
 import { TIER_SCHEMA } from './schema/caching.js'
@@ -32,21 +31,22 @@ export function finish(draft: Draft, configs: Configs): CacheConfiguration {
   return {
     enabled: enabled !== false,
     ...given<Pick<CacheConfiguration, 'defaultTtl'>>({ defaultTtl }),
-    tiers: Object.fromEntries(draft.tiers.map((tier) => [tier.name, tierConfiguration(tier, configs.get(tier.name) ?? {})])),
+    tiers: Object.fromEntries(draft.tiers.map((tier) => [tier.name, tierConfiguration(tier, configs.get(tier.name) ?? {}, draft.builtIn(tier.backend ?? ''))])),
     policies: isRecord(policies) ? Object.fromEntries(Object.entries(policies).map(([name, policy]) => [name, policyOptions(policy as Settings)])) : {},
     ...(isRecord(writeBack) ? { writeBack: writeBackOptions(writeBack) } : {}),
     telemetry: isRecord(telemetry) ? given({ tenantAttribute: telemetry['tenant_attribute'], spans: telemetry['spans'] }) : {},
   }
 }
 
-function checkedConfig({ name, at, settings, backend }: DraftTier, { problems, resolver }: Draft, foreign: AdapterSchemas): Settings {
+function checkedConfig({ name, at, settings, backend }: DraftTier, draft: Draft, foreign: AdapterSchemas): Settings {
+  const { problems, resolver } = draft
   const path = [...at, 'config']
   if (backend === 'memory' && Object.hasOwn(settings, 'fallback')) problems.add([...at, 'fallback'], 'is memory, and so is this tier: leave it out')
   if (backend === undefined || problems.has(path)) return {}
-  const builtIn = BUILT_IN.get(backend)
+  const builtIn = draft.builtIn(backend)
   const schema = builtIn?.configSchema ?? foreign.get(backend) ?? {}
   const config = resolver.resolve(settings['config'] ?? {}, schema, path)
-  const where = { at: path, variables: resolver.variablesIn }
+  const where = { at: path, written: draft.written }
   try {
     const wrong = builtIn === undefined ? validateForeign(config, schema, where) : validateOwn(config, schema, where)
     for (const { path: wrongAt, message, suggestion } of wrong) problems.add(wrongAt, message, { suggestion })
@@ -68,8 +68,7 @@ function ofTheTier({ configSchema }: BuiltIn): readonly string[] {
   return propertyNames(configSchema).filter((key) => propertyNames(TIER_SCHEMA).includes(key))
 }
 
-function tierConfiguration({ settings, backend = '' }: DraftTier, config: Settings): TierConfiguration {
-  const builtIn = BUILT_IN.get(backend)
+function tierConfiguration({ settings, backend = '' }: DraftTier, config: Settings, builtIn: BuiltIn | undefined): TierConfiguration {
   const moved = builtIn === undefined ? [] : ofTheTier(builtIn)
   const entries = Object.entries(config)
   const own: Settings = { ...settings, ...Object.fromEntries(entries.filter(([key]) => moved.includes(key))) }

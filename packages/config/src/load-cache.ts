@@ -3,18 +3,26 @@ import { TieredCacheManager, type CacheBackend, type TelemetryOptions, type Tier
 import { DisabledBackend } from './adapters/disabled-backend.js'
 import type { Settings, SettingFiles } from './adapters/built-in-adapter.js'
 import { BUILT_IN } from './adapters/built-in.js'
+import { givenAdapters, type Exported } from './adapters/given.js'
 import { FALLBACK_ADAPTER, loadAdapters, type LoadedAdapters } from './adapters/load.js'
 import { readSettingFiles } from './adapters/setting-files.js'
 import type { CacheConfiguration, ConfigurationInput, ReadingOptions } from './configuration.js'
 import { draftOf, type Draft } from './draft.js'
 import { checkConfigs, finish, type Configs } from './finish.js'
+import { checkEnvironment, checkOptions, isPlain, kindOf, KINDS, READING_OPTIONS, type OptionKind } from './options.js'
 import { readText } from './reading/document.js'
 import type { Path } from './problems/path.js'
-import { redacted } from './problems/redact.js'
+import { reasonFor } from './problems/redact.js'
 import { filePath, readConfigFile } from './reading/file.js'
 import { readObject } from './reading/object.js'
 
 export interface LoadOptions extends ReadingOptions {
+  /**
+   * Adapters that were imported, by the name in the file (`memory`, `local`, `redis`, `s3`, `gcs`, or one of your own): the module of a package
+   * (`import * as redis from '@thermocline/redis'`), or a {@link CacheAdapter}. What is not among them is looked for. A program that is
+   * bundled gives those it has in the bundle.
+   */
+  readonly adapters?: Readonly<Record<string, object>> | undefined
   /** Where adapters are looked for before the working directory. Default: the directory of the file; none for an object. */
   readonly directory?: string | undefined
   readonly clock?: TieredCacheManagerOptions['clock']
@@ -28,6 +36,7 @@ export interface LoadOptions extends ReadingOptions {
  * that are named. Waits for no server: one that is down is a degraded tier until it answers.
  *
  * @throws ConfigError that lists every problem, tiers whose package is not installed among them
+ * @throws TypeError for an option that it does not take, or of the wrong type, and for a source that is neither
  *
  * @example
  * ```ts
@@ -36,19 +45,29 @@ export interface LoadOptions extends ReadingOptions {
  * ```
  */
 export async function loadCache(source: string | URL | ConfigurationInput | { readonly caching: ConfigurationInput }, options: LoadOptions = {}): Promise<TieredCacheManager> {
-  if (typeof source !== 'string' && (typeof source !== 'object' || source === null)) throw new TypeError('loadCache(source) needs the path of a file or an object')
+  if (typeof source !== 'string' && !(source instanceof URL) && !isPlain(source)) throw new TypeError(`loadCache(source) needs the path of a file or an object, not ${kindOf(source)}`)
+  checkOptions('loadCache(source, options)', options, OPTIONS)
+  if (options.env !== undefined) checkEnvironment('loadCache(source, { env })', options.env)
+  const given = givenAdapters(options.adapters ?? {})
   const file = typeof source === 'string' || source instanceof URL ? filePath(source) : undefined
   const read = file === undefined ? readObject(source as object) : readText(await readConfigFile(file), file)
-  const draft = draftOf(read, options)
+  // an adapter of one's own may have the name of a built-in one
+  const draft = draftOf(read, options, (name) => (isForeign(given.get(name)) ? undefined : BUILT_IN.get(name)))
   const own = options.directory ?? (file === undefined ? undefined : path.dirname(path.resolve(file)))
   const directories = [...new Set([...(own === undefined ? [] : [path.resolve(own)]), process.cwd()])]
   // a cache that is switched off must not fail for what it would not use
   const isOff = draft.caching['enabled'] === false
-  const adapters: LoadedAdapters = isOff ? new Map() : await loadAdapters(draft.tiers, directories, draft.problems)
+  const adapters: LoadedAdapters = isOff ? new Map() : await loadAdapters(draft.tiers, { given, directories }, draft.problems)
   const foreign = new Map([...adapters].flatMap(([name, { foreignSchema }]) => (foreignSchema === undefined ? [] : [[name, foreignSchema] as const])))
   const configs = checkConfigs(draft, foreign)
   const files = isOff ? new Map<string, SettingFiles>() : await readFiles(draft, configs, directories)
   return build(finish(draft, configs), { draft, adapters, files }, options)
+}
+
+const OPTIONS = { ...READING_OPTIONS, adapters: KINDS.object, directory: KINDS.text, clock: KINDS.object, logger: KINDS.any, telemetry: KINDS.object } as const satisfies Readonly<Record<keyof LoadOptions, OptionKind>>
+
+function isForeign(exported: Exported | undefined): boolean {
+  return exported !== undefined && 'foreign' in exported
 }
 
 /** What the backends are made with. */
@@ -66,10 +85,10 @@ interface Made {
 }
 
 /** Reads the files that the settings of tiers name. One that cannot be used is a problem of its setting. */
-async function readFiles({ tiers, problems, resolver }: Draft, configs: Configs, directories: readonly string[]): Promise<ReadonlyMap<string, SettingFiles>> {
+async function readFiles({ tiers, problems, resolver, builtIn: builtInOf }: Draft, configs: Configs, directories: readonly string[]): Promise<ReadonlyMap<string, SettingFiles>> {
   const files = new Map<string, SettingFiles>()
   for (const { name, at, backend = '' } of tiers) {
-    const builtIn = BUILT_IN.get(backend)
+    const builtIn = builtInOf(backend)
     const config = configs.get(name) ?? {}
     if (builtIn?.files === undefined) continue
     const place = (setting: Path): Path => [...at, 'config', ...setting]
@@ -98,10 +117,9 @@ async function build(configuration: CacheConfiguration, { draft, adapters, files
     try {
       const made = configuration.enabled ? create(backend, config) : new DisabledBackend()
       backends.set(name, { backend: made, fallback: configuration.enabled && fallback !== undefined ? create(FALLBACK_ADAPTER, { max_entries: fallback.maxEntries }) : undefined })
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause)
-      const shown = redacted(reason, config)
-      problems.add([...at, 'config'], `${backend} refuses these settings: ${shown}`, shown === reason ? { cause } : {})
+    } catch (thrown) {
+      const { reason, cause } = reasonFor(thrown, config)
+      problems.add([...at, 'config'], `${backend} refuses these settings: ${reason}`, { cause })
     }
   }
   try {

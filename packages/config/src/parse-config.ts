@@ -1,6 +1,7 @@
 import type { CacheConfiguration, ConfigurationInput, ReadingOptions } from './configuration.js'
 import { draftOf } from './draft.js'
 import { checkConfigs, finish } from './finish.js'
+import { checkEnvironment, checkOptions, isPlain, kindOf, KINDS, READING_OPTIONS } from './options.js'
 import { readText } from './reading/document.js'
 import { readObject } from './reading/object.js'
 
@@ -15,7 +16,7 @@ export interface ParseOptions extends ReadingOptions {
  * the same as an object.
  *
  * @throws ConfigError that lists every problem
- * @throws TypeError when `given` is neither text nor an object
+ * @throws TypeError when `given` is neither text nor an object, and for options that it does not take
  *
  * @example
  * ```ts
@@ -23,7 +24,9 @@ export interface ParseOptions extends ReadingOptions {
  * ```
  */
 export function parseConfig(given: string | ConfigurationInput | { readonly caching: ConfigurationInput }, options: ParseOptions = {}): CacheConfiguration {
-  if (typeof given !== 'string' && (typeof given !== 'object' || given === null)) throw new TypeError('parseConfig(given) needs YAML or JSON text, or an object')
+  if (typeof given !== 'string' && !isPlain(given)) throw new TypeError(`parseConfig(given) needs YAML or JSON text, or an object, not ${kindOf(given)}`)
+  checkOptions('parseConfig(given, options)', options, { ...READING_OPTIONS, file: KINDS.text })
+  if (options.env !== undefined) checkEnvironment('parseConfig(given, { env })', options.env)
   const source = typeof given === 'string' ? readText(given, options.file) : readObject(given)
   const draft = draftOf(source, options)
   return finish(draft, checkConfigs(draft, new Map()))

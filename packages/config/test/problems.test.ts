@@ -25,14 +25,14 @@ describe('one error lists every problem', () => {
       { path: 'caching.tiers.hot.config.maxEntries', message: 'unknown key; did you mean `max_entries`?', suggestion: 'max_entries', line: 4, column: 39 },
       {
         path: 'caching.tiers.hot.config.isolation',
-        message: 'expected one of `share`, `freeze`, `clone`, found text; did you mean `clone`?',
+        message: 'expected one of `share`, `freeze`, `clone`, found the text "clon"; did you mean `clone`?',
         suggestion: 'clone',
         line: 4,
         column: 55,
       },
       { path: 'caching.tiers.warm.config.base_path', message: 'is missing: expected text', line: 5, column: 29 },
       { path: 'caching.tiers.warm.config.max_sise_gb', message: 'unknown key; did you mean `max_size_gb`?', suggestion: 'max_size_gb', line: 5, column: 39 },
-      { path: 'caching.tiers.warm.config.fsync', message: 'expected true or false, found text', line: 5, column: 55 },
+      { path: 'caching.tiers.warm.config.fsync', message: 'expected true or false, found the text "true"', line: 5, column: 55 },
       { path: 'caching.tiers.warm.attempts', message: 'expected a whole number of at least 1, found 0', line: 5, column: 72 },
       { path: 'caching.policies.frames.hto', message: 'no tier or setting has that name; did you mean `hot`?', suggestion: 'hot', line: 7, column: 15 },
       { path: 'caching.policies.frames.ttl', message: expect.stringContaining('found -5'), line: 7, column: 26 },
@@ -63,15 +63,15 @@ describe('what is refused', () => {
     ['a bucket of gcs left out', hot({ project_id: 'p' }, 'gcs'), 'tiers.hot.config.bucket: is missing: expected text'],
     ['a preset that does not exist', { preset: 'prodution' }, /^preset: expected one of .*; did you mean `production`\?$/],
     ['an unknown codec', { ...hot({}), policies: { a: { hot: true, codec: 'jsn' } } }, /did you mean `json`\?$/],
-    ['an unknown span setting', { ...hot({}), telemetry: { spans: 'every' } }, 'telemetry.spans: expected `parented` or `all`, found text'],
-    ['an unknown write mode', { ...hot({}), policies: { a: { hot: { write: 'bac' } } } }, /expected one of `through`, `back`, `around`, `demote`, found text; did you mean `back`\?$/],
-    ['an unknown compression', { ...hot({}), policies: { a: { hot: true, compression: 'gzipp' } } }, 'policies.a.compression: expected `gzip`, `brotli`, `zstd`, false or a map of algorithm, level and threshold, found text'],
+    ['an unknown span setting', { ...hot({}), telemetry: { spans: 'every' } }, 'telemetry.spans: expected `parented` or `all`, found the text "every"'],
+    ['an unknown write mode', { ...hot({}), policies: { a: { hot: { write: 'bac' } } } }, /expected one of `through`, `back`, `around`, `demote`, found the text "bac"; did you mean `back`\?$/],
+    ['an unknown compression', { ...hot({}), policies: { a: { hot: true, compression: 'gzipp' } } }, 'policies.a.compression: expected `gzip`, `brotli`, `zstd`, false or a map of algorithm, level and threshold, found the text "gzipp"'],
     ['compression that is only true', { ...hot({}), policies: { a: { hot: true, compression: true } } }, /^policies\.a\.compression: expected `gzip`.*found true$/],
     ['compression without an algorithm', { ...hot({}), policies: { a: { hot: true, compression: { level: 3 } } } }, 'policies.a.compression.algorithm: is missing: expected one of `gzip`, `brotli`, `zstd`'],
     ['an unknown algorithm', { ...hot({}), policies: { a: { hot: true, compression: { algorithm: 'brotly', level: 50 } } } }, /^policies\.a\.compression\.algorithm: .*did you mean `brotli`\?$/],
     ['a level of another algorithm', { ...hot({}), policies: { a: { hot: true, compression: { algorithm: 'gzip', level: 11 } } } }, 'policies.a.compression.level: expected a whole number from 1 to 9 for gzip, found 11'],
     ['a negative threshold', { ...hot({}), policies: { a: { hot: true, compression: { algorithm: 'gzip', threshold: -1 } } } }, /^policies\.a\.compression\.threshold: .*found -1$/],
-    ['a media type without a slash', { ...hot({}), policies: { a: { hot: true, content_type: 'jpeg' } } }, 'policies.a.content_type: expected a media type such as image/jpeg, found text'],
+    ['a media type without a slash', { ...hot({}), policies: { a: { hot: true, content_type: 'jpeg' } } }, 'policies.a.content_type: expected a media type such as image/jpeg, found the text "jpeg"'],
     ['other foreign objects', { ...hot({}), policies: { a: { hot: true, foreign_objects: 'adpt' } } }, /^policies\.a\.foreign_objects: .*did you mean `adopt`\?$/],
     ['a journal of no size', { ...hot({}), write_back: { max_size: 0 } }, /^write_back\.max_size: expected a whole number of bytes.*found 0$/],
     ['a journal of no entries', { ...hot({}), write_back: { max_entries: 0 } }, 'write_back.max_entries: expected a whole number of at least 1, found 0'],
@@ -129,7 +129,7 @@ describe('policies', () => {
 
   test('must be maps', () => {
     expect(policy(null)).toEqual(['policies.frames: expected a map, found null'])
-    expect(policy({ hot: 'yes' })).toEqual(['policies.frames.hot: expected true, false or a map of write, ttl and promote, found text'])
+    expect(policy({ hot: 'yes' })).toEqual(['policies.frames.hot: expected true, false or a map of write, ttl and promote, found the text "yes"'])
   })
 
   test('may not be named so that no key could use them', () => {
@@ -213,7 +213,7 @@ describe('a document without a configuration', () => {
     ['', /is empty/],
     ['# nothing', /is empty/],
     ['[1]', /found a list/],
-    ['just text', /found text/],
+    ['just text', /found the text "just text"/],
     ['conf/cache.yaml', /this takes the text of a configuration; `loadCache` takes the path of a file/],
     ['caching: { tiers: { hot: { backend: memory } }, policies: { frames: { tiers: { hot: true } } } }', /policies\.frames\.tiers: unknown key; in a file, tiers stand in the policy itself/],
     ['server: { port: 80 }', /expected the key `caching`/],

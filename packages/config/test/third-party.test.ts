@@ -89,7 +89,7 @@ describe("a third party's adapter", () => {
       'tiers.hot.config.table: is missing: expected text',
       'tiers.hot.config.tabel: unknown key; did you mean `table`?',
       'tiers.hot.config.capacity: expected a whole number of at least 1, found text from ${C}',
-      'tiers.hot.config.mode: expected one of the forms that the adapter describes, found text',
+      'tiers.hot.config.mode: expected one of the forms that the adapter describes, found the text "x"',
       'tiers.hot.config.token: expected text, found text',
     ])
   })

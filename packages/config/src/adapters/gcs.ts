@@ -1,4 +1,4 @@
-import { choice, flag, list, map, text, ttl, wholeNumber } from '../schema/fields.js'
+import { choice, filePath, flag, list, map, text, ttl, wholeNumber } from '../schema/fields.js'
 import { isRecord } from '../schema/json-schema.js'
 import type { BuiltIn } from './built-in-adapter.js'
 import { camelCased } from './camel-case.js'
@@ -16,7 +16,7 @@ export const gcs: BuiltIn = {
       bucket: text('The name of the bucket.'),
       project_id: text('The project. Default: that of the credentials.'),
       api_endpoint: text('The address of the service, for an emulator or a regional endpoint. Default: STORAGE_EMULATOR_HOST, else Google.', { pattern: '^https?://', expected: 'an address such as http://localhost:4443' }),
-      key_file: text('A file with credentials, as Google makes them.'),
+      key_file: filePath('A file with credentials, as Google makes them.'),
       anonymous: flag('Whether requests are sent without credentials. Default: true where api_endpoint begins with http:.'),
       prefix: text('What the name of every object begins with.'),
       storage_class: choice("The storage class of new objects. Default: the bucket's.", STORAGE_CLASSES),

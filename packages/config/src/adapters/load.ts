@@ -7,7 +7,7 @@ import { isRecord, type JsonSchema } from '../schema/json-schema.js'
 import type { Path } from '../problems/path.js'
 import type { BuiltIn, Settings, Surroundings } from './built-in-adapter.js'
 import { BUILT_IN } from './built-in.js'
-import type { CacheAdapter } from './cache-adapter.js'
+import { exportedAdapter, type Exported, type GivenAdapters } from './given.js'
 import { isModulePath, resolveModule } from './resolve.js'
 
 /** An adapter ready to make backends. */
@@ -31,20 +31,24 @@ export type LoadedAdapters = ReadonlyMap<string, LoadedAdapter>
 /** The adapter that a `fallback` is made by. */
 export const FALLBACK_ADAPTER = 'memory'
 
+/** Where adapters come from. */
+export interface AdapterSources {
+  /** These first. */
+  readonly given: GivenAdapters
+  /** Where packages and modules are looked for, one after the other. */
+  readonly directories: readonly string[]
+}
+
 /** Loads the adapters that the tiers name, and only those, each once. One that cannot be had is a problem wherever it is named. */
-export async function loadAdapters(tiers: readonly DraftTier[], directories: readonly string[], problems: ProblemList): Promise<LoadedAdapters> {
+export async function loadAdapters(tiers: readonly DraftTier[], from: AdapterSources, problems: ProblemList): Promise<LoadedAdapters> {
   const named = tiers.flatMap(namedBy)
+  const names = [...new Set(named.map(({ adapter }) => adapter))]
+  const outcomes = await Promise.all(names.map(async (name) => [name, await loadAdapter(name, from)] as const))
   const loaded = new Map<string, LoadedAdapter>()
-  const load = async (name: string): Promise<void> => {
-    const adapter = await loadAdapter(name, directories)
-    if ('create' in adapter) {
-      loaded.set(name, adapter)
-      return
-    }
-    const { message, suggestion, cause } = adapter
-    for (const { adapter: one, at } of named) if (one === name) problems.add(at, message, { suggestion, cause })
+  for (const [name, adapter] of outcomes) {
+    if ('create' in adapter) loaded.set(name, adapter)
+    else for (const { at } of named.filter((one) => one.adapter === name)) problems.add(at, adapter.message, adapter)
   }
-  await Promise.all([...new Set(named.map((one) => one.adapter))].map(load))
   return loaded
 }
 
@@ -61,19 +65,38 @@ interface Unusable {
   readonly cause?: unknown
 }
 
-async function loadAdapter(name: string, directories: readonly string[]): Promise<LoadedAdapter | Unusable> {
-  const builtIn = BUILT_IN.get(name)
-  const specifier = builtIn?.packageName ?? name
-  const file = resolveModule(specifier, directories)
-  if (file === undefined) return notInstalled(name, specifier, builtIn)
+async function loadAdapter(name: string, { given, directories }: AdapterSources): Promise<LoadedAdapter | Unusable> {
+  const exported = given.get(name)
+  if (exported !== undefined) return loaded(exported)
+  const specifier = BUILT_IN.get(name)?.packageName ?? name
+  const file = resolveModule(specifier, isModulePath(specifier) ? directories : [...directories, ...(await ownDirectory())])
+  if (file === undefined) return notInstalled(name, specifier, BUILT_IN.get(name))
   let module: unknown
   try {
-    module = await import(pathToFileURL(file).href)
+    // bundlers are to leave it alone: what it is, is known only when the configuration has been read
+    module = await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(file).href)
   } catch (cause) {
-    return { message: `${specifier} is installed and cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, cause }
+    return { message: `${specifier} is installed and cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}${WITHOUT_IMPORT.has(codeOf(cause)) ? `; import it yourself, and give it to loadCache as adapters.${name}` : ''}`, cause }
   }
-  if (!isRecord(module)) return { message: `${specifier} exports nothing` }
-  return builtIn === undefined ? thirdParty(name, module) : ofClass(builtIn, module)
+  const found = exportedAdapter(name, module)
+  return found === undefined ? noAdapter(name, BUILT_IN.get(name)) : loaded(found)
+}
+
+/** Where the code runs in a context that has no import(): a test of Jest in CommonJS mode. */
+const WITHOUT_IMPORT: ReadonlySet<unknown> = new Set(['ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING', 'ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING_FLAG'])
+
+function codeOf(error: unknown): unknown {
+  return isRecord(error) ? error['code'] : undefined
+}
+
+/** None where this package was bundled as CommonJS. */
+async function ownDirectory(): Promise<readonly string[]> {
+  try {
+    const { OWN_DIRECTORY } = await import(/* webpackMode: "eager" */ './own-directory.js')
+    return [OWN_DIRECTORY]
+  } catch {
+    return []
+  }
 }
 
 function notInstalled(name: string, specifier: string, builtIn: BuiltIn | undefined): Unusable {
@@ -91,18 +114,17 @@ function notInstalled(name: string, specifier: string, builtIn: BuiltIn | undefi
   return { message: packageName.includes('/') ? `${known}; run: npm install ${packageName}` : `${known}; if ${packageName} is an adapter's package, install it first` }
 }
 
-function ofClass(builtIn: BuiltIn, module: Readonly<Record<string, unknown>>): LoadedAdapter | Unusable {
-  const { packageName, className } = builtIn
-  const Backend = module[className]
-  if (typeof Backend !== 'function') return { message: `${packageName} exports no ${className}: its version does not fit; run: npm install ${packageName}` }
-  return { foreignSchema: undefined, create: (config, surroundings) => Reflect.construct(Backend, [builtIn.options(config, surroundings)]) as CacheBackend }
+function loaded(exported: Exported): LoadedAdapter {
+  if ('foreign' in exported) {
+    const { foreign } = exported
+    return { foreignSchema: foreign.configSchema, create: (config) => foreign.create(config) }
+  }
+  const { builtIn, Backend } = exported
+  return { foreignSchema: undefined, create: (config, surroundings) => new Backend(builtIn.options(config, surroundings)) as CacheBackend }
 }
 
-function thirdParty(name: string, module: Readonly<Record<string, unknown>>): LoadedAdapter | Unusable {
-  const exported = module['cacheAdapter'] ?? (isRecord(module['default']) ? module['default']['cacheAdapter'] : undefined)
-  if (!isRecord(exported) || typeof exported['name'] !== 'string' || !isRecord(exported['configSchema']) || typeof exported['create'] !== 'function') {
-    return { message: `${name} is no adapter: expected an export \`cacheAdapter\` of { name, configSchema, create(config) }` }
-  }
-  const adapter = exported as unknown as CacheAdapter
-  return { foreignSchema: adapter.configSchema, create: (config) => adapter.create(config) }
+function noAdapter(name: string, builtIn: BuiltIn | undefined): Unusable {
+  if (builtIn === undefined) return { message: `${name} is no adapter: expected an export \`cacheAdapter\` of { name, configSchema, create(config) }` }
+  const { packageName, className } = builtIn
+  return { message: `${packageName} exports no ${className}: its version does not fit; run: npm install ${packageName}` }
 }

@@ -1,4 +1,4 @@
-import { choice, flag, interval, map, size, text, ttl } from '../schema/fields.js'
+import { choice, filePath, flag, interval, map, size, ttl } from '../schema/fields.js'
 import { bytesOf } from '../schema/size.js'
 import type { BuiltIn } from './built-in-adapter.js'
 
@@ -21,12 +21,13 @@ export const local: BuiltIn = {
   configSchema: map(
     'Files in a local directory.',
     {
-      base_path: text('An existing or new directory, relative to the working directory. Only <base_path>/thermocline/ is used.'),
+      base_path: filePath('An existing or new directory, relative to the working directory; `~` is the home directory. Only <base_path>/thermocline/ is used.'),
       max_size: size('The most bytes on the disk, in bytes or as text such as 10gb. Default: no limit.', LEAST_BYTES),
       max_size_gb: {
         type: 'number',
         minimum: LEAST_BYTES / 1024 ** 3,
-        expected: `a number of gigabytes, at least ${LEAST_BYTES} bytes`,
+        maximum: 2 ** 22,
+        expected: `a number of gigabytes, at least ${LEAST_BYTES} bytes and at most ${2 ** 22} gigabytes`,
         description: 'The same in units of 1,073,741,824 bytes; decimals are fine.',
       },
       cleanup_interval: interval('How often expired entries and leftovers of crashed writes are removed.', { default: '1h' }),

@@ -20,7 +20,7 @@ export const memory: BuiltIn = {
     {
       max_entries: wholeNumber('The most entries of all tenants. Default: no limit.', 1),
       max_size: size('The most bytes of all tenants, in bytes or as text such as 512mb. Default: 256mb, or no limit when max_entries is given.'),
-      max_size_mb: { type: 'number', exclusiveMinimum: 0, description: 'The same in units of 1,048,576 bytes.' },
+      max_size_mb: { type: 'number', exclusiveMinimum: 0, maximum: 2 ** 32, description: 'The same in units of 1,048,576 bytes.' },
       isolation: choice('How values are protected from whoever receives them.', ['share', 'freeze', 'clone'], 'share'),
       tenant_quota: {
         ...map('The most of one tenant: bytes (entries when max_entries is the only limit), text such as 32mb, or both limits. Default: none.', {

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import type { ConnectionOptions } from 'node:tls'
 import type { Path } from '../problems/path.js'
-import { flag, map, text } from '../schema/fields.js'
+import { filePath, flag, map, text } from '../schema/fields.js'
 import type { JsonSchema } from '../schema/json-schema.js'
 import type { SettingFiles, WrongSetting } from './built-in-adapter.js'
 
@@ -17,9 +17,9 @@ export interface TlsConfig {
 
 export const TLS_SCHEMA: JsonSchema = {
   ...map('Whether connections are encrypted, or how. Default: as url says. Files are read when the cache is made, from the directory of this file or the working directory.', {
-    ca_file: text("The certificate of the authority that signed the server's, in PEM. Default: those that Node trusts."),
-    cert_file: text('The certificate that is shown to a server which asks for one, in PEM.'),
-    key_file: text('Its private key, in PEM.'),
+    ca_file: filePath("The certificate of the authority that signed the server's, in PEM. Default: those that Node trusts."),
+    cert_file: filePath('The certificate that is shown to a server which asks for one, in PEM.'),
+    key_file: filePath('Its private key, in PEM.'),
     passphrase: text('What opens the private key. Take it from the environment: ${REDIS_KEY_PASSPHRASE}.'),
     server_name: text("The name in the server's certificate, where it is not the host that is connected to."),
     reject_unauthorized: flag('false: the certificate of the server is not checked, so that anybody could pose as it.', true),

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import nodeModule from 'node:module'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { packageEntry } from './package-entry.js'
 
 /** Whether a backend is a module of the user's own, named by its path. */
@@ -10,14 +9,15 @@ export function isModulePath(backend: string): boolean {
 }
 
 /**
- * The file of an adapter's module, looked for from each directory in turn and, for a package, last from this one.
+ * The file of an adapter's module, looked for from each directory in turn.
  *
  * @returns `undefined` when it is not installed
  */
 export function resolveModule(specifier: string, directories: readonly string[]): string | undefined {
   if (isModulePath(specifier)) return directories.map((directory) => path.resolve(directory, specifier)).find(existsSync)
-  for (const directory of [...directories, path.dirname(fileURLToPath(import.meta.url))]) {
-    const file = quietly(() => packageEntry(specifier, directory)) ?? quietly(() => createRequire(path.join(directory, 'x.js')).resolve(specifier))
+  for (const directory of directories) {
+    // not as a named import, which webpack looks into for what it could bundle
+    const file = quietly(() => packageEntry(specifier, directory)) ?? quietly(() => nodeModule.createRequire(path.join(directory, 'x.js')).resolve(specifier))
     if (file !== undefined && path.isAbsolute(file)) return file
   }
   return undefined

@@ -15,9 +15,10 @@ export function booleanOf(text: string): boolean | undefined {
   return BOOLEANS.get(text.trim().toLowerCase())
 }
 
-/** The number that a text is; `undefined` when it is none. */
+/** The number that a text is; `undefined` when it is none, or too large for one, so that it never becomes Infinity. */
 export function numberOf(text: string): number | undefined {
-  return NUMBER.test(text.trim()) ? Number(text) : undefined
+  const number = NUMBER.test(text.trim()) ? Number(text) : Number.NaN
+  return Number.isFinite(number) ? number : undefined
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { ConfigurationInput, TierInput } from '../configuration.js'
 import { ProblemList } from '../problems/problem-list.js'
+import { checkEnvironment } from '../options.js'
 import { parseConfig } from '../parse-config.js'
 import { EnvironmentReader } from './environment-reader.js'
 import { literally, type Environment } from './substitute.js'
@@ -13,6 +14,7 @@ import { literally, type Environment } from './substitute.js'
  * - `CACHE_MAX_SIZE` (bytes, or `512mb`): the most bytes of a tier `memory` above it. Without Redis that tier exists in any case
  * - `CACHE_ENABLED`, and `CACHE_DEFAULT_TTL` (`15m`, seconds, or `null` for ever) or, when that is absent, `CACHE_TTL_SECONDS`
  *
+ * @throws TypeError for an environment whose variables are not text
  * @throws ConfigError that lists every variable that cannot be used, by name and without its value
  *
  * @example
@@ -21,6 +23,7 @@ import { literally, type Environment } from './substitute.js'
  * ```
  */
 export function configFromEnv(env: Environment = process.env): ConfigurationInput {
+  checkEnvironment('configFromEnv(env)', env)
   const problems = new ProblemList({})
   const read = new EnvironmentReader(env, problems)
   const maxSize = read.size('CACHE_MAX_SIZE')

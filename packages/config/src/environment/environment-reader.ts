@@ -1,4 +1,5 @@
 import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '@thermocline/core'
+import { kindOf } from '../options.js'
 import type { ProblemList } from '../problems/problem-list.js'
 import { bytesOf } from '../schema/size.js'
 import { booleanOf, numberOf } from './coerce.js'
@@ -21,7 +22,8 @@ export class EnvironmentReader {
 
   /** As it stands, with the blanks around it. */
   secret(name: string): string | undefined {
-    const value = Object.hasOwn(this.#env, name) ? this.#env[name] : undefined
+    const value: unknown = Object.hasOwn(this.#env, name) ? this.#env[name] : undefined
+    if (value !== undefined && typeof value !== 'string') throw new TypeError(`the environment variable ${name} must be text, not ${kindOf(value)}`)
     return value === '' ? undefined : value
   }
 
@@ -70,10 +72,9 @@ function within(value: number | undefined, least: number, most: number): number 
   return value !== undefined && Number.isInteger(value) && value >= least && value <= most ? value : undefined
 }
 
-function checked<T>(value: T, check: (value: T) => unknown): T | undefined {
+function checked<T>(value: T, milliseconds: (value: T) => number | undefined): T | undefined {
   try {
-    check(value)
-    return value
+    return Number.isFinite(milliseconds(value)) ? value : undefined
   } catch {
     return undefined
   }

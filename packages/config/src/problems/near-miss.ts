@@ -8,6 +8,8 @@ export function nearMiss(written: string, candidates: Iterable<string>): string 
   for (const candidate of candidates) {
     if (candidate === written) continue
     const compared = normal(candidate)
+    // most differ too much in length alone; a key may be as long as a document
+    if (Math.abs(compared.length - asked.length) > allowed(compared)) continue
     const away = sameLetters(asked, compared) ? Math.min(1, distance(asked, compared)) : distance(asked, compared)
     if (away < bestDistance && away <= allowed(compared)) {
       best = candidate
@@ -26,7 +28,8 @@ function allowed(candidate: string): number {
   return candidate.length <= 5 ? 1 : Math.floor(candidate.length / 3)
 }
 
-function normal(name: string): string {
+/** One spelling for all: camelCase and kebab-case become snake_case. */
+export function normal(name: string): string {
   return name
     .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
     .replaceAll('-', '_')

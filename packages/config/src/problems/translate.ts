@@ -1,8 +1,8 @@
 import type { ErrorObject } from 'ajv'
 import { isRecord, typesOf, type JsonSchema } from '../schema/json-schema.js'
 import { isOwnKeyword, propertyNames } from '../schema/keywords.js'
-import { found } from './found.js'
-import { didYouMean, nearMiss } from './near-miss.js'
+import { found, type Written } from './found.js'
+import { didYouMean, nearMiss, normal } from './near-miss.js'
 import { shownKey, type Path } from './path.js'
 
 /** Bounds that a schema's own words already tell. */
@@ -20,10 +20,10 @@ export interface Translated {
  *
  * @param at the path of what was validated
  * @param root what was validated
- * @param variables the environment variables in a field, whose value is not shown
+ * @param written what is known of its fields
  * @returns `undefined` for an error that only repeats another
  */
-export function translate(error: ErrorObject, at: Path, root: unknown, variables: (path: Path) => readonly string[]): Translated | undefined {
+export function translate(error: ErrorObject, at: Path, root: unknown, written: Written): Translated | undefined {
   const path = [...at, ...pathIn(root, error.instancePath)]
   const schema: JsonSchema = isRecord(error.parentSchema) ? error.parentSchema : {}
   const params = error.params as Readonly<Record<string, unknown>>
@@ -32,7 +32,7 @@ export function translate(error: ErrorObject, at: Path, root: unknown, variables
       return undefined // what `then` asks for is an error of its own
     case 'additionalProperties':
     case 'unevaluatedProperties':
-      return unknownKey([...path, String(params['additionalProperty'] ?? params['unevaluatedProperty'])], propertyNames(schema))
+      return unknownKey([...path, String(params['additionalProperty'] ?? params['unevaluatedProperty'])], propertyNames(schema), written)
     case 'required': {
       const missing = String(params['missingProperty'])
       const wanted = isRecord(schema['properties']) ? schema['properties'][missing] : undefined
@@ -44,26 +44,30 @@ export function translate(error: ErrorObject, at: Path, root: unknown, variables
     }
     case 'anyOf':
     case 'oneOf':
-      return { path, message: `expected ${expected(schema) ?? 'one of the forms that the adapter describes'}, found ${shown(error.data, path, variables(path))}` }
+      return { path, message: `expected ${expected(schema) ?? 'one of the forms that the adapter describes'}, found ${found(error.data, path, written)}` }
     case 'type':
-      return { path, message: `expected ${expected(schema) ?? wordsFor(error.schema)}, found ${shown(error.data, path, variables(path))}` }
+      return { path, message: `expected ${expected(schema) ?? wordsFor(error.schema)}, found ${found(error.data, path, written)}` }
     case 'enum':
     case 'const':
-      return wrongChoice(error, path, schema, variables(path))
+      return wrongChoice(error, path, schema, written)
     default: {
       const wanted = expected(schema)
       if (isOwnKeyword(error.keyword) || typeof schema['expected'] === 'string' || (wanted !== undefined && BOUNDS.has(error.keyword))) {
-        return { path, message: `expected ${wanted ?? 'another value'}, found ${shown(error.data, path, variables(path))}` }
+        return { path, message: `expected ${wanted ?? 'another value'}, found ${found(error.data, path, written)}` }
       }
-      return { path, message: `${error.message ?? 'does not fit the schema'}; found ${shown(error.data, path, variables(path))}` }
+      return { path, message: `${error.message ?? 'does not fit the schema'}; found ${found(error.data, path, written)}` }
     }
   }
 }
 
-/** The problem of a key that nothing takes. */
-export function unknownKey(path: Path, known: readonly string[]): Translated {
-  if (path.at(-1) === 'tiers' && path.at(-3) === 'policies') return { path, message: 'unknown key; in a file, tiers stand in the policy itself, beside `ttl`', suggestion: undefined }
-  const suggestion = nearMiss(String(path.at(-1)), known)
+/** The problem of a key that nothing takes there. */
+export function unknownKey(path: Path, known: readonly string[], { belongs }: Pick<Written, 'belongs'>): Translated {
+  const key = String(path.at(-1))
+  if (key === 'tiers' && path.at(-3) === 'policies') return { path, message: 'unknown key; in a file, tiers stand in the policy itself, beside `ttl`', suggestion: undefined }
+  const otherSpelling = known.find((one) => one !== key && normal(one) === normal(key))
+  const place = otherSpelling === undefined ? belongs(path) : undefined
+  if (place !== undefined) return { path, message: `unknown key here; ${place}`, suggestion: undefined }
+  const suggestion = otherSpelling ?? nearMiss(key, known)
   const rest = known.length === 0 ? '' : `; expected ${oneOf(known)}`
   return { path, message: `unknown key${suggestion === undefined ? rest : didYouMean(suggestion)}`, suggestion }
 }
@@ -75,18 +79,13 @@ export function oneOf(values: readonly unknown[]): string {
   return written.join(' or ')
 }
 
-function wrongChoice(error: ErrorObject, path: Path, schema: JsonSchema, variables: readonly string[]): Translated | undefined {
+function wrongChoice(error: ErrorObject, path: Path, schema: JsonSchema, written: Written): Translated | undefined {
   const choices = error.keyword === 'enum' && Array.isArray(error.schema) ? (error.schema as readonly unknown[]) : [error.schema]
   const types = typesOf(schema)
   if (types.length > 0 && !types.includes(typeof error.data)) return undefined // its type is an error of its own
   const suggestion = typeof error.data === 'string' ? nearMiss(error.data, choices.filter((choice) => typeof choice === 'string')) : undefined
   const wanted = typeof schema['expected'] === 'string' ? schema['expected'] : oneOf(choices)
-  return { path, message: `expected ${wanted}, found ${shown(error.data, path, variables)}${didYouMean(suggestion)}`, suggestion }
-}
-
-function shown(value: unknown, path: Path, variables: readonly string[]): string {
-  if (variables.length === 0) return found(value, path)
-  return `${typeof value === 'string' ? 'text' : `a ${typeof value}`} from ${variables.map((name) => `\${${name}}`).join(', ')}`
+  return { path, message: `expected ${wanted}, found ${found(error.data, path, written)}${didYouMean(suggestion)}`, suggestion }
 }
 
 function expected(schema: JsonSchema): string | undefined {

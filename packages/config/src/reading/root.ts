@@ -2,7 +2,9 @@ import { unknownKey } from '../problems/translate.js'
 import { found } from '../problems/found.js'
 import { didYouMean, nearMiss } from '../problems/near-miss.js'
 import type { Path } from '../problems/path.js'
-import type { ProblemList } from '../problems/problem-list.js'
+import { belongs } from '../belongs.js'
+import type { Source } from './document.js'
+import { EMPTY } from './empty.js'
 import { isRecord } from '../schema/json-schema.js'
 
 /** What stands below `caching`, and where that is. */
@@ -12,23 +14,23 @@ export interface Root {
   readonly at: Path
 }
 
-const FILE_NAME = /\.(?:ya?ml|json)$/
+const FILE_NAME = /\.(?:ya?ml|json)$|^(?:~|\.{0,2}[/\\]|[A-Za-z]:\\)/
 
 /**
  * Finds the configuration in a document: below `caching`, or the document itself when it has `tiers` or a `preset`.
  *
  * @throws ConfigError when the document is neither
  */
-export function rootOf(tree: unknown, problems: ProblemList): Root {
+export function rootOf({ tree, problems }: Source): Root {
   if (isRecord(tree) && Object.hasOwn(tree, 'caching')) {
     for (const key of Object.keys(tree)) {
       if (key === 'caching' || key === '$schema' || key.startsWith('x-')) continue
-      const { path, message, suggestion } = unknownKey([key], ['caching'])
+      const { path, message, suggestion } = unknownKey([key], ['caching'], { belongs: (path) => belongs(isRecord(tree['caching']) ? tree['caching'] : {}, ['caching'], path) })
       problems.add(path, message, { suggestion })
     }
     const { caching } = tree
     if (isRecord(caching)) return { caching, at: ['caching'] }
-    problems.add(['caching'], `expected a map with tiers, found ${found(caching, [])}`)
+    problems.add(['caching'], `expected a map with tiers, found ${caching === EMPTY ? 'nothing' : found(caching, [])}`)
   } else if (isRecord(tree) && (Object.hasOwn(tree, 'tiers') || Object.hasOwn(tree, 'preset'))) {
     return { caching: tree, at: [] }
   } else if (isRecord(tree)) {
@@ -38,7 +40,7 @@ export function rootOf(tree: unknown, problems: ProblemList): Root {
   } else {
     const isPath = typeof tree === 'string' && FILE_NAME.test(tree)
     const hint = isPath ? ': this takes the text of a configuration; `loadCache` takes the path of a file' : ''
-    problems.add([], tree === null || tree === undefined ? 'is empty: expected the key `caching` with tiers in it' : `expected a map with the key \`caching\`, found ${found(tree, [])}${hint}`)
+    problems.add([], tree === null || tree === undefined || tree === EMPTY ? 'is empty: expected the key `caching` with tiers in it' : `expected a map with the key \`caching\`, found ${found(tree, [])}${hint}`)
   }
   problems.throwIfAny()
   throw new Error('unreachable: a document without a configuration has a problem')

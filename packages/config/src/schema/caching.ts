@@ -1,5 +1,5 @@
 import { COMPRESSION_SCHEMA } from './compression.js'
-import { choice, flag, interval, map, size, text, ttl, wholeNumber } from './fields.js'
+import { choice, filePath, flag, interval, map, size, text, ttl, wholeNumber } from './fields.js'
 import type { JsonSchema } from './json-schema.js'
 
 /** What core's manager takes as the name of an option, so that no tier may have it; and what objects take for themselves. */
@@ -93,7 +93,7 @@ export const POLICY_SETTINGS: readonly string[] = Object.keys(POLICY_OWN)
 
 /** What is kept until the slow tiers have it. */
 export const WRITE_BACK_SCHEMA: JsonSchema = map('Uploads of what policies write back: where and how much of it is kept until the slow tiers have it.', {
-  directory: text('Where pending uploads are kept, relative to the working directory. Default: in the directory of the disk tier.'),
+  directory: filePath('Where pending uploads are kept, relative to the working directory; `~` is the home directory. Default: in the directory of the disk tier.'),
   max_size: size('The most bytes of pending uploads; beyond, sets are written through.', 1, { default: '1gb' }),
   max_entries: wholeNumber('The most pending uploads; beyond, sets are written through.', 1, { default: 10_000 }),
   concurrency: wholeNumber('Uploads at once, for each tier.', 1, { default: 4 }),

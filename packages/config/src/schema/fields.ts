@@ -6,6 +6,11 @@ export function text(description: string, more: JsonSchema = {}): JsonSchema {
   return { type: 'string', minLength: 1, description, ...more }
 }
 
+/** The path of a file or a directory. */
+export function filePath(description: string, more: JsonSchema = {}): JsonSchema {
+  return text(description, { isPath: true, ...more })
+}
+
 export function flag(description: string, byDefault?: boolean): JsonSchema {
   return { type: 'boolean', description, ...(byDefault === undefined ? {} : { default: byDefault }) }
 }

@@ -4,6 +4,7 @@
  * - `duration`: `'ttl'`, `'duration'` or `'interval'` (longer than zero), checked by core's own functions
  * - `bytes`: a size as a number of bytes or as text such as `'10gb'`; the keyword's value is the least number of bytes
  * - `exclusive`: names of properties of which at most one may be given
+ * - `isPath`: text that is a path of the machine, in which a leading `~` is the home directory
  * - `expected`: what the field takes, in words for a message
  */
 export type JsonSchema = Readonly<Record<string, unknown>>

@@ -28,9 +28,9 @@ export function isOwnKeyword(keyword: string): boolean {
 
 function isDuration(kind: string, value: Ttl): boolean {
   try {
-    if (kind === 'ttl') ttlMs(value, '')
-    else if (value !== null) (kind === 'interval' ? positiveDurationMs : durationMs)(value, '')
-    return true
+    if (value === null) return true
+    // what is too large for a number must not come to mean for ever
+    return Number.isFinite(kind === 'ttl' ? ttlMs(value, '') : (kind === 'interval' ? positiveDurationMs : durationMs)(value, ''))
   } catch {
     return false
   }

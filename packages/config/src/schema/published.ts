@@ -61,7 +61,7 @@ function configOf(backend: string, packageName: string): JsonSchema {
 
 /** A schema in standard keywords: our own ones become patterns and bounds. */
 function spelledOut(schema: JsonSchema): JsonSchema {
-  const { duration, bytes, exclusive, expected: _, properties, additionalProperties, items, allOf, ...rest } = schema
+  const { duration, bytes, exclusive, expected: _, isPath: __, properties, additionalProperties, items, allOf, ...rest } = schema
   return {
     ...rest,
     ...(isRecord(properties) ? { properties: Object.fromEntries(Object.entries(properties).map(([name, child]) => [name, field(child)])) } : {}),

@@ -7,8 +7,9 @@ const WRITTEN = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?b)\s*$/i
 
 /** Bytes of a size: a whole number of bytes, or text with a unit (powers of 1,024) such as `'10gb'`. `undefined`: it is none. */
 export function bytesOf(size: unknown): number | undefined {
-  if (typeof size === 'number') return Number.isInteger(size) && size >= 0 ? size : undefined
+  if (typeof size === 'number') return Number.isSafeInteger(size) && size >= 0 ? size : undefined
   const match = typeof size === 'string' ? WRITTEN.exec(size) : null
   const unit = match?.[2]?.toLowerCase()
-  return match?.[1] === undefined || unit === undefined ? undefined : Math.floor(Number(match[1]) * (UNIT_BYTES[unit] ?? Number.NaN))
+  const bytes = match?.[1] === undefined || unit === undefined ? Number.NaN : Math.floor(Number(match[1]) * (UNIT_BYTES[unit] ?? Number.NaN))
+  return Number.isSafeInteger(bytes) ? bytes : undefined
 }

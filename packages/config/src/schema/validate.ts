@@ -1,5 +1,6 @@
 import type { ErrorObject, ValidateFunction } from 'ajv'
 import { translate, type Translated } from '../problems/translate.js'
+import type { Written } from '../problems/found.js'
 import type { Path } from '../problems/path.js'
 import type { JsonSchema } from './json-schema.js'
 import { foreignAjv, ownAjv } from './keywords.js'
@@ -7,8 +8,7 @@ import { foreignAjv, ownAjv } from './keywords.js'
 export interface Validation {
   /** Where `value` stands in the document. */
   readonly at: Path
-  /** The environment variables in a field. */
-  readonly variables: (path: Path) => readonly string[]
+  readonly written: Written
 }
 
 const compiled = new WeakMap<JsonSchema, ValidateFunction>()
@@ -29,13 +29,14 @@ export function validateForeign(value: unknown, schema: JsonSchema, where: Valid
   return run(foreignAjv(schema).compile(schema), value, where)
 }
 
-function run(validate: ValidateFunction, value: unknown, { at, variables }: Validation): readonly Translated[] {
+function run(validate: ValidateFunction, value: unknown, { at, written }: Validation): readonly Translated[] {
   if (validate(value)) return []
   const errors = validate.errors ?? []
-  return errors.flatMap((error) => (isBranch(error, errors) ? [] : (translate(error, at, value, variables) ?? [])))
+  const forms = errors.filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf')
+  return errors.flatMap((error) => (isBranch(error, forms) ? [] : (translate(error, at, value, written) ?? [])))
 }
 
 /** Whether the error is about one of several allowed forms: that none of them fits says it better. */
-function isBranch(error: ErrorObject, all: readonly ErrorObject[]): boolean {
-  return all.some((other) => (other.keyword === 'anyOf' || other.keyword === 'oneOf') && other !== error && error.schemaPath.startsWith(`${other.schemaPath}/`))
+function isBranch(error: ErrorObject, forms: readonly ErrorObject[]): boolean {
+  return forms.some((other) => other !== error && error.schemaPath.startsWith(`${other.schemaPath}/`))
 }

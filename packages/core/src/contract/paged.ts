@@ -1,3 +1,6 @@
+/** The same in every copy of this package: an adapter's may be another one than the manager's. */
+const PAGES: unique symbol = Symbol.for('thermocline.pages')
+
 /**
  * What comes a page at a time, and can be taken one by one or by pages. Of 10,000 entries each step costs several promises in every layer that
  * passes it on: layers and the manager pass pages on, and whoever takes single entries pays once for each.
@@ -15,6 +18,11 @@ export class Paged<T> implements AsyncIterable<T> {
     return this.#pages()
   }
 
+  /** @internal */
+  [PAGES](): AsyncIterable<readonly T[]> {
+    return this.pages()
+  }
+
   [Symbol.asyncIterator](): AsyncIterator<T, undefined, undefined> {
     return new Flattened(this.#pages()[Symbol.asyncIterator]())
   }
@@ -22,7 +30,8 @@ export class Paged<T> implements AsyncIterable<T> {
 
 /** A listing by pages; of one that has none, each entry is a page. */
 export function pagesOf<T>(listing: AsyncIterable<T>): AsyncIterable<readonly T[]> {
-  return listing instanceof Paged ? (listing as Paged<T>).pages() : { [Symbol.asyncIterator]: () => new Single(listing[Symbol.asyncIterator]()) }
+  const paged = listing as Partial<Paged<T>>
+  return paged[PAGES] !== undefined ? paged[PAGES]() : { [Symbol.asyncIterator]: () => new Single(listing[Symbol.asyncIterator]()) }
 }
 
 const END: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: undefined })
