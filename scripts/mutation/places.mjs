@@ -1,0 +1,44 @@
+// The places that hold the promises, and the suites that guard each. A file that moves is renamed here.
+// A suite that runs processes of its own guards nothing: those run the built packages, which have no mutants.
+
+const promises = (...names) => names.map((name) => `test/promises/${name}.test.ts`)
+const core = (...names) => names.map((name) => `packages/core/test/${name}.test.ts`)
+
+export const PLACES = {
+  fences: {
+    files: ['packages/core/src/compute/fence.ts'],
+    guards: promises('fences', '3-invalidation', '4-one-compute', 'demotion', 'interleavings'),
+  },
+  flights: {
+    files: ['packages/core/src/compute/flight.ts'],
+    guards: [...promises('4-one-compute', '3-invalidation', 'streams'), ...core('abort')],
+  },
+  'write queues': {
+    files: ['packages/core/src/tiers/lanes.ts', 'packages/core/src/tiers/lane.ts'],
+    guards: promises('owed-work', 'fences', '3-invalidation', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log'),
+  },
+  'owed work': {
+    files: ['packages/core/src/tiers/debts.ts', 'packages/core/src/tiers/payment-schedule.ts'],
+    guards: promises('owed-work', '3-invalidation', '5-latency-budget', '6-nothing-lost', 'log'),
+  },
+  promotion: {
+    files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],
+    guards: [...promises('copies', '2-lifetimes', '3-invalidation', '5-latency-budget', 'compression', 'fallback', 'write-back'), ...core('get-many')],
+  },
+  terms: {
+    files: ['packages/core/src/manager/terms.ts', 'packages/core/src/manager/write.ts'],
+    guards: promises('copies', 'owed-work', '2-lifetimes', '3-invalidation', '6-nothing-lost', 'compression', 'too-large', 'write-back'),
+  },
+  breakers: {
+    files: ['packages/core/src/layers/circuit-breaker.ts', 'packages/core/src/layers/run.ts', 'packages/core/src/layers/deadlines.ts'],
+    guards: [...core('circuit-breaker', 'timeout', 'retry', 'paged'), ...promises('budgets', '5-latency-budget', 'stream-hazards')],
+  },
+  frames: {
+    files: ['checked-chunks', 'crc32', 'frame', 'read-frame', 'source-chunks'].map((name) => `packages/core/src/frame/${name}.ts`),
+    guards: [...core('frame', 'golden', 'read-frame'), 'packages/fs/test/corruption.test.ts'],
+  },
+  journal: {
+    files: ['copy-name', 'journal', 'options', 'own-directory', 'owner', 'pending-copy', 'read-head-now', 'set-aside', 'superseded', 'take-up'].map((name) => `packages/fs/src/journal/${name}.ts`),
+    guards: ['packages/fs/test/journal.test.ts', ...promises('journal-hazards', 'write-back-hazards', 'write-back')],
+  },
+}
