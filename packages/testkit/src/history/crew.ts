@@ -10,19 +10,17 @@ export interface CrewOptions {
   readonly clients: number
   readonly pace: number
   readonly restarts: boolean
-  readonly seed: number
+  readonly patienceMs: number
 }
 
-/** Calls that are let go at once. */
-const GUST = 40
+/** Calls that are let go at once: so many at most, by turns of a short table, so that some meet and some are alone in a fault. */
+const GUSTS = [1, 16, 3, 8, 2, 24, 5, 1, 12] as const
 /** Calls between two moments in which several managers settle. */
 const ROUND = 120
 /** Calls between two restarts of a manager. */
 const WATCH = 300
 /** How long everything may take to be in order again after the last fault; five seconds are promised to a tier, others may wait for it. */
 const SETTLES_WITHIN_MS = 30_000
-/** How long a call may be without an answer: each tier's budget once, and then some for a busy machine. */
-const PATIENCE_MS = 30_000
 const LOOK_EVERY_MS = 20
 
 const QUIET: Omit<PlannedCall, 'verb' | 'tenant' | 'key'> = { keys: [], prefix: '', without: 'none', ttlMs: null, form: 'object', length: 60, slowMs: 0, breaksOff: false }
@@ -93,7 +91,7 @@ export class Crew {
   async #makeAll(calls: readonly PlannedCall[], meanwhile: (() => Promise<void>) | undefined): Promise<void> {
     let next = 0
     let admitted = 0
-    let wake: (() => void)[] = []
+    const wake: (() => void)[] = []
     let disturbance: Promise<void> | undefined
     const work = this.#clients.map(async (client, number) => {
       for (;;) {
@@ -105,21 +103,26 @@ export class Crew {
         }
         const call = calls[next++]
         if (call === undefined) return
-        await client.make(call, manager)
+        await this.#make(client, call, manager)
       }
     })
-    const everybody = Promise.all(work)
-    let isOver = false
-    void everybody.then(() => (isOver = true), () => (isOver = true))
-    while (admitted < calls.length) {
-      admitted = Math.min(calls.length, admitted + GUST)
+    for (let turn = 0; admitted < calls.length; turn++) {
+      const gust = GUSTS[turn % GUSTS.length] as number
+      admitted = Math.min(calls.length, admitted + gust)
       for (const resume of wake.splice(0)) resume()
       if (admitted > calls.length / 2) disturbance ??= meanwhile?.()
-      await this.#pause((GUST / this.#options.pace) * 1000)
+      await this.#pause((gust / this.#options.pace) * 1000)
     }
-    wake = []
-    for (let waited = 0; !isOver && waited < PATIENCE_MS; waited += LOOK_EVERY_MS) await this.#pause(LOOK_EVERY_MS) // what has no answer then is found in the history
+    await Promise.all(work)
     await disturbance
+  }
+
+  /** Makes a call, and waits for its end; one that has no answer after all that time is found in the history. */
+  async #make(client: Client, call: PlannedCall, manager: InUse): Promise<void> {
+    let cancel!: () => void // set by the promise below
+    const late = new Promise<void>((resolve) => (cancel = this.#history.clock.schedule(this.#options.patienceMs, resolve)))
+    await Promise.race([client.make(call, manager), late])
+    cancel()
   }
 
   /** The process ends and another one begins. Calls go to the new one as soon as it is there. */
@@ -152,8 +155,8 @@ export class Crew {
     const [client] = this.#clients as readonly [Client]
     for (const [number, tenant] of HISTORY_TENANTS.entries()) {
       const turn = round + number
-      if (turn % 4 === 3) await client.make({ ...QUIET, verb: 'clear', tenant, key: '' }, manager)
-      else for (const [at, key] of HISTORY_KEYS.entries()) await client.make({ ...QUIET, verb: (turn + at) % 2 === 0 ? 'set' : 'delete', tenant, key }, manager)
+      if (turn % 4 === 3) await this.#make(client, { ...QUIET, verb: 'clear', tenant, key: '' }, manager)
+      else for (const [at, key] of HISTORY_KEYS.entries()) await this.#make(client, { ...QUIET, verb: (turn + at) % 2 === 0 ? 'set' : 'delete', tenant, key }, manager)
     }
     await this.#settle()
   }
@@ -164,8 +167,8 @@ export class Crew {
       for (const tenant of HISTORY_TENANTS) {
         for (const key of HISTORY_KEYS) {
           const [client] = this.#clients as readonly [Client]
-          await client.make({ ...QUIET, verb: 'get', tenant, key, without: 'all but the slowest' }, manager)
-          await client.make({ ...QUIET, verb: 'get', tenant, key }, manager)
+          await this.#make(client, { ...QUIET, verb: 'get', tenant, key, without: 'all but the slowest' }, manager)
+          await this.#make(client, { ...QUIET, verb: 'get', tenant, key }, manager)
         }
       }
     }

@@ -35,6 +35,8 @@ export interface HistoryOptions {
   readonly restarts?: boolean | undefined
   /** Where several managers have tiers of their own, how long these serve an entry, in milliseconds. Default one minute. */
   readonly maxTtlMs?: number | undefined
+  /** How long a call may be without an answer, in milliseconds. Default 30 s: the budget of each tier once, and then some for a busy machine. */
+  readonly patienceMs?: number | undefined
   /** How a person runs the same again. */
   readonly again?: string | undefined
 }
@@ -73,7 +75,7 @@ export async function recordHistory(options: HistoryOptions): Promise<HistoryRep
   const chances = plannedChances(seed, CHANCES)
   let drawn = 0
   const weather = new Weather(subject.faults ?? [], history, () => chances[drawn++ % CHANCES] as number)
-  const crew = new Crew(subject, history, { managers, clients: options.clients ?? 8, pace: options.pace ?? 100, restarts: options.restarts === true, seed })
+  const crew = new Crew(subject, history, { managers, clients: options.clients ?? 8, pace: options.pace ?? 100, restarts: options.restarts === true, patienceMs: options.patienceMs ?? 30_000 })
   try {
     await crew.work(plannedCalls(seed, operations), weather)
   } finally {
@@ -100,7 +102,6 @@ function told({ name, seed, operations, again }: HistoryOptions, { history, viol
     `${violations.length} of the calls on ${name} broke a promise (seed ${seed}, ${operations} operations)`,
     ...(again === undefined ? [] : [`again: ${again}`]),
     ...excerpts,
-    'faults:',
-    ...schedule.map((line) => `  ${line}`),
+    ['faults:', ...schedule.map((line) => `  ${line}`)].join('\n'),
   ].join('\n\n')
 }

@@ -15,7 +15,7 @@ export interface HistoryFault {
 
 const LASTS_MS = [50, 800] as const
 /** Good weather between two faults of one thing. */
-const CALM_MS = [100, 1200] as const
+const CALM_MS = [30, 600] as const
 
 /** Faults that come and go as the seed says, while clients call. */
 export class Weather {
