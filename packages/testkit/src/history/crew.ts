@@ -34,6 +34,8 @@ export class Crew {
   #managers: InUse[] = []
   #opened = 0
   #degradations = 0
+  /** Tiers that managers leave out at the moment. */
+  readonly #leftOut = new Set<string>()
 
   constructor(subject: HistorySubject, history: History, options: CrewOptions) {
     this.#subject = subject
@@ -53,9 +55,9 @@ export class Crew {
     await this.#rememberTiers()
     const alone = this.#options.managers === 1
     const length = alone ? (this.#options.restarts ? WATCH : calls.length) : ROUND
-    if (alone) weather.start()
+    if (alone) weather.start(() => this.#leftOut.size === 0)
     for (let at = 0; at < calls.length; at += length) {
-      if (!alone) weather.start()
+      if (!alone) weather.start(() => this.#leftOut.size === 0)
       // a signal that fires leaves work behind that settling does not see, and a source that breaks off changes nothing
       const round = calls.slice(at, at + length).map((call) => (alone ? call : { ...call, breaksOff: false }))
       const isLast = at + length >= calls.length
@@ -79,8 +81,13 @@ export class Crew {
 
   #open(): InUse {
     const cache = this.#subject.open()
-    cache.on('degraded', () => this.#degradations++)
-    return { cache, number: this.#opened++, ownTiers: this.#subject.ownTiers, tiers: this.#managers[0]?.tiers ?? [], isClosing: false }
+    const number = this.#opened++
+    cache.on('degraded', ({ tier }) => {
+      this.#degradations++
+      this.#leftOut.add(`${number} ${tier}`)
+    })
+    cache.on('recovered', ({ tier }) => this.#leftOut.delete(`${number} ${tier}`))
+    return { cache, number, ownTiers: this.#subject.ownTiers, tiers: this.#managers[0]?.tiers ?? [], isClosing: false }
   }
 
   async #rememberTiers(): Promise<void> {
@@ -131,6 +138,7 @@ export class Crew {
     if (old === undefined) return
     old.isClosing = true
     await old.cache.close()
+    this.#leftOut.clear()
     this.#managers[0] = this.#open()
   }
 

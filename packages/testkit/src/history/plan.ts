@@ -50,7 +50,7 @@ const CALL: fc.Arbitrary<PlannedCall> = fc.record({
   without: weighted([[10, 'none' as const], [1, 'slowest' as const], [2, 'fastest' as const], [2, 'all but the slowest' as const]]),
   ttlMs: weighted([[6, null], [3, undefined], [1, 5000], [1, 300], [1, 0]]),
   form: fc.constantFrom(...FORMS),
-  length: weighted([[6, 60], [3, 2000], [2, 40_000], [1, 200_000]]),
+  length: weighted([[24, 60], [12, 2000], [6, 40_000], [1, 200_000]]),
   slowMs: weighted([[5, 0], [3, 4], [1, 60]]),
   breaksOff: weighted([[24, false], [1, true]]),
 })

@@ -97,7 +97,9 @@ export async function recordHistory(options: HistoryOptions): Promise<HistoryRep
 }
 
 function told({ name, seed, operations, again }: HistoryOptions, { history, violations, schedule }: HistoryReport & { readonly schedule: readonly string[] }): string {
-  const excerpts = violations.slice(0, SHOWN_AT_MOST).map((violation) => excerptOf(history, violation))
+  // one value that is back is read many times
+  const causes = new Map(violations.map((violation) => [`${violation.rule} ${violation.records[0]?.calledAt}`, violation] as const).reverse())
+  const excerpts = [...causes.values()].reverse().slice(0, SHOWN_AT_MOST).map((violation) => excerptOf(history, violation))
   return [
     `${violations.length} of the calls on ${name} broke a promise (seed ${seed}, ${operations} operations)`,
     ...(again === undefined ? [] : [`again: ${again}`]),

@@ -16,6 +16,10 @@ export interface HistoryFault {
 const LASTS_MS = [50, 800] as const
 /** Good weather between two faults of one thing. */
 const CALM_MS = [30, 600] as const
+/** How often, of two faults, the second waits until every tier is in use again: a fault of what is left out anyhow shows little. */
+const WAITS = 0.8
+const RECOVERS_WITHIN_MS = 6000
+const LOOK_EVERY_MS = 20
 
 /** Faults that come and go as the seed says, while clients call. */
 export class Weather {
@@ -23,6 +27,8 @@ export class Weather {
   readonly #history: History
   readonly #chance: () => number
   readonly #schedule: string[] = []
+  /** Whether every tier is in use. */
+  #isInUse: () => boolean = () => true
   #isOver = true
   #running: Promise<unknown> = Promise.resolve()
   readonly #endings = new Set<() => void>()
@@ -38,7 +44,9 @@ export class Weather {
     return this.#schedule
   }
 
-  start(): void {
+  /** @param isInUse whether every tier is in use at the moment */
+  start(isInUse: () => boolean): void {
+    this.#isInUse = isInUse
     this.#isOver = false
     const things = new Set(this.#faults.map(({ on }) => on))
     this.#running = Promise.all([...things].map((thing) => this.#blow(this.#faults.filter(({ on }) => on === thing))))
@@ -54,6 +62,7 @@ export class Weather {
 
   async #blow(faults: readonly HistoryFault[]): Promise<void> {
     while (!this.#isOver) {
+      if (this.#chance() < WAITS) for (let waited = 0; !this.#isInUse() && !this.#isOver && waited < RECOVERS_WITHIN_MS; waited += LOOK_EVERY_MS) await this.#pass(LOOK_EVERY_MS)
       await this.#pass(this.#between(CALM_MS))
       if (this.#isOver) return
       const fault = faults[Math.floor(this.#chance() * faults.length)] as HistoryFault
