@@ -16,18 +16,18 @@ function s3(): Promise<S3Server> {
 describeHistories('random histories of one manager keep the promises', [
   { name: 'memory', pace: 1000, create: () => subjectOf({ memory: memoryLayer() }) },
   { name: 'memory and redis', missing: noRedis, create: async () => subjectOf({ memory: memoryLayer(), redis: await redisLayer() }) },
-  { name: 'memory and disk', restarts: true, create: async () => subjectOf({ memory: memoryLayer(), disk: await diskLayer() }) },
+  { name: 'memory and disk', restartsWith: 'disk', create: async () => subjectOf({ memory: memoryLayer(), disk: await diskLayer() }) },
   { name: 'disk and S3', missing: noS3, create: async () => subjectOf({ disk: await diskLayer(), cold: await s3Layer(await s3(), true) }) },
   {
     name: 'redis, disk and S3, written back',
     missing: noRedis ?? noS3,
-    restarts: true,
+    restartsWith: 'disk',
     create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await s3Layer(await s3(), false) }, BACK),
   },
   {
     name: 'redis, disk and Cloud Storage, written back',
     missing: noRedis,
-    restarts: true,
+    restartsWith: 'disk',
     create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await gcsLayer() }, BACK),
   },
 ])

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { runHistory, type HistoryOptions, type HistoryReport, type HistorySubject } from '@thermocline/testkit'
 
 /** Stores to run histories on; without `missing` they are there. */
-export interface HistoryStack extends Pick<HistoryOptions, 'managers' | 'clients' | 'pace' | 'restarts' | 'maxTtlMs'> {
+export interface HistoryStack extends Pick<HistoryOptions, 'managers' | 'clients' | 'pace' | 'restartsWith' | 'maxTtlMs'> {
   readonly name: string
   readonly create: () => Promise<HistorySubject> | HistorySubject
   readonly missing?: string | undefined

@@ -35,18 +35,18 @@ function isBroken(origin: Origin): boolean {
  */
 export function wrongEnds({ records }: History): Violation[] {
   const violations: Violation[] = []
-  const add = (rule: 'rejected' | 'unanswered', message: string, record: Exclude<HistoryRecord, { kind: 'fault' | 'settled' }>): void => {
+  const add = (rule: 'rejected' | 'unanswered', message: string, record: Exclude<HistoryRecord, { kind: 'fault' | 'settled' | 'note' }>): void => {
     violations.push({ rule, message, tenant: record.tenant, key: record.key, records: [record] })
   }
   for (const record of records) {
-    if (record.kind === 'fault' || record.kind === 'settled' || record.kind === 'computed') continue
+    if (record.kind === 'fault' || record.kind === 'settled' || record.kind === 'note' || record.kind === 'computed') continue
     if (record.outcome === 'unanswered') add('unanswered', `${record.verb} has had no answer`, record)
     if (record.outcome === 'rejected' && !record.isOwnDoing && !mayReject(record)) add('rejected', `${record.verb} rejected with ${String(record.error)}`, record)
   }
   return violations
 }
 
-function mayReject(record: Exclude<HistoryRecord, { kind: 'fault' | 'settled' | 'computed' }>): boolean {
+function mayReject(record: Exclude<HistoryRecord, { kind: 'fault' | 'settled' | 'note' | 'computed' }>): boolean {
   if (record.kind === 'read') return isStreamRead(record) && record.error instanceof CacheError
   const errors: readonly unknown[] = record.error instanceof AggregateError ? record.error.errors : [record.error]
   return errors.every((error) => error instanceof CacheError && error.code === 'not-recorded')

@@ -26,7 +26,7 @@ export function indexed({ records }: History): IndexedHistory {
     if (found === undefined) keys.set(id, (found = { tenant, key, origins: [], invalidations: [], reads: [], computes: [] }))
     return found
   }
-  for (const record of records) if ('key' in record && record.key !== undefined) of(record.tenant, record.key)
+  for (const record of records) if (record.kind !== 'note' && 'key' in record && record.key !== undefined) of(record.tenant, record.key)
   const byVersion = new Map<string, Origin>()
   const settled: Settled[] = []
   for (const record of records) {
@@ -55,6 +55,7 @@ export function indexed({ records }: History): IndexedHistory {
         settled.push(record)
         break
       case 'fault':
+      case 'note':
         break
     }
   }

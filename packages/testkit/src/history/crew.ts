@@ -9,7 +9,7 @@ export interface CrewOptions {
   readonly managers: number
   readonly clients: number
   readonly pace: number
-  readonly restarts: boolean
+  readonly restartsWith: string | undefined
   readonly patienceMs: number
 }
 
@@ -54,14 +54,14 @@ export class Crew {
   async work(calls: readonly PlannedCall[], weather: Weather): Promise<void> {
     await this.#rememberTiers()
     const alone = this.#options.managers === 1
-    const length = alone ? (this.#options.restarts ? WATCH : calls.length) : ROUND
+    const length = alone ? (this.#options.restartsWith === undefined ? calls.length : WATCH) : ROUND
     if (alone) weather.start(() => this.#leftOut.size === 0)
     for (let at = 0; at < calls.length; at += length) {
       if (!alone) weather.start(() => this.#leftOut.size === 0)
       // a signal that fires leaves work behind that settling does not see, and a source that breaks off changes nothing
       const round = calls.slice(at, at + length).map((call) => (alone ? call : { ...call, breaksOff: false }))
       const isLast = at + length >= calls.length
-      await this.#makeAll(round, alone && this.#options.restarts && !isLast ? () => this.#restart() : undefined)
+      await this.#makeAll(round, alone && this.#options.restartsWith !== undefined && !isLast ? () => this.#restart(weather) : undefined)
       if (!alone) {
         await weather.stop()
         await this.#settle()
@@ -87,7 +87,19 @@ export class Crew {
       this.#leftOut.add(`${number} ${tier}`)
     })
     cache.on('recovered', ({ tier }) => this.#leftOut.delete(`${number} ${tier}`))
+    this.#takeNotes(cache, number)
     return { cache, number, ownTiers: this.#subject.ownTiers, tiers: this.#managers[0]?.tiers ?? [], isClosing: false }
+  }
+
+  /** Not of hits, whose listeners close the short way of a hit. */
+  #takeNotes(cache: TieredCacheManager, number: number): void {
+    const note = (text: string, tenant?: string, key?: string): void => void this.#history.note(`manager ${number}: ${text}`, tenant, key)
+    note('is opened')
+    cache.on('degraded', ({ tier, circuit }) => note(`${tier} is left out (${circuit})`))
+    cache.on('recovered', ({ tier }) => note(`${tier} is in use again`))
+    cache.on('error', ({ error, tier, tenant, key }) => note(`${tier ?? ''}: ${error.code}: ${error.message}`, tenant, key))
+    cache.on('promote', ({ from, to, tenant, key }) => note(`promoted from ${from} to ${to}`, tenant, key))
+    cache.on('writeBack', ({ tier, tenant, key }) => note(`written back to ${tier}`, tenant, key))
   }
 
   async #rememberTiers(): Promise<void> {
@@ -133,11 +145,21 @@ export class Crew {
   }
 
   /** The process ends and another one begins. Calls go to the new one as soon as it is there. */
-  async #restart(): Promise<void> {
+  async #restart(weather: Weather): Promise<void> {
     const [old] = this.#managers
-    if (old === undefined) return
+    const { restartsWith: keeper } = this.#options
+    if (old === undefined || keeper === undefined) return
+    await weather.hold(keeper)
+    for (let waited = 0; waited < SETTLES_WITHIN_MS; waited += LOOK_EVERY_MS) {
+      const { tiers } = await old.cache.stats()
+      const { state, pendingInvalidations = 0, keysInDoubt = 0 } = tiers[keeper] ?? {}
+      if (state === 'ok' && pendingInvalidations + keysInDoubt === 0) break
+      await this.#pause(LOOK_EVERY_MS)
+    }
     old.isClosing = true
+    this.#history.note(`manager ${old.number} is closed`)
     await old.cache.close()
+    weather.release(keeper)
     this.#leftOut.clear()
     this.#managers[0] = this.#open()
   }

@@ -102,9 +102,20 @@ export interface Settled {
   readonly calledMs: number
 }
 
+/** Something a manager told of: for whoever reads, no rule looks at it. */
+export interface Note {
+  readonly kind: 'note'
+  readonly text: string
+  /** Whose it is; `undefined`: it concerns all. */
+  readonly tenant: string | undefined
+  readonly key: string | undefined
+  readonly calledAt: number
+  readonly calledMs: number
+}
+
 export type Invalidation = Write | Removal
 export type Origin = Write | Computed
-export type HistoryRecord = Write | Removal | Read | Computed | FaultSpan | Settled
+export type HistoryRecord = Write | Removal | Read | Computed | FaultSpan | Settled | Note
 
 type Given<R extends Recorded, K extends keyof R> = Pick<R, 'manager' | 'client' | 'verb' | 'tenant' | K>
 
@@ -145,6 +156,10 @@ export class History {
 
   settled(): Settled {
     return this.#keep({ kind: 'settled', calledAt: ++this.#order, calledMs: this.#ms })
+  }
+
+  note(text: string, tenant?: string, key?: string): Note {
+    return this.#keep({ kind: 'note', text, tenant, key, calledAt: ++this.#order, calledMs: this.#ms })
   }
 
   /** A streamed set's source has ended: from now on it may take its place. */

@@ -31,8 +31,11 @@ export interface HistoryOptions {
   readonly clients?: number | undefined
   /** Calls a second, on average: they come in gusts, and faults need time. Default 100. */
   readonly pace?: number | undefined
-  /** Whether managers are closed and opened again meanwhile: only where nothing that they owe is lost with them. Default: no. */
-  readonly restarts?: boolean | undefined
+  /**
+   * The tier whose disk keeps what a manager owes: managers are closed and opened again meanwhile. Its own faults stop for that time: what the
+   * disk itself cannot take, a restart loses. Default: none, and one manager to the end.
+   */
+  readonly restartsWith?: string | undefined
   /** Where several managers have tiers of their own, how long these serve an entry, in milliseconds. Default one minute. */
   readonly maxTtlMs?: number | undefined
   /** How long a call may be without an answer, in milliseconds. Default 30 s: the budget of each tier once, and then some for a busy machine. */
@@ -75,7 +78,7 @@ export async function recordHistory(options: HistoryOptions): Promise<HistoryRep
   const chances = plannedChances(seed, CHANCES)
   let drawn = 0
   const weather = new Weather(subject.faults ?? [], history, () => chances[drawn++ % CHANCES] as number)
-  const crew = new Crew(subject, history, { managers, clients: options.clients ?? 8, pace: options.pace ?? 100, restarts: options.restarts === true, patienceMs: options.patienceMs ?? 30_000 })
+  const crew = new Crew(subject, history, { managers, clients: options.clients ?? 8, pace: options.pace ?? 100, restartsWith: options.restartsWith, patienceMs: options.patienceMs ?? 30_000 })
   try {
     await crew.work(plannedCalls(seed, operations), weather)
   } finally {

@@ -1,4 +1,3 @@
-import type { Clock } from '@thermocline/core'
 import type { History } from './records.js'
 
 /** What can be wrong with a server, a network or a disk. */
@@ -31,7 +30,11 @@ export class Weather {
   #isInUse: () => boolean = () => true
   #isOver = true
   #running: Promise<unknown> = Promise.resolve()
-  readonly #endings = new Set<() => void>()
+  /** Ends what is waited for, by what that happens to. */
+  readonly #endings = new Map<() => void, string>()
+  readonly #held = new Set<string>()
+  /** What something is wrong with at the moment. */
+  readonly #begun = new Set<string>()
 
   constructor(faults: readonly HistoryFault[], history: History, chance: () => number) {
     this.#faults = faults
@@ -49,29 +52,43 @@ export class Weather {
     this.#isInUse = isInUse
     this.#isOver = false
     const things = new Set(this.#faults.map(({ on }) => on))
-    this.#running = Promise.all([...things].map((thing) => this.#blow(this.#faults.filter(({ on }) => on === thing))))
+    this.#running = Promise.all([...things].map((thing) => this.#blow(thing, this.#faults.filter(({ on }) => on === thing))))
     this.#running.catch(() => undefined) // told by `stop`
   }
 
   /** Ends every fault there is, and brings no more. */
   async stop(): Promise<void> {
     this.#isOver = true
-    for (const end of this.#endings) end()
+    for (const end of this.#endings.keys()) end()
     await this.#running
   }
 
-  async #blow(faults: readonly HistoryFault[]): Promise<void> {
+  /** Ends what is wrong with a thing, and brings nothing more until `release`. */
+  async hold(thing: string): Promise<void> {
+    this.#held.add(thing)
+    for (const [end, on] of this.#endings) if (on === thing) end()
+    while (this.#begun.has(thing)) await this.#pass(LOOK_EVERY_MS, '')
+  }
+
+  release(thing: string): void {
+    this.#held.delete(thing)
+  }
+
+  async #blow(thing: string, faults: readonly HistoryFault[]): Promise<void> {
     while (!this.#isOver) {
-      if (this.#chance() < WAITS) for (let waited = 0; !this.#isInUse() && !this.#isOver && waited < RECOVERS_WITHIN_MS; waited += LOOK_EVERY_MS) await this.#pass(LOOK_EVERY_MS)
-      await this.#pass(this.#between(CALM_MS))
+      if (this.#chance() < WAITS) for (let waited = 0; !this.#isInUse() && !this.#isOver && waited < RECOVERS_WITHIN_MS; waited += LOOK_EVERY_MS) await this.#pass(LOOK_EVERY_MS, thing)
+      await this.#pass(this.#between(CALM_MS), thing)
+      while (this.#held.has(thing) && !this.#isOver) await this.#pass(LOOK_EVERY_MS, '')
       if (this.#isOver) return
       const fault = faults[Math.floor(this.#chance() * faults.length)] as HistoryFault
       const lastsMs = this.#between(fault.lastsMs ?? LASTS_MS)
       const span = this.#history.fault(fault.name)
       this.#schedule.push(`+${span.calledMs.toFixed(0)} ms, for ${lastsMs.toFixed(0)} ms: ${fault.name}`)
+      this.#begun.add(thing)
       await fault.begin()
-      await this.#pass(lastsMs)
+      if (!this.#held.has(thing)) await this.#pass(lastsMs, thing)
       await fault.end()
+      this.#begun.delete(thing)
       this.#history.ended(span)
     }
   }
@@ -80,19 +97,14 @@ export class Weather {
     return least + this.#chance() * (most - least)
   }
 
-  /** Waits so long, or until the end of the weather. */
-  async #pass(ms: number): Promise<void> {
-    const { clock } = this.#history
-    await passed(clock, ms, this.#endings)
+  /** Waits so long, or until the weather or what is wrong with the thing is to end. */
+  async #pass(ms: number, thing: string): Promise<void> {
+    let end!: () => void // set by the promise below
+    const over = new Promise<void>((resolve) => (end = resolve))
+    const cancel = this.#history.clock.schedule(ms, end)
+    this.#endings.set(end, thing)
+    await over
+    cancel()
+    this.#endings.delete(end)
   }
-}
-
-async function passed(clock: Clock, ms: number, endings: Set<() => void>): Promise<void> {
-  let end!: () => void // set by the promise below
-  const over = new Promise<void>((resolve) => (end = resolve))
-  const cancel = clock.schedule(ms, end)
-  endings.add(end)
-  await over
-  cancel()
-  endings.delete(end)
 }
