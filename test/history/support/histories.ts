@@ -23,7 +23,7 @@ const LEAST_PACE = 40
 /** Runs all stacks side by side, as they mostly wait; a test for each tells how it went. */
 export function describeHistories(title: string, stacks: readonly HistoryStack[]): void {
   const chosen = stacks.filter(({ name }) => ONLY === undefined || name === ONLY)
-  if (chosen.length === 0) return void describe.skip(`${title} [skipped: HISTORY_STACK names none of them]`, () => test('none', () => undefined))
+  if (chosen.length === 0) return describe.skip(`${title} [skipped: HISTORY_STACK names none of them]`, () => test('none', () => undefined))
   describe(title, () => {
     const running = new Map<string, Promise<HistoryReport[]>>()
     beforeAll(() => {
@@ -34,7 +34,9 @@ export function describeHistories(title: string, stacks: readonly HistoryStack[]
         running.set(stack.name, reports)
       }
     })
-    afterAll(async () => void (await Promise.allSettled(running.values())))
+    afterAll(async () => {
+      await Promise.allSettled(running.values())
+    })
     for (const { name, missing, managers = 1 } of chosen) {
       const run = missing === undefined ? test : test.skip
       run(`${name}${missing === undefined ? '' : ` [skipped: ${missing}]`}`, async () => {

@@ -15,7 +15,7 @@ import { optionsFor } from '../../../packages/s3/test/support/shelf.js'
 import { startStrictGcs } from '../../support/gcs/index.js'
 import { startProxy } from '../../support/proxy.js'
 import { startRedis } from '../../support/redis/index.js'
-import type { CephServer, S3Server } from '../../support/s3/index.js'
+import { CephServer, type S3Server } from '../../support/s3/index.js'
 import { isLeftOut } from './known.js'
 import { badDisk, badNetwork, dies, freezes, stops } from './weather.js'
 
@@ -61,7 +61,7 @@ export async function diskLayer(): Promise<Layer> {
 export async function s3Layer(server: S3Server, mayDie: boolean): Promise<Layer> {
   const bucket = await server.createBucket()
   const proxy = await startProxy(server.port)
-  const ceph = server.kind === 'ceph' ? (server as CephServer) : undefined
+  const ceph = server instanceof CephServer ? server : undefined
   return {
     open: () => ({ backend: new S3Backend(optionsFor(server, bucket, { port: proxy.port })), budget: OBJECT_BUDGET }),
     faults: [...badNetwork(proxy, 's3'), ...(ceph === undefined ? [] : [stops(ceph, 's3'), ...(mayDie ? [dies(ceph, 's3')] : [])])],

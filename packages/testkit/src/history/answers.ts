@@ -41,7 +41,7 @@ export function wrongEnds({ records }: History): Violation[] {
   for (const record of records) {
     if (record.kind === 'fault' || record.kind === 'settled' || record.kind === 'note' || record.kind === 'computed') continue
     if (record.outcome === 'unanswered') add('unanswered', `${record.verb} has had no answer`, record)
-    if (record.outcome === 'rejected' && !record.isOwnDoing && !mayReject(record)) add('rejected', `${record.verb} rejected with ${String(record.error)}`, record)
+    if (record.outcome === 'rejected' && !record.isOwnDoing && !mayReject(record)) add('rejected', `${record.verb} rejected with ${record.error instanceof Error ? record.error.message : typeof record.error}`, record)
   }
   return violations
 }

@@ -22,6 +22,8 @@ const WATCH = 300
 /** How long everything may take to be in order again after the last fault; five seconds are promised to a tier, others may wait for it. */
 const SETTLES_WITHIN_MS = 30_000
 const LOOK_EVERY_MS = 20
+/** The same for what costs stores a question. */
+const ASK_EVERY_MS = 150
 
 const QUIET: Omit<PlannedCall, 'verb' | 'tenant' | 'key'> = { keys: [], prefix: '', without: 'none', ttlMs: null, form: 'object', length: 60, slowMs: 0, breaksOff: false }
 
@@ -150,11 +152,11 @@ export class Crew {
     const { restartsWith: keeper } = this.#options
     if (old === undefined || keeper === undefined) return
     await weather.hold(keeper)
-    for (let waited = 0; waited < SETTLES_WITHIN_MS; waited += LOOK_EVERY_MS) {
+    for (let waited = 0; waited < SETTLES_WITHIN_MS; waited += ASK_EVERY_MS) {
       const { tiers } = await old.cache.stats()
       const { state, pendingInvalidations = 0, keysInDoubt = 0 } = tiers[keeper] ?? {}
       if (state === 'ok' && pendingInvalidations + keysInDoubt === 0) break
-      await this.#pause(LOOK_EVERY_MS)
+      await this.#pause(ASK_EVERY_MS)
     }
     old.isClosing = true
     this.#history.note(`manager ${old.number} is closed`)
@@ -167,9 +169,9 @@ export class Crew {
   /** Waits until nothing is owed, in doubt, in the background or left out any more. */
   async #settle(): Promise<void> {
     let stats = await this.#stats()
-    for (let waited = 0; !stats.every(isInOrder); waited += LOOK_EVERY_MS) {
+    for (let waited = 0; !stats.every(isInOrder); waited += ASK_EVERY_MS) {
       if (waited > SETTLES_WITHIN_MS) throw new Error(`not in order ${SETTLES_WITHIN_MS / 1000} s after the last fault: ${JSON.stringify(stats.filter((one) => !isInOrder(one)))}`)
-      await this.#pause(LOOK_EVERY_MS)
+      await this.#pause(ASK_EVERY_MS)
       stats = await this.#stats()
     }
     this.#history.settled()

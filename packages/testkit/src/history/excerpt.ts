@@ -33,7 +33,7 @@ function lineOf(record: HistoryRecord): string {
   if (record.kind === 'note') return `${at(record)} ${record.text}`
   const span = `${at(record)} .. ${Number.isFinite(record.returnedAt) ? `#${record.returnedAt} +${record.returnedMs.toFixed(1)} ms` : 'no end'}`
   if (record.kind === 'fault') return `${span}  ${record.name}`
-  const end = record.outcome === 'resolved' ? '' : `, ${record.outcome}${record.error === undefined ? '' : `: ${String(record.error)}`}`
+  const end = record.outcome === 'resolved' ? '' : `, ${record.outcome}${record.error === undefined ? '' : `: ${record.error instanceof Error ? record.error.message : typeof record.error}`}`
   return `${span}  manager ${record.manager}, client ${record.client}: ${record.verb} ${whatOf(record)}${end}`
 }
 
