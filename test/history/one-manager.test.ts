@@ -14,18 +14,20 @@ function s3(): Promise<S3Server> {
 }
 
 describeHistories('random histories of one manager keep the promises', [
-  { name: 'memory', pace: 1000, create: () => subjectOf({ memory: memoryLayer() }) },
-  { name: 'memory and redis', missing: noRedis, create: async () => subjectOf({ memory: memoryLayer(), redis: await redisLayer() }) },
-  { name: 'memory and disk', restartsWith: 'disk', create: async () => subjectOf({ memory: memoryLayer(), disk: await diskLayer() }) },
-  { name: 'disk and S3', missing: noS3, create: async () => subjectOf({ disk: await diskLayer(), cold: await s3Layer(await s3(), true) }) },
+  { name: 'memory', part: 5, pace: 1000, create: () => subjectOf({ memory: memoryLayer() }) },
+  { name: 'memory and redis', part: 2.5, missing: noRedis, create: async () => subjectOf({ memory: memoryLayer(), redis: await redisLayer() }) },
+  { name: 'memory and disk', part: 2, restartsWith: 'disk', create: async () => subjectOf({ memory: memoryLayer(), disk: await diskLayer() }) },
+  { name: 'disk and S3', part: 1.5, missing: noS3, create: async () => subjectOf({ disk: await diskLayer(), cold: await s3Layer(await s3(), true) }) },
   {
     name: 'redis, disk and S3, written back',
+    part: 1.5,
     missing: noRedis ?? noS3,
     restartsWith: 'disk',
     create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await s3Layer(await s3(), false) }, BACK),
   },
   {
     name: 'redis, disk and Cloud Storage, written back',
+    part: 1.5,
     missing: noRedis,
     restartsWith: 'disk',
     create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await gcsLayer() }, BACK),

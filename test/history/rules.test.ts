@@ -75,6 +75,13 @@ describe('legal with one manager', () => {
     story.end(first)
     for (const record of story.history.records) if (record.kind === 'read') story.end(record)
   })
+  isLegal('two computes at once, after a delete whose caller has left it to itself', (story) => {
+    const removal = story.rejected(story.beginDelete())
+    removal.isOwnDoing = true
+    const reads = [story.beginRead({ verb: 'getOrCompute' }), story.beginRead({ verb: 'getOrCompute' })]
+    const computes = reads.map((read) => story.beginCompute(read))
+    for (const record of [...computes, ...reads]) story.end(record)
+  })
   isLegal('two computes at once in two managers', (story) => {
     const reads = [story.beginRead({ verb: 'getOrCompute', manager: 0 }), story.beginRead({ verb: 'getOrCompute', manager: 1 })]
     const computes = reads.map((read) => story.beginCompute(read))

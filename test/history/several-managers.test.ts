@@ -5,7 +5,7 @@ import { s3Kind, startS3 } from '../support/s3/index.js'
 
 /** Of the memory above shared tiers: short, so that its end is seen. */
 const OWN = '1s'
-const several = { managers: 3, clients: 4, maxTtlMs: 1000 }
+const several = { part: 1.5, managers: 3, clients: 4, maxTtlMs: 1000 }
 const noRedis = redisAvailable() ? undefined : 'there is no redis-server'
 const noS3 = s3Kind() === undefined ? 'there is no S3 server' : undefined
 

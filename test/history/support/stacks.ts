@@ -28,7 +28,7 @@ interface Layer {
 
 /** Less than the five seconds of an object store, so that a fault may outlast it. */
 const OBJECT_BUDGET = '400ms'
-const DISK_MEGABYTES = 24
+const DISK_MEGABYTES = 8
 
 export async function redisLayer(): Promise<Layer> {
   const server = await startRedis()
