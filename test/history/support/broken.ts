@@ -4,7 +4,7 @@ type Break = 'drops a delete' | 'brings an old value back late' | 'crosses tenan
 
 export const BROKEN_BACKENDS: readonly Break[] = ['drops a delete', 'brings an old value back late', 'crosses tenants', 'flips a byte', 'keeps for ever']
 
-const EVERY = 20
+const EVERY = 5
 const LATE_MS = 20
 
 /** A backend that is asynchronous, and wrong in one way now and then. */

@@ -2,7 +2,7 @@ import type { TieredCacheManager } from '@thermocline/core'
 import { Client, type InUse } from './client.js'
 import { HISTORY_KEYS, HISTORY_TENANTS, type PlannedCall } from './plan.js'
 import type { History } from './records.js'
-import type { HistorySubject } from './run.js'
+import type { HistorySubject } from './subject.js'
 import type { Weather } from './weather.js'
 
 export interface CrewOptions {

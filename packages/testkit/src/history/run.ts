@@ -3,19 +3,9 @@ import { Crew } from './crew.js'
 import { excerptOf } from './excerpt.js'
 import { plannedCalls, plannedChances } from './plan.js'
 import { History } from './records.js'
-import { Weather, type HistoryFault } from './weather.js'
+import type { HistorySubject } from './subject.js'
+import { Weather } from './weather.js'
 import type { Violation } from './violation.js'
-import type { TieredCacheManager } from '@thermocline/core'
-
-/** Stores to run a history on. */
-export interface HistorySubject {
-  /** Opens a manager on them. */
-  readonly open: () => TieredCacheManager
-  /** Tiers that each manager has for itself, by name: no other can invalidate them. */
-  readonly ownTiers: readonly string[]
-  readonly faults?: readonly HistoryFault[] | undefined
-  readonly cleanUp: () => unknown
-}
 
 export interface HistoryOptions {
   /** What the stores are called in reports. */
