@@ -70,6 +70,15 @@ export class Proxy {
     return this.#set({ name: 'black hole' })
   }
 
+  /**
+   * What there are of connections forward nothing any more, in either direction, and new ones pass: one path of several is broken. When the
+   * next mode is set, what came over them goes on, also where their clients have reset them meanwhile: requests arrive late.
+   */
+  async stall(): Promise<void> {
+    await this.#set({ name: 'pass' })
+    for (const pair of this.#pairs) pair.isStalled = true
+  }
+
   /** Resets every connection and refuses new ones. Any other mode listens again, on the same port. */
   refuse(): Promise<void> {
     return this.#set({ name: 'refuse' })
@@ -113,7 +122,10 @@ export class Proxy {
       return
     }
     if (this.#server === undefined) await this.listen()
-    for (const pair of this.#pairs) pair.moveOn()
+    for (const pair of this.#pairs) {
+      pair.isStalled = false
+      pair.moveOn()
+    }
   }
 
   #accept(client: net.Socket): void {
@@ -140,6 +152,8 @@ interface Surroundings {
 
 /** A client's connection and the one to the server that belongs to it. */
 class Pair {
+  /** Whether it forwards nothing, whatever the mode. */
+  isStalled = false
   readonly #sockets: readonly net.Socket[]
   readonly #lanes: readonly Lane[]
   readonly #surroundings: Surroundings
@@ -151,7 +165,10 @@ class Pair {
     for (const socket of this.#sockets) {
       socket.setNoDelay(true)
       socket.unref()
-      socket.on('error', () => this.reset())
+      socket.on('error', () => {
+        if (this.isStalled && socket === client) this.#lanes[0]?.end()
+        else this.reset()
+      })
       socket.on('close', () => {
         if (this.#sockets.every(({ destroyed }) => destroyed)) surroundings.closed()
       })
@@ -218,6 +235,11 @@ class Lane {
     }
   }
 
+  /** The sender is gone; what it has sent before still goes its way. */
+  end(): void {
+    this.#hold(undefined)
+  }
+
   drop(): void {
     clearTimeout(this.#timer)
     this.#held.length = 0
@@ -232,7 +254,7 @@ class Lane {
 
   #waitFor({ arrivedAt }: Held): number {
     const mode = this.#surroundings.mode()
-    if (mode.name === 'black hole') return Infinity
+    if (mode.name === 'black hole' || this.#pair.isStalled) return Infinity
     if (mode.name === 'delay' && this.#carriesReplies) return arrivedAt + mode.ms - performance.now()
     if (mode.name === 'bandwidth') return this.#freeAt - performance.now()
     return 0

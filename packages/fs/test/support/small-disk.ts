@@ -25,9 +25,14 @@ function mounts(): boolean {
 /** A small disk of its own, gone after the test. */
 export function smallDisk(megabytes: number): string {
   const directory = temporaryDirectory()
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=755`, 'tmpfs', directory])
+  mountSmallDisk(directory, megabytes)
   afterwards(() => execFileSync('umount', ['-l', directory]))
   return directory
+}
+
+/** Mounts a small disk in a directory; whoever calls sees to its end. */
+export function mountSmallDisk(directory: string, megabytes: number): void {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=755`, 'tmpfs', directory])
 }
 
 /** What `du -sb` says of a directory. */

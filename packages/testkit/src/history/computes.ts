@@ -1,0 +1,32 @@
+import type { KeyHistory } from './by-key.js'
+import type { Computed, Invalidation } from './records.js'
+import type { Violation } from './violation.js'
+
+/** How long an invalidation may go on after its caller has left: each tier's budget once, and then some. */
+const GOES_ON_MS = 15_000
+
+/**
+ * "One compute", of each manager by itself: two computes of a key run at once only if something was invalidating the key after the first of
+ * their flights had begun (whatever became of that), or a caller left, which may have been a flight's last.
+ */
+export function doubleComputes({ tenant, key, computes, invalidations, reads }: KeyHistory): Violation[] {
+  const violations: Violation[] = []
+  const left = reads.filter(({ hasLeft }) => hasLeft)
+  const running = new Map<number, Computed[]>()
+  for (const next of computes) {
+    const others = (running.get(next.manager) ?? []).filter(({ returnedAt }) => returnedAt > next.calledAt)
+    for (const other of others) {
+      const since = Math.min(other.starter.calledAt, next.starter.calledAt)
+      const isSplit = invalidations.some((one) => one.manager === next.manager && one.calledAt < next.calledAt && (one.returnedAt > since || goesOn(one, other)))
+      const isLeft = left.some(({ manager, calledAt, returnedAt }) => manager === next.manager && calledAt < next.calledAt && returnedAt > since)
+      if (!isSplit && !isLeft) violations.push({ rule: 'twice', message: 'two computes of the key ran at once, and nothing had invalidated the first', tenant, key, records: [other.starter, other, next.starter, next] })
+    }
+    running.set(next.manager, [...others, next])
+  }
+  return violations
+}
+
+/** A caller whose signal has fired is told so at once; what it called goes on, and invalidates once more at its end. */
+function goesOn({ isOwnDoing, calledMs }: Invalidation, first: Computed): boolean {
+  return isOwnDoing && first.starter.calledMs < calledMs + GOES_ON_MS
+}

@@ -1,0 +1,14 @@
+/**
+ * Faults that are left out, by the beginnings of their names, and why: each provokes what is known and not mended yet. All of them take
+ * part with HISTORY_KNOWN=1.
+ */
+export const KNOWN: Readonly<Record<string, string>> = {
+  'redis: requests on open connections arrive later': 'a command whose connection was given up counts as settled, and is carried out when something on the way delivers it afterwards: the old value is back',
+  's3: requests on open connections arrive later': 'a request that was given up counts as settled, and is carried out when it arrives after the deletion that was owed for it: the old value is back',
+}
+
+/** Only faults whose names contain HISTORY_FAULTS, if it is given. */
+export function isLeftOut(name: string): boolean {
+  if (!name.includes(process.env.HISTORY_FAULTS ?? '')) return true
+  return process.env.HISTORY_KNOWN !== '1' && Object.keys(KNOWN).some((known) => name.startsWith(known))
+}
