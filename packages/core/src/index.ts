@@ -24,6 +24,7 @@ export type { Compute, ComputeContext } from './compute/compute-context.js'
 export type { TelemetryOptions } from './telemetry/telemetry.js'
 
 export { asCacheError, CacheError, isCacheError, messageOf, type CacheErrorCode, type CacheErrorOptions } from './errors/cache-error.js'
+export { checkKnown } from './errors/known-options.js'
 export { durationMs, positiveDurationMs, ttlMs, type Duration, type Ttl } from './time/duration.js'
 export { systemClock, type CancelTimer, type Clock, type EpochMs } from './clock/clock.js'
 
