@@ -1,7 +1,9 @@
-export { TieredCacheManager, type ForTenant } from './manager/manager.js'
+export { TieredCacheManager } from './manager/manager.js'
 export { TenantCache } from './manager/tenant-cache.js'
 export type {
+  ClearOptions,
   CloseOptions,
+  ForTenant,
   GetOptions,
   GetOrComputeOptions,
   KeyOptions,

@@ -58,6 +58,16 @@ export interface SetOptions extends KeyOptions {
 
 export type GetOrComputeOptions = SetOptions
 
+export interface ClearOptions {
+  /** Resolves only when every tier has applied it, or rejects. Default false: what a tier cannot take now may be recorded for later. */
+  readonly confirmed?: boolean | undefined
+}
+
+/** The tenant that a verb on the manager is for. */
+export interface ForTenant {
+  readonly tenant: string
+}
+
 export interface LookupOptions extends GetOptions {
   /** `false`: the payload is not read and `value` is absent. Default true. */
   readonly value?: boolean | undefined
