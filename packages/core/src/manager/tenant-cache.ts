@@ -125,8 +125,8 @@ export class TenantCache {
     if (!engine.enabled) return
     // taken before anything is touched: a value that is refused changes nothing
     const taken = new Taken(engine, plan, { value, ...wishes })
-    await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
-    if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+    const isKept = await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
+    if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
   /** Removes the key: `true` if a tier had it, `false` if none had, `undefined` if none can tell. */
@@ -192,13 +192,13 @@ export class TenantCache {
     const chunks = bytesFrom(source, 'source')
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
-    await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
-    if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+    const isKept = await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
+    if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
   /**
-   * The cached payload as a stream, or what `produce` makes: it returns a `Readable`, a `ReadableStream` or an iterable of chunks, and what
-   * passes is stored. Concurrent callers share one download or one compute, each with a stream of its own.
+   * The cached payload as a stream, or what `produce` makes: it returns a `Readable`, a `ReadableStream` or an iterable of chunks, bytes or
+   * text, and what passes is stored. Concurrent callers share one download or one compute, each with a stream of its own.
    *
    * Rejects like `getOrCompute`; a source that fails ends each caller's stream with its own error, and nothing is stored.
    */
@@ -256,8 +256,8 @@ export class TenantCache {
     })
     await allInWindows('setMany', items, async ({ key, plan, taken }) => {
       if (taken === undefined) return
-      await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
-      if (this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+      const isKept = await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
+      if (isKept && this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
     })
   }
 
