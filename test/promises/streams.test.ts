@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { describe, expect, jest, test } from '@jest/globals'
+import type { ByteSource } from '@thermocline/core'
 import { deferred, STACKS, withRig, type Rig } from '../support/rig.js'
 
 jest.setTimeout(30_000) // many megabytes, on a busy machine
@@ -67,6 +68,34 @@ describe.each(STACKS)('streams on %s', (stack) => {
     expectBytes(await rig.pass(rig.acme.get('s')), bytes)
   }))
 
+  const TEXT = 'héllo, 日本 🙂🙃!'
+  const units = (): string[] => Array.from({ length: TEXT.length }, (_, at) => TEXT.charAt(at)) // each pair in two chunks
+  test.each([
+    ['an async generator of text', async function* () { await Promise.resolve(); yield* units() }],
+    ['an array of text', units],
+    ['a Readable in object mode', () => Readable.from(units())],
+    ['a Readable with an encoding', () => Readable.from(Array.from(Buffer.from(TEXT), (byte) => Buffer.of(byte)), { objectMode: false }).setEncoding('utf8')],
+    ['a web stream of text', () => ReadableStream.from(units())],
+    ['text and bytes by turns', () => ['héllo, ', Buffer.from('日本'), ' ', '\ud83d', '', '\ude42', '🙃', new Uint8Array(), '!']],
+  ] as readonly (readonly [string, () => ByteSource])[])('a source may be %s, which is UTF-8', (_name, sourceOf) => withRig(stack, {}, async (rig) => {
+    await rig.pass(rig.acme.setStream('s', sourceOf()))
+    expect(String(await rig.pass(rig.acme.get('s')))).toBe(TEXT)
+    for (let call = 0; call < 2; call++) expect(String(await rig.pass(rig.acme.getOrComputeStream('t', sourceOf).then(read)))).toBe(TEXT)
+    expect(String(await rig.pass(rig.acme.getStream('t').then(read)))).toBe(TEXT)
+    expect((await rig.cache.stats()).policies['default']).toMatchObject({ computes: 1 })
+  }))
+
+  test.each([
+    ['at the end', ['a', '\ud83d']],
+    ['before other text', ['\ud83d', 'a']],
+    ['before bytes', ['\ud83d', Buffer.from('a')]],
+    ['without its first half', ['a', '\ude42']],
+  ])('half a character %s is refused, and nothing is stored', (_name, source) => withRig(stack, {}, async (rig) => {
+    await expect(rig.pass(rig.acme.setStream('s', source))).rejects.toThrow(/^source gives text that is not well-formed Unicode/)
+    await expect(rig.pass(rig.acme.getOrComputeStream('s', () => source).then(read))).rejects.toThrow(/^what produce returns gives text that is not well-formed/)
+    expect(await rig.pass(rig.acme.has('s'))).toBe(false)
+  }))
+
   test('an empty stream is a value', withStack(async (rig) => {
     await rig.pass(rig.acme.setStream('s', []))
     expect(await rig.pass(rig.acme.get('s'))).toEqual(Buffer.alloc(0))
@@ -76,7 +105,13 @@ describe.each(STACKS)('streams on %s', (stack) => {
   test('what is no source, or gives no bytes, is refused and changes nothing', withStack(async (rig) => {
     await rig.pass(rig.acme.set('s', 'old'))
     for (const wrong of [undefined, null, 7, {}, 'text']) await expect(rig.pass(rig.acme.setStream('s', wrong as never))).rejects.toThrow(TypeError)
-    await expect(rig.pass(rig.acme.setStream('s', Readable.from(['text']) as never))).rejects.toThrow('Uint8Array')
+    for (const wrong of [42_424_242, ['secret'], { secret: 1 }, new Date(0), null, undefined, Symbol('secret')]) {
+      const refused: unknown = await rig.pass(rig.acme.setStream('s', [Buffer.from('a'), wrong] as never)).catch((error: unknown) => error)
+      expect(refused).toBeInstanceOf(TypeError)
+      expect((refused as Error).message).toMatch(/^source must give chunks that are Uint8Arrays or strings, not (an? [a-z]+|null|undefined)$/)
+    }
+    const whole: unknown = await rig.pass(rig.acme.setStream('s', 'secret' as never)).catch((error: unknown) => error)
+    expect((whole as Error).message).not.toContain('secret')
     await expect(rig.pass(rig.acme.getOrComputeStream('s', undefined as never))).rejects.toThrow(TypeError)
     expect(await rig.pass(rig.acme.get('s'))).toBe('old')
   }))

@@ -1,10 +1,11 @@
-export { TieredCacheManager, type ForTenant } from './manager/manager.js'
+export { TieredCacheManager } from './manager/manager.js'
 export { TenantCache } from './manager/tenant-cache.js'
 export type {
   ClearVerbOptions,
   CloseOptions,
   Confirmable,
   DeleteOptions,
+  ForTenant,
   GetOptions,
   GetOrComputeOptions,
   KeyOptions,

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 import { CacheError, messageOf } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
+import { KnownNames } from '../errors/known-names.js'
 import type { EncodedPayload } from '../contract/entry.js'
 
 /*
@@ -84,6 +85,7 @@ const ALGORITHMS: Readonly<Record<CompressionName, Algorithm | undefined>> = {
 }
 
 const DEFAULT_THRESHOLD = 1024
+const OPTIONS = new KnownNames(['algorithm', 'level', 'threshold'])
 
 /** A policy's compression, checked. */
 export class Compression {
@@ -96,6 +98,7 @@ export class Compression {
     if (option === undefined || option === false) return undefined
     const settings = typeof option === 'string' ? { algorithm: option } : option
     if (typeof settings !== 'object' || settings === null) throw new TypeError(`${where} must be false, 'gzip', 'brotli', 'zstd' or { algorithm, level, threshold }, not ${kindOf(option)}`)
+    OPTIONS.check(settings, where)
     const { algorithm: name } = settings
     if (!Object.hasOwn(ALGORITHMS, name)) throw new TypeError(`${where} must be one of ${Object.keys(ALGORITHMS).join(', ')}, not ${kindOf(name)}`)
     const algorithm = ALGORITHMS[name]

@@ -21,3 +21,11 @@ export function kindOf(value: unknown): string {
       return `a ${typeof value}`
   }
 }
+
+/** Names the kind of a value for an error message, with nothing of its content. */
+export function kindOnly(value: unknown): string {
+  if (value === null) return 'null'
+  if (value === undefined) return 'undefined'
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}

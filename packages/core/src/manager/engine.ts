@@ -6,6 +6,7 @@ import type { BackendHost, CacheBackend, EvictionReason, Isolation } from '../co
 import type { RecordLog } from '../contract/records.js'
 import { asCacheError, CacheError, type CacheErrorCode } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
+import { KnownNames } from '../errors/known-names.js'
 import { validateTenant } from '../keys/key.js'
 import type { Circuit } from '../layers/resilience-parts.js'
 import type { Policy } from '../policies/policy.js'
@@ -20,7 +21,7 @@ import type { EngineHost, Failure } from './host.js'
 import type { Logger, TieredCacheManagerOptions, Unfinished } from './options.js'
 import { TenantRegistry } from './tenant-state.js'
 import type { SharedStream } from './streams/shared-stream.js'
-import { WriteBack } from './write-back/write-back.js'
+import { WriteBack, type WriteBackOptions } from './write-back/write-back.js'
 import { Demotion } from './demotion.js'
 
 const DEFAULT_TTL_MS = 3_600_000
@@ -32,6 +33,11 @@ const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set([
   ...['tiers', 'ttl', 'codec', 'compression', 'contentType', 'content_type', 'foreignObjects', 'foreign_objects'],
   ...['write', 'promote', 'tags', 'metadata', 'policy', 'signal'],
 ])
+
+const OPTIONS = new KnownNames(
+  Object.keys({ tiers: true, policies: true, defaultTtl: true, codecs: true, enabled: true, clock: true, logger: true, telemetry: true, writeBack: true } satisfies Readonly<Record<keyof TieredCacheManagerOptions, true>>),
+)
+const WRITE_BACK = new KnownNames(Object.keys({ directory: true, maxBytes: true, maxEntries: true, concurrency: true } satisfies Readonly<Record<keyof WriteBackOptions, true>>))
 
 /** What all verbs of one manager share: its parts, put together once. */
 export class Engine implements EngineHost {
@@ -72,6 +78,7 @@ export class Engine implements EngineHost {
 
   constructor(options: TieredCacheManagerOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`new TieredCacheManager(options) needs { tiers }, not ${kindOf(options)}`)
+    OPTIONS.check(options, 'new TieredCacheManager(options)')
     this.clock = options.clock === undefined || options.clock === systemClock ? systemClock : completeClock(options.clock)
     this.enabled = checkEnabled(options.enabled)
     this.logger = checkLogger(options.logger)
@@ -96,6 +103,7 @@ export class Engine implements EngineHost {
       this.background = new Background(MAX_BACKGROUND, (error) => this.report(error, { operation: 'background' }))
       this.telemetry = new Telemetry(options.telemetry ?? {}, this.#metricSources(options.telemetry?.tenantAttribute === true))
       this.demotion = new Demotion(this)
+      if (options.writeBack !== undefined) WRITE_BACK.check(options.writeBack, 'writeBack')
       this.writeBack = new WriteBack(this, options.writeBack)
     } catch (error) {
       for (const tier of tiers) tier.leave() // their connections could not be closed otherwise

@@ -107,7 +107,7 @@ function land(engine: Engine, state: TenantState, request: FlightRequest, fence:
   }
   try {
     const streaming = streamOf(state, key)
-    if (streaming !== undefined) return streamedOr(state, streaming, flight, () => walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn), end)
+    if (streaming !== undefined) return streamedOr(state, plan, streaming, flight, () => walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn), end)
     return Promise.resolve(walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn))
   } catch (error) {
     end()
@@ -120,7 +120,10 @@ async function compute(engine: Engine, state: TenantState, request: FlightReques
     flight.throwIfAborted()
     const streaming = streamOf(state, request.key)
     const streamed = streaming === undefined ? undefined : await wholeOf(state, streaming, flight)
-    if (streamed !== undefined) return streamed
+    if (streamed !== undefined) {
+      count(state.counters.coalesced, request.plan.policy.index)
+      return streamed
+    }
     const wishes = new ComputeWishes(request.key, state.tenant, flight)
     const startedAt = engine.clock.monotonic()
     const value = await engine.telemetry.compute(span, () => request.compute(wishes))
@@ -140,7 +143,7 @@ function streamOf(state: TenantState, key: ValidKey): StreamFlight<SharedOpened>
 }
 
 /** What the stream gives as a value; where a tier had it, or its beginning has passed, what `look` finds. */
-async function streamedOr(state: TenantState, streaming: StreamFlight<SharedOpened>, flight: Flight, look: () => Awaitable<unknown>, end: () => void): Promise<unknown> {
+async function streamedOr(state: TenantState, plan: Plan, streaming: StreamFlight<SharedOpened>, flight: Flight, look: () => Awaitable<unknown>, end: () => void): Promise<unknown> {
   let bytes: Buffer | undefined
   try {
     bytes = await wholeOf(state, streaming, flight)
@@ -149,6 +152,7 @@ async function streamedOr(state: TenantState, streaming: StreamFlight<SharedOpen
     throw error
   }
   if (bytes === undefined) return look()
+  count(state.counters.coalesced, plan.policy.index)
   end()
   return bytes
 }

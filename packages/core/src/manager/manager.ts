@@ -1,23 +1,19 @@
 import type { Readable } from 'node:stream'
 import type { Compute } from '../compute/compute-context.js'
 import { CacheError } from '../errors/cache-error.js'
-import { kindOf } from '../errors/describe.js'
+import { checkNothing } from '../errors/known-names.js'
 import { validateTenant, type TenantId } from '../keys/key.js'
 import { positiveDurationMs } from '../time/duration.js'
 import { Engine } from './engine.js'
 import type { CacheEventName, CacheEvents } from './events.js'
 import { until } from './confirm.js'
-import type { ClearVerbOptions, CloseOptions, DeleteOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions, Unfinished } from './options.js'
+import type { ClearVerbOptions, CloseOptions, DeleteOptions, ForTenant, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions, Unfinished } from './options.js'
 import { composeStats, tenantSummary, type CacheStats } from './stats.js'
 import { backendStats } from './backend-stats.js'
 import type { ByteSource } from './streams/bytes-from.js'
 import type { Produce } from './streams/compute-stream.js'
 import { TenantCache } from './tenant-cache.js'
-
-/** The tenant that a verb on the manager is for. */
-export interface ForTenant {
-  readonly tenant: string
-}
+import * as verbs from './verbs.js'
 
 const DEFAULT_DEADLINE = '2s'
 const DEFAULT_FLUSH_DEADLINE = '30s'
@@ -61,86 +57,86 @@ export class TieredCacheManager implements AsyncDisposable {
 
   /** See {@link TenantCache.getOrCompute}. */
   getOrCompute<T>(key: string, compute: Compute<T>, options: GetOrComputeOptions & ForTenant): Promise<T> {
-    return this.#later(options, (cache) => cache.getOrCompute(key, compute, options))
+    return this.#later(verbs.GET_OR_COMPUTE, options, (cache, own) => cache.getOrCompute(key, compute, own))
   }
 
   /** See {@link TenantCache.get}. */
   get<T = unknown>(key: string, options: GetOptions & ForTenant): Promise<T | undefined> {
-    return this.#later(options, (cache) => cache.get<T>(key, options))
+    return this.#later(verbs.GET_VALUE, options, (cache, own) => cache.get<T>(key, own))
   }
 
   /** See {@link TenantCache.peek}. */
   peek<T = unknown>(key: string, options: KeyOptions & ForTenant): T | undefined {
-    return this.#of(options).peek<T>(key, options)
+    const own = verbs.PEEK.withoutTenant(options)
+    return this.tenant(options.tenant).peek<T>(key, own)
   }
 
   /** See {@link TenantCache.lookup}. */
   lookup<T = unknown>(key: string, options: LookupOptions & ForTenant): Promise<Lookup<T>> {
-    return this.#later(options, (cache) => cache.lookup<T>(key, options))
+    return this.#later(verbs.LOOKUP, options, (cache, own) => cache.lookup<T>(key, own))
   }
 
   /** See {@link TenantCache.has}. */
   has(key: string, options: GetOptions & ForTenant): Promise<boolean> {
-    return this.#later(options, (cache) => cache.has(key, options))
+    return this.#later(verbs.HAS, options, (cache, own) => cache.has(key, own))
   }
 
   /** See {@link TenantCache.set}. */
   set(key: string, value: unknown, options: SetOptions & ForTenant): Promise<void> {
-    return this.#later(options, (cache) => cache.set(key, value, options))
+    return this.#later(verbs.SET_VALUE, options, (cache, own) => cache.set(key, value, own))
   }
 
   /** See {@link TenantCache.delete}. */
   delete(key: string, options: DeleteOptions & ForTenant): Promise<boolean | undefined> {
-    return this.#later(options, (cache) => cache.delete(key, options))
+    return this.#later(verbs.DELETE_KEY, options, (cache, own) => cache.delete(key, own))
   }
 
   /** See {@link TenantCache.clear}. */
   clear(prefix: string | undefined, options: ClearVerbOptions & ForTenant): Promise<number | undefined> {
-    return this.#later(options, (cache) => {
-      const { tenant: _tenant, ...own } = options
-      return cache.clear(prefix, own)
-    })
+    return this.#later(verbs.CLEAR, options, (cache, own) => cache.clear(prefix, own))
   }
 
   /** See {@link TenantCache.getStream}. */
   getStream(key: string, options: GetOptions & ForTenant): Promise<Readable | undefined> {
-    return this.#later(options, (cache) => cache.getStream(key, options))
+    return this.#later(verbs.GET_STREAM, options, (cache, own) => cache.getStream(key, own))
   }
 
   /** See {@link TenantCache.setStream}. */
   setStream(key: string, source: ByteSource, options: SetOptions & ForTenant): Promise<void> {
-    return this.#later(options, (cache) => cache.setStream(key, source, options))
+    return this.#later(verbs.SET_STREAM, options, (cache, own) => cache.setStream(key, source, own))
   }
 
   /** See {@link TenantCache.getOrComputeStream}. */
   getOrComputeStream(key: string, produce: Produce, options: GetOrComputeOptions & ForTenant): Promise<Readable> {
-    return this.#later(options, (cache) => cache.getOrComputeStream(key, produce, options))
+    return this.#later(verbs.GET_OR_COMPUTE_STREAM, options, (cache, own) => cache.getOrComputeStream(key, produce, own))
   }
 
   /** See {@link TenantCache.getMany}. */
   getMany<T = unknown>(keys: Iterable<string>, options: GetOptions & ForTenant): Promise<Map<string, T>> {
-    return this.#later(options, (cache) => cache.getMany<T>(keys, options))
+    return this.#later(verbs.GET_MANY, options, (cache, own) => cache.getMany<T>(keys, own))
   }
 
   /** See {@link TenantCache.setMany}. */
   setMany(entries: Iterable<readonly [string, unknown]>, options: SetOptions & ForTenant): Promise<void> {
-    return this.#later(options, (cache) => cache.setMany(entries, options))
+    return this.#later(verbs.SET_MANY, options, (cache, own) => cache.setMany(entries, own))
   }
 
   /** See {@link TenantCache.deleteMany}. */
   deleteMany(keys: Iterable<string>, options: DeleteOptions & ForTenant): Promise<number | undefined> {
-    return this.#later(options, (cache) => cache.deleteMany(keys, options))
+    return this.#later(verbs.DELETE_MANY, options, (cache, own) => cache.deleteMany(keys, own))
   }
 
   /** See {@link TenantCache.list}. */
   list(prefix: string | undefined, options: ListVerbOptions & ForTenant): AsyncIterableIterator<ListedEntry> {
-    return this.#of(options).list(prefix, options)
+    const own = verbs.LIST.withoutTenant(options)
+    return this.tenant(options.tenant).list(prefix, own)
   }
 
   /** The numbers of all tenants together, and a summary of each tenant remembered. */
-  async stats(): Promise<CacheStats> {
+  async stats(...nothing: readonly never[]): Promise<CacheStats> {
     const engine = this.#engine
     engine.assertOpen('stats')
+    checkNothing(nothing[0], 'stats() of the manager takes no options; a tenant’s are cache.tenant(id).stats()')
     const stats = composeStats({
       counters: engine.totals(),
       policies: engine.policies.all,
@@ -157,7 +153,8 @@ export class TieredCacheManager implements AsyncDisposable {
    *
    * @throws TypeError unless the listener is a function
    */
-  on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void): () => void {
+  on<N extends CacheEventName>(name: N, listener: (event: CacheEvents[N]) => void, ...nothing: readonly never[]): () => void {
+    checkNothing(nothing[0], 'on(name, listener) takes no options')
     return this.#engine.events.on(name, listener)
   }
 
@@ -170,6 +167,7 @@ export class TieredCacheManager implements AsyncDisposable {
   async flush(options: CloseOptions = {}): Promise<Unfinished> {
     const engine = this.#engine
     engine.assertOpen('flush')
+    verbs.FLUSH.check(options)
     const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_FLUSH_DEADLINE, 'deadline')
     engine.writeBack.kick()
     for (const { lanes } of engine.tiers) lanes.payNow()
@@ -187,6 +185,7 @@ export class TieredCacheManager implements AsyncDisposable {
    * @throws CacheError `not-confirmed` with `{ confirmed: true }` when anything is left; the cache is closed all the same
    */
   async close(options: CloseOptions = {}): Promise<Unfinished> {
+    verbs.CLOSE.check(options)
     const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_DEADLINE, 'deadline')
     this.#closing ??= this.#close(deadlineMs, options.confirmed === true)
     return told('close', await this.#closing, options)
@@ -252,16 +251,10 @@ export class TieredCacheManager implements AsyncDisposable {
     return handle
   }
 
-  #of(options: ForTenant): TenantCache {
-    if (typeof options !== 'object' || options === null || options.tenant === undefined) {
-      throw new TypeError(`a verb on the manager needs { tenant } in its options, not ${kindOf(options)}; or use cache.tenant(id)`)
-    }
-    return this.tenant(options.tenant)
-  }
-
   /** What is wrong with the options rejects, like everything else a verb has to say. */
-  async #later<T>(options: ForTenant, run: (cache: TenantCache) => Promise<T>): Promise<T> {
-    return run(this.#of(options))
+  async #later<T, O extends object>(verb: verbs.Verb<O>, options: O & ForTenant, run: (cache: TenantCache, own: O | undefined) => Promise<T>): Promise<T> {
+    const own = verb.withoutTenant(options)
+    return run(this.tenant(options.tenant), own)
   }
 }
 

@@ -58,6 +58,11 @@ export interface SetOptions extends KeyOptions, Confirmable {
 
 export type GetOrComputeOptions = Omit<SetOptions, 'confirmed'>
 
+/** The tenant that a verb on the manager is for. */
+export interface ForTenant {
+  readonly tenant: string
+}
+
 export interface LookupOptions extends GetOptions {
   /** `false`: the payload is not read and `value` is absent. Default true. */
   readonly value?: boolean | undefined

@@ -5,6 +5,7 @@ import type { Compute } from '../compute/compute-context.js'
 import type { Awaitable } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
 import { kindOf } from '../errors/describe.js'
+import { checkNothing } from '../errors/known-names.js'
 import { validateKey, validatePrefix, type ValidKey } from '../keys/key.js'
 import type { Plan, Policy } from '../policies/policy.js'
 import { backendStats } from './backend-stats.js'
@@ -22,7 +23,8 @@ import { getOrComputeStream, justProduce, type Produce } from './streams/compute
 import { getStream } from './streams/read-stream.js'
 import { setStream } from './streams/write-stream.js'
 import type { TenantState } from './tenant-state.js'
-import { checkSignal, iterable, writeOptions } from './verb-options.js'
+import { iterable, writeOptions } from './verb-options.js'
+import * as verbs from './verbs.js'
 import { allInWindows } from './windows.js'
 import { clearEverywhere, deleteEverywhere, setEverywhere, Taken } from './write.js'
 
@@ -60,7 +62,7 @@ export class TenantCache {
       const hit = hotHit(this.#engine, this.#state, key)
       if (hit !== undefined) return hit as Promise<T>
     }
-    return this.#getOrCompute(key, compute, options ?? NO_OPTIONS) as Promise<T>
+    return this.#getOrCompute(key, compute, options === undefined ? NO_OPTIONS : options) as Promise<T>
   }
 
   /** The cached value, or `undefined`. See {@link lookup} to tell a stored `undefined` from a miss. */
@@ -69,7 +71,7 @@ export class TenantCache {
       const hit = hotHit(this.#engine, this.#state, key)
       if (hit !== undefined) return hit as Promise<T>
     }
-    return this.#get(key, options ?? NO_OPTIONS) as Promise<T | undefined>
+    return this.#get(key, options === undefined ? NO_OPTIONS : options) as Promise<T | undefined>
   }
 
   /** The value if a synchronous tier holds it fresh, else `undefined`. Counts nothing, promotes nothing. */
@@ -85,8 +87,8 @@ export class TenantCache {
   lookup(key: string, options: LookupOptions & { readonly value: false }): Promise<Lookup<undefined>>
   lookup<T = unknown>(key: string, options?: LookupOptions): Promise<Lookup<T>>
   async lookup<T = unknown>(key: string, options: LookupOptions = {}): Promise<Lookup<T>> {
-    const wantsValue = options.value !== false
-    const found = await this.#find('lookup', key, options, wantsValue ? 'value' : 'head')
+    const wantsValue = options?.value !== false
+    const found = await this.#find('lookup', verbs.LOOKUP, key, options, wantsValue ? 'value' : 'head')
     if (found === undefined) return { status: 'miss' }
     const { entry, slot } = found
     return {
@@ -103,7 +105,7 @@ export class TenantCache {
 
   /** Whether the key is cached fresh. Reads no payload, counts nothing, promotes nothing. */
   async has(key: string, options: GetOptions = {}): Promise<boolean> {
-    return (await this.#find('has', key, options, 'head')) !== undefined
+    return (await this.#find('has', verbs.HAS, key, options, 'head')) !== undefined
   }
 
   /**
@@ -117,15 +119,16 @@ export class TenantCache {
     const engine = this.#engine
     engine.assertOpen('set')
     const validKey = validateKey(key)
-    const plan = this.#plan(validKey, options)
+    verbs.SET_VALUE.check(options)
+    const plan = this.#plan(validKey, options, verbs.SET_VALUE)
     const wishes = writeOptions(options, plan)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
     // taken before anything is touched: a value that is refused changes nothing
     const taken = new Taken(engine, plan, { value, ...wishes })
-    await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
+    const isKept = await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
     if (options.confirmed === true) await confirm(engine, this.#state, 'set', { key: validKey }, options.signal)
-    if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+    if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
   /** Removes the key: `true` if a tier had it, `false` if none had, `undefined` if none can tell. */
@@ -133,7 +136,8 @@ export class TenantCache {
     const engine = this.#engine
     engine.assertOpen('delete')
     const validKey = validateKey(key)
-    const plan = this.#plan(validKey, options)
+    verbs.DELETE_KEY.check(options)
+    const plan = this.#plan(validKey, options, verbs.DELETE_KEY)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
     const deleted = await abortable(engine.invalidation(deleteEverywhere(engine, this.#state, validKey, plan)), options.signal)
@@ -149,6 +153,7 @@ export class TenantCache {
   async clear(prefix?: string, options: ClearVerbOptions = {}): Promise<number | undefined> {
     const engine = this.#engine
     engine.assertOpen('clear')
+    verbs.CLEAR.check(options)
     const validPrefix = validatePrefix(prefix)
     if (!engine.enabled) return undefined
     const removed = await engine.invalidation(clearEverywhere(engine, this.#state, validPrefix))
@@ -168,7 +173,8 @@ export class TenantCache {
     const engine = this.#engine
     engine.assertOpen('getStream')
     const validKey = validateKey(key)
-    const plan = this.#plan(validKey, options)
+    verbs.GET_STREAM.check(options)
+    const plan = this.#plan(validKey, options, verbs.GET_STREAM)
     options.signal?.throwIfAborted()
     return engine.enabled ? getStream(engine, this.#state, validKey, plan, options.signal) : undefined
   }
@@ -184,19 +190,20 @@ export class TenantCache {
     const engine = this.#engine
     engine.assertOpen('setStream')
     const validKey = validateKey(key)
-    const plan = this.#plan(validKey, options)
+    verbs.SET_STREAM.check(options)
+    const plan = this.#plan(validKey, options, verbs.SET_STREAM)
     const wishes = writeOptions(options, plan)
     const chunks = bytesFrom(source, 'source')
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
-    await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
+    const isKept = await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
     if (options.confirmed === true) await confirm(engine, this.#state, 'setStream', { key: validKey }, options.signal)
-    if (engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+    if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
   /**
-   * The cached payload as a stream, or what `produce` makes: it returns a `Readable`, a `ReadableStream` or an iterable of chunks, and what
-   * passes is stored. Concurrent callers share one download or one compute, each with a stream of its own.
+   * The cached payload as a stream, or what `produce` makes: it returns a `Readable`, a `ReadableStream` or an iterable of chunks, bytes or
+   * text, and what passes is stored. Concurrent callers share one download or one compute, each with a stream of its own.
    *
    * Rejects like `getOrCompute`; a source that fails ends each caller's stream with its own error, and nothing is stored.
    */
@@ -204,7 +211,8 @@ export class TenantCache {
     const engine = this.#engine
     const validKey = validateKey(key)
     if (typeof produce !== 'function') throw new TypeError(`getOrComputeStream(key, produce) needs a function that makes a stream, not ${kindOf(produce)}`)
-    const plan = this.#plan(validKey, options)
+    verbs.GET_OR_COMPUTE_STREAM.check(options)
+    const plan = this.#plan(validKey, options, verbs.GET_OR_COMPUTE_STREAM)
     const wishes = writeOptions(options, plan)
     options.signal?.throwIfAborted()
     if (engine.closed || !engine.enabled) return justProduce(this.#state, validKey, produce, options.signal)
@@ -215,7 +223,8 @@ export class TenantCache {
   async getMany<T = unknown>(keys: Iterable<string>, options: GetOptions = {}): Promise<Map<string, T>> {
     this.#engine.assertOpen('getMany')
     const wanted = [...new Set(iterable(keys, 'keys'))].map(validateKey)
-    const groups = [...this.#byPolicy(wanted, options)]
+    verbs.GET_MANY.check(options)
+    const groups = [...this.#byPolicy(wanted, options, verbs.GET_MANY)]
     options.signal?.throwIfAborted()
     if (!this.#engine.enabled) return new Map()
     const answers = await until(Promise.all(groups.map(([plan, keys]) => readMany(this.#engine, this.#state, keys, plan))), options.signal)
@@ -242,7 +251,8 @@ export class TenantCache {
       if (!Array.isArray(pair)) throw new TypeError(`setMany(entries) takes pairs [key, value], not ${kindOf(pair)}`)
       return [validateKey(pair[0]), pair[1]] as const
     })
-    const planned = pairs.map(([key, value]) => ({ key, value, plan: this.#plan(key, options) }))
+    verbs.SET_MANY.check(options)
+    const planned = pairs.map(([key, value]) => ({ key, value, plan: this.#plan(key, options, verbs.SET_MANY) }))
     const wishes = writeOptions(options, ...new Set(planned.map(({ plan }) => plan)))
     options.signal?.throwIfAborted()
     const { enabled } = this.#engine
@@ -251,9 +261,9 @@ export class TenantCache {
     })
     await allInWindows('setMany', items, async ({ key, plan, taken }) => {
       if (taken === undefined) return
-      await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
+      const isKept = await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
       if (options.confirmed === true) await confirm(this.#engine, this.#state, 'setMany', { key }, options.signal)
-      if (this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
+      if (isKept && this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
     })
   }
 
@@ -261,6 +271,7 @@ export class TenantCache {
   async deleteMany(keys: Iterable<string>, options: DeleteOptions = {}): Promise<number | undefined> {
     this.#engine.assertOpen('deleteMany')
     const wanted = [...new Set(iterable(keys, 'keys'))].map(validateKey)
+    verbs.DELETE_MANY.check(options)
     const deleted = await allInWindows('deleteMany', wanted, (key) => this.delete(key, options))
     return deleted.includes(undefined) ? undefined : deleted.filter((one) => one === true).length
   }
@@ -268,13 +279,16 @@ export class TenantCache {
   /** Lists the tenant's entries under a plain string prefix: each (key, tier) once, fastest tier first. Loads no payload. */
   list(prefix?: string, options: ListVerbOptions = {}): AsyncIterableIterator<ListedEntry> {
     this.#engine.assertOpen('list')
-    return listTiers(this.#engine, this.#state, validatePrefix(prefix), options)
+    const validPrefix = validatePrefix(prefix)
+    verbs.LIST.check(options)
+    return listTiers(this.#engine, this.#state, validPrefix, options)
   }
 
   /** The tenant's numbers since the manager was made. */
-  async stats(): Promise<CacheStats> {
+  async stats(...nothing: readonly never[]): Promise<CacheStats> {
     const engine = this.#engine
     engine.assertOpen('stats')
+    checkNothing(nothing[0], 'stats() of a tenant takes no options')
     return composeStats({
       counters: this.#state.counters,
       policies: engine.policies.all,
@@ -290,7 +304,8 @@ export class TenantCache {
     try {
       const validKey = validateKey(key)
       if (typeof compute !== 'function') throw new TypeError(`getOrCompute(key, compute) needs a function to compute with, not ${kindOf(compute)}`)
-      const plan = this.#plan(validKey, options)
+      if (options !== NO_OPTIONS) verbs.GET_OR_COMPUTE.check(options)
+      const plan = this.#plan(validKey, options, verbs.GET_OR_COMPUTE)
       const wishes = writeOptions(options, plan)
       options.signal?.throwIfAborted()
       if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
@@ -311,7 +326,8 @@ export class TenantCache {
     const state = this.#state
     engine.assertOpen('get')
     const validKey = validateKey(key)
-    const plan = this.#plan(validKey, options)
+    if (options !== NO_OPTIONS) verbs.GET_VALUE.check(options)
+    const plan = this.#plan(validKey, options, verbs.GET_VALUE)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
     if (!engine.telemetry.bound) engine.telemetry.bind()
@@ -334,11 +350,12 @@ export class TenantCache {
   }
 
   /** The walk of has and lookup: without a trace in counts or recency. */
-  async #find(verb: string, key: string, options: GetOptions, want: 'value' | 'head'): Promise<Found | undefined> {
+  async #find(name: string, verb: verbs.Verb<GetOptions>, key: string, options: GetOptions, want: 'value' | 'head'): Promise<Found | undefined> {
     const engine = this.#engine
-    engine.assertOpen(verb)
+    engine.assertOpen(name)
     const validKey = validateKey(key)
-    const plan = this.#plan(validKey, options)
+    verb.check(options)
+    const plan = this.#plan(validKey, options, verb)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
     return until(walk(engine, this.#state, validKey, plan, { want, use: false }), options.signal)
@@ -348,7 +365,8 @@ export class TenantCache {
     const engine = this.#engine
     engine.assertOpen('peek')
     const validKey = validateKey(key)
-    const plan = this.#plan(validKey, options ?? {})
+    if (options !== undefined) verbs.PEEK.check(options)
+    const plan = this.#plan(validKey, options ?? {}, verbs.PEEK)
     if (!engine.enabled) return undefined
     for (const { tier } of plan.slots) {
       if (tier.direct === undefined || !tier.readable || !tier.lanes.mayAsk(this.#state.scope, validKey)) continue
@@ -358,19 +376,17 @@ export class TenantCache {
     return undefined
   }
 
-  #plan(key: ValidKey, options: KeyOptions): Plan {
-    return this.#policy(key, options).plan(options.tiers)
+  #plan<O extends KeyOptions>(key: ValidKey, options: O, verb: verbs.Verb<O>): Plan {
+    return this.#policy(key, options).plan(options.tiers, verb.call)
   }
 
   #policy(key: ValidKey, options: KeyOptions): Policy {
-    if (typeof options !== 'object' || options === null) throw new TypeError(`options must be an object, not ${kindOf(options)}`)
-    checkSignal((options as GetOptions).signal)
     const { policies } = this.#engine
     return options.policy === undefined ? policies.forKey(key) : policies.byName(options.policy)
   }
 
   /** The keys of each plan: a call that overrides something makes a plan of its own, once for each policy. */
-  #byPolicy(keys: readonly ValidKey[], options: KeyOptions): Map<Plan, ValidKey[]> {
+  #byPolicy(keys: readonly ValidKey[], options: GetOptions, verb: verbs.Verb<GetOptions>): Map<Plan, ValidKey[]> {
     const plans = new Map<Policy, Plan>()
     const keysOf = new Map<Plan, ValidKey[]>()
     let last: Policy | undefined
@@ -379,7 +395,7 @@ export class TenantCache {
       const policy = this.#policy(key, options)
       if (policy !== last) {
         let plan = plans.get(policy)
-        if (plan === undefined) plans.set(policy, (plan = policy.plan(options.tiers)))
+        if (plan === undefined) plans.set(policy, (plan = policy.plan(options.tiers, verb.call)))
         group = keysOf.get(plan) ?? []
         keysOf.set(plan, group)
         last = policy

@@ -48,6 +48,12 @@ export class Taken {
     return this.encoded?.bytes.byteLength ?? estimateBytes(this.#live)
   }
 
+  readonly what = 'a value'
+  readonly hint = 'Raise the limit of a tier (maxPayloadBytes, maxBytes), or let the policy use one without'
+
+  /** How {@link noteHeldNowhere} asks. */
+  readonly sizeIn = (tier: Tier): { bytes: number; most: number } => ({ bytes: this.bytes, most: tier.maxPayloadBytes })
+
   /** The entry as one slot stores it. Slots with the same time to live share one entry per view. */
   entryFor(slot: Slot): CacheEntry {
     const expiresAt = this.terms.expiresAt(slot)
@@ -84,8 +90,8 @@ export class Taken {
   }
 }
 
-/** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. */
-export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken): Promise<void> {
+/** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. False when it is too large for all of them. */
+export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken): Promise<boolean> {
   const end = state.invalidating(key, true)
   const older = engine.writeBack.invalidate(state, key)
   const queue = engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
@@ -102,7 +108,7 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     }
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
-  await settled(engine, state, key, steps, {
+  return settled(engine, state, key, steps, {
     end,
     older,
     queue,
@@ -125,12 +131,12 @@ export interface Begun {
   readonly older: Broken | undefined
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
-  /** To be called when no tier holds it, and none has failed. */
-  readonly heldNowhere?: (() => void) | undefined
+  /** To be called when no tier holds it, and none has failed: whether it is too large for all of them, which is told then. */
+  readonly heldNowhere: () => boolean
 }
 
-/** Waits for what a set has asked of the tiers, and sees to what is to be written back. @throws CacheError `not-recorded` */
-export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf, heldNowhere }: Begun): Promise<void> {
+/** Waits for what a set has asked of the tiers, and sees to what is to be written back. False when it is too large for all tiers. @throws CacheError `not-recorded` */
+export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf, heldNowhere }: Begun): Promise<boolean> {
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   let isKept = false
@@ -148,8 +154,9 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
     older?.end()
     end()
   }
-  if (!isHeldOrFailed) heldNowhere?.()
+  const isTooLarge = !isHeldOrFailed && heldNowhere()
   if (lost.length + left.length > 0) throw notRecorded('set', state, key, lost, left)
+  return !isTooLarge
 }
 
 /** Whether what is to be written back has all its copies. */

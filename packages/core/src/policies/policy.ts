@@ -3,6 +3,7 @@ import { Compression, type CompressionOption } from '../codec/compression.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
 import type { CacheBackend } from '../contract/backend.js'
 import { kindOf } from '../errors/describe.js'
+import { KnownNames } from '../errors/known-names.js'
 import type { EpochMs } from '../clock/clock.js'
 import type { Tier } from '../tiers/tier.js'
 import { instantAfter, ttlMs, type Ttl } from '../time/duration.js'
@@ -46,6 +47,9 @@ export interface PolicyOptions {
    */
   readonly foreignObjects?: 'adopt' | 'ignore' | undefined
 }
+
+const OPTIONS = new KnownNames(Object.keys({ tiers: true, ttl: true, codec: true, compression: true, contentType: true, foreignObjects: true } satisfies Readonly<Record<keyof PolicyOptions, true>>))
+const USE = new KnownNames(Object.keys({ write: true, ttl: true, promote: true } satisfies Readonly<Record<keyof Exclude<TierUse, boolean>, true>>))
 
 /** One tier as a policy, or a call that overrides it, uses it. */
 export interface Slot {
@@ -113,6 +117,7 @@ export class Policy implements Plan {
     for (const option of Object.keys(options)) {
       if (tiers.some((tier) => tier.name === option)) throw new TypeError(`${where}.${option}: in code, tiers go below "tiers": { tiers: { ${option}: ... } }`)
     }
+    OPTIONS.check(options, where)
     this.name = name
     this.index = index
     this.codec = codecs.resolve(options.codec, `${where}.codec`)
@@ -132,9 +137,10 @@ export class Policy implements Plan {
   /**
    * The plan of a call that overrides tiers.
    *
+   * @param call how the verb is called, for messages
    * @throws TypeError for an unknown tier or a use that is none
    */
-  plan(overrides: Readonly<Record<string, TierUse | undefined>> | undefined): Plan {
+  plan(overrides: Readonly<Record<string, TierUse | undefined>> | undefined, call: string): Plan {
     if (overrides === undefined) return this
     checkTierNames(overrides, this.#tiers, 'tiers')
     const slots: Slot[] = []
@@ -145,7 +151,7 @@ export class Policy implements Plan {
       if (use === undefined) {
         if (own !== undefined) slots.push(own)
       } else {
-        const made = this.#slot(tier, use, `tiers.${tier.name}`)
+        const made = this.#slot(tier, use, `tiers.${tier.name}`, `${call}: `)
         slots.push(...made)
         if (made.length === 0 && own !== undefined) leftOut.push(tier)
       }
@@ -156,10 +162,11 @@ export class Policy implements Plan {
     return plan
   }
 
-  #slot(tier: Tier, use: TierUse, where: string): Slot[] {
+  #slot(tier: Tier, use: TierUse, where: string, call = ''): Slot[] {
     if (use === false) return []
     const options = use === true ? {} : use
     if (typeof options !== 'object' || options === null) throw new TypeError(`${where} must be true, false or { write, ttl, promote }, not ${kindOf(use)}`)
+    USE.check(options, `${call}${where}`)
     if (options.promote !== undefined && typeof options.promote !== 'boolean') throw new TypeError(`${where}.promote must be true or false, not ${kindOf(options.promote)}`)
     return [
       {

@@ -17,6 +17,7 @@ import {
 } from '@opentelemetry/api'
 import { oncePerTurn } from '../clock/once-per-turn.js'
 import { kindOf } from '../errors/describe.js'
+import { KnownNames } from '../errors/known-names.js'
 import { VERSION } from '../version.js'
 
 const SCOPE = '@thermocline/core'
@@ -207,9 +208,13 @@ export class Telemetry {
   }
 }
 
+const OPTIONS = new KnownNames(Object.keys({ meterProvider: true, tracerProvider: true, tenantAttribute: true, spans: true } satisfies Readonly<Record<keyof TelemetryOptions, true>>))
+
 function checkOptions(options: TelemetryOptions): void {
   if (typeof options !== 'object' || options === null) throw new TypeError(`telemetry must be an object, not ${kindOf(options)}`)
-  const { meterProvider, tracerProvider, spans } = options
+  OPTIONS.check(options, 'telemetry')
+  const { meterProvider, tracerProvider, tenantAttribute, spans } = options
+  if (tenantAttribute !== undefined && typeof tenantAttribute !== 'boolean') throw new TypeError(`telemetry.tenantAttribute must be true or false, not ${kindOf(tenantAttribute)}`)
   if (meterProvider !== undefined && typeof meterProvider?.getMeter !== 'function') throw new TypeError(`telemetry.meterProvider must be a MeterProvider, not ${kindOf(meterProvider)}`)
   if (tracerProvider !== undefined && typeof tracerProvider?.getTracer !== 'function') throw new TypeError(`telemetry.tracerProvider must be a TracerProvider, not ${kindOf(tracerProvider)}`)
   if (spans !== undefined && spans !== 'parented' && spans !== 'all') throw new TypeError(`telemetry.spans must be 'parented' or 'all', not ${kindOf(spans)}`)

@@ -4,6 +4,7 @@ import { isJournalKeeper, type JournalKeeper } from '../contract/journal.js'
 import { isRecordKeeper, type RecordLog } from '../contract/records.js'
 import type { CacheError } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
+import { KnownNames } from '../errors/known-names.js'
 import { CircuitBreaker } from '../layers/circuit-breaker.js'
 import { Deadlines } from '../layers/deadlines.js'
 import { Gate } from '../layers/gate.js'
@@ -183,11 +184,16 @@ export function openRecordLog(tiers: Iterable<TierOptions>): RecordLog | undefin
   return undefined
 }
 
+const OPTIONS = new KnownNames(
+  Object.keys({ backend: true, maxTtl: true, defaultTtl: true, budget: true, concurrency: true, maxPayloadBytes: true, attempts: true, maxRecords: true, fallback: true, layers: true } satisfies Readonly<Record<keyof TierOptions, true>>),
+)
+
 function checkOptions(name: string, options: TierOptions): void {
   const backend = options.backend as Partial<CacheBackend> | undefined
   if (typeof backend?.get !== 'function' || typeof backend.put !== 'function' || backend.capabilities === undefined) {
     throw new TypeError(`tiers.${name}.backend must be a cache backend such as new MemoryBackend(), not ${kindOf(backend)}`)
   }
+  OPTIONS.check(options, `tiers.${name}`)
   positiveInteger(options.maxPayloadBytes, `tiers.${name}.maxPayloadBytes`)
   positiveInteger(options.concurrency, `tiers.${name}.concurrency`)
   positiveInteger(options.attempts, `tiers.${name}.attempts`)

@@ -7,6 +7,7 @@ import type { ValidKey } from '../../keys/key.js'
 import type { Plan } from '../../policies/policy.js'
 import type { Engine } from '../engine.js'
 import { countOutcome } from '../count-outcome.js'
+import { count } from '../counters.js'
 import { countCompute, type ReadFlight } from '../get-or-compute.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
@@ -41,16 +42,20 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
       const flight = state.flights.get(key)
       if (flight !== undefined) {
         // somebody computes the value as a whole: one compute is enough for both
+        count(state.counters.coalesced, plan.policy.index)
         const value = await flight.join(signal)
         const { slot, savedMicros } = flight as Partial<ReadFlight>
+        const bytes = Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)
         countOutcome(engine, state, key, plan, slot, savedMicros)
         hit = slot?.tier.name
-        return Readable.from([Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)], { objectMode: false })
+        return Readable.from([bytes], { objectMode: false })
       }
       const startUnlessOther = (): StreamFlight<SharedOpened> | undefined => (state.flights.has(key) ? undefined : start(engine, state, request, span))
-      const joined = await joinOrStart(state, state.streams.get(key) as StreamFlight<SharedOpened> | undefined, startUnlessOther, signal)
+      const running = state.streams.get(key) as StreamFlight<SharedOpened> | undefined
+      const joined = await joinOrStart(state, running, startUnlessOther, signal)
       if (joined === undefined) continue // it was one that only looked, or the value is computed as a whole now
       const { found, codec } = joined.opened
+      if (running !== undefined) count(state.counters.coalesced, plan.policy.index)
       countOutcome(engine, state, key, plan, found?.slot, found?.entry.computeMicros)
       hit = found?.slot.tier.name
       return readableOf(joined.reader, codec, signal)
@@ -151,7 +156,7 @@ async function store(engine: Engine, state: TenantState, key: ValidKey, plan: Pl
   try {
     // without compression at once: the tiers join at the beginning
     const form = compression === undefined ? { stream, codec: 'buffer' } : await storedForm(stream, side, compression, engine.clock)
-    write = new StreamedWrite(engine, state, key, plan, form, terms, fence)
+    write = new StreamedWrite(engine, state, key, plan, stream, form, terms, fence)
     if (write.isEmpty) await side?.return()
     if (form.stream !== stream && !write.isEmpty) void drained(form.stream) // also when no tier reads it any more
     await Promise.all([stream.ended, form.stream === stream || write.isEmpty ? undefined : form.stream.ended])

@@ -31,6 +31,7 @@ export async function openStream(engine: Engine, state: TenantState, key: ValidK
       const answer = ask(engine, state, key, plan, slot)
       if (answer === undefined) continue
       const entry = isPromise(answer) ? await answer : answer
+      if (entry === undefined && engine.telemetry.bound) engine.telemetry.recordLatency({ ...tierAttributes(tier), operation: 'get' }, engine.clock.monotonic() - startedAt)
       const found = entry === undefined ? undefined : await openOne(engine, slot, position, entry, plan, startedAt)
       if (found !== undefined) return found
     } catch (error) {

@@ -8,6 +8,7 @@ import { CacheError, messageOf } from '../../errors/cache-error.js'
 import type { ValidKey } from '../../keys/key.js'
 import type { Slot } from '../../policies/policy.js'
 import type { NotApplied } from '../../tiers/outcome.js'
+import type { Tier } from '../../tiers/tier.js'
 import type { Engine } from '../engine.js'
 import type { TenantState } from '../tenant-state.js'
 import type { Reader, SharedStream } from './shared-stream.js'
@@ -40,6 +41,11 @@ export interface SinkOptions {
   readonly grown?: ((bytes: number) => void) | undefined
 }
 
+/** The most bytes of a stream that a tier takes. */
+export function mostOfStream({ capabilities, maxPayloadBytes }: Tier): number {
+  return capabilities.streams ? maxPayloadBytes : Math.min(maxPayloadBytes, MOST_COLLECTED)
+}
+
 export class TierSink {
   readonly slot: Slot
   readonly #engine: Engine
@@ -55,12 +61,13 @@ export class TierSink {
   #open!: () => void // both set by the constructor
   #shut!: (error: unknown) => void
   #isSettled = false
+  #isTooLarge = false
 
   /** `undefined` when the tier takes nothing of that size, or cannot be written now. */
   static open(engine: Engine, state: TenantState, key: ValidKey, stream: SharedStream, options: SinkOptions): TierSink | undefined {
     const { tier } = options.slot
     const { byteLength } = options.payload
-    const most = tier.capabilities.streams ? tier.maxPayloadBytes : Math.min(tier.maxPayloadBytes, MOST_COLLECTED)
+    const most = mostOfStream(tier)
     if ((byteLength ?? 0) > most || tier.breaker.isOpen('write')) return undefined
     const reader = stream.join({ paces: false, patienceMs: options.patienceMs })
     return reader === undefined ? undefined : new TierSink(engine, state, key, reader, options, most)
@@ -121,7 +128,11 @@ export class TierSink {
   readonly #release = (): Promise<boolean> => {
     this.#isSettled = true
     this.#open()
-    return this.#putting as Promise<boolean>
+    // as a value that is too large: refused, which is no failure of the tier
+    return (this.#putting as Promise<boolean>).catch((error: unknown) => {
+      if (this.#isTooLarge) return false
+      throw error
+    })
   }
 
   /** A put whose turn never comes is given up. */
@@ -174,6 +185,7 @@ export class TierSink {
     let bytes = 0
     for (let step = await this.#reader.next(); step.done !== true; step = await this.#reader.next()) {
       bytes += step.value.byteLength
+      if (bytes > most) this.#isTooLarge = true
       if (bytes > most) throw new CacheError('failed', `a streamed payload is larger than the ${most} bytes that the tier takes`, { operation: 'put', backend: this.slot.tier.backend.name, key: this.#key })
       if (this.#options.fence?.broken === true) throw abandoned()
       this.#options.grown?.(bytes)

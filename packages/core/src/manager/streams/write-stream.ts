@@ -6,7 +6,9 @@ import { onAbort } from '../../compute/abort.js'
 import type { ValidKey } from '../../keys/key.js'
 import type { Plan, Slot } from '../../policies/policy.js'
 import type { NotApplied } from '../../tiers/outcome.js'
+import type { Tier } from '../../tiers/tier.js'
 import type { Engine } from '../engine.js'
+import { noteHeldNowhere } from '../held-nowhere.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
 import { abandonQueue, enterIfKept, noted, settled, type Step } from '../write.js'
@@ -14,7 +16,9 @@ import type { PreparedWrites } from '../write-back/write-back.js'
 import type { SourceChunks } from './bytes-from.js'
 import { SharedStream } from './shared-stream.js'
 import { storedForm, type StoredForm } from './stored-form.js'
-import { abandoned, TierSink } from './tier-sink.js'
+import { abandoned, mostOfStream, TierSink } from './tier-sink.js'
+
+const HINT = 'Let the policy use a tier that takes streams, such as a disk or a bucket, or raise the limit of one (maxPayloadBytes, maxBytes)'
 
 /**
  * The tiers that a stream is written to: those that take it as it passes, and those that are given it from the durable tier above once
@@ -28,18 +32,23 @@ export class StreamedWrite {
   readonly #terms: Terms
   readonly #sinks = new Map<Slot, TierSink>()
   readonly #spooled = new Map<Slot, Slot>()
+  readonly #source: SharedStream
   readonly #stream: SharedStream
   #queue: PreparedWrites | undefined
   /** What the journal has no room for; its copy goes when the put that makes it has ended. */
   #refused: PreparedWrites | undefined
 
-  /** @param fence for a compute; a set has none, and waits for each tier as long as its put makes progress */
-  constructor(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { stream, codec }: StoredForm, terms: Terms, fence: Fence | undefined) {
+  /**
+   * @param source the stream as it came, before it was compressed
+   * @param fence for a compute; a set has none, and waits for each tier as long as its put makes progress
+   */
+  constructor(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: SharedStream, { stream, codec }: StoredForm, terms: Terms, fence: Fence | undefined) {
     this.#engine = engine
     this.#state = state
     this.#key = key
     this.#plan = plan
     this.#terms = terms
+    this.#source = source
     this.#stream = stream
     this.#queue = engine.writeBack.prepare(state, key, plan, 0, (slot) => (terms.livesIn(slot) ? { expiresAt: terms.expiresAt(slot) } : undefined))
     for (const [at, slot] of plan.slots.entries()) {
@@ -69,8 +78,8 @@ export class StreamedWrite {
     return this.#sinks.size === 0
   }
 
-  /** Everything has passed: each tier stores it or loses the key, as for a set that is called now. */
-  async set(): Promise<void> {
+  /** Everything has passed: each tier stores it or loses the key, as for a set that is called now. False when it is too large for all of them. */
+  async set(): Promise<boolean> {
     const engine = this.#engine
     this.#makeRoom(this.#stream.bytes) // the disk may not have read all of it yet
     const end = this.#state.invalidating(this.#key)
@@ -86,8 +95,8 @@ export class StreamedWrite {
       steps.push({ tier: slot.tier, outcome })
     }
     for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(this.#state.scope, this.#key) })
-    const settling = settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)) })
-    await settling.finally(() => this.#removeRefused())
+    const settling = settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)), heldNowhere: () => this.#noteHeldNowhere('set') })
+    return settling.finally(() => this.#removeRefused())
   }
 
   /** Everything has passed: each tier stores it, unless an invalidation has come since the fence was opened. */
@@ -97,12 +106,15 @@ export class StreamedWrite {
     if (!fence.broken) for (const queue of [this.#queue, this.#refused]) queue?.register()
     const outcomes = new Map<Slot, Awaitable<boolean | NotApplied>>()
     const noting: Promise<void>[] = []
+    const kept: Awaitable<unknown>[] = this.#queue === undefined ? [] : [true]
     for (const slot of this.#plan.slots) {
       if (this.#terms.ttlFor(slot) === 0) {
         noting.push(noted(engine, this.#state, this.#key, slot.tier, slot.tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
         continue
       }
+      if (this.#queue?.slots.has(slot) === true) continue
       const filled = this.#fillOne(slot, outcomes, fence)
+      if (this.#terms.livesIn(slot)) kept.push(filled)
       if (filled === undefined) continue
       outcomes.set(slot, filled)
       const queue = slot === this.#queue?.keeper ? this.#queue : undefined
@@ -112,6 +124,15 @@ export class StreamedWrite {
     if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
     for (const tier of this.#plan.leftOut) noting.push(noted(engine, this.#state, this.#key, tier, tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
     await Promise.all(noting).finally(() => this.#removeRefused())
+    if (kept.length > 0 && (await Promise.all(kept)).every((outcome) => outcome === false)) this.#noteHeldNowhere('put')
+  }
+
+  /** As for values: told where it is larger than all tiers take of a stream. */
+  #noteHeldNowhere(operation: 'set' | 'put'): boolean {
+    const [source, stored] = [this.#source.bytes, this.#stream.bytes]
+    // a tier of values is given it unpacked
+    const sizeIn = (tier: Tier): { bytes: number; most: number } => ({ bytes: tier.capabilities.keeps === 'value' ? source : stored, most: mostOfStream(tier) })
+    return noteHeldNowhere(this.#engine, this.#state, this.#key, this.#plan, operation, { terms: this.#terms, what: 'a stream', bytes: source, sizeIn, hint: HINT })
   }
 
   /** Nothing is stored, and nothing changes. */
@@ -174,8 +195,8 @@ export class StreamedWrite {
   }
 }
 
-/** The verb `setStream`. It takes its place in the order of calls when its source has ended: until then it only reads. */
-export async function setStream(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: SourceChunks, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<void> {
+/** The verb `setStream`; false when no tier takes so much. It takes its place in the order of calls when its source has ended: until then it only reads. */
+export async function setStream(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: SourceChunks, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<boolean> {
   const stream = new SharedStream(source, { clock: engine.clock, cancel: () => source.cancel() })
   const side = plan.policy.compression === undefined ? undefined : stream.join({ paces: false, patienceMs: undefined })
   const drain = drained(stream)
@@ -185,7 +206,7 @@ export async function setStream(engine: Engine, state: TenantState, key: ValidKe
   let write: StreamedWrite | undefined
   try {
     const form = await storedForm(stream, side, plan.policy.compression, engine.clock)
-    write = new StreamedWrite(engine, state, key, plan, form, new Terms(engine.clock.now(), plan, wishes), undefined)
+    write = new StreamedWrite(engine, state, key, plan, stream, form, new Terms(engine.clock.now(), plan, wishes), undefined)
     if (form.stream !== stream) void drained(form.stream)
     await drain
     await Promise.all([stream.ended, form.stream.ended])
@@ -196,7 +217,7 @@ export async function setStream(engine: Engine, state: TenantState, key: ValidKe
     stop?.()
     engine.streams.delete(stream)
   }
-  await write.set()
+  return write.set()
 }
 
 /** Reads everything, so that a stream goes on when no tier takes it. */
