@@ -144,7 +144,7 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
     return cleared
   }
 
-  async #clearIn(directory: string, prefix: string, options: OperationOptions, failures: Failures): Promise<number> {
+  async #clearIn(directory: string, prefix: string, options: ClearOptions, failures: Failures): Promise<number> {
     const now = this.#store.hosts.clock.now()
     const goes = (key: string): boolean => key.startsWith(prefix) && options.only?.(key) !== false
     let cleared = 0
