@@ -7,6 +7,7 @@ import { validateKey } from '@thermocline/core'
 import { GcsBackend, type GcsClient } from '@thermocline/gcs'
 import { FakeClock } from '@thermocline/testkit'
 import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
+import { secretsIn } from '../../../test/support/secrets-in.js'
 import { freePort } from '../../../test/support/servers/ports.js'
 import { onStrictServer, scopeOf, type Stage } from './support/shelf.js'
 import type { StrictGcsServer } from '../../../test/support/gcs/index.js'
@@ -35,6 +36,23 @@ onStrictServer('rights', (stage) => {
     guarded(stage)
     for (const shelf of [stage.shelf({ client: clientOf(stage, 'wrong') }), stage.shelf()]) {
       for (const refused of [shelf.get('k'), shelf.holds('k'), shelf.put('k', 'v'), shelf.delete('k'), shelf.clear(), shelf.list()]) await expect(refused).rejects.toMatchObject({ code: 'access-denied', retryable: false })
+    }
+  })
+
+  test('a token or key that is refused stands in nothing that is handed out', async () => {
+    guarded(stage)
+    const secret = 'ya29.hunter2hunter2'
+    const shelf = stage.shelf({ client: clientOf(stage, secret) })
+    const thrown = await Promise.all([shelf.get('k'), shelf.holds('k'), shelf.put('k', 'v'), shelf.delete('k'), shelf.clear(), shelf.list()].map((verb) => verb.then(() => 'it resolved', (error: unknown) => error)))
+    expect(secretsIn([thrown, shelf.reports], [secret])).toEqual([])
+    const key = { type: 'service_account', client_email: 'a@b.iam.gserviceaccount.com', private_key: '-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----\n' }
+    const file = path.join(temporaryDirectory(), 'key.json')
+    writeFileSync(file, JSON.stringify(key).slice(0, -3))
+    for (const options of [{ credentials: key }, { keyFilename: file }]) {
+      const other = stage.shelf({ ...options, anonymous: false })
+      const error: unknown = await other.get('k').then(() => 'it resolved', (reason: unknown) => reason)
+      expect(error).toMatchObject({ name: 'CacheError' })
+      expect(secretsIn([error, other.reports], ['hunter2hunter2'])).toEqual([])
     }
   })
 
