@@ -46,7 +46,6 @@ const FOLDER_EXCEPTIONS: Readonly<Record<string, string>> = {
 }
 const CLOCK_EXCEPTIONS: Readonly<Record<string, string>> = {
   'packages/core/src/contract/entry.ts: Date.now': 'an arbitrary origin for compact instants, read once; no decision depends on it',
-  'packages/fs/src/record-log.ts: Date.now': 'compared with file times, which the operating system sets from the real clock',
 }
 
 describe('packages', () => {

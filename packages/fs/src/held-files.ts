@@ -1,5 +1,3 @@
-import type { CloseFile } from './file-io.js'
-
 /** Files of streams, open while nothing of them is read or written: no more than so many, the ones that have waited longest are closed. */
 export class HeldFiles {
   readonly #most: number
@@ -41,7 +39,7 @@ export class HeldFiles {
 
 export interface HeldFileHost {
   readonly held: HeldFiles
-  readonly close: CloseFile
+  readonly close: (fd: number) => void
   /** Opens the file once more; rejects when another one is in its place. `undefined`: it cannot be opened again, so it stays open. */
   readonly reopen: (() => Promise<number>) | undefined
 }
