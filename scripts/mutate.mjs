@@ -58,8 +58,17 @@ async function resultsOf(place, file, guards) {
 
 async function run(place, files, guards, ids) {
   console.log(`${place}: ${files.join(', ')}`)
-  const found = await runMutants(files, guards, { ids, concurrency })
-  return found.map((mutant) => ({ place, ...describeMutant(mutant), status: mutant.status }))
+  let found
+  try {
+    found = await runMutants(files, guards, { ids, concurrency })
+  } catch (error) {
+    fail(`the suites of the place "${place}" do not pass without mutants, or could not be run: ${error.message}`)
+  }
+  const described = found.map((mutant) => ({ place, ...describeMutant(mutant), status: mutant.status }))
+  const survived = described.filter(isSurvivor)
+  console.log(`${described.length} set, ${survived.length} survived`)
+  for (const { file, line, from, to } of survived) console.log(`  ${file}:${line} ${from} => ${to}`)
+  return described
 }
 
 /** `count` mutants of all places, the same for the same seed and sources. */
@@ -72,7 +81,7 @@ async function draw(count) {
 /** Writes and prints what came of it; returns the exit code. */
 function report(mutants) {
   const explanations = new Explanations()
-  const survivors = mutants.filter(({ status }) => status === 'Survived' || status === 'NoCoverage').map((mutant) => ({ ...mutant, why: explanations.whyOf(mutant) }))
+  const survivors = mutants.filter(isSurvivor).map((mutant) => ({ ...mutant, why: explanations.whyOf(mutant) }))
   const unexplained = survivors.filter(({ why }) => why === undefined)
   const broken = mutants.filter(({ status }) => status === 'RuntimeError' || status === 'CompileError')
   const counted = mutants.length - broken.length
@@ -98,6 +107,10 @@ function report(mutants) {
   console.log('\nThe same is in .cache/results/mutation.md, every mutant in .cache/results/mutation.json')
   if (rate < GOAL) console.log(`Fewer than ${percent(GOAL)} were noticed.`)
   return unexplained.length > 0 || rate < GOAL ? 1 : 0
+}
+
+function isSurvivor({ status }) {
+  return status === 'Survived' || status === 'NoCoverage'
 }
 
 function percent(part) {

@@ -6,7 +6,7 @@ const core = (...names) => names.map((name) => `packages/core/test/${name}.test.
 
 export const PLACES = {
   fences: {
-    files: ['packages/core/src/compute/fence.ts'],
+    files: ['packages/core/src/compute/fence.ts', 'packages/core/src/manager/tenant-state.ts'],
     guards: promises('fences', '3-invalidation', '4-one-compute', 'demotion', 'interleavings'),
   },
   flights: {
@@ -23,11 +23,11 @@ export const PLACES = {
   },
   promotion: {
     files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],
-    guards: [...promises('copies', '2-lifetimes', '3-invalidation', '5-latency-budget', 'compression', 'fallback', 'write-back'), ...core('get-many')],
+    guards: [...promises('copies', '2-lifetimes', '3-invalidation', '5-latency-budget', 'compression', 'fallback'), ...core('get-many')],
   },
   terms: {
     files: ['packages/core/src/manager/terms.ts', 'packages/core/src/manager/write.ts'],
-    guards: promises('copies', 'owed-work', '2-lifetimes', '3-invalidation', '6-nothing-lost', 'compression', 'too-large', 'write-back'),
+    guards: promises('copies', 'owed-work', '2-lifetimes', '3-invalidation', '6-nothing-lost', 'compression', 'too-large'),
   },
   breakers: {
     files: ['packages/core/src/layers/circuit-breaker.ts', 'packages/core/src/layers/run.ts', 'packages/core/src/layers/deadlines.ts'],
@@ -39,6 +39,6 @@ export const PLACES = {
   },
   journal: {
     files: ['copy-name', 'journal', 'options', 'own-directory', 'owner', 'pending-copy', 'read-head-now', 'set-aside', 'superseded', 'take-up'].map((name) => `packages/fs/src/journal/${name}.ts`),
-    guards: ['packages/fs/test/journal.test.ts', ...promises('journal-hazards', 'write-back-hazards', 'write-back')],
+    guards: ['packages/fs/test/journal.test.ts', ...promises('journal-hazards', 'write-back-hazards')],
   },
 }

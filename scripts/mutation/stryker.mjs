@@ -77,7 +77,7 @@ export async function runMutants(files, guards, { ids, concurrency }) {
       jest: {
         configFile: 'jest.config.mjs',
         enableFindRelatedTests: false,
-        config: { testEnvironment: TEST_ENVIRONMENT, testMatch: guards.map((guard) => `**/${guard}`) },
+        config: { testEnvironment: TEST_ENVIRONMENT, testMatch: guards.map((guard) => `**/${guard}`), testTimeout: 120_000 },
       },
       coverageAnalysis: 'perTest',
       concurrency,

@@ -18,16 +18,32 @@ interface Bench {
   readonly untilIn: (tier: string, key: string) => Promise<void>
 }
 
+const memory = (): CacheBackend => new MemoryBackend()
+const disk = (): CacheBackend => new FileSystemBackend({ basePath: temporaryDirectory() })
+
 const TOPS: readonly (readonly [string, () => CacheBackend])[] = [
-  ['memory', () => new MemoryBackend()],
-  ['a disk', () => new FileSystemBackend({ basePath: temporaryDirectory() })],
+  ['memory', memory],
+  ['a disk', disk],
 ]
 
-function bench(top: CacheBackend, options: Partial<TierOptions> = {}, policies: Record<string, PolicyOptions> = {}): Bench {
+/** The tier that is looked at, over one that has everything: only a disk hands out streams. */
+const STACKS: readonly (readonly [string, () => Stores])[] = [
+  ['memory', () => ({ top: memory(), below: memory() })],
+  ['memory over a disk', () => ({ top: memory(), below: disk() })],
+  ['a disk', () => ({ top: disk(), below: memory() })],
+  ['a disk over another', () => ({ top: disk(), below: disk() })],
+]
+
+interface Stores {
+  readonly top: CacheBackend
+  readonly below: CacheBackend
+}
+
+function bench({ top, below }: Stores, options: Partial<TierOptions> = {}, policies: Record<string, PolicyOptions> = {}): Bench {
   const clock = new FakeClock(Date.now())
   const faults = new Faults()
   const cache = new TieredCacheManager({
-    tiers: { top: { backend: top, ...options }, below: { backend: new MemoryBackend(), layers: [faults.layer] } },
+    tiers: { top: { backend: top, ...options }, below: { backend: below, layers: [faults.layer] } },
     policies,
     clock,
     logger: false,
@@ -80,8 +96,8 @@ const PROMOTED: readonly (readonly [string, Way])[] = [
   ['getOrComputeStream', (acme) => acme.getOrComputeStream('p/k', () => []).then(whole)],
 ]
 
-const ways = (list: readonly (readonly [string, Way])[]): [string, string, () => CacheBackend, Way][] =>
-  TOPS.flatMap(([kind, make]) => list.map(([name, way]): [string, string, () => CacheBackend, Way] => [name, kind, make, way]))
+const ways = (list: readonly (readonly [string, Way])[]): [string, string, () => Stores, Way][] =>
+  STACKS.flatMap(([kind, make]) => list.map(([name, way]): [string, string, () => Stores, Way] => [name, kind, make, way]))
 
 /** Where `p/k` is served from now, and until when it lives. */
 async function seen(acme: TenantCache): Promise<unknown> {
@@ -207,14 +223,14 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
 
 describe('an entry that is there already', () => {
   /** Two processes, say: each with a manager of its own over the same stores. */
-  function two(make: () => CacheBackend): { one: TenantCache; other: TenantCache; puts: Faults; clock: FakeClock; middle: (acme: TenantCache) => Promise<unknown> } {
+  function two(make: () => Stores): { one: TenantCache; other: TenantCache; puts: Faults; clock: FakeClock; middle: (acme: TenantCache) => Promise<unknown> } {
     const clock = new FakeClock(Date.now())
     const puts = new Faults()
-    const stores = { middle: make(), below: new MemoryBackend() }
+    const stores = make()
     const managers = [new Faults(), puts].map(
       (faults) =>
         new TieredCacheManager({
-          tiers: { middle: { backend: stores.middle, layers: [faults.layer], budget: 10 }, below: { backend: stores.below } },
+          tiers: { middle: { backend: stores.top, layers: [faults.layer], budget: 10 }, below: { backend: stores.below } },
           clock,
           logger: false,
         }),
@@ -274,7 +290,7 @@ describe('an entry that is there already', () => {
   })
 
   test('is replaced by what was computed', async () => {
-    const { one, other, clock, middle } = two(() => new MemoryBackend())
+    const { one, other, clock, middle } = two(() => ({ top: memory(), below: memory() }))
     const computing = one.getOrCompute('p/k', async () => {
       await other.set('p/k', 'elsewhere')
       return 'computed'

@@ -1,8 +1,9 @@
 import { describe, expect, test } from '@jest/globals'
 import { TieredCacheManager, WrappedBackend, type CacheBackend, type CacheEntry, type Layer, type PutOptions, type TenantCache, type TenantScope, type ValidKey } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults } from '@thermocline/testkit'
-import { afterwards } from '../support/afterwards.js'
+import { afterwards, temporaryDirectory } from '../support/afterwards.js'
 import { deferred } from '../support/rig.js'
 
 /** A layer whose puts wait for a gate, making progress: slow, and not to be blamed. */
@@ -123,6 +124,29 @@ describe('an older set that lands late', () => {
     faults.heal()
     await clock.advance(70_000)
     expect([await owed(), await acme.lookup('k')]).toEqual([0, { status: 'miss' }])
+  })
+
+  test.each(REMOVALS.filter(([verb]) => !verb.startsWith('clear')))('one that is still being compressed does not pay what a later %s owes', async (_verb, remove) => {
+    const clock = new FakeClock(Date.now())
+    const faults = new Faults()
+    const cache = new TieredCacheManager({
+      tiers: { warm: { backend: new FileSystemBackend({ basePath: temporaryDirectory() }), layers: [faults.layer], budget: 1 } },
+      policies: { default: { compression: 'gzip' } },
+      clock,
+      logger: false,
+    })
+    afterwards(() => cache.close())
+    const acme = cache.tenant('acme')
+    const setting = acme.set('k', Buffer.alloc(16 * 1024 ** 2, 'takes a while to compress; '))
+    const removing = remove(acme) // behind it
+    await clock.advance(1000)
+    await removing
+    expect((await cache.stats()).tiers['warm']?.pendingInvalidations).toBe(1)
+    expect(faults.calls.put).toBe(0)
+    await setting
+    expect([faults.calls.put, await acme.lookup('k')]).toEqual([1, { status: 'miss' }])
+    await clock.advance(5000)
+    expect([(await cache.stats()).tiers['warm']?.pendingInvalidations, await acme.lookup('k')]).toEqual([0, { status: 'miss' }])
   })
 
   test.each(REMOVALS.slice(0, 4))('an older %s does not pay what a later one owes', async (_verb, remove) => {
