@@ -19,6 +19,7 @@
  * - `foreign`: stored data is not ours, or of a version or codec this release does not know
  * - `not-encodable`: the codec cannot represent the value
  * - `too-large`: no tier that was to hold the value takes one of its size
+ * - `circular`: a compute asked for a key that is being computed from what it makes itself; waiting for it would never end
  * - `not-recorded`: an invalidation could neither be applied nor recorded for later
  * - `closed`: the cache has been closed
  * - `failed`: anything else the backend reported
@@ -42,6 +43,7 @@ export type CacheErrorCode =
   | 'foreign'
   | 'not-encodable'
   | 'too-large'
+  | 'circular'
   | 'not-recorded'
   | 'closed'
   | 'failed'
