@@ -1,4 +1,5 @@
 import { onAbort } from './abort.js'
+import { Waiter } from './waiting.js'
 
 /*
  * Single flight. All callers of one (tenant, key) since the last invalidation share one flight: one walk, one compute, one
@@ -12,13 +13,13 @@ import { onAbort } from './abort.js'
 
 /** Who keeps the flights. */
 export interface FlightOwner {
+  readonly tenant: string
   /** The last caller has left before the end. */
   deserted(flight: Flight): void
 }
 
 /** One running compute for one (tenant, key). */
-export class Flight {
-  readonly key: string
+export class Flight extends Waiter {
   readonly #owner: FlightOwner
   /** The outcome, shared by all callers. */
   #outcome: Promise<unknown> | undefined
@@ -27,7 +28,7 @@ export class Flight {
   #waiting = 0
 
   constructor(key: string, owner: FlightOwner) {
-    this.key = key
+    super(key, owner.tenant)
     this.#owner = owner
   }
 
@@ -63,6 +64,11 @@ export class Flight {
   join(signal: AbortSignal | undefined): Promise<unknown> {
     this.#waiting++
     return signal === undefined ? (this.#outcome as Promise<unknown>) : this.#joinUntil(signal)
+  }
+
+  /** A caller does not join after all: if nobody else has, nobody is told how it fails. */
+  notJoined(): void {
+    this.#outcome?.catch(() => undefined)
   }
 
   /** Ends the compute's reason to go on. */

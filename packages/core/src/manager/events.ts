@@ -1,3 +1,4 @@
+import { outsideComputes } from '../compute/waiting.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { EvictionReason } from '../contract/backend.js'
 import type { CacheError } from '../errors/cache-error.js'
@@ -83,7 +84,7 @@ export class Events {
   emit<N extends CacheEventName>(name: N, event: CacheEvents[N]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        const returned: unknown = listener(event)
+        const returned: unknown = outsideComputes(() => listener(event))
         if (isPromise(returned)) returned.catch((error: unknown) => this.#host.onThrow(error, name))
       } catch (error) {
         this.#host.onThrow(error, name)

@@ -5,6 +5,7 @@ import { ComputeWishes, type Compute } from '../compute/compute-context.js'
 import type { Fence } from '../compute/fence.js'
 import type { Awaitable } from '../contract/backend.js'
 import { Flight } from '../compute/flight.js'
+import { beginWaiting, callingFlight, computing, type Waiter } from '../compute/waiting.js'
 import { messageOf } from '../errors/cache-error.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
 import type { ValidKey } from '../keys/key.js'
@@ -49,11 +50,12 @@ export function getOrComputeInFlight(engine: Engine, state: TenantState, request
   if (flight === undefined) flight = start(engine, state, request, span)
   else count(state.counters.coalesced, plan.policy.index)
   const joined = flight
-  if (signal === undefined && span === NO_SPAN && engine.isolation === 'share') {
+  const caller = callingFlight()
+  if (caller === undefined && signal === undefined && span === NO_SPAN && engine.isolation === 'share') {
     joined.plain++
     return joined.join(undefined)
   }
-  return joined.join(signal).then(
+  return joinFrom(caller, joined, signal).then(
     (value) => {
       countOutcome(engine, state, key, plan, joined.slot, joined.savedMicros)
       engine.telemetry.endGet(span, joined.slot?.tier.name)
@@ -65,6 +67,17 @@ export function getOrComputeInFlight(engine: Engine, state: TenantState, request
       throw error
     },
   )
+}
+
+function joinFrom(caller: Waiter | undefined, flight: Flight, signal: AbortSignal | undefined): Promise<unknown> {
+  if (caller === undefined) return flight.join(signal)
+  try {
+    const left = beginWaiting(caller, flight, 'getOrCompute')
+    return flight.join(signal).finally(left)
+  } catch (error) {
+    flight.notJoined()
+    return Promise.reject(error)
+  }
 }
 
 /** Only computes: for a cache that is closed or switched off. */
@@ -126,7 +139,7 @@ async function compute(engine: Engine, state: TenantState, request: FlightReques
     }
     const wishes = new ComputeWishes(request.key, state.tenant, flight)
     const startedAt = engine.clock.monotonic()
-    const value = await engine.telemetry.compute(span, () => request.compute(wishes))
+    const value = await computing(flight, () => engine.telemetry.compute(span, () => request.compute(wishes)))
     const ms = engine.clock.monotonic() - startedAt
     countCompute(engine, state, request, ms)
     if (!wishes.uncached && !fence.broken && !engine.stopped) await store(engine, state, request, wishes, value, ms, fence)
@@ -158,12 +171,14 @@ async function streamedOr(state: TenantState, plan: Plan, streaming: StreamFligh
 }
 
 /** All bytes of the stream, as one of its callers; `undefined`: a tier had it, or its beginning has passed. */
-async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>, { signal }: Flight): Promise<Buffer | undefined> {
-  const joined = await joinOrStart(state, streaming, () => undefined, signal)
+async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>, flight: Flight): Promise<Buffer | undefined> {
+  const { signal } = flight
+  const joined = await joinOrStart(state, streaming, () => undefined, signal, flight, 'getOrCompute')
   if (joined === undefined) return undefined
   const { reader, opened } = joined
   const leave = (): void => void reader.return()
   if (opened.found !== undefined) {
+    joined.left()
     leave()
     return undefined
   }
@@ -174,6 +189,7 @@ async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>
     signal.throwIfAborted()
     return Buffer.concat(chunks)
   } finally {
+    joined.left()
     stop()
   }
 }

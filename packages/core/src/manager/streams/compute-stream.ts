@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { Span } from '@opentelemetry/api'
 import { ComputeWishes, type ComputeContext } from '../../compute/compute-context.js'
 import { abortable } from '../../compute/abort.js'
+import { beginWaiting, callingFlight, Computing } from '../../compute/waiting.js'
 import { CacheError } from '../../errors/cache-error.js'
 import type { ValidKey } from '../../keys/key.js'
 import type { Plan } from '../../policies/policy.js'
@@ -11,7 +12,7 @@ import { count } from '../counters.js'
 import { countCompute, type ReadFlight } from '../get-or-compute.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
-import { bytesFrom, type ByteSource } from './bytes-from.js'
+import { bytesFrom, type ByteSource, type SourceChunks } from './bytes-from.js'
 import { openStream } from './open-stream.js'
 import { begin, joinOrStart, landed, type SharedOpened } from './read-stream.js'
 import { SharedStream } from './shared-stream.js'
@@ -34,6 +35,7 @@ export interface StreamRequest {
 /** The verb `getOrComputeStream`: callers of one key share one download or one compute. */
 export async function getOrComputeStream(engine: Engine, state: TenantState, request: StreamRequest, signal: AbortSignal | undefined): Promise<Readable> {
   const { key, plan } = request
+  const caller = callingFlight()
   const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
   let hit: string | undefined
   let failure: { error: unknown } | undefined
@@ -43,7 +45,8 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
       if (flight !== undefined) {
         // somebody computes the value as a whole: one compute is enough for both
         count(state.counters.coalesced, plan.policy.index)
-        const value = await flight.join(signal)
+        const left = beginWaiting(caller, flight, 'getOrComputeStream')
+        const value = await flight.join(signal).finally(left)
         const { slot, savedMicros } = flight as Partial<ReadFlight>
         const bytes = Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)
         countOutcome(engine, state, key, plan, slot, savedMicros)
@@ -52,13 +55,16 @@ export async function getOrComputeStream(engine: Engine, state: TenantState, req
       }
       const startUnlessOther = (): StreamFlight<SharedOpened> | undefined => (state.flights.has(key) ? undefined : start(engine, state, request, span))
       const running = state.streams.get(key) as StreamFlight<SharedOpened> | undefined
-      const joined = await joinOrStart(state, running, startUnlessOther, signal)
+      const joined = await joinOrStart(state, running, startUnlessOther, signal, caller, 'getOrComputeStream')
       if (joined === undefined) continue // it was one that only looked, or the value is computed as a whole now
       const { found, codec } = joined.opened
       if (running !== undefined) count(state.counters.coalesced, plan.policy.index)
       countOutcome(engine, state, key, plan, found?.slot, found?.entry.computeMicros)
       hit = found?.slot.tier.name
-      return readableOf(joined.reader, codec, signal)
+      const readable = readableOf(joined.reader, codec, signal)
+      if (found === undefined) readable.once('close', joined.left)
+      else joined.left()
+      return readable
     }
   } catch (error) {
     countOutcome(engine, state, key, plan, undefined)
@@ -81,7 +87,7 @@ export async function justProduce(state: TenantState, key: ValidKey, produce: Pr
 
 function start(engine: Engine, state: TenantState, request: StreamRequest, span: Span): StreamFlight<SharedOpened> {
   const { key, plan } = request
-  const flight = new StreamFlight<SharedOpened>(key, state.fences.open(key), true)
+  const flight = new StreamFlight<SharedOpened>(key, state.tenant, state.fences.open(key), true)
   state.streams.set(key, flight)
   flight.opened = openStream(engine, state, key, plan)
     .then((found) => (found === undefined ? produced(engine, state, request, flight, span) : begin(engine, state, key, plan, flight, found)))
@@ -99,11 +105,17 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
   const { fence } = flight
   const wishes = new ComputeWishes(key, state.tenant, flight)
   const startedAt = engine.clock.monotonic()
-  const source = await engine.telemetry.compute(span, () => request.produce(wishes))
-  const chunks = bytesFrom(source, 'what produce returns')
+  const part = new Computing(flight)
+  let chunks: SourceChunks
+  try {
+    chunks = bytesFrom(await part.run(() => engine.telemetry.compute(span, () => request.produce(wishes))), 'what produce returns')
+  } catch (error) {
+    part.end()
+    throw error
+  }
   let begin!: () => void // set by the promise below
   let terms: Terms | undefined
-  const stream: SharedStream = new SharedStream(chunks, {
+  const stream: SharedStream = new SharedStream(part.chunks(chunks), {
     clock: engine.clock,
     cancel: () => chunks.cancel(),
     begins: () => begin(),
@@ -114,6 +126,7 @@ async function produced(engine: Engine, state: TenantState, request: StreamReque
       stream.abort(reason)
     },
   })
+  void stream.ended.catch(() => undefined).then(() => part.end())
   const storing = new Promise<unknown>((resolve) => {
     const end = stream.ended.catch(() => undefined)
     // a generator has said nothing before its first chunk

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { abortable } from '../../compute/abort.js'
+import { beginWaiting, callingFlight, type Waiter } from '../../compute/waiting.js'
 import type { ValidKey } from '../../keys/key.js'
 import { promotedUntil, type Plan } from '../../policies/policy.js'
 import { travellingFields } from '../copies.js'
@@ -20,11 +21,12 @@ export async function getStream(engine: Engine, state: TenantState, key: ValidKe
   try {
     const running = state.streams.get(key) as StreamFlight<SharedOpened> | undefined
     // a read does not wait for a compute, and leaves its flight to those who do
-    const joined = await joinOrStart(state, running?.computes === true ? undefined : running, () => startReading(engine, state, key, plan), signal)
+    const joined = await joinOrStart(state, running?.computes === true ? undefined : running, () => startReading(engine, state, key, plan), signal, callingFlight(), 'getStream')
     if (joined === undefined) {
       countOutcome(engine, state, key, plan, undefined)
       return undefined
     }
+    joined.left() // what a tier holds waits for nobody
     const found = joined.opened.found as FoundStream
     hit = found.slot.tier.name
     countOutcome(engine, state, key, plan, found.slot, found.entry.computeMicros)
@@ -46,6 +48,8 @@ export interface SharedOpened extends OpenedStream {
 export interface Joined {
   readonly opened: SharedOpened
   readonly reader: Reader
+  /** To be called when the caller waits for it no longer. */
+  readonly left: () => void
 }
 
 /**
@@ -53,21 +57,30 @@ export interface Joined {
  * nothing was started.
  *
  * A caller whose signal fires while it waits leaves; what nobody waits for is given up.
+ *
+ * @param caller the flight that waits
+ * @throws CacheError `circular` where the stream waits for the caller's own flight
  */
-export async function joinOrStart(state: TenantState, running: StreamFlight<SharedOpened> | undefined, start: () => StreamFlight<SharedOpened> | undefined, signal: AbortSignal | undefined): Promise<Joined | undefined> {
+export async function joinOrStart(
+  state: TenantState, running: StreamFlight<SharedOpened> | undefined, start: () => StreamFlight<SharedOpened> | undefined, signal: AbortSignal | undefined, caller: Waiter | undefined, operation: string,
+): Promise<Joined | undefined> {
   let flight = running ?? start()
   while (flight !== undefined) {
     const joining: StreamFlight<SharedOpened> = flight
     const opening = flight.opened
+    const left = beginWaiting(caller, flight, operation)
+    let goesOn = false
     flight.waiting++
     try {
       const opened = await abortable(opening, signal)
       flight.isOpen = true
       if (opened === undefined) return undefined
       const reader = opened.stream.join({ paces: true, patienceMs: opened.patienceMs, resume: opened.resume })
-      if (reader !== undefined) return { opened, reader }
+      goesOn = reader !== undefined
+      if (reader !== undefined) return { opened, reader, left }
       if (opened.stored !== undefined) await abortable(opened.stored, signal)
     } finally {
+      if (!goesOn) left()
       if (--flight.waiting === 0) {
         if (!flight.isOpen) {
           if (state.streams.get(flight.key) === flight) state.detach(flight.key)
@@ -89,7 +102,7 @@ function leaveUnread(flight: StreamFlight<SharedOpened>, opened: SharedOpened | 
 
 /** A flight that looks for the key and reads it. */
 function startReading(engine: Engine, state: TenantState, key: ValidKey, plan: Plan): StreamFlight<SharedOpened> {
-  const flight = new StreamFlight<SharedOpened>(key, state.fences.open(key), false)
+  const flight = new StreamFlight<SharedOpened>(key, state.tenant, state.fences.open(key), false)
   if (state.streams.get(key)?.computes !== true) state.streams.set(key, flight)
   flight.opened = openStream(engine, state, key, plan).then(
     (found) => (found === undefined ? landed(state, flight) : begin(engine, state, key, plan, flight, found)),

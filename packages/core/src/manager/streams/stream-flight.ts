@@ -2,6 +2,7 @@ import { pipeline, Readable } from 'node:stream'
 import { decompressorOf, isCompressed } from '../../codec/compression.js'
 import { onAbort } from '../../compute/abort.js'
 import type { Fence } from '../../compute/fence.js'
+import { Waiter } from '../../compute/waiting.js'
 import { CacheError } from '../../errors/cache-error.js'
 import type { Reader, SharedStream } from './shared-stream.js'
 
@@ -19,8 +20,7 @@ export interface OpenedStream {
 }
 
 /** One download or compute of one key, shared by all who ask for its stream while it runs. */
-export class StreamFlight<O extends OpenedStream = OpenedStream> {
-  readonly key: string
+export class StreamFlight<O extends OpenedStream = OpenedStream> extends Waiter {
   readonly fence: Fence
   /** Whether it makes what it does not find. */
   readonly computes: boolean
@@ -33,8 +33,8 @@ export class StreamFlight<O extends OpenedStream = OpenedStream> {
   #controller: AbortController | undefined
   #aborted: { readonly reason: unknown } | undefined
 
-  constructor(key: string, fence: Fence, computes: boolean) {
-    this.key = key
+  constructor(key: string, tenant: string, fence: Fence, computes: boolean) {
+    super(key, tenant)
     this.fence = fence
     this.computes = computes
   }
