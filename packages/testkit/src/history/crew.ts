@@ -1,4 +1,4 @@
-import type { TieredCacheManager } from '@thermocline/core'
+import type { CacheStats, TieredCacheManager } from '@thermocline/core'
 import { Client, type InUse } from './client.js'
 import { HISTORY_KEYS, HISTORY_TENANTS, type PlannedCall } from './plan.js'
 import type { History } from './records.js'
@@ -177,7 +177,7 @@ export class Crew {
     this.#history.settled()
   }
 
-  #stats(): Promise<Awaited<ReturnType<TieredCacheManager['stats']>>[]> {
+  #stats(): Promise<CacheStats[]> {
     return Promise.all(this.#managers.map(({ cache }) => cache.stats()))
   }
 
@@ -211,7 +211,7 @@ export class Crew {
   }
 }
 
-function isInOrder({ tiers, pendingWrites, writeBack }: Awaited<ReturnType<TieredCacheManager['stats']>>): boolean {
+function isInOrder({ tiers, pendingWrites, writeBack }: CacheStats): boolean {
   if (pendingWrites + writeBack.pending + writeBack.removalsOwed > 0) return false
   return Object.values(tiers).every(({ state, pendingInvalidations, keysInDoubt }) => state === 'ok' && pendingInvalidations === 0 && keysInDoubt === 0)
 }
