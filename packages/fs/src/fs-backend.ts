@@ -101,7 +101,7 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
-    return this.#reader.read(this.#pathOf(scope, key), scope, key, options)
+    return this.#store.reads.run(options, () => this.#reader.read(this.#pathOf(scope, key), scope, key, options))
   }
 
   getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Awaitable<readonly (CacheEntry | undefined)[]> {
@@ -111,13 +111,17 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   // not `async`: a second promise for every write
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
     const file = this.#pathOf(scope, key)
-    if (options.journal === undefined) return this.#writer.write(file, scope, key, entry, options)
+    if (options.journal === undefined) return this.#store.writes.run(options, () => this.#writer.write(file, scope, key, entry, options))
     const copy = pendingCopyOf(options.journal)
     if (copy === undefined) return Promise.reject(new TypeError('options.journal must be a slot of a journal that this backend opened, the object itself'))
-    return copy.make((maker) => this.#writer.write(file, scope, key, entry, options, maker))
+    return copy.make((maker) => this.#store.writes.run(options, () => this.#writer.write(file, scope, key, entry, options, maker)))
   }
 
-  async delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
+  delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
+    return this.#store.writes.run(options, () => this.#delete(scope, keys, options))
+  }
+
+  async #delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
     const { hosts } = this.#store
     let deleted = 0
     const failures = new Failures()
@@ -136,7 +140,11 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
     return deleted
   }
 
-  async clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number> {
+  clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number> {
+    return this.#store.writes.run(options, () => this.#clear(scope, prefix, options))
+  }
+
+  async #clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number> {
     let cleared = 0
     const failures = new Failures()
     for (const directory of this.#directoriesOf(scope)) cleared += await this.#clearIn(directory, prefix, options, failures)

@@ -1,5 +1,6 @@
 import type { Clock, EpochMs } from '@thermocline/core'
 import { sharedDisk } from './disk.js'
+import type { Stuck } from './stuck.js'
 import { touchFile } from './file-io.js'
 
 /** File times keep whole microseconds, cut off: stamps a step apart stay apart in them. */
@@ -26,11 +27,13 @@ interface Use {
 export class Recency {
   readonly #uses = new Map<string, Use>()
   readonly #clock: () => Clock
+  readonly #writes: Stuck
   #last: EpochMs = 0
   #cancel: (() => void) | undefined
 
-  constructor(clock: () => Clock) {
+  constructor(clock: () => Clock, writes: Stuck) {
     this.#clock = clock
+    this.#writes = writes
   }
 
   /** An instant for "used now", later than any given before, so that uses within a millisecond keep their order. */
@@ -78,9 +81,7 @@ export class Recency {
           use.dirty = false
           use.writtenAt = use.usedAt
           // gone, or not ours to touch: recency is a hint
-          await sharedDisk()
-            .turns.during(NO_OPTIONS, () => touchFile(path, use.usedAt), true)
-            .catch(() => undefined)
+          await this.#writes.run(NO_OPTIONS, () => sharedDisk().turns.during(NO_OPTIONS, () => touchFile(path, use.usedAt), true)).catch(() => undefined)
         }),
       )
     }

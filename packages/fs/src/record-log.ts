@@ -118,7 +118,7 @@ export class FileRecordLog implements RecordLog {
     const rewrite = this.#live.size === 0 || this.#lines > this.#live.size * 2 + SLACK_LINES || this.#bytes > this.#liveBytes * 2 + SLACK_BYTES
     this.#writing = this.#writing.then(async () => {
       try {
-        await sharedDisk().turns.during(NO_OPTIONS, () => (rewrite || this.#behind ? this.#rewrite() : this.#write(text)), true)
+        await this.#store.writes.run(NO_OPTIONS, () => sharedDisk().turns.during(NO_OPTIONS, () => (rewrite || this.#behind ? this.#rewrite() : this.#write(text)), true))
         this.#behind = false
         this.#store.hosts.forget(this.#path)
       } catch (error) {

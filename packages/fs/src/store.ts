@@ -5,6 +5,7 @@ import { layoutOf, type Layout } from './layout.js'
 import type { CheckedOptions } from './options.js'
 import { Recency } from './recency.js'
 import { Space } from './space.js'
+import { Stuck } from './stuck.js'
 
 /** What a limit leaves for one entry: directories and bookkeeping take the rest. */
 const OVERHEAD_BYTES = 32 * 1024
@@ -20,6 +21,10 @@ export interface Store {
   readonly maxFileBytes: number
   readonly hosts: FileHosts
   readonly descriptors: Descriptors
+  /** What reads the disk has been given. */
+  readonly reads: Stuck
+  /** And what changes. */
+  readonly writes: Stuck
   readonly recency: Recency
   /** `undefined` without a limit. */
   readonly space: Space | undefined
@@ -31,7 +36,8 @@ export function openStore({ basePath, maxBytes, maxBufferedBytes, fsync, access 
   const modes = new Modes(access)
   const hosts = new FileHosts()
   const descriptors = new Descriptors(layout.root)
-  const recency = new Recency(() => hosts.clock)
+  const writes = new Stuck()
+  const recency = new Recency(() => hosts.clock, writes)
   const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, maxBytes, hosts, recency, close: descriptors.close }) : undefined
-  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, recency, space }
+  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, reads: new Stuck(), writes, recency, space }
 }

@@ -157,7 +157,7 @@ export class Sweeper {
     for await (const file of statAll(directory, names)) {
       if (!goOn()) break
       if (!file.isFile || (file.times.keepUntil ?? 0) > now) continue
-      const gone = await removeEntry(this.#store, file.path, 'sweep', undefined, { onlyIf }).catch((error: unknown) => {
+      const gone = await this.#store.writes.run(NO_OPTIONS, () => removeEntry(this.#store, file.path, 'sweep', undefined, { onlyIf })).catch((error: unknown) => {
         if (removed !== undefined && isCacheError(error) && error.concerns === 'tier') throw error
       })
       if (gone?.header === undefined) continue
@@ -173,7 +173,7 @@ export class Sweeper {
     const { layout, hosts, space } = this.#store
     const before = hosts.clock.now() - LEFTOVER_AFTER_MS
     for (const name of (await namesIn(layout.tmp)).filter(isTemporaryName)) {
-      const bytes = await sharedDisk().turns.during(NO_OPTIONS, () => removeLeftover(path.join(layout.tmp, name), before), true)
+      const bytes = await this.#store.writes.run(NO_OPTIONS, () => sharedDisk().turns.during(NO_OPTIONS, () => removeLeftover(path.join(layout.tmp, name), before), true))
       space?.removed(bytes)
     }
   }
