@@ -9,6 +9,7 @@ export type {
   KeyOptions,
   ListedEntry,
   ListVerbOptions,
+  LogFields,
   Logger,
   Lookup,
   LookupOptions,

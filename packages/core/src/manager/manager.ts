@@ -203,7 +203,7 @@ export class TieredCacheManager implements AsyncDisposable {
     if (await within(engine, finish().catch((error: unknown) => engine.report(error, { operation: 'close' })), deadlineMs)) return
     const { pending } = engine.writeBack.stats
     const left = pending === 0 ? '' : `; ${pending} entries that are to be written back stay in the journal for the next start`
-    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close${left}`)
+    engine.logger.warn(`close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished or a backend did not close${left}`, { deadlineMs, backgroundWrites: engine.background.size, pendingWrites: pending })
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
     for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
     await within(engine, engine.writeBack.close().catch(() => undefined), RELEASE_MS) // so that the next start finds what is pending

@@ -8,10 +8,13 @@ import type { TierOptions } from '../tiers/tier.js'
 import type { Duration, Ttl } from '../time/duration.js'
 import type { WriteBackOptions } from './write-back/write-back.js'
 
-/** Where the few lines go that a person should see. `console` is one. */
+/** The facts of a log line: which tier, its backend, the error's code, ... Never a value or a secret. */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
+
+/** Where the few lines go that a person should see: a text that says it all, and its facts apart. What a logger throws or rejects with is left out. */
 export interface Logger {
-  info(message: string): void
-  warn(message: string): void
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
 }
 
 export interface TieredCacheManagerOptions {
@@ -27,7 +30,7 @@ export interface TieredCacheManagerOptions {
   readonly enabled?: boolean | undefined
   /** Where time comes from; at least `{ now() }`. Default: the system's. */
   readonly clock?: (Pick<Clock, 'now'> & Partial<Clock>) | undefined
-  /** Told when a tier degrades or recovers, and what a close could not finish. Default `console`; `false`: silent. */
+  /** Told when a tier degrades or recovers, and what a close could not finish. Default: the text to stderr; `false`: silent. */
   readonly logger?: Logger | false | undefined
   readonly telemetry?: TelemetryOptions | undefined
   /** Where and how much of what is written back is kept until the slow tier has it. */
