@@ -9,13 +9,12 @@ export type {
   KeyOptions,
   ListedEntry,
   ListVerbOptions,
-  LogFields,
-  Logger,
   Lookup,
   LookupOptions,
   SetOptions,
   TieredCacheManagerOptions,
 } from './manager/options.js'
+export type { LogFields, Logger } from './manager/log.js'
 export type { ByteSource } from './manager/streams/bytes-from.js'
 export type { Produce } from './manager/streams/compute-stream.js'
 export type { CacheEventName, CacheEvents, KeyEvent } from './manager/events.js'

@@ -78,12 +78,12 @@ export const systemClock: Clock = {
 export function completeClock(given: Pick<Clock, 'now'> & Partial<Clock>): Clock {
   if (typeof given?.now !== 'function') throw new TypeError('clock must have a function now() that returns epoch milliseconds')
   const own = given as Clock
-  const now = (): EpochMs => told(() => given.now(), systemClock.now)
+  const now = (): EpochMs => told(() => given.now(), () => systemClock.now())
   return {
     now,
-    recent: given.recent === undefined ? now : () => told(() => own.recent(), systemClock.now),
+    recent: given.recent === undefined ? now : () => told(() => own.recent(), () => systemClock.now()),
     // timers and what is measured against them must be of one clock: with the system's timers, the system's
-    monotonic: given.monotonic === undefined ? (given.schedule === undefined ? () => performance.now() : now) : () => told(() => own.monotonic(), systemClock.monotonic),
+    monotonic: given.monotonic === undefined ? (given.schedule === undefined ? () => performance.now() : now) : () => told(() => own.monotonic(), () => systemClock.monotonic()),
     schedule: (ms, callback, options) => {
       const byItself = given.schedule === undefined ? undefined : quietly(() => own.schedule(ms, callback, options), undefined)
       return typeof byItself === 'function' ? byItself : systemClock.schedule(ms, callback, options)

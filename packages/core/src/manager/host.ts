@@ -5,7 +5,7 @@ import type { PolicyTable } from '../policies/policy-table.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Background } from './background.js'
 import type { Events } from './events.js'
-import type { LogFields } from './options.js'
+import type { LogFields } from './log.js'
 import type { TenantRegistry, TenantState } from './tenant-state.js'
 
 /** What a failure is about, as far as it is known. */

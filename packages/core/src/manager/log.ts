@@ -1,6 +1,14 @@
 import { isPromise } from '../contract/awaitable.js'
 import { kindOf } from '../errors/describe.js'
-import type { Logger, LogFields } from './options.js'
+
+/** The facts of a log line: which tier, its backend, the error's code, ... Never a value or a secret. */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
+
+/** Where the few lines go that a person should see: a text that says it all, and its facts apart. What a logger throws or rejects with is left out. */
+export interface Logger {
+  info(message: string, fields?: LogFields): void
+  warn(message: string, fields?: LogFields): void
+}
 
 /** Everything goes to stderr: stdout is the program's own. */
 const TO_STDERR: Logger = { info: (message) => console.warn(message), warn: (message) => console.warn(message) }

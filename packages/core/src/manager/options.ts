@@ -6,16 +6,8 @@ import type { PolicyOptions, TierUse } from '../policies/policy.js'
 import type { TelemetryOptions } from '../telemetry/telemetry.js'
 import type { TierOptions } from '../tiers/tier.js'
 import type { Duration, Ttl } from '../time/duration.js'
+import type { Logger } from './log.js'
 import type { WriteBackOptions } from './write-back/write-back.js'
-
-/** The facts of a log line: which tier, its backend, the error's code, ... Never a value or a secret. */
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
-
-/** Where the few lines go that a person should see: a text that says it all, and its facts apart. What a logger throws or rejects with is left out. */
-export interface Logger {
-  info(message: string, fields?: LogFields): void
-  warn(message: string, fields?: LogFields): void
-}
 
 export interface TieredCacheManagerOptions {
   /** Fastest first: the order of the keys is the order of the tiers. */
