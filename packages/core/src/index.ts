@@ -11,13 +11,13 @@ export type {
   KeyOptions,
   ListedEntry,
   ListVerbOptions,
-  Logger,
   Lookup,
   LookupOptions,
   SetOptions,
   TieredCacheManagerOptions,
   Unfinished,
 } from './manager/options.js'
+export type { LogFields, Logger } from './manager/log.js'
 export type { ByteSource } from './manager/streams/bytes-from.js'
 export type { Produce } from './manager/streams/compute-stream.js'
 export type { CacheEventName, CacheEvents, KeyEvent } from './manager/events.js'

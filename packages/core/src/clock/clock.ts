@@ -1,3 +1,4 @@
+import { quietly } from '../errors/quietly.js'
 import { oncePerTurn } from './once-per-turn.js'
 
 /** An absolute instant: milliseconds since 1970-01-01T00:00:00Z. `Infinity` means never. */
@@ -70,16 +71,31 @@ export const systemClock: Clock = {
   },
 }
 
-/** A whole clock from one that may only tell the time; what it leaves out follows from `now` or is the system's. */
+/**
+ * A whole clock from one that may only tell the time; what it leaves out follows from `now` or is the system's. Where it throws, or tells no
+ * number, the system's is asked: a clock is no reason for a cache to fail.
+ */
 export function completeClock(given: Pick<Clock, 'now'> & Partial<Clock>): Clock {
-  if (typeof given.now !== 'function') throw new TypeError('clock must have a function now() that returns epoch milliseconds')
-  const now = (): EpochMs => given.now()
+  if (typeof given?.now !== 'function') throw new TypeError('clock must have a function now() that returns epoch milliseconds')
+  const own = given as Clock
+  const now = (): EpochMs => told(() => given.now(), () => systemClock.now())
   return {
     now,
-    recent: given.recent === undefined ? now : () => (given as Clock).recent(),
+    recent: given.recent === undefined ? now : () => told(() => own.recent(), () => systemClock.now()),
     // timers and what is measured against them must be of one clock: with the system's timers, the system's
-    monotonic: given.monotonic === undefined ? (given.schedule === undefined ? () => performance.now() : now) : () => (given as Clock).monotonic(),
-    schedule: (ms, callback, options) => (given.schedule === undefined ? systemClock : (given as Clock)).schedule(ms, callback, options),
-    afterPendingIo: (callback) => (given.afterPendingIo === undefined ? systemClock : (given as Clock)).afterPendingIo(callback),
+    monotonic: given.monotonic === undefined ? (given.schedule === undefined ? () => performance.now() : now) : () => told(() => own.monotonic(), () => systemClock.monotonic()),
+    schedule: (ms, callback, options) => {
+      const byItself = given.schedule === undefined ? undefined : quietly(() => own.schedule(ms, callback, options), undefined)
+      return typeof byItself === 'function' ? byItself : systemClock.schedule(ms, callback, options)
+    },
+    afterPendingIo: (callback) => {
+      const isAsked = given.afterPendingIo !== undefined && quietly(() => (own.afterPendingIo(callback), true), false)
+      if (!isAsked) systemClock.afterPendingIo(callback)
+    },
   }
+}
+
+function told(tell: () => number, instead: () => number): number {
+  const time = quietly<unknown>(tell, undefined)
+  return typeof time === 'number' && !Number.isNaN(time) ? time : instead()
 }

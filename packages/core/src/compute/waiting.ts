@@ -99,7 +99,7 @@ export function beginWaiting(caller: Waiter | undefined, flight: Waiter, operati
   if (caller === undefined) return NOTHING
   const path = pathBetween(flight, caller)
   if (path !== undefined) throw circular([...path, flight], operation)
-  const waits = (caller.waitsFor ??= new Map())
+  const waits = (caller.waitsFor ??= new Map<Waiter, number>())
   waits.set(flight, (waits.get(flight) ?? 0) + 1)
   let isOver = false
   return () => {

@@ -118,9 +118,11 @@ export class CacheError extends Error {
 
 /** True for a `CacheError`, also one made by another copy of this package. */
 export function isCacheError(error: unknown): error is CacheError {
-  return (
-    typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'CacheError' && 'code' in error
-  )
+  try {
+    return typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'CacheError' && 'code' in error
+  } catch {
+    return false // a revoked proxy, or one whose getters throw
+  }
 }
 
 /** Wraps whatever a backend threw into a `CacheError`; one that already is passes unchanged. */
@@ -135,6 +137,6 @@ export function messageOf(thrown: unknown): string {
   try {
     return typeof thrown === 'object' && thrown !== null && 'message' in thrown ? String(thrown.message) : String(thrown)
   } catch {
-    return 'something that cannot be put into words was thrown'
+    return 'something that does not say what it is' // without a prototype, or whose getters throw
   }
 }

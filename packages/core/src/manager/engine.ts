@@ -4,7 +4,7 @@ import { CodecTable } from '../codec/standard.js'
 import { TransientMap } from '../compute/transient-map.js'
 import type { BackendHost, CacheBackend, EvictionReason, Isolation } from '../contract/backend.js'
 import type { RecordLog } from '../contract/records.js'
-import { asCacheError, CacheError, type CacheErrorCode } from '../errors/cache-error.js'
+import { asCacheError, CacheError, messageOf, type CacheErrorCode } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import { KnownNames } from '../errors/known-names.js'
 import { validateTenant } from '../keys/key.js'
@@ -18,7 +18,8 @@ import { Background } from './background.js'
 import { count, Counters } from './counters.js'
 import { Events } from './events.js'
 import type { EngineHost, Failure } from './host.js'
-import type { Logger, TieredCacheManagerOptions, Unfinished } from './options.js'
+import { Log, type LogFields } from './log.js'
+import type { TieredCacheManagerOptions, Unfinished } from './options.js'
 import { TenantRegistry } from './tenant-state.js'
 import type { SharedStream } from './streams/shared-stream.js'
 import { WriteBack, type WriteBackOptions } from './write-back/write-back.js'
@@ -56,7 +57,7 @@ export class Engine implements EngineHost {
   readonly demotion: Demotion
   /** Streams that somebody reads or writes; close gives them up. */
   readonly streams = new Set<SharedStream>()
-  readonly logger: Logger
+  readonly logger: Log
   /** The strictest isolation any memory tier asks for: it holds for every value handed out. */
   readonly isolation: Isolation
   readonly recordLog: RecordLog | undefined
@@ -81,9 +82,9 @@ export class Engine implements EngineHost {
     OPTIONS.check(options, 'new TieredCacheManager(options)')
     this.clock = options.clock === undefined || options.clock === systemClock ? systemClock : completeClock(options.clock)
     this.enabled = checkEnabled(options.enabled)
-    this.logger = checkLogger(options.logger)
+    this.logger = new Log(options.logger)
     this.events = new Events({
-      onThrow: (error, event) => this.logger.warn(`thermocline: a listener for "${event}" threw: ${String(error)}`),
+      onThrow: (error, event) => this.logger.warn(`a listener for "${event}" threw: ${messageOf(error)}`, { event }),
       onChange: () => this.#updateShortWay(),
     })
     this.codecs = new CodecTable(options.codecs)
@@ -174,15 +175,15 @@ export class Engine implements EngineHost {
     count(counters.errors, tier?.index ?? this.tiers.length)
     this.telemetry.recordError({ ...(tier === undefined ? {} : tierAttributes(tier)), operation, reason: error.code, ...(key === undefined ? {} : { policy: this.policies.forKey(key).name }) })
     // only a person can help: seen at once, not when the circuit opens after several
-    if (FOR_A_PERSON.has(error.code)) this.warnOnce(`${tier?.name} ${error.code}`, `${tier === undefined ? '' : `tier ${tier.name} (${tier.backend.name}): `}${error.message}`)
+    if (FOR_A_PERSON.has(error.code)) this.warnOnce(`${tier?.name} ${error.code}`, `${tier === undefined ? '' : `tier ${tier.name} (${tier.backend.name}): `}${error.message}`, { tier: tier?.name, backend: tier?.backend.name, code: error.code, operation })
     if (this.events.wants('error')) this.events.emit('error', { error, operation, tier: tier?.name, tenant: state?.tenant ?? error.tenant, key: key ?? error.key })
   }
 
   /** Logs what a person should see once, however often it happens. */
-  warnOnce(topic: string, message: string): void {
+  warnOnce(topic: string, message: string, fields: LogFields = {}): void {
     if (this.#warned.has(topic)) return
     this.#warned.add(topic)
-    this.logger.warn(`thermocline: ${message}`)
+    this.logger.warn(message, fields)
   }
 
   /** All counts of the manager. */
@@ -227,10 +228,11 @@ export class Engine implements EngineHost {
   #stateChanged(tier: Tier, state: 'open' | 'closed', circuit: Circuit, error: CacheError | undefined): void {
     if (state === 'open') {
       const leftOut = tier.breaker.isOpen('read') && tier.breaker.isOpen('write') ? 'reads and writes' : `${circuit}s`
-      this.logger.warn(`thermocline: tier ${tier.name} (${tier.backend.name}) is degraded, ${leftOut} are left out until it recovers: ${String(error?.message)}`)
+      const fields = { tier: tier.name, backend: tier.backend.name, circuit, code: error?.code, operation: error?.operation }
+      this.logger.warn(`tier ${tier.name} (${tier.backend.name}) is degraded, ${leftOut} are left out until it recovers: ${String(error?.message)}`, fields)
       this.events.emit('degraded', { tier: tier.name, circuit, error })
     } else {
-      this.logger.info(`thermocline: tier ${tier.name} (${tier.backend.name}) has recovered`)
+      this.logger.info(`tier ${tier.name} (${tier.backend.name}) has recovered`, { tier: tier.name, backend: tier.backend.name, circuit })
       this.events.emit('recovered', { tier: tier.name })
       this.writeBack.kick()
     }
@@ -310,13 +312,6 @@ function tierNames(tiers: unknown): string[] {
 function checkEnabled(enabled: unknown): boolean {
   if (enabled === undefined || typeof enabled === 'boolean') return enabled ?? true
   throw new TypeError(`enabled must be true or false, not ${kindOf(enabled)}`)
-}
-
-function checkLogger(logger: TieredCacheManagerOptions['logger']): Logger {
-  if (logger === undefined) return console
-  if (logger === false) return { info: () => undefined, warn: () => undefined }
-  if (typeof logger === 'object' && logger !== null && typeof logger.info === 'function' && typeof logger.warn === 'function') return logger
-  throw new TypeError(`logger must be false or an object with info() and warn(), not ${kindOf(logger)}`)
 }
 
 function strictest(tiers: readonly Tier[]): Isolation {

@@ -85,7 +85,7 @@ export class Events {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
         const returned: unknown = outsideComputes(() => listener(event))
-        if (isPromise(returned)) returned.catch((error: unknown) => this.#host.onThrow(error, name))
+        if (isPromise(returned)) returned.then(undefined, (error: unknown) => this.#host.onThrow(error, name))
       } catch (error) {
         this.#host.onThrow(error, name)
       }

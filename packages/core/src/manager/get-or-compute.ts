@@ -208,7 +208,7 @@ function store(engine: Engine, state: TenantState, request: FlightRequest, wishe
     })
   } catch (error) {
     engine.report(error, { operation: 'encode', state, key })
-    engine.warnOnce(`encode ${plan.policy.name}`, `a value computed for policy ${plan.policy.name} cannot be stored and is computed each time: ${messageOf(error)}`)
+    engine.warnOnce(`encode ${plan.policy.name}`, `a value computed for policy ${plan.policy.name} cannot be stored and is computed each time: ${messageOf(error)}`, { code: 'not-encodable', policy: plan.policy.name, tenant: state.tenant, key })
     return undefined
   }
   return fillEverywhere(engine, state, key, plan, taken, fence)

@@ -30,6 +30,6 @@ export function noteHeldNowhere(engine: Engine, state: TenantState, key: ValidKe
   const limits = sizes.map(({ tier, most }) => `${tier} (at most ${most} bytes)`)
   const what = `${refused.what} of ${refused.bytes} bytes of policy ${name} is too large for every tier that was to hold it, ${limits.join(', ')}: it is not stored`
   engine.report(new CacheError('too-large', what, { operation, tenant: state.tenant, key }), { operation, state, key })
-  engine.warnOnce(`too large ${name}`, `${what}. ${refused.hint}`)
+  engine.warnOnce(`too large ${name}`, `${what}. ${refused.hint}`, { code: 'too-large', policy: name, tenant: state.tenant, key, bytes: refused.bytes })
   return true
 }

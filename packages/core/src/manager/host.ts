@@ -5,6 +5,7 @@ import type { PolicyTable } from '../policies/policy-table.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Background } from './background.js'
 import type { Events } from './events.js'
+import type { LogFields } from './log.js'
 import type { TenantRegistry, TenantState } from './tenant-state.js'
 
 /** What a failure is about, as far as it is known. */
@@ -31,5 +32,5 @@ export interface EngineHost {
   /** Less is owed than before, or less waits to be written back. */
   progressed(): void
   /** Logs what a person should see once. */
-  warnOnce(topic: string, message: string): void
+  warnOnce(topic: string, message: string, fields?: LogFields): void
 }

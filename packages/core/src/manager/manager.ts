@@ -221,7 +221,7 @@ export class TieredCacheManager implements AsyncDisposable {
       return unfinished
     }
     engine.stopped = true
-    engine.logger.warn(`thermocline: close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished, a compute did not end, or a backend did not close`)
+    engine.logger.warn(`close left work behind after ${deadlineMs} ms: ${engine.background.size} background writes were not finished, a compute did not end, or a backend did not close`, { deadlineMs, backgroundWrites: engine.background.size })
     this.#logUnfinished(unfinished)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
     for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
@@ -235,10 +235,10 @@ export class TieredCacheManager implements AsyncDisposable {
 
   #logUnfinished({ pending, owed }: Unfinished): void {
     const { logger, recordLog } = this.#engine
-    if (pending > 0) logger.warn(`thermocline: closed with ${pending} entries that are still to be written back; they stay in the journal for the next start`)
+    if (pending > 0) logger.warn(`closed with ${pending} entries that are still to be written back; they stay in the journal for the next start`, { pending })
     if (owed === 0) return
     const later = recordLog === undefined ? 'there is no disk tier to record them, so what was deleted may be read there again' : 'they are recorded on the disk and carried out at the next start; other processes may read there what was deleted until then'
-    logger.warn(`thermocline: closed while tiers still owe ${owed} invalidations: ${later}`)
+    logger.warn(`closed while tiers still owe ${owed} invalidations: ${later}`, { owed })
   }
 
   #makeHandle(id: TenantId): TenantCache {

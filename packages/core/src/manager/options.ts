@@ -6,13 +6,8 @@ import type { PolicyOptions, TierUse } from '../policies/policy.js'
 import type { TelemetryOptions } from '../telemetry/telemetry.js'
 import type { TierOptions } from '../tiers/tier.js'
 import type { Duration, Ttl } from '../time/duration.js'
+import type { Logger } from './log.js'
 import type { WriteBackOptions } from './write-back/write-back.js'
-
-/** Where the few lines go that a person should see. `console` is one. */
-export interface Logger {
-  info(message: string): void
-  warn(message: string): void
-}
 
 export interface TieredCacheManagerOptions {
   /** Fastest first: the order of the keys is the order of the tiers. */
@@ -27,7 +22,7 @@ export interface TieredCacheManagerOptions {
   readonly enabled?: boolean | undefined
   /** Where time comes from; at least `{ now() }`. Default: the system's. */
   readonly clock?: (Pick<Clock, 'now'> & Partial<Clock>) | undefined
-  /** Told when a tier degrades or recovers, and what a close could not finish. Default `console`; `false`: silent. */
+  /** Told when a tier degrades or recovers, and what a close could not finish. Default: the text to stderr; `false`: silent. */
   readonly logger?: Logger | false | undefined
   readonly telemetry?: TelemetryOptions | undefined
   /** Where and how much of what is written back is kept until the slow tier has it. */

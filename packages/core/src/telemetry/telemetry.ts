@@ -16,8 +16,10 @@ import {
   type TracerProvider,
 } from '@opentelemetry/api'
 import { oncePerTurn } from '../clock/once-per-turn.js'
+import { messageOf } from '../errors/cache-error.js'
 import { kindOf } from '../errors/describe.js'
 import { KnownNames } from '../errors/known-names.js'
+import { quietly } from '../errors/quietly.js'
 import { VERSION } from '../version.js'
 
 const SCOPE = '@thermocline/core'
@@ -90,7 +92,7 @@ interface Instruments {
  * meters, so the meter provider is looked up again until a real one is registered.
  */
 export class Telemetry {
-  readonly #tracer: Tracer
+  readonly #tracer: Tracer | undefined
   readonly #tracerGiven: boolean
   readonly #sources: MetricSources
   readonly #given: MeterProvider | undefined
@@ -104,7 +106,7 @@ export class Telemetry {
   constructor(options: TelemetryOptions, sources: MetricSources) {
     checkOptions(options)
     this.#tracerGiven = options.tracerProvider !== undefined
-    this.#tracer = (options.tracerProvider ?? trace).getTracer(SCOPE, VERSION)
+    this.#tracer = quietly(() => (options.tracerProvider ?? trace).getTracer(SCOPE, VERSION), undefined)
     this.#sources = sources
     this.#given = options.meterProvider
     this.bind()
@@ -115,32 +117,37 @@ export class Telemetry {
     const provider = this.#given ?? metrics.getMeterProvider()
     if (this.bound || provider === this.#lookedAt) return
     this.#lookedAt = provider
-    const meter = provider.getMeter(SCOPE, VERSION)
-    if (meter === createNoopMeter()) return
-    this.#instrument(meter)
-    this.bound = true
+    quietly(() => {
+      const meter = provider.getMeter(SCOPE, VERSION)
+      if (meter === createNoopMeter()) return
+      this.#instrument(meter)
+      this.bound = true
+    }, undefined)
   }
 
   /** Whether a synchronous hit is to be a span. Finds a meter provider that was not there before on the way. */
   wantsHotHit(): boolean {
     const { context: manager, metrics: provider } = registered()
     if (!this.bound && provider !== undefined) this.bind()
-    return manager !== undefined && trace.getActiveSpan()?.isRecording() === true
+    return manager !== undefined && isRecorded()
   }
 
   /** Begins the span of a read. To be ended with {@link endGet}. Where no hot hit looks for a meter provider, this does. */
   startGet(key: string, tenant: string, policy: string): Span {
     if (!this.bound) this.bind()
     if (!this.#tracerGiven && lookUp().trace === undefined) return NO_SPAN
-    return this.#tracer.startSpan('cache.get', { attributes: { 'cache.key': key, 'cache.tenant': tenant, 'cache.policy': policy } })
+    const attributes = { 'cache.key': key, 'cache.tenant': tenant, 'cache.policy': policy }
+    return quietly(() => this.#tracer?.startSpan('cache.get', { attributes }), undefined) ?? NO_SPAN
   }
 
   endGet(span: Span, hit: string | undefined, failure?: { readonly error: unknown }): void {
-    if (span.isRecording()) {
+    if (span === NO_SPAN) return
+    quietly(() => {
+      if (!span.isRecording()) return
       span.setAttribute('cache.hit', hit ?? 'miss')
       if (failure !== undefined) fail(span, failure.error)
-    }
-    span.end()
+    }, undefined)
+    quietly(() => span.end(), undefined)
   }
 
   /** Runs a compute inside a span `cache.compute` below the read's span, so that spans made by it hang there too. */
@@ -149,29 +156,32 @@ export class Telemetry {
   }
 
   async #computeIn<T>(parent: Span, run: () => T | Promise<T>): Promise<T> {
-    const around = trace.setSpan(context.active(), parent)
-    const span = this.#tracer.startSpan('cache.compute', {}, around)
+    const around = quietly(() => trace.setSpan(context.active(), parent), undefined)
+    const span = around === undefined ? undefined : quietly(() => this.#tracer?.startSpan('cache.compute', {}, around), undefined)
+    let outcome: Promise<T> | undefined
+    const once = (): Promise<T> => (outcome ??= (async () => run())())
+    if (around !== undefined && span !== undefined) quietly<unknown>(() => context.with(trace.setSpan(around, span), once), undefined)
     try {
-      return await context.with(trace.setSpan(around, span), run)
+      return await once() // begun already, unless the context manager could not
     } catch (error) {
-      fail(span, error)
+      if (span !== undefined) quietly(() => fail(span, error), undefined)
       throw error
     } finally {
-      span.end()
+      quietly(() => span?.end(), undefined)
     }
   }
 
   recordLatency(attributes: Attributes, ms: number): void {
-    this.#instruments?.latency.record(ms / 1000, attributes)
+    quietly(() => this.#instruments?.latency.record(ms / 1000, attributes), undefined)
   }
 
   recordCompute(attributes: Attributes, ms: number): void {
-    this.#instruments?.compute.record(ms / 1000, attributes)
+    quietly(() => this.#instruments?.compute.record(ms / 1000, attributes), undefined)
   }
 
   recordError(attributes: Attributes): void {
     if (!this.bound) this.bind()
-    this.#instruments?.errors.add(1, attributes)
+    quietly(() => this.#instruments?.errors.add(1, attributes), undefined)
   }
 
   /** Stops being read by meters. */
@@ -203,7 +213,7 @@ export class Telemetry {
       undo.push(() => gauge.removeCallback(observe))
     }
     this.#unbind = () => {
-      for (const step of undo) step()
+      for (const step of undo) quietly(step, undefined)
     }
   }
 }
@@ -220,7 +230,16 @@ function checkOptions(options: TelemetryOptions): void {
   if (spans !== undefined && spans !== 'parented' && spans !== 'all') throw new TypeError(`telemetry.spans must be 'parented' or 'all', not ${kindOf(spans)}`)
 }
 
+/** Whether there is a span now, and somebody keeps it. */
+function isRecorded(): boolean {
+  try {
+    return trace.getActiveSpan()?.isRecording() === true
+  } catch {
+    return false
+  }
+}
+
 function fail(span: Span, error: unknown): void {
-  span.recordException(error instanceof Error ? error : String(error))
+  span.recordException(error instanceof Error ? error : messageOf(error))
   span.setStatus({ code: SpanStatusCode.ERROR })
 }
