@@ -17,7 +17,7 @@ describe('what a value is estimated to take', () => {
     const { status, stdout, stderr } = runBundled('value-sizes.ts', [], ['--expose-gc'])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     measured = stdout.trim().split('\n').map((line) => JSON.parse(line) as Measured)
-  }, 120_000)
+  }, 300_000)
 
   test('is within a factor of two of what it takes on the heap, whatever its shape', () => {
     const wrong = measured.filter(({ estimate, took }) => estimate > (took + SLACK_BYTES) * 2 || estimate < (took - SLACK_BYTES) / 2)

@@ -23,7 +23,8 @@ export interface Loss {
 
 /** The first thing in a value that the structured form would drop or refuse; `undefined`: all of it comes back. Takes no stack, however deep the value is. */
 export function lossIn(value: unknown): Loss | undefined {
-  const finding = findingIn(value)
+  const ordinary = new Set<object | null>([null, Object.prototype])
+  const finding = findingIn(value, ordinary)
   if (finding !== undefined) return lossAt(finding, undefined)
   if (typeof value !== 'object' || value === null) return undefined
   const seen = new Set<object>([value])
@@ -32,7 +33,7 @@ export function lossIn(value: unknown): Loss | undefined {
     const from = place
     let lost: Loss | undefined
     const look = (part: unknown, step: string | number): boolean => {
-      const found = findingIn(part)
+      const found = findingIn(part, ordinary)
       if (found !== undefined) lost = lossAt(found, { object: from.object, from, step })
       else if (typeof part === 'object' && part !== null && !seen.has(part)) {
         seen.add(part)
@@ -40,7 +41,7 @@ export function lossIn(value: unknown): Loss | undefined {
       }
       return lost === undefined
     }
-    eachPart(from.object, look)
+    eachPart(from.object, look, ordinary)
     if (lost !== undefined) return lost
   }
   return undefined
@@ -67,29 +68,36 @@ type Look = (part: unknown, step: string | number) => boolean
 
 const REMEDY = 'store a plain object of what you need of it, or give the policy a codec of yours'
 
-/** What is lost of the value itself, whatever its parts are. */
-function findingIn(value: unknown): Finding | undefined {
+/**
+ * What is lost of the value itself, whatever its parts are.
+ *
+ * @param ordinary prototypes of objects that have nothing but properties, as far as they were met: to find that out takes a dozen questions
+ */
+function findingIn(value: unknown, ordinary: Set<object | null>): Finding | undefined {
   switch (typeof value) {
     case 'function':
       return { what: 'a function', remedy: 'leave functions out' }
     case 'symbol':
       return { what: 'a symbol', remedy: 'store a string instead' }
     case 'object':
-      return value === null ? undefined : findingInObject(value)
+      return value === null ? undefined : findingInObject(value, ordinary)
     default:
       return undefined
   }
 }
 
-function findingInObject(object: object): Finding | undefined {
+function findingInObject(object: object, ordinary: Set<object | null>): Finding | undefined {
   if (types.isProxy(object)) return { what: 'a Proxy', remedy: 'store a plain copy of what it stands for' }
   if (Array.isArray(object)) return symbolIn(object)
+  const prototype = Object.getPrototypeOf(object) as object | null
+  if (ordinary.has(prototype)) return findingInOrdinary(object, prototype)
   if (ArrayBuffer.isView(object) || types.isArrayBuffer(object)) return undefined
   if (types.isNativeError(object)) return findingInError(object)
   if (types.isMap(object) || types.isSet(object) || types.isDate(object) || types.isRegExp(object)) return findingBeside(object, Object.keys(object))
   if (types.isBoxedPrimitive(object)) return types.isSymbolObject(object) ? { what: 'a boxed symbol', remedy: 'store a string instead' } : findingBeside(object, types.isStringObject(object) ? [] : Object.keys(object))
   if (isOfTheEngine(object)) return { what: article(tagOf(object)), remedy: remedyFor(tagOf(object)) }
-  return findingInOrdinary(object)
+  ordinary.add(prototype)
+  return findingInOrdinary(object, prototype)
 }
 
 /** What V8 does not serialise, or not so that it can be read again. */
@@ -116,23 +124,25 @@ function findingInError(error: Error): Finding | undefined {
   return { what: `${article(className(error) ?? 'Error')} with the property ${quoted(dropped)}, which would be dropped`, remedy: 'store a plain object with its message and what else you need of it' }
 }
 
-function findingInOrdinary(object: object): Finding | undefined {
+function findingInOrdinary(object: object, prototype: object | null): Finding | undefined {
   const symbol = symbolIn(object)
-  const prototype = Object.getPrototypeOf(object) as object | null
   const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null
+  // Math, JSON and their like: there is nothing in them that a form could carry
+  if (isPlain) return symbol ?? (isEmpty(object) && tagOf(object) !== 'Object' ? { what: tagOf(object), remedy: REMEDY } : undefined)
   const tag = tagOf(object)
-  if (isPlain) {
-    // Math, JSON and their like: there is nothing in them that a form could carry
-    return symbol ?? (tag !== 'Object' && Object.keys(object).length === 0 ? { what: tag, remedy: REMEDY } : undefined)
-  }
-  const name = className(object)
-  if (tag !== 'Object' && isOfThePlatform(tag)) return { what: `${article(name ?? tag)}, whose content would be lost`, remedy: remedyFor(tag) }
-  if (Object.keys(object).length === 0 && symbol === undefined) {
+  if (tag !== 'Object' && isOfThePlatform(tag)) return { what: `${article(className(object) ?? tag)}, whose content would be lost`, remedy: remedyFor(tag) }
+  if (symbol !== undefined) return symbol
+  if (isEmpty(object)) {
+    const name = className(object)
     return { what: `${name === undefined ? 'an object with a prototype' : article(name)} without fields of its own, which would come back empty`, remedy: remedyFor(tag) }
   }
-  if (symbol !== undefined) return { what: `${article(name ?? tag)}, ${symbol.what.replace(/^an? \S+ with /, 'with ')}`, remedy: REMEDY }
-  if (keepsPrivateState(prototype)) return { what: `${article(name ?? tag)} with private fields, which would be lost`, remedy: REMEDY }
+  if (keepsPrivateState(prototype)) return { what: `${article(className(object) ?? tag)} with private fields, which would be lost`, remedy: REMEDY }
   return undefined
+}
+
+function isEmpty(object: object): boolean {
+  for (const name in object) if (Object.hasOwn(object, name)) return false
+  return true
 }
 
 /** A property that is named by a symbol is dropped. One that is not enumerable is a mark of somebody's and no data. */
@@ -168,17 +178,20 @@ function remedyFor(tag: string): string {
   return Object.hasOwn(REMEDIES, tag) ? (REMEDIES[tag] as string) : REMEDY
 }
 
-function eachPart(object: object, look: Look): void {
+function eachPart(object: object, look: Look, ordinary: ReadonlySet<object | null>): void {
   if (Array.isArray(object)) eachItem(object, look)
+  else if (ordinary.has(Object.getPrototypeOf(object) as object | null)) eachProperty(object, look)
   else if (types.isMap(object)) {
     for (const [key, item] of object) if (!look(key, 'map key') || !look(item, typeof key === 'string' || typeof key === 'number' ? key : 'map value')) return
   } else if (types.isSet(object)) {
     for (const item of object) if (!look(item, 'member')) return
   } else if (types.isNativeError(object)) {
     if (Object.hasOwn(object, 'cause')) look(object.cause, 'cause')
-  } else if (!ArrayBuffer.isView(object) && !types.isAnyArrayBuffer(object) && !types.isDate(object) && !types.isRegExp(object) && !types.isBoxedPrimitive(object)) {
-    for (const name of Object.keys(object)) if (!look((object as Record<string, unknown>)[name], name)) return
   }
+}
+
+function eachProperty(object: object, look: Look): void {
+  for (const name of Object.keys(object)) if (!look((object as Record<string, unknown>)[name], name)) return
 }
 
 /** By index until there is a hole: an array may claim four thousand million items and have three. */

@@ -3,7 +3,7 @@ import { CacheEntry, type EntryDetails, type Metadata } from '../contract/entry.
 import { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { crc32, crc32OfPart } from './crc32.js'
-import { isCodecName, isCount, isInstant, isKey, isMetadata, isTenant, storedInstant } from './stored-fields.js'
+import { isCodecName, isCount, isInstant, isKey, isMetadata, isTenant, storedInstant } from '../contract/stored-fields.js'
 
 /*
  * The frame: how an entry lies in Redis and in files. Object stores keep objects plain and have no frame.

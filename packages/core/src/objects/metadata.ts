@@ -3,7 +3,7 @@ import type { EpochMs } from '../clock/clock.js'
 import type { CacheEntry, EntryDetails, EntryFields } from '../contract/entry.js'
 import type { TenantScope } from '../contract/scope.js'
 import { CacheError } from '../errors/cache-error.js'
-import { isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInstant } from '../frame/stored-fields.js'
+import { isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInstant } from '../contract/stored-fields.js'
 import type { ValidKey } from '../keys/key.js'
 
 /*

@@ -24,7 +24,7 @@ export function runBundled(program: string, args: readonly string[] = [], nodeOp
       "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
     ], { cwd: root, encoding: 'utf8' })
     if (made.status !== 0) throw new Error(`${program} cannot be bundled: ${made.stderr}`)
-    return spawnSync(process.execPath, [...nodeOptions, bundle, ...args], { encoding: 'utf8', timeout: 120_000 })
+    return spawnSync(process.execPath, [...nodeOptions, bundle, ...args], { encoding: 'utf8', timeout: 280_000 })
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }

@@ -1,5 +1,5 @@
 import type { EpochMs } from '../clock/clock.js'
-import type { Metadata } from '../contract/entry.js'
+import type { Metadata } from './entry.js'
 import { validateKey, validateTenant } from '../keys/key.js'
 
 /*
