@@ -67,7 +67,7 @@ export class Directories {
     const { layout, modes } = this.#store
     const { root, tmp, tenants, marker } = layout
     for (const directory of [tmp, tenants]) await this.#make(directory)
-    for (const directory of [root, tmp, tenants, layout.usage, layout.records, layout.journal]) await adjustMode(this.#store, directory)
+    await Promise.all([root, tmp, tenants, layout.usage, layout.records, layout.journal].map((directory) => adjustMode(this.#store, directory)))
     try {
       await withFiles({}, () => fs.promises.writeFile(marker, MARKER_TEXT, { flag: 'wx', mode: modes.file }))
       await modes.settleFile(marker)
