@@ -1,9 +1,9 @@
-import { systemClock, type CacheError, type OperationOptions } from '@thermocline/core'
+import { CacheError, systemClock, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
 import { CONNECT_TIMEOUT_MS } from './client.js'
 import { followReplies, leaveSocket, progressOf, quietWire, type Wire } from './connector.js'
 import { asConnectionError, asRedisError, isAnswer, isClosed, isUnsent, OutOfStep, StrangeReply } from './errors.js'
-import { idOf, LeftConnections, quarantine, type Life } from './left-connections.js'
+import { identityOf, LeftConnections, quarantine, type Life } from './left-connections.js'
 
 /*
  * One connection to a server, or to all nodes of a cluster.
@@ -195,12 +195,19 @@ export class Connection {
     return failure
   }
 
-  /** The same of a write, once it is certain that it will not land any more: what was sent has no answer, and may be on its way. */
-  async writeFailed(error: unknown, operation: string, key: string | undefined): Promise<CacheError> {
+  /**
+   * The same of a write: what was sent has no answer, and may be on its way. The error's `settled` resolves when it is certain that it will not land any more. An
+   * operation that was left already is waited for by its end alone, so that one comes no sooner.
+   */
+  async writeFailed(error: unknown, operation: string, key: string | undefined, options: OperationOptions): Promise<CacheError> {
     const failure = this.failed(error, operation, key)
-    if (isAnswer(error) || isUnsent(error)) return failure
-    await (this.#options.isForeign ? quarantine() : this.#left.allGone())
-    return failure
+    if (isAnswer(error) || isUnsent(error) || (!this.#options.isForeign && this.#left.isEmpty)) return failure
+    const settled = this.#options.isForeign ? quarantine() : this.#left.allGone()
+    if (isAbandoned(options)) {
+      await settled
+      return failure
+    }
+    return new CacheError(failure.code, failure.message, { operation, backend: failure.backend, key, cause: failure.cause, settled })
   }
 
   /** Looks anew who holds which slots, or who is the master. */
@@ -407,7 +414,7 @@ export class Connection {
     followReplies(node)
     this.#moved()
     const address = this.#client.isCluster ? `${node.options.host}:${node.options.port}` : `${stream.remoteAddress}:${stream.remotePort}`
-    this.#lives.set(stream, { address, id: idOf(node) })
+    this.#lives.set(stream, { address, identity: identityOf(node) })
     stream.prependListener('close', () => this.#lookForLostWrites(node, stream)) // before the client forgets what had no answer
     systemClock.schedule(
       CONNECT_TIMEOUT_MS,
@@ -467,6 +474,13 @@ export class Connection {
   #nodes(): Redis[] {
     return this.#client.isCluster ? (this.#client as Cluster).nodes('all') : [this.#client as Redis]
   }
+}
+
+/** Whether nobody waits for the operation any more. */
+function isAbandoned(options: OperationOptions): boolean {
+  let isLeft = false
+  const hears = options.onAbort?.(() => (isLeft = true)) === true
+  return hears ? isLeft : options.signal?.aborted === true
 }
 
 /** The client of a cluster asks for the slots over a copy of a node's connection. */

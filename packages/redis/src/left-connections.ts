@@ -8,23 +8,31 @@ import { isAnswer } from './errors.js'
  * Problem. A reset forgets what the own operating system has not delivered. What has left it may still be delivered: by a proxy that holds it, or with TLS,
  * where there is no reset. A `set` that was given up then lands after a later `delete` has resolved, and the old value is back.
  *
- * Approach. Each connection asks for its `CLIENT ID` behind its handshake, in the same packet. The next connection to the same server says `CLIENT KILL ID`
- * before anything else is sent over it: what the old one still carries finds nobody. Until then the writes that had no answer are not
- * settled, and the cache keeps their keys in doubt. Ids only grow while a server runs: where the new connection's is less than the old one's, it is
- * another process, which has never seen the old one. Where the user may not kill, or the server does not come back (a node of a cluster), a quarantine
- * has to do.
+ * Approach. Each connection asks who it is (`CLIENT INFO`: an id and the address that the server sees) behind its handshake, in the same packet. The next connection
+ * to the same server says `CLIENT KILL` of both before anything else is sent over it: what the old one still carries finds nobody. Until then the writes that had
+ * no answer are not settled, and the cache keeps their keys in doubt. Where the user may not do that, or the server does not come back (a node of
+ * a cluster), a quarantine has to do.
  *
- * Rejected: deleting the keys once more after a while (whoever has written them meanwhile would lose that), and a name instead of the id (`CLIENT KILL` does not know names).
+ * Rejected: the id alone (`CLIENT ID`): it begins anew when the server does, and somebody else's connection would be killed; deleting the keys once more after a
+ * while (whoever has written them meanwhile would lose that); and a name (`CLIENT KILL` does not know names).
  */
 
 /** Longer than a proxy ought to keep what belongs to a connection that was reset. */
 const QUARANTINE_MS = 10_000
 
+/** A connection as its server knows it. */
+export interface Identity {
+  readonly id: string
+  /** Of our side, with whatever stands between. */
+  readonly address: string
+}
+
 /** One connection, from its handshake on. */
 export interface Life {
+  /** The server's. */
   readonly address: string
   /** Resolves when it is known or refused; `undefined`: refused. */
-  readonly id: Promise<number | undefined>
+  readonly identity: Promise<Identity | undefined>
 }
 
 interface Left {
@@ -43,6 +51,10 @@ export class LeftConnections {
     this.#mayNeverReturn = mayNeverReturn
   }
 
+  get isEmpty(): boolean {
+    return this.#left.size === 0
+  }
+
   /** It has ended, or is ending, with writes that had no answer. */
   add(life: Life): void {
     for (const { life: known } of this.#left) if (known === life) return
@@ -57,7 +69,7 @@ export class LeftConnections {
     }
     this.#left.add(left)
     if (this.#mayNeverReturn) this.#quarantine(left)
-    else void life.id.then((id) => id === undefined && this.#quarantine(left))
+    else void life.identity.then((identity) => identity === undefined && this.#quarantine(left))
   }
 
   /** Whether something is to be done before anything is sent to that server. */
@@ -68,14 +80,13 @@ export class LeftConnections {
 
   /** Sees to it that the server knows none of them any more; over a new connection to it, which has to be `life`. Rejects when that is lost. */
   async bury(client: Redis, life: Life): Promise<void> {
-    const id = await life.id
     const there = [...this.#left].filter((left) => left.life.address === life.address && left.life !== life)
     await Promise.all(
       there.map(async (left) => {
-        const leftId = await left.life.id
-        if (leftId === undefined || id === undefined) return this.#quarantine(left)
-        if (id > leftId && !(await isKilled(client, leftId))) return this.#quarantine(left)
-        left.end()
+        const identity = await left.life.identity
+        if (identity === undefined) return // in quarantine already
+        if (await isKilled(client, identity)) left.end()
+        else this.#quarantine(left)
       }),
     )
   }
@@ -114,18 +125,23 @@ export function quarantine(): Promise<void> {
   return new Promise((resolve) => void systemClock.schedule(QUARANTINE_MS, resolve, { background: true }))
 }
 
-/** Asks for a connection's id, behind what the client sends first. */
-export function idOf(client: Redis): Promise<number | undefined> {
-  return client.client('ID').then(
-    (id: unknown) => (typeof id === 'number' && Number.isSafeInteger(id) ? id : undefined),
+const IDENTITY = /(?:^|\s)id=(\d+) addr=(\S+)/
+
+/** Asks who a connection is, behind what the client sends first. */
+export function identityOf(client: Redis): Promise<Identity | undefined> {
+  return client.client('INFO').then(
+    (info: unknown) => {
+      const [, id, address] = IDENTITY.exec(String(info)) ?? []
+      return id === undefined || address === undefined ? undefined : { id, address }
+    },
     () => undefined,
   )
 }
 
 /** False where that is refused. Whether there was anybody does not matter. */
-async function isKilled(client: Redis, id: number): Promise<boolean> {
+async function isKilled(client: Redis, { id, address }: Identity): Promise<boolean> {
   try {
-    await client.client('KILL', 'ID', id)
+    await client.call('client', 'KILL', 'ID', id, 'ADDR', address)
     return true
   } catch (error) {
     if (isAnswer(error)) return false

@@ -111,7 +111,7 @@ export class RedisBackend implements CacheBackend {
       const ours = scope.tenant === PROBE_TENANT && main.isCluster ? keys.flatMap((key) => this.#probes(scope, key, main)) : keys
       return await unlink(main, ours.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
-      throw await main.writeFailed(error, 'delete', keys[0])
+      throw await main.writeFailed(error, 'delete', keys[0], options)
     }
   }
 
@@ -202,16 +202,12 @@ export class RedisBackend implements CacheBackend {
     return answered.then(
       (reply) => {
         if (reply === null && options.onlyIfAbsent) return false
-        if (reply !== 'OK') return this.#putFailed(connection, new OutOfStep(), key)
+        if (reply !== 'OK') return putFailed(connection, new OutOfStep(), key, options)
         this.#stored.noteSize(name, payload.byteLength)
         return true
       },
-      (error: unknown) => this.#putFailed(connection, error, key),
+      (error: unknown) => putFailed(connection, error, key, options),
     )
-  }
-
-  async #putFailed(connection: Connection, error: unknown, key: ValidKey): Promise<never> {
-    throw await connection.writeFailed(error, 'put', key)
   }
 
   /** Whether a cluster takes writes again is for each of its masters to say. */
@@ -243,6 +239,10 @@ export class RedisBackend implements CacheBackend {
       else this.#isCompared = false
     }
   }
+}
+
+async function putFailed(connection: Connection, error: unknown, key: ValidKey, options: OperationOptions): Promise<never> {
+  throw await connection.writeFailed(error, 'put', key, options)
 }
 
 function addressOf(server: { readonly options: object }): string {

@@ -75,7 +75,7 @@ const SHAPES_OF_SUBCOMMANDS: ReadonlyMap<string, Shape> = new Map<string, Shape>
   ['cluster slots', slots],
   ['cluster nodes', bulk],
   ['cluster info', bulk],
-  ['client id', number],
+  ['client info', bulk],
   ['client kill', (_, depth, _index, type) => depth === 0 && (type === TYPE.number || type === TYPE.text)],
   ['client setname', status],
   ['sentinel get-master-addr-by-name', address],

@@ -83,7 +83,7 @@ function answer(args, { store, port, masterPort }) {
     case 'PING': return rest.length === 0 ? '+PONG\r\n' : bulk(rest[0])
     case 'INFO': return bulk('# Server\r\nrole:master\r\nused_memory:1\r\nmaxmemory:0\r\n')
     case 'SUBSCRIBE': return `*3\r\n${bulk('subscribe')}${bulk(rest[0])}:1\r\n`
-    case 'CLIENT': return /^id$/i.test(rest[0]) ? ':7\r\n' : '+OK\r\n'
+    case 'CLIENT': return /^info$/i.test(rest[0]) ? bulk('id=7 addr=127.0.0.1:5 laddr=127.0.0.1:6379 fd=8 name=\n') : ':1\r\n'
     case 'GET': return store.has(rest[0]) ? Buffer.concat([Buffer.from(`$${store.get(rest[0]).length}\r\n`), store.get(rest[0]), Buffer.from('\r\n')]) : '$-1\r\n'
     case 'GETRANGE': return store.has(rest[0]) ? bulkBytes(store.get(rest[0]).subarray(0, 2048)) : '$0\r\n\r\n'
     case 'MGET': return Buffer.concat([Buffer.from(`*${rest.length}\r\n`), ...rest.map((key) => (store.has(key) ? bulkBytes(store.get(key)) : Buffer.from('$-1\r\n')))])
