@@ -81,7 +81,8 @@ export async function runMutants(files, guards, { ids, concurrency }) {
       },
       coverageAnalysis: 'perTest',
       concurrency,
-      timeoutMS: 15_000,
+      timeoutMS: 30_000, // what hangs is noticed so; what is slow on a busy machine is not
+      timeoutFactor: 3,
       ignorePatterns: ['.cache', 'dist', 'docs', 'bench', 'examples', '.turbo'],
       tempDirName: '.cache/stryker',
       reporters: ['progress-append-only'],
