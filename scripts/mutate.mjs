@@ -84,9 +84,10 @@ function report(mutants) {
   const survivors = mutants.filter(isSurvivor).map((mutant) => ({ ...mutant, why: explanations.whyOf(mutant) }))
   const unexplained = survivors.filter(({ why }) => why === undefined)
   const broken = mutants.filter(({ status }) => status === 'RuntimeError' || status === 'CompileError')
+  const hung = mutants.filter(({ status }) => status === 'Timeout').length
   const counted = mutants.length - broken.length
   const rate = (counted - survivors.length) / counted
-  const lines = ['# Mutants', '', `${counted} set${size === undefined ? '' : ` (a sample, seed ${options.seed})`}, ${counted - survivors.length} noticed: ${percent(rate)}. ${survivors.length} survived, ${unexplained.length} of them unexplained.`, '']
+  const lines = ['# Mutants', '', `${counted} set${size === undefined ? '' : ` (a sample, seed ${options.seed})`}, ${counted - survivors.length} noticed: ${percent(rate)}${hung === 0 ? '' : ` (${hung} because something hung)`}. ${survivors.length} survived, ${unexplained.length} of them unexplained.`, '']
   lines.push('| place | set | noticed | survived | unexplained |', '| --- | ---: | ---: | ---: | ---: |')
   for (const place of options.place) {
     const of = (list) => list.filter((mutant) => mutant.place === place).length

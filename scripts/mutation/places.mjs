@@ -7,31 +7,31 @@ const core = (...names) => names.map((name) => `packages/core/test/${name}.test.
 export const PLACES = {
   fences: {
     files: ['packages/core/src/compute/fence.ts', 'packages/core/src/manager/tenant-state.ts'],
-    guards: promises('fences', '3-invalidation', '4-one-compute', 'demotion', 'interleavings'),
+    guards: promises('fences', '4-one-compute', 'demotion'),
   },
   flights: {
     files: ['packages/core/src/compute/flight.ts'],
-    guards: [...promises('4-one-compute', '3-invalidation', 'streams'), ...core('abort')],
+    guards: [...promises('4-one-compute', 'fences'), ...core('abort')],
   },
   'write queues': {
     files: ['packages/core/src/tiers/lanes.ts', 'packages/core/src/tiers/lane.ts'],
-    guards: promises('owed-work', 'fences', '3-invalidation', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log'),
+    guards: promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log'),
   },
   'owed work': {
     files: ['packages/core/src/tiers/debts.ts', 'packages/core/src/tiers/payment-schedule.ts'],
-    guards: promises('owed-work', '3-invalidation', '5-latency-budget', '6-nothing-lost', 'log'),
+    guards: promises('owed-work', '6-nothing-lost', 'log'),
   },
   promotion: {
     files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],
-    guards: [...promises('copies', '2-lifetimes', '3-invalidation', '5-latency-budget', 'compression', 'fallback'), ...core('get-many')],
+    guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback'), ...core('get-many')],
   },
   terms: {
     files: ['packages/core/src/manager/terms.ts', 'packages/core/src/manager/write.ts'],
-    guards: promises('copies', 'owed-work', '2-lifetimes', '3-invalidation', '6-nothing-lost', 'compression', 'too-large'),
+    guards: promises('copies', 'owed-work', '2-lifetimes', '6-nothing-lost', 'compression', 'too-large'),
   },
   breakers: {
     files: ['packages/core/src/layers/circuit-breaker.ts', 'packages/core/src/layers/run.ts', 'packages/core/src/layers/deadlines.ts'],
-    guards: [...core('circuit-breaker', 'timeout', 'retry', 'paged'), ...promises('budgets', '5-latency-budget', 'stream-hazards')],
+    guards: [...core('circuit-breaker', 'timeout', 'retry', 'paged'), ...promises('budgets', '5-latency-budget')],
   },
   frames: {
     files: ['checked-chunks', 'crc32', 'frame', 'read-frame', 'source-chunks'].map((name) => `packages/core/src/frame/${name}.ts`),

@@ -12,9 +12,9 @@ const LONGEST = 100
 export function describeMutant({ fileName, location, mutatorName, replacement }) {
   const file = path.relative(ROOT, path.resolve(ROOT, fileName))
   const source = ts.createSourceFile(file, readFileSync(path.join(ROOT, file), 'utf8'), ts.ScriptTarget.ES2022, true)
-  const at = ({ line, column }) => source.getPositionOfLineAndCharacter(line, column)
+  const at = ({ line, column }) => source.getPositionOfLineAndCharacter(line - 1, column - 1) // a result's count from one
   const [start, end] = [at(location.start), at(location.end)]
-  return { file, where: namesAround(source, start, end).join('.'), mutator: mutatorName, from: short(source.text.slice(start, end)), to: short(replacement), line: location.start.line + 1 }
+  return { file, where: namesAround(source, start, end).join('.'), mutator: mutatorName, from: short(source.text.slice(start, end)), to: short(replacement), line: location.start.line }
 }
 
 function namesAround(source, start, end) {

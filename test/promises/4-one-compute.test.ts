@@ -120,7 +120,7 @@ describe.each(STACKS)('promise 4, on %s', (stack) => {
         addTags('a', 'b')
         return `${tenant}:${key}`
       })
-      expect(await acme.lookup('ttl')).toMatchObject({ value: 'acme:ttl', expiresAt: clock.now() + 5000, tags: ['a', 'b'] })
+      expect(await acme.lookup('ttl')).toEqual({ status: 'fresh', value: 'acme:ttl', tier: stack === 'fs' ? 'warm' : 'hot', createdAt: clock.now(), expiresAt: clock.now() + 5000, tags: ['a', 'b'] })
       await acme.getOrCompute('no', (ctx) => {
         ctx.doNotCache()
         return 1

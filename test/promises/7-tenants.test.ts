@@ -35,7 +35,8 @@ describe.each(STACKS)('promise 7, on %s', (stack) => {
       expect(await listed(b)).toHaveLength(stack === 'memory and fs' ? 4 : 2)
       expect((await a.stats()).hits).toBe(0)
       expect((await b.stats()).hits).toBe(1)
-      expect((await cache.stats()).tenants).toMatchObject({ a: { hits: 0 }, b: { hits: 1 } })
+      const { tenants = {} } = await cache.stats()
+      expect(Object.entries(tenants).map(([tenant, { hits }]) => [tenant, hits]).sort()).toEqual([['a', 0], ['acme', 0], ['b', 1]])
     }))
 
   test('every verb on the manager takes the tenant in its options, and none works without one', () =>

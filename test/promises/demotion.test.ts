@@ -41,12 +41,13 @@ function smallOverDisk({ maxEntries = 3, compression }: { maxEntries?: number; c
 
 describe('demotion', () => {
   test('what memory has no room for goes to the disk, and comes back from there', async () => {
-    const { acme, demoted, cache } = smallOverDisk()
+    const { acme, demoted, cache, clock } = smallOverDisk()
     for (const at of [1, 2, 3, 4, 5]) await acme.set(`k${at}`, { at })
     await until('it is demoted', () => demoted.length === 2)
     expect([...demoted].sort()).toEqual(['k1 hot warm', 'k2 hot warm'])
-    expect(await acme.lookup('k1')).toMatchObject({ tier: 'warm', value: { at: 1 } })
-    expect(await acme.lookup('k5')).toMatchObject({ tier: 'hot' })
+    const fresh = { status: 'fresh', createdAt: clock.now(), expiresAt: clock.now() + 3_600_000 }
+    expect(await acme.lookup('k1')).toEqual({ ...fresh, tier: 'warm', value: { at: 1 } })
+    expect(await acme.lookup('k5')).toEqual({ ...fresh, tier: 'hot', value: { at: 5 } })
     expect(await acme.get('k1')).toEqual({ at: 1 })
     const { tiers } = await cache.stats()
     expect(tiers['warm']?.demotions).toBeGreaterThanOrEqual(2)
