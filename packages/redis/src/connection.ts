@@ -1,7 +1,7 @@
 import { CacheError, systemClock, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
 import { CONNECT_TIMEOUT_MS } from './client.js'
-import { followReplies, leaveSocket, progressOf, quietWire, type Wire } from './connector.js'
+import { followReplies, guardReplies, leaveSocket, progressOf, quietWire, type Wire } from './connector.js'
 import { asConnectionError, asRedisError, isAnswer, isClosed, isUnsent, OutOfStep, StrangeReply } from './errors.js'
 import { identityOf, LeftConnections, quarantine, type Life } from './left-connections.js'
 
@@ -129,6 +129,7 @@ export class Connection {
   open(): void {
     if (this.#closed) return
     this.#watchForStalls()
+    if (this.#options.isForeign) for (const node of this.#nodes()) if (node.status === 'ready' && node.commandQueue.length === 0) guardReplies(node, () => this.#moved())
     if (this.#client.status === 'ready') this.#onReady()
     else if (this.#client.status === 'end') this.#onLost()
     else if (this.#client.status === 'wait') this.#connect()
@@ -355,7 +356,10 @@ export class Connection {
   }
 
   #onNode(node: Redis): void {
-    if (this.#options.isForeign) return
+    if (this.#options.isForeign) {
+      node.on('connect', () => guardReplies(node, () => this.#moved()))
+      return followCopiesOf(node)
+    }
     followCopiesOf(node)
     const settled = (): void => {
       this.#connecting.delete(node)
@@ -406,7 +410,7 @@ export class Connection {
   }
 
   #onConnect(node: Redis): void {
-    if (this.#options.isForeign) return
+    if (this.#options.isForeign) return guardReplies(node, () => this.#moved())
     const { stream } = node as { stream?: Redis['stream'] }
     if (stream === undefined) return
     stream.unref()
@@ -488,7 +492,10 @@ function followCopiesOf(node: Redis): void {
   const duplicate = node.duplicate.bind(node)
   node.duplicate = (override) => {
     const copy = duplicate(override)
-    copy.on('connect', () => followReplies(copy))
+    copy.on('connect', () => {
+      followReplies(copy)
+      guardReplies(copy, () => undefined) // where it is a client of the user's
+    })
     return copy
   }
 }

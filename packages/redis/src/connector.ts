@@ -58,6 +58,27 @@ export function followReplies(client: Redis): void {
   FILTERS.get(client.stream)?.follow(client)
 }
 
+/**
+ * Checks what a client of the user's reads, from now on: to be called each time it has connected, or when it waits for nothing. In the middle of replies nobody
+ * knows where one begins.
+ */
+export function guardReplies(client: Redis, moved: () => void): void {
+  const { stream } = client as { stream?: net.Socket }
+  const [read] = (stream?.rawListeners('data') ?? []) as ((bytes: Buffer) => void)[] // the client's own, which it puts before all others
+  if (stream === undefined || stream.destroyed || read === undefined || FILTERS.has(stream)) return
+  const filter = new ReplyFilter({
+    isForeign: true,
+    maxPayloadBytes: Number.POSITIVE_INFINITY,
+    pass: (bytes) => read.call(stream, bytes),
+    refuse: (reason) => leaveSocket(stream, reason),
+    moved,
+  })
+  filter.follow(client)
+  FILTERS.set(stream, filter)
+  stream.removeListener('data', read)
+  stream.prependListener('data', (bytes: Buffer) => filter.take(bytes))
+}
+
 /** Grows with each progress of the replies of a socket. */
 export function progressOf(socket: net.Socket): number {
   return FILTERS.get(socket)?.progress ?? socket.bytesRead

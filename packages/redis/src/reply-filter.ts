@@ -1,5 +1,6 @@
 import { StrangeReply } from './errors.js'
-import { asksForValues, heard, isSoundError, shapeOf, TYPE, type Asked, type Shape } from './reply-shapes.js'
+import { asksForValues, heard, isSoundError, shapeOf, shapeOfForeign, TYPE, type Asked, type Shape } from './reply-shapes.js'
+import { isSoundLine, mayBeNull, PUSH, typeIn3 } from './third-protocol.js'
 
 /*
  * Stands between a socket and the client: only replies that fit get through.
@@ -35,6 +36,10 @@ const MOST_DEPTH = 8
 const MOST_PARTS = 1_000_000
 /** Of replies that are no values. */
 const MOST_BYTES = 32 * 1024 ** 2
+/** The same for a client of the user's, which may have asked for anything. */
+const MOST_FOREIGN_DEPTH = 64
+const MOST_FOREIGN_PARTS = 64_000_000
+const MOST_FOREIGN_BYTES = 4 * 1024 ** 3
 /** So many bytes of a reply are progress; a server that sends them one by one makes none. */
 const PROGRESS_BYTES = 1024
 
@@ -42,11 +47,14 @@ const CR = 13
 const LF = 10
 const ZERO = 48
 const NULL = -1
+const MAP = 0x25
+const NULL_OF_3 = 0x5f
 
 /** Stands in the place of a value that is larger than this process stores. No frame begins like that. */
 export const TOO_LARGE = Buffer.from('thermocline: larger than maxPayloadBytes')
 const NOTE = Buffer.from(`$${TOO_LARGE.length}\r\n${TOO_LARGE.toString()}\r\n`)
 
+const NO_MEMORY = Buffer.alloc(0)
 const NOBODY: Asked = { name: '', args: [] }
 
 export interface ReplyFilterOptions {
@@ -58,23 +66,32 @@ export interface ReplyFilterOptions {
   readonly refuse: (reason: Error) => void
   /** A reply has come, or another part of a long one. */
   readonly moved: () => void
+  /** For a client of the user's: it may speak version 3 of the protocol, and have asked for anything. */
+  readonly isForeign?: boolean | undefined
 }
 
 /** Whoever waits for replies: a client of ioredis. */
 export interface Asking {
   readonly commandQueue: { readonly length: number; peekAt(at: number): { readonly command: Asked } | undefined }
   readonly condition?: { readonly subscriber: unknown } | null
+  readonly status?: string
 }
 
 export class ReplyFilter {
   readonly #options: ReplyFilterOptions
+  readonly #isForeign: boolean
   readonly #longestBytes: number
-  readonly #common = Buffer.allocUnsafeSlow(READ_BYTES)
+  readonly #mostParts: number
+  readonly #mostDepth: number
+  readonly #common: Buffer
   #asking: Asking | undefined
   /** Complete replies that are not passed on yet. */
   #ahead = 0
   #asked: Asked = NOBODY
   #shape: Shape | undefined
+  /** Whether it is a message of version 3, and of which kind. */
+  #isPush = false
+  #pushed = ''
   /** How many items the open arrays have, and how many are to come, outermost first. */
   readonly #sizes: number[] = []
   readonly #left: number[] = []
@@ -97,7 +114,11 @@ export class ReplyFilter {
 
   constructor(options: ReplyFilterOptions) {
     this.#options = options
-    this.#longestBytes = options.maxPayloadBytes + HEADER_BYTES
+    this.#isForeign = options.isForeign === true
+    this.#longestBytes = this.#isForeign ? LARGEST_BYTES : options.maxPayloadBytes + HEADER_BYTES
+    this.#mostParts = this.#isForeign ? MOST_FOREIGN_PARTS : MOST_PARTS
+    this.#mostDepth = this.#isForeign ? MOST_FOREIGN_DEPTH : MOST_DEPTH
+    this.#common = this.#isForeign ? NO_MEMORY : Buffer.allocUnsafeSlow(READ_BYTES)
   }
 
   /** Grows with each progress. */
@@ -116,9 +137,20 @@ export class ReplyFilter {
   /** So many bytes have been read into {@link memory}. */
   read(length: number): void {
     if (this.#isRefused) return
-    this.#sinceProgress += length
     if (this.#value === undefined) this.#look(this.#common.subarray(0, length))
     else this.#fill(this.#value, length)
+    this.#note(length)
+  }
+
+  /** Looks at bytes that the socket has given, instead of {@link read}. */
+  take(bytes: Buffer): void {
+    if (this.#isRefused) return
+    this.#look(bytes)
+    this.#note(bytes.length)
+  }
+
+  #note(length: number): void {
+    this.#sinceProgress += length
     if (!this.#hasMoved && this.#sinceProgress < PROGRESS_BYTES) return
     this.#hasMoved = false
     this.#sinceProgress = 0
@@ -145,7 +177,8 @@ export class ReplyFilter {
         this.#pass(Buffer.from(NOTE))
         continue
       }
-      const type = bytes[at] as number
+      const written = bytes[at] as number
+      const type = this.#isForeign ? typeIn3(written) : written
       const end = bytes.indexOf(LF, at) + 1
       if (end === 0) {
         if (bytes.length - at > longestLine(type)) return this.#refuse('what is not of its protocol')
@@ -155,17 +188,19 @@ export class ReplyFilter {
       }
       if (end - at > longestLine(type) || bytes[end - 2] !== CR) return this.#refuse('what is not of its protocol')
       if (this.#left.length === 0) {
-        if (this.#ahead >= (this.#asking?.commandQueue.length ?? 0) && from < at) {
+        if (from < at && (this.#isForeign || this.#ahead >= (this.#asking?.commandQueue.length ?? 0))) {
           this.#passCopy(bytes, from, at) // how many wait is known when those before have their replies
           from = at
         }
-        if (!this.#begin()) return
+        if (!this.#begin(written === PUSH)) return
       }
+      if (written !== type && !this.#isSoundIn3(bytes, at, end)) return this.#refuse('what is not of its protocol')
       switch (type) {
         case TYPE.bulk: {
           const size = sizeIn(bytes, at + 1, end - 2)
-          const isTooLarge = size > this.#longestBytes && asksForValues(this.#asked)
+          const isTooLarge = size > this.#longestBytes && !this.#isForeign && asksForValues(this.#asked)
           if (!this.#fits(type, size, size > LARGEST_BYTES || (!isTooLarge && (this.#bytes += Math.max(0, size)) > this.#mostBytes))) return
+          if (this.#isPush && !this.#maySay(bytes, end, size)) return this.#refuse('a message to nobody')
           if (size === NULL) {
             at = end
             this.#close()
@@ -175,7 +210,7 @@ export class ReplyFilter {
             this.#passCopy(bytes, from, at)
             this.#drops = true
             from = end
-          } else if (size >= LARGE_BYTES && end + size + 2 > bytes.length && size <= this.#longestBytes) {
+          } else if (size >= LARGE_BYTES && end + size + 2 > bytes.length && size <= this.#longestBytes && !this.#isForeign) {
             this.#passCopy(bytes, from, at)
             const value = Buffer.allocUnsafeSlow(end - at + size + 2)
             this.#value = value
@@ -186,8 +221,8 @@ export class ReplyFilter {
           continue
         }
         case TYPE.array: {
-          const size = sizeIn(bytes, at + 1, end - 2)
-          if (!this.#fits(type, size, size > MOST_PARTS || this.#left.length >= MOST_DEPTH)) return
+          const size = sizeIn(bytes, at + 1, end - 2) * (written === MAP ? 2 : 1)
+          if (!this.#fits(type, size, size > this.#mostParts || this.#left.length >= this.#mostDepth)) return
           at = end
           if (size > 0) {
             this.#sizes.push(size)
@@ -204,14 +239,15 @@ export class ReplyFilter {
         case TYPE.text: {
           if (bytes.indexOf(CR, at) !== end - 2) return this.#refuse('a line that is none')
           this.#bytes += end - at
-          if (!this.#fits(type, 0, this.#bytes > MOST_BYTES)) return
+          if (this.#isPush && written === NULL_OF_3 && !this.#maySay(bytes, end, NULL)) return this.#refuse('a message to nobody')
+          if (!this.#fits(type, 0, this.#bytes > this.#mostBytes)) return
           at = end
           this.#close()
           continue
         }
         case TYPE.error: {
           if (bytes.indexOf(CR, at) !== end - 2) return this.#refuse('a line that is none')
-          if (this.#left.length > 0) return this.#refuse('an error within a reply')
+          if (this.#left.length > 0 && !this.#isForeign) return this.#refuse('an error within a reply')
           if (!isSoundError(bytes.toString('latin1', at, end - 2))) return this.#refuse('a redirection to nowhere')
           at = end
           this.#close()
@@ -224,30 +260,46 @@ export class ReplyFilter {
     this.#passCopy(bytes, from, at)
   }
 
-  /** A reply begins: somebody has to wait for it. */
-  #begin(): boolean {
-    const { commandQueue, condition } = this.#asking ?? {}
+  /** A reply begins: somebody has to wait for it, or to listen. */
+  #begin(isPush: boolean): boolean {
+    const { commandQueue, condition, status } = this.#asking ?? {}
     const asked = commandQueue?.peekAt(this.#ahead)?.command
     const listens = condition?.subscriber !== undefined && condition.subscriber !== false && condition.subscriber !== null
-    if (asked === undefined && !listens) {
+    if (asked === undefined && !listens && !isPush && !(this.#isForeign && status === 'monitoring')) {
       this.#refuse('what it was not asked for')
       return false
     }
+    this.#isPush = isPush
+    this.#pushed = ''
     this.#asked = asked ?? NOBODY
-    this.#shape = listens ? heard : shapeOf(this.#asked)
+    if (this.#isForeign) this.#shape = listens || isPush ? undefined : shapeOfForeign(this.#asked)
+    else this.#shape = listens ? heard : shapeOf(this.#asked)
     this.#parts = 0
     this.#bytes = 0
     return true
   }
 
+  #isSoundIn3(bytes: Buffer, at: number, end: number): boolean {
+    return isSoundLine(bytes.toString('latin1', at, end - 2)) && (bytes[at] !== PUSH || this.#left.length === 0)
+  }
+
+  /** Whether a part of a push may be null: the client takes most of them for text. */
+  #maySay(bytes: Buffer, start: number, size: number): boolean {
+    if (this.#left.length !== 1) return true
+    const index = (this.#sizes[0] as number) - (this.#left[0] as number)
+    if (index === 0 && size >= 0) this.#pushed = bytes.toString('latin1', start, Math.min(start + size, start + LONGEST_NUMBER_BYTES))
+    return size >= 0 || mayBeNull(this.#pushed, index)
+  }
+
   get #mostBytes(): number {
+    if (this.#isForeign) return MOST_FOREIGN_BYTES
     return asksForValues(this.#asked) ? this.#longestBytes * Math.max(1, this.#asked.args.length) : MOST_BYTES
   }
 
   /** @param exceeds whether it is more than anybody has asked for */
   #fits(type: number, size: number, exceeds: boolean): boolean {
     if (Number.isNaN(size)) this.#refuse('a number that is none')
-    else if (exceeds || ++this.#parts > MOST_PARTS) this.#refuse('more than it was asked for')
+    else if (exceeds || ++this.#parts > this.#mostParts) this.#refuse('more than it was asked for')
     else {
       const depth = this.#left.length
       const index = depth === 0 ? 0 : (this.#sizes[depth - 1] as number) - (this.#left[depth - 1] as number)
@@ -266,7 +318,8 @@ export class ReplyFilter {
       this.#left.pop()
       this.#sizes.pop()
     }
-    this.#ahead++
+    if (!this.#isPush) this.#ahead++
+    this.#isPush = false
     this.#hasMoved = true
   }
 

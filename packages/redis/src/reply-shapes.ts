@@ -88,6 +88,16 @@ export function shapeOf({ name, args }: Asked): Shape | undefined {
   return SHAPES.get(name) ?? (WITH_SUBCOMMANDS.has(name) ? SHAPES_OF_SUBCOMMANDS.get(`${name} ${String(args[0]).toLowerCase()}`) : undefined)
 }
 
+const FOREIGN: ReadonlySet<string> = new Set(['info', 'subscribe', 'psubscribe', 'ssubscribe'])
+
+/** What matters where a client of the user's asks: only what would make it throw. */
+export function shapeOfForeign(asked: Asked): Shape | undefined {
+  const name = asked.name.toLowerCase()
+  if (name === 'cluster') return String(asked.args[0]).toLowerCase() === 'slots' ? slots : undefined
+  if (!FOREIGN.has(name)) return undefined
+  return name === 'info' ? textOrBulk : heard
+}
+
 /** Whether values are asked for: one may be larger than this process takes, because another one stored it. */
 export function asksForValues({ name }: Asked): boolean {
   return name === 'get' || name === 'mget'

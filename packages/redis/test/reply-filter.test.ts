@@ -190,3 +190,53 @@ test('bytes that come one by one are no progress until the reply is there', () =
   expect(filtered(value(900), ['get'], [1]).moves).toBe(1)
   expect(filtered(value(10_000), ['get'], [1]).moves).toBe(10)
 })
+
+describe('a client of the user’s, which speaks version 3', () => {
+  function taken(bytes: string, asked: readonly string[]): { passed: string; refused: string | undefined } {
+    const queue = asked.map((name) => ({ command: { name, args: [] as unknown[] } }))
+    let passed = ''
+    let refused: string | undefined
+    const filter = new ReplyFilter({
+      isForeign: true,
+      maxPayloadBytes: Number.POSITIVE_INFINITY,
+      pass: (piece) => {
+        passed += piece.toString('latin1')
+        if (!piece.toString().startsWith('>')) queue.shift()
+      },
+      refuse: (reason) => (refused = reason.message),
+      moved: () => undefined,
+    })
+    filter.follow({ commandQueue: { get length() { return queue.length }, peekAt: (at) => queue[at] } })
+    filter.take(Buffer.from(bytes, 'latin1'))
+    return { passed, refused }
+  }
+
+  test.each([
+    ['%1\r\n$1\r\na\r\n,1.5\r\n', ['config']],
+    ['_\r\n', ['get']],
+    ['#t\r\n', ['exists']],
+    ['~2\r\n:1\r\n(99999999999999999999\r\n', ['smembers']],
+    ['=9\r\ntxt:hello\r\n', ['info']],
+    ['*2\r\n:1\r\n-ERR no\r\n', ['exec']],
+    ['>2\r\n$10\r\ninvalidate\r\n_\r\n$1\r\na\r\n', ['get']],
+    ['>3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n', []],
+    ['>3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n', []],
+  ])('%j reaches it', (bytes, asked) => {
+    expect(taken(bytes, asked)).toEqual({ passed: bytes, refused: undefined })
+  })
+
+  test.each([
+    ['_\r\n', []],
+    ['>1\r\n_\r\n', ['get']],
+    ['>3\r\n$7\r\nmessage\r\n_\r\n$1\r\nm\r\n', []],
+    ['>3\r\n$9\r\nsubscribe\r\n$-1\r\n:1\r\n', ['subscribe']],
+    ['_x\r\n', ['get']],
+    ['#maybe\r\n', ['get']],
+    ['_\r\n', ['subscribe']],
+    [':1\r\n', ['info']],
+    ['$99999999999\r\n', ['get']],
+    ['*1\r\n>0\r\n', ['get']],
+  ])('%j does not', (bytes, asked) => {
+    expect(taken(bytes, asked)).toMatchObject({ passed: '', refused: expect.stringContaining('the connection was left') })
+  })
+})
