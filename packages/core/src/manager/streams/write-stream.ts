@@ -30,6 +30,7 @@ export class StreamedWrite {
   readonly #spooled = new Map<Slot, Slot>()
   readonly #stream: SharedStream
   #queue: PreparedWrites | undefined
+  readonly #keeper: Slot | undefined
   /** What the journal has no room for; its copy goes when the put that makes it has ended. */
   #refused: PreparedWrites | undefined
 
@@ -42,6 +43,7 @@ export class StreamedWrite {
     this.#terms = terms
     this.#stream = stream
     this.#queue = engine.writeBack.prepare(state, key, plan, 0, (slot) => (terms.livesIn(slot) ? { expiresAt: terms.expiresAt(slot) } : undefined))
+    this.#keeper = this.#queue?.keeper
     for (const [at, slot] of plan.slots.entries()) {
       if (!terms.livesIn(slot) || this.#queue?.slots.has(slot) === true) continue
       const spool = slot.tier.capabilities.plain === undefined ? undefined : plan.slots.slice(0, at).find((above) => this.#canSpool(above))
@@ -86,7 +88,7 @@ export class StreamedWrite {
       steps.push({ tier: slot.tier, outcome })
     }
     for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(this.#state.scope, this.#key) })
-    const settling = settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)) })
+    const settling = settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)), through: (slot, fence) => this.#through(slot, fence) })
     await settling.finally(() => this.#removeRefused())
   }
 
@@ -96,7 +98,7 @@ export class StreamedWrite {
     this.#makeRoom(this.#stream.bytes)
     if (!fence.broken) for (const queue of [this.#queue, this.#refused]) queue?.register()
     const outcomes = new Map<Slot, Awaitable<boolean | NotApplied>>()
-    const noting: Promise<void>[] = []
+    const noting: Promise<void>[] = fence.broken ? [] : [engine.writeBack.outdate(this.#state, this.#key) ?? Promise.resolve()]
     for (const slot of this.#plan.slots) {
       if (this.#terms.ttlFor(slot) === 0) {
         noting.push(noted(engine, this.#state, this.#key, slot.tier, slot.tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
@@ -106,7 +108,7 @@ export class StreamedWrite {
       if (filled === undefined) continue
       outcomes.set(slot, filled)
       const queue = slot === this.#queue?.keeper ? this.#queue : undefined
-      const outcome = queue === undefined ? filled : enterIfKept(engine, this.#state, this.#key, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence)
+      const outcome = queue === undefined ? filled : enterIfKept(engine, this.#state, this.#key, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence, (each) => this.#through(each, fence))
       noting.push(noted(engine, this.#state, this.#key, slot.tier, outcome) ?? Promise.resolve())
     }
     if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
@@ -149,6 +151,13 @@ export class StreamedWrite {
     const spool = this.#spooled.get(slot)
     if (spool === undefined || slot.tier.breaker.isOpen('write')) return undefined
     return slot.tier.lanes.commitFill(this.#state.scope, this.#key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
+  }
+
+  /** Writes through what was to be written back, from the durable tier above that has it. */
+  #through(slot: Slot, fence: Fence): Awaitable<boolean | NotApplied> {
+    const keeper = this.#keeper
+    if (keeper === undefined || !slot.tier.capabilities.streams) return false
+    return slot.tier.lanes.commitFill(this.#state.scope, this.#key, () => this.#copy(keeper, slot), fence)
   }
 
   /** Gives a slot's tier what the durable tier above holds, if that is still this entry. */
