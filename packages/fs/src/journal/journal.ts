@@ -110,7 +110,8 @@ export class FileJournal implements WriteBackJournal {
 
   load(): readonly JournalSlot[] {
     if (this.#closed) return []
-    const { clock, report } = this.#store.hosts
+    const { hosts } = this.#store
+    const { clock } = hosts
     const endsAt = clock.monotonic() + (this.#hasLoaded ? SLICE_MS : FIRST_SLICE_MS)
     const slots: JournalSlot[] = []
     let failure: unknown
@@ -124,7 +125,7 @@ export class FileJournal implements WriteBackJournal {
     this.#isBlind = failure !== undefined
     if (failure !== undefined) {
       this.#nextLoadAt = clock.now() + SILENT_MS
-      report(asFsError(failure, 'write-back', undefined, true))
+      hosts.report(asFsError(failure, 'write-back', undefined, true))
     } else if (this.#unread.length > 0) this.#nextLoadAt = clock.now()
     else {
       const sinces = [...this.#watched.values()].map(({ since }) => since)
