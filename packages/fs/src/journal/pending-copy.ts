@@ -146,6 +146,7 @@ export class PendingCopy implements CopyMaker, JournalSlot {
 
   async complete(temporary: string, payloadBytes: number): Promise<void> {
     this.measured(payloadBytes)
+    if (this.#linking === null && !this.#host.own.isDoubtful) return // was linked at once
     await this.#try(this.#complete(temporary))
   }
 

@@ -306,7 +306,10 @@ export class WriteBack {
     upload.entered = true
     // what was called later removes it, when that is carried out
     if (upload.fence.broken && upload.holders > 0 && !upload.isDue) return
-    if (upload.fence.broken) return void (await this.#remove(upload))
+    if (upload.fence.broken) {
+      await this.#remove(upload)
+      return
+    }
     this.#uploader.schedule(upload)
     await Promise.all(this.#olderThan(upload).map((older) => this.#remove(older)))
   }
