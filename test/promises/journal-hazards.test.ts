@@ -178,7 +178,7 @@ describe('a journal whose disk hangs', () => {
     await cache.flush()
     journal.inject('hang', 'store') // the second copy
     expect(await timed(() => acme.set('k', 'new'))).toBeLessThan(1500)
-    expect(errors).toContain('set warm timeout')
+    expect(errors).toContain('write-back warm timeout')
     expect(await acme.get('k')).toBe('new')
     for (const only of [{ warm: false }, { warm: false, cold: false }]) expect(await acme.get('k', { tiers: only })).toBeUndefined()
     journal.heal()
@@ -272,7 +272,7 @@ describe('what a process elsewhere left a moment ago', () => {
   async function left(): Promise<{ basePath: string; directory: string }> {
     const one = stack()
     one.cold.inject({ fail: 'unavailable' })
-    await one.acme.setMany(KEYS.map((key) => [key, 'old'] as const))
+    await one.acme.setMany(KEYS.map((key) => [key, 'old'] as const), { ttl: null })
     await one.cache.close({ deadline: '100ms' })
     const root = path.join(one.basePath, 'warm', 'thermocline', 'journal')
     const released = await until('it is let go', () => fs.readdirSync(root).find((name) => name.startsWith('released')))
@@ -310,7 +310,7 @@ describe('what a process elsewhere left a moment ago', () => {
   async function change(basePath: string, clock: FakeClock): Promise<void> {
     const { cache, acme } = stack({ basePath, clock })
     await acme.clear('dir/')
-    await acme.setMany([['set', 'new'], ['dir/set', 'new'], ['pending', 'new']])
+    await acme.setMany([['set', 'new'], ['dir/set', 'new'], ['pending', 'new']], { ttl: null })
     await acme.delete('deleted')
     await cache.flush()
     await cache.close()
@@ -331,15 +331,44 @@ describe('what a process elsewhere left a moment ago', () => {
     expect(fs.readdirSync(path.join(basePath, 'warm', 'thermocline', 'journal'))).toEqual([])
   })
 
-  test('is not older than what was done before it was made', async () => {
+  test.each([-86_400_000, -3_600_000, -45_000, 45_000, 3_600_000, 86_400_000])('is older whatever the clocks say: the second and the third process are %i ms off', async (offMs) => {
     const { basePath, directory } = await left()
-    const clock = new FakeClock(Date.now() - 10_000) // a process that began, and changed things, before
-    fs.utimesSync(directory, clock.now() / 1000, clock.now() / 1000)
-    await change(basePath, clock)
-    await clock.advance(60_000)
+    for (const off of [offMs, -offMs]) {
+      const at = (Date.now() + off) / 1000
+      fs.utimesSync(directory, at, at)
+      await change(basePath, new FakeClock(Date.now() + off))
+    }
+    const clock = new FakeClock(Date.now() + offMs)
     const { cache, acme } = stack({ basePath, clock })
+    await clock.advance(61_000)
     await cache.flush()
-    expect(await Promise.all(KEYS.map((key) => acme.get(key, COLD)))).toEqual(KEYS.map(() => 'old'))
+    expect(await Promise.all(KEYS.map((key) => acme.get(key, COLD)))).toEqual(['old', 'new', undefined, undefined, 'new', 'new'])
+  })
+
+  test('is older than a value that was computed here meanwhile', async () => {
+    const { basePath } = await left()
+    const clock = new FakeClock(Date.now() - 3_600_000)
+    const { cache, acme } = stack({ basePath, clock })
+    expect(await acme.getOrCompute('kept', () => 'computed', COLD)).toBe('computed')
+    await clock.advance(61_000)
+    await cache.flush()
+    expect(await acme.get('kept', COLD)).toBe('computed')
+  })
+
+  test('is newer where its process made it after that, having lived on', async () => {
+    const { basePath, directory } = await left()
+    const clock = new FakeClock(Date.now() + 3_600_000)
+    const { cache, acme } = stack({ basePath, clock })
+    await acme.set('kept', 'here', { ttl: null })
+    await cache.flush()
+    const copies = fs.readdirSync(directory).sort()
+    const before = fs.statSync(directory)
+    const [, rest] = /^\d+(.*)$/.exec(copies[0] as string) ?? []
+    fs.renameSync(path.join(directory, copies[0] as string), path.join(directory, String(Number(copies.at(-1)?.slice(0, 16)) + 1).padStart(16, '0') + String(rest)))
+    fs.utimesSync(directory, before.atime, before.mtime)
+    await clock.advance(61_000)
+    await cache.flush()
+    expect(await acme.get('kept', COLD)).toBe('old')
   })
 
   test('and cannot be overtaken by a set or a delete that cannot be noted', async () => {

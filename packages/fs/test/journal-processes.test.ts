@@ -1,8 +1,9 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
+import type { WriteBackJournal } from '@thermocline/core'
 import { FakeClock } from '@thermocline/testkit'
 import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { saying, startBackendChild, type Child } from './support/processes.js'
@@ -127,8 +128,8 @@ describe('processes with one directory', () => {
 describe('whose a directory is', () => {
   const clockAt = (now: number): FakeClock => new FakeClock(now)
 
-  /** The keys that a new process finds after the directory of the last one was given another name and age. */
-  async function foundUnder(rename: (name: string) => string, ageMs = 0): Promise<string[]> {
+  /** The keys that a new process finds after the directory of the last one was given another name and age, at once or after it has watched. */
+  async function foundUnder(rename: (name: string) => string, ageMs = 0, watchedMs = 0): Promise<string[]> {
     const now = Date.now()
     const shelf = new Shelf({ clock: clockAt(now) })
     const journal = shelf.backend.openJournal(LIMITS)
@@ -138,8 +139,11 @@ describe('whose a directory is', () => {
     const [name] = fs.readdirSync(root) as [string]
     fs.renameSync(path.join(root, name), path.join(root, rename(name)))
     fs.utimesSync(path.join(root, rename(name)), (now - ageMs) / 1000, (now - ageMs) / 1000)
-    const next = new Shelf({ basePath: shelf.basePath, clock: clockAt(now) })
-    return next.backend.openJournal(LIMITS).load().map(({ key }) => key)
+    const clock = clockAt(now)
+    const next = new Shelf({ basePath: shelf.basePath, clock }).backend.openJournal(LIMITS)
+    const atOnce = next.load()
+    clock.jump(watchedMs)
+    return [...atOnce, ...next.load()].map(({ key }) => key)
   }
   const withPart = (at: number, value: string) => (name: string) => name.split('.').map((part, i) => (i === at ? value : part)).join('.')
 
@@ -155,10 +159,10 @@ describe('whose a directory is', () => {
     expect(await foundUnder(withPart(2, '4194305'))).toEqual(['k'])
   })
 
-  test('of another place only the age tells: half a minute of silence', async () => {
+  test.each([0, 1e9, -1e9])('of another place only watching tells: half a minute of silence, whatever the clocks say (%i ms)', async (ageMs) => {
     const elsewhere = withPart(1, '0123456789abcdef')
-    expect(await foundUnder(elsewhere, 25_000)).toEqual([])
-    expect(await foundUnder(elsewhere, 31_000)).toEqual(['k'])
+    expect(await foundUnder(elsewhere, ageMs, 25_000)).toEqual([])
+    expect(await foundUnder(elsewhere, ageMs, 31_000)).toEqual(['k'])
   })
 
   test('when that will be known of those that may have ended before', async () => {
@@ -167,17 +171,14 @@ describe('whose a directory is', () => {
     const journal = shelf.backend.openJournal(LIMITS)
     expect([journal.load(), journal.nextLoadAt]).toEqual([[], undefined])
     const root = path.join(shelf.root, 'journal')
-    const directories = [11, 22].map((pid) => path.join(root, `elsewhere.0123456789abcdef.${pid}.7.0123456789ab`))
-    directories.forEach((directory, at) => {
-      fs.mkdirSync(directory, { recursive: true })
-      fs.utimesSync(directory, now / 1000 - 10 * at, now / 1000 - 10 * at)
-    })
-    const clock = clockAt(now)
+    const directories = [11, 22].map((pid) => path.join(root, `elsewhere.0123456789abcdef.${pid}.7.0123456789${pid}`))
+    for (const directory of directories) fs.mkdirSync(directory, { recursive: true })
+    const clock = clockAt(now - 1e9)
     const next = new Shelf({ basePath: shelf.basePath, clock }).backend.openJournal(LIMITS)
     next.load()
-    expect(Math.round(((next.nextLoadAt ?? 0) - now) / 1000)).toBe(30)
-    clock.jump(20_500) // the second one is gone, the first one lives
-    fs.utimesSync(directories[0] as string, clock.now() / 1000, clock.now() / 1000)
+    expect((next.nextLoadAt ?? 0) - clock.now()).toBe(30_000)
+    clock.jump(30_000) // the second one is gone, the first one lives
+    fs.utimesSync(directories[0] as string, 1, 1)
     next.load()
     expect(next.nextLoadAt).toBeUndefined()
     expect(fs.existsSync(directories[0] as string)).toBe(true)
@@ -228,13 +229,14 @@ describe('another namespace of process ids, as of another container', () => {
     const basePath = temporaryDirectory()
     const child = startBackendChild('journal', { basePath, first: 1, count: 3, stay: true }, ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'])
     await saying(child, 'stored 3')
-    const load = (): string[] => loadedBy({ output: () => execFileSync(process.execPath, [path.join(path.dirname(new URL(import.meta.url).pathname), 'support/backend-child.mjs'), JSON.stringify({ work: 'load', basePath })], { encoding: 'utf8' }) } as Child)
-    expect(load()).toEqual([])
+    const clock = new FakeClock(Date.now())
+    const open = (): WriteBackJournal => new Shelf({ basePath, clock }).backend.openJournal(LIMITS)
+    expect(open().load()).toEqual([])
     child.process.kill('SIGKILL')
     await child.ended
-    const root = path.join(basePath, 'thermocline', 'journal')
-    const silent = (Date.now() - 31_000) / 1000
-    for (const name of fs.readdirSync(root)) fs.utimesSync(path.join(root, name), silent, silent)
-    expect(load()).toEqual(['key-1', 'key-2', 'key-3'])
+    const journal = open()
+    expect(journal.load()).toEqual([])
+    clock.jump(31_000)
+    expect(journal.load().map(({ key }) => key)).toEqual(['key-1', 'key-2', 'key-3'])
   })
 })

@@ -1,5 +1,6 @@
 import type { EpochMs } from '../clock/clock.js'
 import type { CacheEntry } from './entry.js'
+import type { CacheError } from '../errors/cache-error.js'
 import type { TenantScope } from './scope.js'
 import type { ValidKey } from '../keys/key.js'
 
@@ -21,6 +22,8 @@ export interface JournalOptions {
   readonly maxBytes: number
   /** The most pending copies. */
   readonly maxEntries: number
+  /** How long a put waits for its copy, in milliseconds: then the entry is stored without. */
+  readonly patienceMs?: number | undefined
 }
 
 /** What a pending upload is about. */
@@ -39,6 +42,13 @@ export interface PendingWrite {
 export interface JournalSlot extends PendingWrite {
   /** Grows with every slot of a journal, over restarts too: of two for one key the greater is the newer. */
   readonly sequence: number
+  /** What kept a put from making the copy, though the entry is stored; or how the copy was found damaged. */
+  readonly failure?: CacheError | undefined
+  /**
+   * Asks whether the copy's place is still this process's. False: this process was silent for so long that another has taken it up, and
+   * uploads it; the slot is given up. Absent: nobody else takes it. Rejects when the disk has no answer.
+   */
+  isOwn?(): Promise<boolean>
 }
 
 /** What something newer is called for: a key, or every key with a prefix. */
@@ -57,6 +67,7 @@ export interface WriteBackJournal {
    * What earlier processes left, oldest first: before the first operation, and again at {@link nextLoadAt}, for what has turned out since to be left.
    * What is superseded is left out, and removed.
    * Copies that cannot be read are reported to the backend's hosts and set aside. What a live process is about is not touched.
+   * Takes some milliseconds at most: what it does not come to it leaves to the next call, and `nextLoadAt` says so.
    */
   load(): readonly JournalSlot[]
   /** When `load` can tell more: there are processes that may have ended before this one began. `undefined`: there are none. */
@@ -70,7 +81,7 @@ export interface WriteBackJournal {
   reserve(write: PendingWrite): JournalSlot | undefined
   /** Makes the place so many bytes large, while a payload of unknown length arrives; `false` when there is no room for that: it stays as it was. */
   grow(slot: JournalSlot, bytes: number): boolean
-  /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make. Rejects when the disk cannot take it. */
+  /** Makes the slot's copy from an entry with its bytes. For copies that `put` was not told to make, or could not. Rejects when the disk cannot take it. */
   store(slot: JournalSlot, scope: TenantScope, entry: CacheEntry, options?: JournalStepOptions): Promise<void>
   /** The copy; `undefined` when it is gone or damaged. `stream` gives a {@link StreamedEntry}. Its `expiresAt` is the slot's. */
   read(slot: JournalSlot, want: JournalWant, options?: JournalStepOptions): Promise<CacheEntry | undefined>

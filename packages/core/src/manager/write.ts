@@ -6,7 +6,7 @@ import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload } from '../contract/entry.js'
-import { CacheError, messageOf } from '../errors/cache-error.js'
+import { asCacheError, CacheError, messageOf } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
@@ -113,6 +113,7 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     older,
     queue,
     entryOf: (slot) => taken.entryFor(slot),
+    through: (slot, fence) => fillNow(engine, state, key, slot, taken, fence),
     heldNowhere: () => noteHeldNowhere(engine, state, key, plan, 'set', taken),
   })
 }
@@ -131,12 +132,14 @@ export interface Begun {
   readonly older: Broken | undefined
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
+  /** Writes a slot through that was to be written back. */
+  readonly through: (slot: Slot, fence: Fence) => Awaitable<boolean | NotApplied>
   /** To be called when no tier holds it, and none has failed: whether it is too large for all of them, which is told then. */
   readonly heldNowhere: () => boolean
 }
 
 /** Waits for what a set has asked of the tiers, and sees to what is to be written back. False when it is too large for all tiers. @throws CacheError `not-recorded` */
-export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf, heldNowhere }: Begun): Promise<boolean> {
+export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf, through, heldNowhere }: Begun): Promise<boolean> {
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   let isKept = false
@@ -148,8 +151,12 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
       if (answer === true || (answer instanceof NotApplied && answer.error !== undefined)) isHeldOrFailed = true
       if (tier === queue?.keeper.tier) isKept = answer === true
     }
-    if (older !== undefined) left = await older.gone
-    if (queue !== undefined && !(isKept && (await entered(engine, state, key, 'set', queue, entryOf(queue.keeper))))) await giveUp(engine, state, key, queue, lost)
+    if (queue !== undefined) {
+      const answer = isKept ? await entered(engine, state, key, queue, entryOf(queue.keeper)) : 'no'
+      if (answer !== 'yes') await giveUp(engine, state, key, queue, lost, answer === 'through' ? through : undefined)
+    }
+    // not before: until here a crash needs the older copies
+    if (older !== undefined) left = await older.gone()
   } finally {
     older?.end()
     end()
@@ -159,14 +166,17 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
   return !isTooLarge
 }
 
-/** Whether what is to be written back has all its copies. */
-async function entered(engine: Engine, state: TenantState, key: ValidKey, operation: string, queue: QueuedWrites, entry: CacheEntry): Promise<boolean> {
+/** Whether what is to be written back has all its copies; `through`: it has not, and that was soon known. What went wrong is the journal's matter, not the tier's. */
+async function entered(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, entry: CacheEntry): Promise<'yes' | 'no' | 'through'> {
+  const { tier } = queue.keeper
   try {
     await queue.enter(entry)
-    return true
-  } catch (error) {
-    engine.report(error, { operation, tier: queue.keeper.tier, state, key })
-    return false
+    return 'yes'
+  } catch (thrown) {
+    const error = asCacheError(thrown, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key })
+    engine.warnOnce(`${tier.name} ${error.code}`, `the journal of write-back takes no copies, and what is to be written back is written through or deleted in the slow tier: ${error.message}`)
+    engine.report(error, { operation: 'write-back', tier, state, key })
+    return error.code === 'timeout' || error.code === 'circuit-open' ? 'no' : 'through'
   }
 }
 
@@ -176,10 +186,17 @@ export async function abandonQueue(state: TenantState, key: ValidKey, queue: Que
   if (queue.keeper.tier.lanes.mayAsk(state.scope, key)) await done
 }
 
-/** What was to be written back has no copy: the key is deleted where it would have gone. */
-async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[]): Promise<void> {
+/** What was to be written back has no copy: it is written through, unless something newer was called; where that fails the key is deleted there. */
+async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[], through: Begun['through'] | undefined): Promise<void> {
+  const left: Tier[] = []
+  for (const slot of queue.slots) {
+    const fence = queue.fenceOf(slot)
+    const written = through === undefined || fence.broken ? undefined : await through(slot, fence)
+    if (written instanceof NotApplied && written.error !== undefined) engine.report(written.error, { operation: 'set', tier: slot.tier, state, key })
+    if (written !== true) left.push(slot.tier)
+  }
   await abandonQueue(state, key, queue)
-  for (const { tier } of queue.slots) {
+  for (const tier of left) {
     const outcome = await tier.lanes.delete(state.scope, key)
     if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
   }
@@ -209,7 +226,7 @@ export async function deleteEverywhere(engine: Engine, state: TenantState, key: 
       if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
       else if (deleted === false) deleted = undefined
     }
-    if (queued !== undefined) left = await queued.gone
+    if (queued !== undefined) left = await queued.gone()
   } finally {
     queued?.end()
     end()
@@ -237,7 +254,7 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
       if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
       else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
     }
-    if (queued !== undefined) left = await queued.gone
+    if (queued !== undefined) left = await queued.gone()
   } finally {
     queued?.end()
     end()
@@ -246,10 +263,16 @@ export async function clearEverywhere(engine: Engine, state: TenantState, prefix
   return removed
 }
 
+/** Stores a value in one slot, unless the fence is broken. */
+function fillNow(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence): Awaitable<boolean | NotApplied> {
+  const entry = taken.entryFor(slot)
+  return slot.tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()) }, fence)
+}
+
 /** Stores a computed value where the plan says, unless an invalidation has come since the fence was opened. */
 export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken, fence: Fence): Awaitable<unknown> {
   const queue = fence.broken ? undefined : engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
-  let waits: Promise<unknown> | undefined
+  let waits: Promise<unknown> | undefined = fence.broken ? undefined : engine.writeBack.outdate(state, key)
   const outcomes: Awaitable<unknown>[] = queue === undefined ? [] : [true]
   for (const slot of plan.slots) {
     if (queue?.slots.has(slot) === true) continue
@@ -285,7 +308,7 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
     const entry = taken.entryFor(slot)
     const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
     const filled = tier.lanes.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined)
-    const outcome = queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence)
+    const outcome = queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence, (each) => fillNow(engine, state, key, each, taken, fence))
     outcomes.push(outcome)
     return noted(engine, state, key, tier, outcome)
   }
@@ -293,10 +316,22 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
   return taken.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
 }
 
-/** What is to be written back is queued once its keeper has it; where that fails, nothing happens. */
-export async function enterIfKept(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, filled: Awaitable<boolean | NotApplied>, entry: CacheEntry, fence: Fence): Promise<boolean | NotApplied> {
+/** What is to be written back is queued once its keeper has it; where the journal cannot have it, it is written through; where the keeper has not, nothing happens. */
+export async function enterIfKept(
+  engine: Engine,
+  state: TenantState,
+  key: ValidKey,
+  queue: QueuedWrites,
+  filled: Awaitable<boolean | NotApplied>,
+  entry: CacheEntry,
+  fence: Fence,
+  through: (slot: Slot) => Awaitable<boolean | NotApplied>,
+): Promise<boolean | NotApplied> {
   const outcome = await filled
-  if (outcome !== true || fence.broken || !(await entered(engine, state, key, 'put', queue, entry))) await abandonQueue(state, key, queue)
+  const answer = outcome === true && !fence.broken ? await entered(engine, state, key, queue, entry) : 'no'
+  if (answer === 'yes') return outcome
+  if (answer === 'through') for (const slot of queue.slots) await noted(engine, state, key, slot.tier, through(slot))
+  await abandonQueue(state, key, queue)
   return outcome
 }
 

@@ -10,6 +10,10 @@ export interface CopyName {
 
 /** Wide enough for every safe integer, so that names are in the order of their sequences. */
 const DIGITS = 16
+/** The year 2096 in millionths of a second: a clock beyond it gives no sequences. */
+export const LAST_BY_CLOCK = 4e15
+/** A higher one is nobody's: what follows it must be exact, and as wide. */
+const LAST = 8e15
 const NAME = /^(\d{16})-(never|\d+(?:\.\d+)?)-(.+)\.tc$/
 const UNFINISHED = '.new'
 /** What is left of a file name's 255 bytes, with room for the instant. */
@@ -42,7 +46,7 @@ function instant(at: EpochMs): string {
 export function parseCopyName(name: string): CopyName | undefined {
   const [, sequence, expiresAt, encoded] = NAME.exec(name) ?? []
   const tier = encoded === undefined ? undefined : decodeEscaped(encoded)
-  if (tier === undefined) return undefined
+  if (tier === undefined || Number(sequence) > LAST) return undefined
   return { sequence: Number(sequence), expiresAt: expiresAt === 'never' ? Number.POSITIVE_INFINITY : Number(expiresAt), tier }
 }
 

@@ -1,52 +1,59 @@
 import { createHash, randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
-import type { EpochMs } from '@thermocline/core'
 import { codeOf } from '../errors.js'
 
 /*
  * Whose a directory of the journal is, and whether that process still lives.
  *
- *   <host>.<place>.<pid>.<start>.<random>    of a process
- *   released.<random>                        of nobody any more: its process has closed it
+ *   <host>.<place>.<pid>.<start>.<id>    of a process
+ *   released.<id>                        of nobody any more: its process has closed it
  *
- * `place` is a hash of what makes a process id mean something: the host, its boot, the namespace of process ids. There the process
- * lives if its id is in use by one that started at the same time. About a process of another place, such as another
- * container that shares the disk, only the directory's modification time tells, which its process renews.
+ * `id` stays with the directory for its life; who takes the directory up gives it a name with itself in front. `place` is a hash of what
+ * makes a process id mean something: the host, its boot, the namespace of process ids. There the process lives if its id is in use by one
+ * that started at the same time. About a process of another place, such as another container that shares the disk, nothing can be asked:
+ * it renews the directory's modification time, and whoever wants to know watches whether that changes. No clock is compared with another's.
  */
 
-/** How often a process renews the modification time of its directory, in milliseconds. */
+/** How often a process renews the modification time of its directories, in milliseconds. */
 export const HEARTBEAT_MS = 5000
-/** A process of another place whose directory is older than this, in milliseconds, is taken for dead. */
+/** A process of another place whose directory has not changed while it was watched for so long, in milliseconds, is taken for dead. */
 export const SILENT_MS = 30_000
 
-const NAME = /^[a-z0-9-]{1,40}\.([0-9a-f]{16})\.(\d+)\.(\d+)\.[0-9a-f]{12}$/
-const RELEASED = /^released\.[0-9a-f]{12}$/
-/** The 22nd field of /proc/<pid>/stat (proc(5)), counted from the third, which follows the name in parentheses. */
+const NAME = /^[a-z0-9-]{1,40}\.([0-9a-f]{16})\.(\d+)\.(\d+)\.([0-9a-f]{12})$/
+const RELEASED = /^released\.([0-9a-f]{12})$/
+/** The 3rd and the 22nd field of /proc/<pid>/stat (proc(5)), counted from the third, which follows the name in parentheses. */
+const STATE_FIELD = 0
 const START_FIELD = 19
 
-/** A name for a directory of this process; each is new. */
-export function newOwnerName(): string {
+/** What a directory's name tells. `silent`: only watching it can tell whether its process lives. */
+export interface Owner {
+  readonly id: string
+  readonly state: 'gone' | 'lives' | 'silent'
+}
+
+export function newId(): string {
+  return randomBytes(6).toString('hex')
+}
+
+/** The name of a directory of this process. */
+export function ownerName(id: string): string {
   const host = os.hostname().toLowerCase().replace(/[^a-z0-9-]+/g, '-').slice(0, 40) || 'host'
-  return `${host}.${placeOfThisProcess()}.${process.pid}.${startOf(process.pid) ?? 0}.${random()}`
+  return `${host}.${placeOfThisProcess()}.${process.pid}.${startOf(process.pid) ?? 0}.${id}`
 }
 
-export function newReleasedName(): string {
-  return `released.${random()}`
+export function releasedName(id: string): string {
+  return `released.${id}`
 }
 
-/**
- * From when on a directory is taken for one that a process left which is gone, so that its contents are to be taken up: `-Infinity`: it is
- * one; `Infinity`: its process lives, or it is no directory of a journal.
- *
- * @param modifiedAt its modification time
- */
-export function orphanedFrom(name: string, modifiedAt: EpochMs): EpochMs {
-  if (RELEASED.test(name)) return Number.NEGATIVE_INFINITY
-  const [, place, pid, start] = NAME.exec(name) ?? []
-  if (place === undefined) return Number.POSITIVE_INFINITY
-  if (place !== placeOfThisProcess()) return modifiedAt + SILENT_MS
-  return isRunning(Number(pid), Number(start)) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY
+/** `undefined`: it is no directory of a journal. */
+export function ownerOf(name: string): Owner | undefined {
+  const [, released] = RELEASED.exec(name) ?? []
+  if (released !== undefined) return { id: released, state: 'gone' }
+  const [, place, pid, start, id] = NAME.exec(name) ?? []
+  if (id === undefined) return undefined
+  if (place !== placeOfThisProcess()) return { id, state: 'silent' }
+  return { id, state: isRunning(Number(pid), Number(start)) ? 'lives' : 'gone' }
 }
 
 let place: string | undefined
@@ -71,11 +78,13 @@ function isRunning(pid: number, startedAt: number): boolean {
   }
 }
 
-/** When a process started, in clock ticks since boot; `undefined`: there is none, or no /proc to ask. */
+/** When a process started, in clock ticks since boot; `undefined`: there is none that does anything any more, or no /proc to ask. */
 function startOf(pid: number): number | undefined {
   const stat = read(`/proc/${pid}/stat`)
-  const field = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[START_FIELD]
-  return field === undefined ? undefined : Number(field)
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const start = fields[START_FIELD]
+  const state = fields[STATE_FIELD]
+  return start === undefined || state === 'Z' || state === 'X' ? undefined : Number(start)
 }
 
 function read(file: string): string {
@@ -92,8 +101,4 @@ function link(file: string): string {
   } catch {
     return ''
   }
-}
-
-function random(): string {
-  return randomBytes(6).toString('hex')
 }

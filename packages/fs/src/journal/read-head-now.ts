@@ -7,9 +7,11 @@ export type HeadReading = { readonly status: 'ok'; readonly header: FrameHeader 
 
 /** Reads the head of a frame's file, at once. Throws the file system's error when it cannot be read. */
 export function readHeadNow(file: string): HeadReading {
-  const fd = fs.openSync(file, 'r')
+  const fd = fs.openSync(file, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0)) // somebody's pipe under its name must not hold the process
   try {
-    const { size } = fs.fstatSync(fd)
+    const stats = fs.fstatSync(fd)
+    if (!stats.isFile()) return { status: 'damaged', reason: 'it is no file' }
+    const { size } = stats
     const bytes = readStart(fd, FIRST_READ)
     const short = decodeFrameHeader(bytes)
     if (short.status === 'short' && short.needed > size) return { status: 'cut' }

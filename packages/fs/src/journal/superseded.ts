@@ -1,125 +1,173 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Superseding } from '@thermocline/core'
-import { isMissing, isNotAFile } from '../errors.js'
 import type { Modes } from '../access.js'
-import { withFiles } from '../disk.js'
+import { sharedDisk, withFiles } from '../disk.js'
+import { codeOf, isMissing, isNotAFile } from '../errors.js'
 import { syncFile } from '../file-io.js'
 import { linesNow } from '../lines-now.js'
-import { readHeadNow } from './read-head-now.js'
-import type { OwnDirectory } from './own-directory.js'
+import type { OwnDirectories } from './own-directories.js'
 
 /*
  * What was invalidated while copies of other processes might still turn up: those are older and must not be uploaded, by this process or
- * by the next ones, should this one not live to see them. Lines of JSON in the directory of the process that noted them. They concern the
- * copies of others only, by their sequences: what lies in the same directory is this process's own, and newer.
+ * by the next ones, should this one not live to see them. Lines of JSON in the directory of the process that noted them.
+ *
+ * A note names what is older than it: for each directory that may be taken up later the highest sequence that was seen in it when the
+ * call was made. What its process makes afterwards, should it live, is newer. So no clock is compared with another's.
  */
 
 const NAME = 'superseded.jsonl'
+const NO_OPTIONS = {}
 
-type Note = Superseding & {
-  /** Copies with a lower one are older. */
-  readonly sequence: number
+/** By the id of a directory: copies in it with this sequence or a lower one are older. */
+export type Bounds = Readonly<Record<string, number>>
+
+type Note = Superseding & { readonly in: Bounds }
+
+/** Whether the copy of a key with this sequence, in the directory with this id, is older than what was noted. */
+export type IsSuperseded = (id: string, sequence: number, tenant: string, key: string) => boolean
+
+interface Waiting {
+  readonly what: Superseding
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+export interface SupersededOptions {
+  readonly own: OwnDirectories
+  readonly fsync: boolean
+  readonly modes: Modes
+  /** What lies now in the directories that may be taken up later. Rejects with the file system's error. */
+  readonly bounds: () => Promise<Bounds>
 }
 
 /** The notes of one process. */
 export class Superseded {
-  readonly #own: OwnDirectory
+  readonly #own: OwnDirectories
   readonly #fsync: boolean
   readonly #modes: Modes
-  /** Not on the disk yet. */
-  readonly #arriving = new Set<Note>()
+  readonly #bounds: () => Promise<Bounds>
+  #noted = new Noted()
+  /** What was called and is not noted yet: all that turns up meanwhile is older. */
+  readonly #arriving = new Set<Superseding>()
+  #waiting: Waiting[] = []
+  #isWriting = false
 
-  constructor(own: OwnDirectory, fsync: boolean, modes: Modes) {
-    this.#modes = modes
+  constructor({ own, fsync, modes, bounds }: SupersededOptions) {
     this.#own = own
     this.#fsync = fsync
+    this.#modes = modes
+    this.#bounds = bounds
   }
 
-  /** Resolves when it holds over a restart. Rejects with the file system's error. */
-  async note(what: Superseding, sequence: number): Promise<void> {
-    const note: Note = { ...what, sequence }
-    this.#arriving.add(note)
-    try {
-      await this.#own.make()
-      const file = await withFiles({}, () => fs.promises.open(this.#file, 'a', this.#modes.file))
-      try {
-        await this.#modes.settle(file.fd)
-        await file.appendFile(`${JSON.stringify(note)}\n`)
-        if (this.#fsync) await syncFile(file.fd)
-      } finally {
-        await file.close()
-      }
-      await this.#own.settle()
-    } finally {
-      this.#arriving.delete(note)
-    }
+  /** Resolves when it holds over a restart. Rejects with the file system's error: then it holds for this process only. */
+  note(what: Superseding): Promise<void> {
+    this.#arriving.add(what)
+    const noted = new Promise<void>((resolve, reject) => this.#waiting.push({ what, resolve, reject }))
+    if (!this.#isWriting) void this.#writeAll()
+    return noted
   }
 
-  /** Reads what everybody has noted: says of a copy's file whether it is superseded. */
-  readAll(directories: readonly string[]): (file: string, sequence: number) => boolean {
-    const all = directories.map((directory) => ({ directory, noted: new Noted(notesIn(path.join(directory, NAME))) }))
-    if (this.#arriving.size > 0) all.push({ directory: this.#own.path, noted: new Noted(this.#arriving) })
-    return (file, sequence) => {
-      const newer = all.filter(({ directory, noted }) => directory !== path.dirname(file) && noted.latest > sequence)
-      if (newer.length === 0) return false
-      const reading = readHeadNow(file)
-      if (reading.status !== 'ok') return false // whoever takes it up will see
-      const { tenant, key } = reading.header
-      return newer.some(({ noted }) => noted.supersedes(tenant, key, sequence))
+  /** Reads what everybody has noted: says of a copy whether it is superseded. Throws the file system's error. */
+  readAll(directories: readonly string[]): IsSuperseded {
+    const others = new Noted()
+    for (const directory of directories) for (const note of notesIn(path.join(directory, NAME))) others.add(note)
+    return (id, sequence, tenant, key) => {
+      if (others.supersedes(id, sequence, tenant, key) || this.#noted.supersedes(id, sequence, tenant, key)) return true
+      return [...this.#arriving].some((what) => concerns(what, tenant, key))
     }
-  }
-
-  /** The notes of a process that is gone: they become this one's, or are of no use any more. */
-  inherit(directory: string, areNeeded: boolean): void {
-    const file = path.join(directory, NAME)
-    if (!fs.existsSync(file)) return
-    if (areNeeded) {
-      this.#own.makeNow()
-      const noted = fs.openSync(this.#file, 'a', this.#modes.file)
-      try {
-        for (const line of linesNow(file)) if (noteOf(line).length > 0) fs.writeSync(noted, `${line}\n`)
-      } finally {
-        fs.closeSync(noted)
-      }
-      this.#modes.settleFileNow(this.#file)
-    }
-    fs.rmSync(file, { force: true })
   }
 
   /** No copies of others can turn up any more. Throws nothing: notes that stay do no harm. */
   forget(): void {
-    try {
-      fs.rmSync(this.#file, { force: true })
-    } catch {
-      // read once more at the next start
+    this.#noted = new Noted()
+    for (const directory of this.#own.kept) {
+      try {
+        fs.rmSync(path.join(directory.path, NAME), { force: true })
+      } catch {
+        // read once more at the next start
+      }
     }
   }
 
-  get #file(): string {
-    return path.join(this.#own.path, NAME)
+  async #writeAll(): Promise<void> {
+    this.#isWriting = true
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting
+      this.#waiting = []
+      try {
+        await this.#write(batch)
+        for (const { resolve } of batch) resolve()
+      } catch (error) {
+        for (const { reject } of batch) reject(error)
+      } finally {
+        for (const { what } of batch) this.#arriving.delete(what)
+      }
+    }
+    this.#isWriting = false
+  }
+
+  async #write(batch: readonly Waiting[]): Promise<void> {
+    let bounds: Bounds
+    try {
+      bounds = await sharedDisk().turns.during(NO_OPTIONS, () => this.#bounds())
+    } catch (error) {
+      for (const { what } of batch) this.#noted.addForAll(what)
+      throw error
+    }
+    if (Object.keys(bounds).length === 0) return
+    const notes = batch.map(({ what }): Note => ({ ...what, in: bounds }))
+    for (const note of notes) this.#noted.add(note)
+    await sharedDisk().turns.during(NO_OPTIONS, () => this.#append(notes))
+  }
+
+  async #append(notes: readonly Note[]): Promise<void> {
+    const directory = await this.#own.make()
+    const file = await withFiles(NO_OPTIONS, () => fs.promises.open(path.join(directory.path, NAME), 'a', this.#modes.file))
+    try {
+      await this.#modes.settle(file.fd)
+      await file.appendFile(notes.map((note) => `${JSON.stringify(note)}\n`).join(''))
+      if (this.#fsync) await syncFile(file.fd)
+    } finally {
+      await file.close()
+    }
+    await this.#own.settle(directory)
   }
 }
 
 /** Notes to be looked up: there may be as many copies as notes. */
 class Noted {
-  /** The highest sequence. */
-  latest = Number.NEGATIVE_INFINITY
-  readonly #keys = new Map<string, number>()
+  readonly #keys = new Map<string, Note[]>()
   readonly #prefixes: (Note & { readonly prefix: string })[] = []
+  readonly #forAll: Superseding[] = []
 
-  constructor(notes: Iterable<Note>) {
-    for (const note of notes) {
-      this.latest = Math.max(this.latest, note.sequence)
-      if ('prefix' in note) this.#prefixes.push(note)
-      else this.#keys.set(idOf(note.tenant, note.key), Math.max(note.sequence, this.#keys.get(idOf(note.tenant, note.key)) ?? note.sequence))
-    }
+  add(note: Note): void {
+    if ('prefix' in note) return void this.#prefixes.push(note)
+    const id = idOf(note.tenant, note.key)
+    const others = this.#keys.get(id)
+    if (others === undefined) this.#keys.set(id, [note])
+    else if (!isSame(others.at(-1)?.in, note.in)) others.push(note)
   }
 
-  supersedes(tenant: string, key: string, sequence: number): boolean {
-    if ((this.#keys.get(idOf(tenant, key)) ?? sequence) > sequence) return true
-    return this.#prefixes.some((note) => note.sequence > sequence && note.tenant === tenant && key.startsWith(note.prefix))
+  /** Everything that turns up is older. */
+  addForAll(what: Superseding): void {
+    this.#forAll.push(what)
   }
+
+  supersedes(id: string, sequence: number, tenant: string, key: string): boolean {
+    const isOlder = (note: Note): boolean => sequence <= (note.in[id] ?? -1)
+    if (this.#keys.get(idOf(tenant, key))?.some(isOlder) === true) return true
+    if (this.#prefixes.some((note) => isOlder(note) && concerns(note, tenant, key))) return true
+    return this.#forAll.some((what) => concerns(what, tenant, key))
+  }
+}
+
+function concerns(what: Superseding, tenant: string, key: string): boolean {
+  return what.tenant === tenant && ('prefix' in what ? key.startsWith(what.prefix) : key === what.key)
+}
+
+function isSame(a: Bounds | undefined, b: Bounds): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
 }
 
 /** No tenant has a NUL in it. */
@@ -127,22 +175,22 @@ function idOf(tenant: string, key: string): string {
   return `${tenant}\0${key}`
 }
 
-function notesIn(file: string): Note[] {
+function* notesIn(file: string): Generator<Note, void, undefined> {
   try {
-    return [...linesNow(file)].flatMap(noteOf)
+    if (fs.statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return
+    for (const line of linesNow(file)) yield* noteOf(line)
   } catch (error) {
-    if (isMissing(error) || isNotAFile(error)) return []
-    throw error
+    if (!isMissing(error) && !isNotAFile(error) && codeOf(error) !== 'EACCES') throw error
   }
 }
 
 /** None of a line that a crash cut off: nobody was told that it was noted. */
 function noteOf(line: string): Note[] {
   try {
-    const note = JSON.parse(line) as Partial<Record<'tenant' | 'key' | 'prefix' | 'sequence', unknown>> | null
+    const note = JSON.parse(line) as Partial<Record<'tenant' | 'key' | 'prefix' | 'in', unknown>> | null
     if (note === null) return []
-    const { tenant, key, prefix, sequence } = note
-    const isNote = typeof tenant === 'string' && typeof sequence === 'number' && (typeof key === 'string' || typeof prefix === 'string')
+    const { tenant, key, prefix, in: bounds } = note
+    const isNote = typeof tenant === 'string' && typeof bounds === 'object' && bounds !== null && (typeof key === 'string' || typeof prefix === 'string')
     return isNote ? [note as Note] : []
   } catch {
     return []

@@ -35,6 +35,7 @@ export class StreamedWrite {
   readonly #source: SharedStream
   readonly #stream: SharedStream
   #queue: PreparedWrites | undefined
+  readonly #keeper: Slot | undefined
   /** What the journal has no room for; its copy goes when the put that makes it has ended. */
   #refused: PreparedWrites | undefined
 
@@ -51,6 +52,7 @@ export class StreamedWrite {
     this.#source = source
     this.#stream = stream
     this.#queue = engine.writeBack.prepare(state, key, plan, 0, (slot) => (terms.livesIn(slot) ? { expiresAt: terms.expiresAt(slot) } : undefined))
+    this.#keeper = this.#queue?.keeper
     for (const [at, slot] of plan.slots.entries()) {
       if (!terms.livesIn(slot) || this.#queue?.slots.has(slot) === true) continue
       const spool = slot.tier.capabilities.plain === undefined ? undefined : plan.slots.slice(0, at).find((above) => this.#canSpool(above))
@@ -95,7 +97,14 @@ export class StreamedWrite {
       steps.push({ tier: slot.tier, outcome })
     }
     for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(this.#state.scope, this.#key) })
-    const settling = settled(engine, this.#state, this.#key, steps, { end, older, queue: this.#queue, entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)), heldNowhere: () => this.#noteHeldNowhere('set') })
+    const settling = settled(engine, this.#state, this.#key, steps, {
+      end,
+      older,
+      queue: this.#queue,
+      entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)),
+      through: (slot, fence) => this.#through(slot, fence),
+      heldNowhere: () => this.#noteHeldNowhere('set'),
+    })
     return settling.finally(() => this.#removeRefused())
   }
 
@@ -105,7 +114,7 @@ export class StreamedWrite {
     this.#makeRoom(this.#stream.bytes)
     if (!fence.broken) for (const queue of [this.#queue, this.#refused]) queue?.register()
     const outcomes = new Map<Slot, Awaitable<boolean | NotApplied>>()
-    const noting: Promise<void>[] = []
+    const noting: Promise<void>[] = fence.broken ? [] : [engine.writeBack.outdate(this.#state, this.#key) ?? Promise.resolve()]
     const kept: Awaitable<unknown>[] = this.#queue === undefined ? [] : [true]
     for (const slot of this.#plan.slots) {
       if (this.#terms.ttlFor(slot) === 0) {
@@ -118,7 +127,7 @@ export class StreamedWrite {
       if (filled === undefined) continue
       outcomes.set(slot, filled)
       const queue = slot === this.#queue?.keeper ? this.#queue : undefined
-      const outcome = queue === undefined ? filled : enterIfKept(engine, this.#state, this.#key, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence)
+      const outcome = queue === undefined ? filled : enterIfKept(engine, this.#state, this.#key, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence, (each) => this.#through(each, fence))
       noting.push(noted(engine, this.#state, this.#key, slot.tier, outcome) ?? Promise.resolve())
     }
     if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
@@ -170,6 +179,13 @@ export class StreamedWrite {
     const spool = this.#spooled.get(slot)
     if (spool === undefined || slot.tier.breaker.isOpen('write')) return undefined
     return slot.tier.lanes.commitFill(this.#state.scope, this.#key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
+  }
+
+  /** Writes through what was to be written back, from the durable tier above that has it. */
+  #through(slot: Slot, fence: Fence): Awaitable<boolean | NotApplied> {
+    const keeper = this.#keeper
+    if (keeper === undefined || !slot.tier.capabilities.streams) return false
+    return slot.tier.lanes.commitFill(this.#state.scope, this.#key, () => this.#copy(keeper, slot), fence)
   }
 
   /** Gives a slot's tier what the durable tier above holds, if that is still this entry. */

@@ -32,7 +32,7 @@ export class LateHeirs {
     const waitMs = keeper.readable ? Math.max(0, at - clock.now()) : DISK_IS_AWAY_MS
     const look = (): void => {
       // reads at once: a disk that is known to be away is not asked
-      if (keeper.readable && clock.now() >= at) for (const slot of journal.load()) takeUp(journal, slot)
+      if (keeper.readable) for (const slot of journal.load()) takeUp(journal, slot)
       this.waitFor(journal, keeper)
     }
     this.#waiting.set(journal, clock.schedule(waitMs, look, { background: true }))

@@ -35,6 +35,11 @@ export class TimedJournal {
     return this.#journal.size
   }
 
+  /** Whether something in it has outlived its budget and goes on: nothing is begun then. */
+  get isHanging(): boolean {
+    return this.#hanging > 0
+  }
+
   load(): readonly JournalSlot[] {
     return this.#journal.load()
   }

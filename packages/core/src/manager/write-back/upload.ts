@@ -21,6 +21,10 @@ export interface Upload {
   readonly leave: (error: CacheError | undefined) => void
   /** Whether its put has ended: from then on it may be removed. */
   entered: boolean
+  /** Sets and deletes under way that will remove its copy when they are carried out: until then a crash needs it. */
+  holders: number
+  /** One of them is carried out: it goes as soon as it may. */
+  isDue: boolean
   attempts: number
   cancelRetry: (() => void) | undefined
 }
@@ -28,7 +32,7 @@ export interface Upload {
 export function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
   let leave!: Upload['leave'] // set by the constructor below
   const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
-  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, entered: false, attempts: 0, cancelRetry: undefined }
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, entered: false, holders: 0, isDue: false, attempts: 0, cancelRetry: undefined }
 }
 
 /** By tier, tenant and key. */

@@ -1,4 +1,5 @@
 import type { CacheEntry } from '../../contract/entry.js'
+import type { JournalSlot } from '../../contract/journal.js'
 import { isStreamed } from '../../contract/stream.js'
 import { CacheError } from '../../errors/cache-error.js'
 import { NotApplied } from '../../tiers/outcome.js'
@@ -19,6 +20,8 @@ export interface UploaderOptions {
   readonly concurrency: number | undefined
   /** Removes the copy of an upload that is done, or is not to be done. */
   readonly remove: (upload: Upload) => Promise<unknown>
+  /** Its copy is not this process's any more. */
+  readonly forget: (upload: Upload) => void
 }
 
 /** Carries uploads out, some at a time for each tier, and tries again what fails. */
@@ -26,6 +29,7 @@ export class Uploader {
   readonly #engine: EngineHost
   readonly #concurrency: number
   readonly #remove: (upload: Upload) => Promise<unknown>
+  readonly #forget: (upload: Upload) => void
   readonly #waiting = new Map<Tier, Upload[]>()
   readonly #running = new Map<Tier, number>()
   /** Uploads that succeeded. */
@@ -34,10 +38,11 @@ export class Uploader {
   retries = 0
   #closed = false
 
-  constructor({ engine, concurrency = DEFAULT_CONCURRENCY, remove }: UploaderOptions) {
+  constructor({ engine, concurrency = DEFAULT_CONCURRENCY, remove, forget }: UploaderOptions) {
     this.#engine = engine
     this.#concurrency = concurrency
     this.#remove = remove
+    this.#forget = forget
   }
 
   /** Starts nothing more. */
@@ -82,17 +87,23 @@ export class Uploader {
     const { clock } = this.#engine
     if (fence.broken) return
     if (tier.breaker.isOpen('write')) return this.#later(upload, undefined)
-    if (clock.now() >= slot.expiresAt) return this.#withdraw(upload)
+    if (clock.now() >= slot.expiresAt) return (await isOwn(slot)) ? this.#withdraw(upload) : this.#forget(upload)
     const entry = await journal.read(slot, slot.bytes > STREAMED_BYTES && tier.capabilities.streams ? 'stream' : 'payload')
     if (fence.broken) return cancel(entry)
-    if (entry === undefined) return this.#giveUp(upload, 'its copy in the journal is gone or damaged')
+    if (entry === undefined) return this.#withoutCopy(upload)
+    // right before it is put: another process that has it may have put something newer already
+    if (!(await isOwn(slot)) || fence.broken) {
+      cancel(entry)
+      return fence.broken ? undefined : this.#forget(upload)
+    }
     const keepUntil = Math.min(slot.expiresAt, instantAfter(clock.now(), tier.maxTtlMs ?? Number.POSITIVE_INFINITY))
     const outcome = await tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
     cancel(entry) // where its turn never came
     if (fence.broken) return
     if (outcome === true) {
       this.uploaded++
-      await this.#remove(upload)
+      if (await isOwn(slot).catch(() => true)) await this.#remove(upload)
+      else this.#forget(upload)
       if (this.#engine.events.wants('writeBack')) this.#engine.events.emit('writeBack', { tenant: state.tenant, key, tier: tier.name })
     } else if (outcome === false) await this.#giveUp(upload, 'the tier does not take it')
     else this.#later(upload, outcome instanceof NotApplied ? outcome.error : undefined)
@@ -112,6 +123,16 @@ export class Uploader {
     }, { background: true })
   }
 
+  /** One that is missing was taken up by another process, or invalidated by one from which this one has taken it: nothing here may delete what they have put. */
+  async #withoutCopy(upload: Upload): Promise<void> {
+    const { tier, state, key, slot } = upload
+    if (!(await isOwn(slot))) return this.#forget(upload)
+    if (upload.fence.broken) return
+    if (slot.isOwn === undefined || slot.failure !== undefined) return this.#giveUp(upload, 'its copy in the journal is damaged')
+    this.#engine.report(new CacheError('failed', `an entry was not written back to ${tier.name}: its copy in the journal is gone, as when another process has removed it for something newer`, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key }), { operation: 'write-back', tier, state, key })
+    await this.#remove(upload)
+  }
+
   /** It cannot be uploaded: what the tier has under the key is older and goes. */
   async #giveUp(upload: Upload, why: string): Promise<void> {
     const { tier, state, key } = upload
@@ -127,6 +148,10 @@ export class Uploader {
     if (outcome instanceof NotApplied) this.#engine.report(outcome.error, { operation: 'write-back', tier, state, key })
     await this.#remove(upload)
   }
+}
+
+async function isOwn(slot: JournalSlot): Promise<boolean> {
+  return slot.isOwn === undefined || slot.isOwn()
 }
 
 /** A stream holds a descriptor until it is read or given up. */

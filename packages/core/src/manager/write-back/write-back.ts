@@ -1,3 +1,4 @@
+import type { Fence } from '../../compute/fence.js'
 import { TransientMap } from '../../compute/transient-map.js'
 import { CacheEntry } from '../../contract/entry.js'
 import { isStreamed, StreamedEntry } from '../../contract/stream.js'
@@ -20,13 +21,17 @@ import { Uploader } from './uploader.js'
  *
  * A set is answered once the durable tier above holds the entry and its journal has a copy for the slow tier. The copy is uploaded, with
  * backoff for as long as it takes; until then it answers for that tier, which may still hold an older value. Every set, delete and
- * clear breaks what is queued for its keys in the moment it is called, and is not answered before the copies are gone: a restart
- * brings nothing back. While it is under way such a tier counts as empty: what it holds itself is older than what was answered last. A
- * copy that cannot be removed is owed for as long as the process lives, and whoever needed that is told so (`not-recorded`). An upload goes through the tier's lane like any other write.
+ * clear breaks what is queued for its keys in the moment it is called. The copies stay until it is carried out, so that a crash before
+ * loses nothing that was answered; it is not answered before they are gone, so that a restart after it brings nothing back. Of several for
+ * one key the oldest goes first, and a restart takes the newest. While it is under way such a tier counts as empty: what it holds itself
+ * is older than what was answered last. A copy that cannot be removed is owed for as long as the process lives, and whoever needed that
+ * is told so (`not-recorded`). An upload goes through the tier's lane like any other write.
+ *
+ * What goes wrong in the journal is the journal's: the entry is in the durable tier without a copy, and the slow tier is written through.
  *
  * Rejected: the manager's fences, which an invalidation under way gives out broken: of two sets at once the later one's upload would be
- * dropped. And writing through when the disk fails in the middle: its place in the slow tier's order is gone by then, so the key
- * is deleted there instead; where it is known beforehand (no room, the disk's circuit open) the tier is written through.
+ * dropped. And writing through when the disk fails or the journal hangs: the call has waited for one store already, so the key
+ * is deleted there instead; where it is known beforehand (no room, the disk's circuit open, a journal that hangs) the tier is written through.
  */
 
 export interface WriteBackOptions {
@@ -65,16 +70,18 @@ export interface QueuedWrites {
   readonly first: JournalSlot
   /** The slots that will be written back, and so not now. */
   readonly slots: ReadonlySet<Slot>
-  /** The durable tier holds the entry. Rejects when the other copies cannot be made. */
+  /** The durable tier holds the entry. Rejects when not all copies could be made, for what is the journal's alone. Older copies are gone then. */
   enter(entry: CacheEntry): Promise<void>
+  /** Broken when something newer is called for a slot's tier. */
+  fenceOf(slot: Slot): Fence
   /** It does not. */
   abandon(): Promise<void>
 }
 
 /** What an invalidation has broken. */
 export interface Broken {
-  /** Resolves when no restart brings it back, with what went wrong where one may. */
-  readonly gone: Promise<readonly CacheError[]>
+  /** To be called when the invalidation is carried out: removes what it has broken. Resolves when no restart brings that back, with what went wrong where one may. */
+  gone(): Promise<readonly CacheError[]>
   /** To be called when the invalidation is over. */
   readonly end: () => void
 }
@@ -110,10 +117,10 @@ export class WriteBack {
     if (options.directory !== undefined && (typeof options.directory !== 'string' || options.directory === '')) throw new TypeError('writeBack.directory must be the path of a directory')
     this.#engine = engine
     this.#options = options
-    this.#uploader = new Uploader({ engine, concurrency: options.concurrency, remove: (upload) => this.#remove(upload) })
+    this.#uploader = new Uploader({ engine, concurrency: options.concurrency, remove: (upload) => this.#remove(upload), forget: (upload) => this.#forget(upload) })
     this.#removals = new CopyRemovals({
       clock: engine.clock,
-      remove: ({ journal, slot }) => journal.remove(slot),
+      remove: (upload) => this.#removeInOrder(upload),
       removed: (upload) => this.#removed(upload),
       failed: (upload, error) => this.#notRemoved(upload, error),
     })
@@ -153,41 +160,51 @@ export class WriteBack {
   prepare(state: TenantState, key: ValidKey, plan: Plan, bytes: number, belongs: Belongs): PreparedWrites | undefined {
     let keeper: Slot | undefined
     const uploads: Upload[] = []
-    const slots = new Set<Slot>()
+    const slots = new Map<Slot, Upload>()
     for (const [at, slot] of plan.slots.entries()) {
       if (slot.write !== 'back') continue
       keeper ??= journalSlot(plan.slots, at)
       const kept = belongs(slot)
       if (keeper === undefined || kept === undefined || belongs(keeper) === undefined || this.#closed || keeper.tier.breaker.isOpen('write')) continue
       const journal = this.#journalOf(keeper.tier)
+      if (journal.isHanging) continue
       const place = journal.reserve({ tier: slot.tier.name, tenant: state.tenant, key, expiresAt: kept.expiresAt, bytes })
       if (place === undefined) {
-        this.#warnOfFull(journal)
+        if (this.#isFull(journal, bytes)) this.#warnOfFull(journal)
         continue
       }
-      slots.add(slot)
-      uploads.push(newUpload(journal, place, slot.tier, state, key))
+      const upload = newUpload(journal, place, slot.tier, state, key)
+      slots.set(slot, upload)
+      uploads.push(upload)
     }
     const first = uploads[0]
     if (keeper === undefined || first === undefined) return undefined
     return {
       keeper,
       first: first.slot,
-      slots,
+      slots: new Set(slots.keys()),
+      fenceOf: (slot) => (slots.get(slot) ?? first).fence,
       register: () => {
         for (const upload of uploads) this.#register(upload)
       },
       grow: (size) => uploads.every(({ journal, slot }) => journal.grow(slot, size) || this.#warnOfFull(journal)),
       enter: async (entry) => {
+        if (first.slot.failure !== undefined) throw first.slot.failure
         for (const upload of uploads.slice(1)) await upload.journal.store(upload.slot, state.scope, entry)
-        for (const upload of uploads) this.#enter(upload)
-        await Promise.all(uploads.filter(({ fence }) => fence.broken).map(({ tried }) => tried))
+        await Promise.all(uploads.map((upload) => this.#enter(upload)))
       },
       abandon: async () => {
         for (const upload of uploads) upload.entered = true
         await Promise.all(uploads.map((upload) => this.#remove(upload)))
       },
     }
+  }
+
+  /** Something newer was computed than what an earlier process may have left. `undefined`: there is nothing to wait for. */
+  outdate(state: TenantState, key: ValidKey): Promise<void> | undefined {
+    return this.#lateHeirs.note({ tenant: state.tenant, key })?.then((errors) => {
+      for (const error of errors) this.#engine.report(error, { operation: 'write-back', state, key })
+    })
   }
 
   /** Breaks what is queued for a key, in the moment something newer is called. `undefined`: there is nothing to wait for. */
@@ -248,6 +265,11 @@ export class WriteBack {
     for (const resolve of this.#idle.splice(0)) resolve() // what is left is left to the next start
   }
 
+  #isFull({ size }: TimedJournal, bytes: number): boolean {
+    const { maxBytes = DEFAULT_MAX_BYTES, maxEntries = DEFAULT_MAX_ENTRIES } = this.#options
+    return size.entries >= maxEntries || size.bytes + bytes > maxBytes
+  }
+
   #warnOfFull({ size: { entries, bytes } }: TimedJournal): false {
     this.#engine.warnOnce('write-back full', `the journal of write-back is full (${entries} entries, ${bytes} bytes): sets are written through until there is room`)
     return false
@@ -257,7 +279,7 @@ export class WriteBack {
     const known = this.#journals.get(keeper)
     if (known !== undefined) return known
     const { directory, maxBytes = DEFAULT_MAX_BYTES, maxEntries = DEFAULT_MAX_ENTRIES } = this.#options
-    const opened = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries })
+    const opened = (keeper.journalKeeper as NonNullable<Tier['journalKeeper']>).openJournal({ directory, maxBytes, maxEntries, patienceMs: keeper.budgetMs / 2 })
     const journal = new TimedJournal(opened, keeper, this.#engine.clock)
     this.#journals.set(keeper, journal)
     for (const slot of journal.load()) this.#resume(journal, slot)
@@ -277,7 +299,7 @@ export class WriteBack {
     const others = this.#queued.get(upload.id) ?? []
     if (others.some(({ entered, fence, slot: { sequence } }) => entered && !fence.broken && sequence > slot.sequence)) upload.fence.broken = true
     this.#register(upload)
-    this.#enter(upload)
+    void this.#enter(upload)
   }
 
   #register(upload: Upload): void {
@@ -287,28 +309,43 @@ export class WriteBack {
     else others.push(upload)
   }
 
-  #enter(upload: Upload): void {
+  /** Its copy is there: it is uploaded, and what is older goes. */
+  async #enter(upload: Upload): Promise<void> {
     upload.entered = true
-    if (upload.fence.broken) return void this.#remove(upload)
-    for (const older of this.#queued.get(upload.id) ?? []) if (older !== upload && older.entered && older.slot.sequence < upload.slot.sequence) void this.#drop(older)
+    // what was called later removes it, when that is carried out
+    if (upload.fence.broken && upload.holders > 0 && !upload.isDue) return
+    if (upload.fence.broken) {
+      await this.#remove(upload)
+      return
+    }
     this.#uploader.schedule(upload)
+    await Promise.all(this.#olderThan(upload).map((older) => this.#remove(older)))
+  }
+
+  #olderThan({ id, slot: { sequence } }: Upload): Upload[] {
+    return (this.#queued.get(id) ?? []).filter(({ entered, slot }) => entered && slot.sequence < sequence)
   }
 
   #break(concerns: (upload: Upload) => boolean, ids: readonly string[], noted: Promise<readonly CacheError[]> | undefined): Broken | undefined {
-    const going: Promise<CacheError | undefined>[] = []
+    const broken: Upload[] = []
     const outdated = new Set<string>()
     for (const id of ids) {
-      for (const upload of [...(this.#queued.get(id) ?? [])]) {
+      for (const upload of this.#queued.get(id) ?? []) {
         if (!concerns(upload)) continue
         if (!upload.fence.broken) outdated.add(id)
-        going.push(this.#drop(upload))
+        this.#cancel(upload)
+        upload.holders++
+        broken.push(upload)
       }
     }
-    if (going.length === 0) return brokenBy(noted)
+    if (broken.length === 0) return brokenBy(noted)
     for (const id of outdated) this.#outdated.set(id, (this.#outdated.get(id) ?? 0) + 1)
+    let going: Promise<(CacheError | undefined)[]> | undefined
+    const go = (): Promise<(CacheError | undefined)[]> => (going ??= Promise.all(broken.map((upload) => this.#letGo(upload))))
     return {
-      gone: Promise.all([noted, Promise.all(going)]).then(([errors = [], more]) => [...errors, ...more.filter((error) => error !== undefined)]),
+      gone: () => Promise.all([noted, go()]).then(([errors = [], more]) => [...errors, ...more.filter((error) => error !== undefined)]),
       end: () => {
+        void go()
         for (const id of outdated) this.#endOutdated(id)
       },
     }
@@ -320,18 +357,42 @@ export class WriteBack {
     else this.#outdated.set(id, left)
   }
 
-  /** Something newer has come. What has not entered yet is removed when its put has ended. */
-  #drop(upload: Upload): Promise<CacheError | undefined> {
+  /** Something newer is carried out. What has not entered yet is removed when its put has ended. */
+  #letGo(upload: Upload): Promise<CacheError | undefined> {
+    upload.holders--
+    upload.isDue = true
+    return upload.entered && this.#isQueued(upload) ? this.#remove(upload) : upload.tried
+  }
+
+  #isQueued(upload: Upload): boolean {
+    return this.#queued.get(upload.id)?.includes(upload) === true
+  }
+
+  #cancel(upload: Upload): void {
     upload.fence.broken = true
-    return upload.entered ? this.#remove(upload) : upload.tried
+    upload.cancelRetry?.()
+    upload.cancelRetry = undefined
   }
 
   /** Not to be uploaded any more: removes its copy. Resolves with what went wrong, if that is still there. */
   #remove(upload: Upload): Promise<CacheError | undefined> {
-    upload.fence.broken = true
-    upload.cancelRetry?.()
-    upload.cancelRetry = undefined
+    this.#cancel(upload)
     return this.#removals.remove(upload)
+  }
+
+  /** The older ones first: whatever ends in between, a restart takes the newest. */
+  async #removeInOrder(upload: Upload): Promise<void> {
+    for (const older of this.#olderThan(upload)) {
+      const error = await this.#remove(older)
+      if (error !== undefined) throw error
+    }
+    await upload.journal.remove(upload.slot)
+  }
+
+  /** Its copy is another process's now, which uploads it. */
+  #forget(upload: Upload): void {
+    this.#cancel(upload)
+    this.#removed(upload)
   }
 
   #removed(upload: Upload): void {
@@ -348,7 +409,7 @@ export class WriteBack {
   /** It stays queued, so that what invalidates its key later needs it to be gone, too. */
   #notRemoved(upload: Upload, error: CacheError): void {
     const { tier, state, key } = upload
-    if (this.#queued.get(upload.id)?.includes(upload) !== true) this.#register(upload)
+    if (!this.#isQueued(upload)) this.#register(upload)
     this.#engine.report(error, { operation: 'write-back', tier, state, key })
     this.#engine.warnOnce('write-back removal', `a copy in the journal of write-back cannot be removed, which is tried again; a restart before would upload it once more: ${error.message}`)
     this.#triedToRemove(upload, error)
@@ -367,7 +428,7 @@ export class WriteBack {
 
 /** Where nothing was queued. */
 function brokenBy(noted: Promise<readonly CacheError[]> | undefined): Broken | undefined {
-  return noted && { gone: noted, end: () => undefined }
+  return noted && { gone: () => noted, end: () => undefined }
 }
 
 function nothing(): Promise<undefined> {
