@@ -3,6 +3,7 @@ import { Descriptors } from './descriptors.js'
 import { FileHosts } from './hosts.js'
 import { layoutOf, type Layout } from './layout.js'
 import type { CheckedOptions } from './options.js'
+import { PathsInUse } from './paths-in-use.js'
 import { Recency } from './recency.js'
 import { Space } from './space.js'
 
@@ -21,6 +22,7 @@ export interface Store {
   readonly hosts: FileHosts
   readonly descriptors: Descriptors
   readonly recency: Recency
+  readonly paths: PathsInUse
   /** `undefined` without a limit. */
   readonly space: Space | undefined
 }
@@ -32,6 +34,7 @@ export function openStore({ basePath, maxBytes, maxBufferedBytes, fsync, access 
   const hosts = new FileHosts()
   const descriptors = new Descriptors(layout.root)
   const recency = new Recency(() => hosts.clock)
-  const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, maxBytes, hosts, recency, close: descriptors.close }) : undefined
-  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, recency, space }
+  const paths = new PathsInUse()
+  const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, maxBytes, hosts, recency, paths, close: descriptors.close }) : undefined
+  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, recency, paths, space }
 }
