@@ -104,7 +104,7 @@ export class EntryReader {
   async #dropDamaged(file: string, key: ValidKey, error: CacheError): Promise<void> {
     const { descriptors, hosts } = this.#store
     try {
-      if (await isDamaged(file, descriptors.close)) await removeEntry(this.#store, file, 'get', key)
+      if (await isDamaged(file, descriptors.close)) await removeEntry(this.#store, file, 'get', key, { yields: true })
     } catch {
       // it stays a miss, and the next reader tries again
     }

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { EpochMs, FrameHeader } from '@thermocline/core'
 import { Demotion, type Offers } from './demotion.js'
+import type { PathsInUse } from './paths-in-use.js'
 import { removeEntryFile, type FileTimes, type Removed } from './entry-file.js'
 import { isWholeStore } from './errors.js'
 import type { CloseFile } from './file-io.js'
@@ -39,6 +40,7 @@ export interface InventoryHost {
   readonly maxBytes: number
   readonly hosts: FileHosts
   readonly recency: Recency
+  readonly paths: PathsInUse
   readonly usage: Usage
   readonly close: CloseFile
   /** Called again and again while a scan goes on. */
@@ -205,7 +207,7 @@ export class Inventory {
 
   /** What cannot be removed is remembered, or the next scan would list it again, for ever. */
   async #removeVictim({ path: file, usedAt }: Candidate): Promise<(Removed & { readonly offers: Offers | undefined }) | undefined> {
-    let wasUsed = false
+    let wasUsed = true // as long as nobody has looked: it is being written anew
     let offers: Offers | undefined
     const notUsedSince = (_: unknown, times: FileTimes): boolean => {
       wasUsed = times.usedAt > usedAt
@@ -216,7 +218,11 @@ export class Inventory {
         if (this.#demotion.wants(header)) offers = await this.#demotion.unlink(file, header)
         else await fs.promises.unlink(file)
       }
-      const removed = await sharedDisk().turns.during(NO_OPTIONS, () => removeEntryFile(file, this.#host.close, notUsedSince, unlink), true)
+      const remove = (): Promise<Removed | undefined> => {
+        wasUsed = false
+        return removeEntryFile(file, this.#host.close, notUsedSince, unlink)
+      }
+      const removed = await sharedDisk().turns.during(NO_OPTIONS, () => this.#host.paths.removing(file, remove), true)
       if (removed !== undefined) return { ...removed, offers }
       if (!wasUsed && (await exists(file))) this.#immovable.add(file) // not ours
       return undefined

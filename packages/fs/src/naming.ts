@@ -43,7 +43,7 @@ export class Naming {
         await times
         await syncFile(fd)
       }
-      return await this.#name(temporary, file, options)
+      return await this.#store.paths.naming(file, () => this.#name(temporary, file, options))
     } finally {
       await times
     }

@@ -13,12 +13,15 @@ export interface RemovalOptions {
   /** Asked as {@link removeEntryFile} asks. */
   readonly onlyIf?: Parameters<typeof removeEntryFile>[2]
   readonly options?: OperationOptions
+  /** Whether an entry that is being written to the same place goes first, and this one is left. */
+  readonly yields?: boolean
 }
 
 /** Removes an entry's file as {@link removeEntryFile} does, and what is known of it. */
-export async function removeEntry(store: Store, file: string, operation: string, key: string | undefined, { onlyIf, options = NO_OPTIONS }: RemovalOptions = {}): Promise<Removed | undefined> {
+export async function removeEntry(store: Store, file: string, operation: string, key: string | undefined, { onlyIf, options = NO_OPTIONS, yields = false }: RemovalOptions = {}): Promise<Removed | undefined> {
   try {
-    const removed = await sharedDisk().turns.during(options, () => removeEntryFile(file, store.descriptors.close, onlyIf))
+    const remove = (): Promise<Removed | undefined> => removeEntryFile(file, store.descriptors.close, onlyIf)
+    const removed = await sharedDisk().turns.during(options, () => (yields ? store.paths.removing(file, remove) : remove()))
     if (removed === undefined) return undefined
     store.space?.removed(removed.bytes)
     store.recency.forget(file)

@@ -3,6 +3,7 @@ import { Descriptors } from './descriptors.js'
 import { FileHosts } from './hosts.js'
 import { layoutOf, type Layout } from './layout.js'
 import type { CheckedOptions } from './options.js'
+import { PathsInUse } from './paths-in-use.js'
 import { Recency } from './recency.js'
 import { Space } from './space.js'
 import { Stuck } from './stuck.js'
@@ -26,6 +27,7 @@ export interface Store {
   /** And what changes. */
   readonly writes: Stuck
   readonly recency: Recency
+  readonly paths: PathsInUse
   /** `undefined` without a limit. */
   readonly space: Space | undefined
 }
@@ -38,6 +40,7 @@ export function openStore({ basePath, maxBytes, maxBufferedBytes, fsync, access 
   const descriptors = new Descriptors(layout.root)
   const writes = new Stuck()
   const recency = new Recency(() => hosts.clock, writes)
-  const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, maxBytes, hosts, recency, close: descriptors.close }) : undefined
-  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, reads: new Stuck(), writes, recency, space }
+  const paths = new PathsInUse()
+  const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, maxBytes, hosts, recency, paths, close: descriptors.close }) : undefined
+  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, reads: new Stuck(), writes, recency, paths, space }
 }

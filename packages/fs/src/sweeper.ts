@@ -157,7 +157,7 @@ export class Sweeper {
     for await (const file of statAll(directory, names)) {
       if (!goOn()) break
       if (!file.isFile || (file.times.keepUntil ?? 0) > now) continue
-      const gone = await this.#store.writes.run(NO_OPTIONS, () => removeEntry(this.#store, file.path, 'sweep', undefined, { onlyIf })).catch((error: unknown) => {
+      const gone = await this.#store.writes.run(NO_OPTIONS, () => removeEntry(this.#store, file.path, 'sweep', undefined, { onlyIf, yields: true })).catch((error: unknown) => {
         if (removed !== undefined && isCacheError(error) && error.concerns === 'tier') throw error
       })
       if (gone?.header === undefined) continue
