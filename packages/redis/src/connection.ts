@@ -1,7 +1,7 @@
 import { CacheError, systemClock, type OperationOptions } from '@thermocline/core'
 import type { Cluster, Redis } from 'ioredis'
 import { CONNECT_TIMEOUT_MS } from './client.js'
-import { followReplies, guardReplies, leaveSocket, progressOf, quietWire, type Wire } from './connector.js'
+import { followReplies, guardReplies, isFiltered, leaveSocket, progressOf, quietWire, type Wire } from './connector.js'
 import { asConnectionError, asRedisError, isAnswer, isClosed, isUnsent, OutOfStep, StrangeReply } from './errors.js'
 import { identityOf, LeftConnections, quarantine, type Life } from './left-connections.js'
 
@@ -323,13 +323,15 @@ export class Connection {
   }
 
   #watch(stream: Redis['stream']): void {
-    if (this.#watched === stream) return
+    if (this.#watched === stream || isFiltered(stream)) return
     this.#watched = stream
     stream.on('data', () => this.#moved())
   }
 
   #moved(): void {
-    if (!this.#client.isCluster || !this.#isReady) this.#movedAt = this.#options.monotonic()
+    // a client of the user's may connect and send a command again and again: that is no answer to it
+    const counts = this.#options.isForeign ? !this.#client.isCluster && this.#isReady : !this.#client.isCluster || !this.#isReady
+    if (counts) this.#movedAt = this.#options.monotonic()
     for (const { progress } of this.#waiters) progress?.()
     for (const { progress } of this.#looking) progress?.()
   }

@@ -79,6 +79,11 @@ export function guardReplies(client: Redis, moved: () => void): void {
   stream.prependListener('data', (bytes: Buffer) => filter.take(bytes))
 }
 
+/** Whether what a socket brings is checked. */
+export function isFiltered(socket: net.Socket): boolean {
+  return FILTERS.has(socket)
+}
+
 /** Grows with each progress of the replies of a socket. */
 export function progressOf(socket: net.Socket): number {
   return FILTERS.get(socket)?.progress ?? socket.bytesRead

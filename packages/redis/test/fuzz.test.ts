@@ -11,7 +11,7 @@ const RUNS = Number(process.env['REDIS_FUZZ_RUNS'] ?? 60)
 const SEED = Number(process.env['REDIS_FUZZ_SEED'] ?? 20_261_129)
 const SCRIPT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'support', 'fuzzed.mjs')
 
-test.each(['single', 'tls', 'sentinel', 'cluster'])('whatever servers answer, nothing is thrown where nobody catches it, nothing hangs, nothing is wrong: %s', async (mode) => {
+test.each(['single', 'tls', 'sentinel', 'cluster', 'client'])('whatever servers answer, nothing is thrown where nobody catches it, nothing hangs, nothing is wrong: %s', async (mode) => {
   const { ca, server } = await makeCertificates(temporaryDirectory())
   const tls = { ca: String(ca), key: String(server.key), cert: String(server.cert) }
   const child = spawn(process.execPath, [SCRIPT, JSON.stringify({ mode, runs: RUNS, seed: SEED, tls })], { stdio: ['ignore', 'pipe', 'pipe'] })

@@ -9,6 +9,7 @@ import tls from 'node:tls'
 import { TieredCacheManager } from '@thermocline/core'
 import { RedisBackend } from '@thermocline/redis'
 import fc from 'fast-check'
+import { Redis } from 'ioredis'
 
 const { mode, runs, seed, tls: secure } = JSON.parse(process.argv[2])
 const AT_ONCE = 12
@@ -80,6 +81,7 @@ function answer(args, { store, port, masterPort }) {
   const [name, ...rest] = args.map(String)
   switch (name.toUpperCase()) {
     case 'AUTH': case 'SELECT': case 'READONLY': case 'READWRITE': case 'ASKING': return '+OK\r\n'
+    case 'HELLO': return '%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n'
     case 'PING': return rest.length === 0 ? '+PONG\r\n' : bulk(rest[0])
     case 'INFO': return bulk('# Server\r\nrole:master\r\nused_memory:1\r\nmaxmemory:0\r\n')
     case 'SUBSCRIBE': return `*3\r\n${bulk('subscribe')}${bulk(rest[0])}:1\r\n`
@@ -184,6 +186,11 @@ async function run(given) {
     const sentinel = { store: facts.store, masterPort: facts.port, secure: undefined }
     stops.push(await startServer(given, sentinel))
     redis = { sentinel: { name: 'main', sentinels: [{ host: '127.0.0.1', port: sentinel.port }] }, ...password }
+  } else if (mode === 'client') {
+    const client = new Redis({ host: '127.0.0.1', port: facts.port, retryStrategy: () => 50, ...password })
+    client.on('error', () => undefined)
+    stops.push(() => client.disconnect())
+    redis = { client }
   } else redis = { host: '127.0.0.1', port: facts.port, ...(mode === 'tls' ? { tls: { ca: secure.ca } } : {}), ...password }
   const cache = new TieredCacheManager({ tiers: { redis: { backend: new RedisBackend({ ...redis, maxPayloadBytes: 1024 ** 2 }) } }, logger: false })
   const acme = cache.tenant('acme')
