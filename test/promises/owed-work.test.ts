@@ -53,7 +53,7 @@ function bench(): Bench {
   const clock = new FakeClock()
   const slow = new SlowPuts(clock)
   const faults = new Faults()
-  const cache = new TieredCacheManager({ tiers: { cold: { backend: new MemoryBackend(), layers: [faults.layer, slow.layer], budget: 1 } }, clock, logger: false })
+  const cache = new TieredCacheManager({ tiers: { cold: { backend: new MemoryBackend(), layers: [faults.layer, slow.layer], budget: 1, concurrency: 100 } }, clock, logger: false })
   afterwards(async () => {
     slow.gate = undefined
     faults.heal()
