@@ -14,12 +14,12 @@ export const PLACES = {
     guards: [...promises('4-one-compute', 'fences'), ...core('abort')],
   },
   'write queues': {
-    files: ['packages/core/src/tiers/lanes.ts', 'packages/core/src/tiers/lane.ts'],
-    guards: promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log'),
+    files: ['packages/core/src/tiers/lanes.ts', 'packages/core/src/tiers/lane.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
+    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log'), ...core('budgets', 'late-landing')],
   },
   'owed work': {
-    files: ['packages/core/src/tiers/debts.ts', 'packages/core/src/tiers/payment-schedule.ts'],
-    guards: promises('owed-work', '6-nothing-lost', 'log'),
+    files: ['packages/core/src/tiers/debts.ts', 'packages/core/src/tiers/payment-schedule.ts', 'packages/core/src/tiers/prefixes.ts'],
+    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears')],
   },
   promotion: {
     files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],
@@ -31,14 +31,14 @@ export const PLACES = {
   },
   breakers: {
     files: ['packages/core/src/layers/circuit-breaker.ts', 'packages/core/src/layers/run.ts', 'packages/core/src/layers/deadlines.ts'],
-    guards: [...core('circuit-breaker', 'timeout', 'retry', 'paged'), ...promises('budgets', '5-latency-budget')],
+    guards: [...core('circuit-breaker', 'timeout', 'retry', 'paged', 'budgets'), ...promises('budgets', '5-latency-budget')],
   },
   frames: {
     files: ['checked-chunks', 'crc32', 'frame', 'read-frame', 'source-chunks'].map((name) => `packages/core/src/frame/${name}.ts`),
     guards: [...core('frame', 'golden', 'read-frame'), 'packages/fs/test/corruption.test.ts'],
   },
   journal: {
-    files: ['copy-name', 'journal', 'options', 'own-directory', 'owner', 'pending-copy', 'read-head-now', 'set-aside', 'superseded', 'take-up'].map((name) => `packages/fs/src/journal/${name}.ts`),
-    guards: ['packages/fs/test/journal.test.ts', ...promises('journal-hazards', 'write-back-hazards')],
+    files: ['copy-name', 'journal', 'options', 'own-directories', 'owner', 'pending-copy', 'read-head-now', 'set-aside', 'superseded', 'take-up'].map((name) => `packages/fs/src/journal/${name}.ts`),
+    guards: ['packages/fs/test/journal.test.ts', ...promises('journal-hazards', 'write-back-hazards', 'write-back-crash', 'journal-outage')],
   },
 }
