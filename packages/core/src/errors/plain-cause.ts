@@ -30,9 +30,18 @@ export function scrubbed(text: string): string {
  * function's own is given back as it is.
  */
 export function plainCause(thrown: unknown): Error {
-  if (thrown instanceof PlainError) return thrown
+  if (isPlain(thrown)) return thrown
   const { name, message, code, stack } = partsOf(thrown)
   return new PlainError(name, scrubbed(message), code, framesOf(stack))
+}
+
+/** A revoked proxy throws when it is asked what it is. */
+function isPlain(thrown: unknown): thrown is PlainError {
+  try {
+    return thrown instanceof PlainError
+  } catch {
+    return false
+  }
 }
 
 class PlainError extends Error {
