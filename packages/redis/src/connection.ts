@@ -339,7 +339,7 @@ export class Connection {
   /** What came over one of its sockets was no reply: perhaps one that asks for the slots, or for the master. */
   #refused(socket: Redis['stream'], reason: Error): void {
     const node = this.#nodes().find(({ stream }) => stream === socket)
-    this.#lastError = reason
+    this.#lastError ??= reason // replies behind a refused handshake find nobody: why it was refused tells more
     if (node === undefined) leaveSocket(socket, reason)
     else this.#leave(node, reason)
   }
