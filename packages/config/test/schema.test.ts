@@ -81,7 +81,7 @@ describe('what is written here as well as in core', () => {
     const compressing = (compression: unknown) => new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, policies: { a: { compression: compression as never } } })
     const outcome = (compression: unknown) => {
       try {
-        return compressing(compression).close()
+        return compressing(compression).close().then(() => undefined)
       } catch (error) {
         return (error as Error).message
       }

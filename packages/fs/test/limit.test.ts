@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { temporaryDirectory } from '../../../test/support/afterwards.js'
@@ -7,6 +7,8 @@ import { Shelf } from './support/shelf.js'
 import { occupied } from './support/small-disk.js'
 
 const PROCESSES = 3
+
+jest.setTimeout(60_000) // several processes on two processors
 
 /** What `du` says; a file that goes while it looks is no matter. */
 async function mostOccupied(basePath: string, children: readonly Child[]): Promise<number> {
