@@ -18,7 +18,7 @@ async function handedOut(redis: RedisBackendOptions): Promise<unknown[]> {
   })
   for (const event of ['error', 'degraded', 'recovered', 'miss'] as const) cache.on(event, keep)
   const acme = cache.tenant('acme')
-  for (const call of [() => acme.set('k', 1), () => acme.get('k'), () => acme.delete('k', { confirmed: true } as object), () => acme.clear(), () => cache.stats()]) {
+  for (const call of [() => acme.set('k', 1), () => acme.get('k'), () => acme.delete('k', { confirmed: true, signal: AbortSignal.timeout(500) }), () => acme.clear(), () => cache.stats()]) {
     await call().then(keep, keep)
   }
   await cache.close().then(keep, keep)
