@@ -135,7 +135,7 @@ describe('a journal on a disk of its own', () => {
         if (isIn(to)) throw Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
         linkSync(from, to)
       }) as never),
-      jest.spyOn(fs.promises, 'copyFile').mockImplementation((() => new Promise<void>((_resolve, reject) => held.push(() => reject(Object.assign(new Error('EIO'), { code: 'EIO' }))))) as never),
+      jest.spyOn(fs.promises, 'copyFile').mockImplementation((() => new Promise<void>((_resolve, reject) => held.push(() => reject(Object.assign(new Error('EIO'), { code: 'EIO' })))))),
     ]
     const startedAt = performance.now()
     try {

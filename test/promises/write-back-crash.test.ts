@@ -66,14 +66,14 @@ async function atEachStep<T>(basePath: string, answered: () => T, work: () => Pr
       return jest.spyOn(fs, name).mockImplementation(((...args: unknown[]) => {
         look()
         return original.apply(fs, args)
-      }) as never)
+      }))
     }),
     ...(['unlink', 'rmdir'] as const).map((name) => {
       const original = fs.promises[name] as (...args: unknown[]) => Promise<void>
       return jest.spyOn(fs.promises, name).mockImplementation(((...args: unknown[]) => {
         look()
         return original.apply(fs.promises, args)
-      }) as never)
+      }))
     }),
   ]
   try {
