@@ -1,4 +1,5 @@
 import { CacheError, systemClock, type OperationOptions } from '@thermocline/core'
+import { PoolWatch } from './pool-watch.js'
 
 /*
  * A disk that holds up what it is asked, as a frozen or a dead one does.
@@ -24,11 +25,14 @@ interface Running {
 export class Stuck {
   readonly #running = new Set<Running>()
   readonly #waiting = new Set<() => void>()
+  readonly #pool = new PoolWatch(() => this.#running.size)
 
   /** Does the work now, or when what was given up has ended. @throws CacheError when it is given up before */
   run<T>(options: OperationOptions, work: () => Promise<T>): Promise<T> {
     if (this.#isStuck) return this.#wait(options).then(() => this.run(options, work))
     const running: Running = { options, begunAt: systemClock.monotonic() }
+    this.#pool.ask(running.begunAt)
+    options.watch?.(this.#pool.movedAt)
     this.#running.add(running)
     const result = work()
     const ended = (): void => this.#ended(running)
