@@ -1,6 +1,6 @@
 import { CacheError, decodeFrameHeader, encodeFrameHeader, entryOfFrame, getEach, payloadProblem, positiveDurationMs, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/core'
 import type { Awaitable, BackendCapabilities, BackendHost, BackendStats, CacheBackend, CacheEntry, CancelTimer, Clock, Detach, Duration, FrameHeader, FrameReading } from '@thermocline/core'
-import type { ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo, ValidKey } from '@thermocline/core'
+import type { ClearOptions, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo, ValidKey } from '@thermocline/core'
 import { ClassicLevel } from 'classic-level'
 import { levelFailure } from './level-failure.js'
 import { Turns } from './turns.js'
@@ -92,10 +92,13 @@ export class LevelBackend implements CacheBackend {
     return this.#attempt('delete', scope, undefined, () => this.#removeEach(keys.map((key) => nameOf(scope.tenant, key)), options))
   }
 
-  clear(scope: TenantScope, prefix: string, options: OperationOptions): Promise<number> {
+  clear(scope: TenantScope, prefix: string, options: ClearOptions): Promise<number> {
     return this.#attempt('clear', scope, undefined, async () => {
       const names: string[] = []
-      for await (const [name] of this.#heads(nameOf(scope.tenant, prefix), options)) names.push(name)
+      for await (const [name, head] of this.#heads(nameOf(scope.tenant, prefix), options)) {
+        const found = options.only === undefined ? undefined : readHead(head, name)
+        if (found?.status !== 'ok' || options.only?.(found.value.key) === true) names.push(name)
+      }
       return this.#removeEach(names, options)
     })
   }

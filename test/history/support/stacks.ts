@@ -16,6 +16,7 @@ import { startStrictGcs } from '../../support/gcs/index.js'
 import { startProxy } from '../../support/proxy.js'
 import { startRedis } from '../../support/redis/index.js'
 import { CephServer, type S3Server } from '../../support/s3/index.js'
+import { briefDoubt } from './brief-doubt.js'
 import { isLeftOut } from './known.js'
 import { badDisk, badNetwork, dies, freezes, stops } from './weather.js'
 
@@ -63,7 +64,7 @@ export async function s3Layer(server: S3Server, mayDie: boolean): Promise<Layer>
   const proxy = await startProxy(server.port)
   const ceph = server instanceof CephServer ? server : undefined
   return {
-    open: () => ({ backend: new S3Backend(optionsFor(server, bucket, { port: proxy.port })), budget: OBJECT_BUDGET }),
+    open: () => ({ backend: new S3Backend(optionsFor(server, bucket, { port: proxy.port })), budget: OBJECT_BUDGET, layers: [briefDoubt] }),
     faults: [...badNetwork(proxy, 's3'), ...(ceph === undefined ? [] : [stops(ceph, 's3'), ...(mayDie ? [dies(ceph, 's3')] : [])])],
     cleanUp: () => proxy.close(),
   }
@@ -75,7 +76,7 @@ export async function gcsLayer(): Promise<Layer> {
   const bucket = await server.createBucket()
   const proxy = await startProxy(server.port)
   return {
-    open: () => ({ backend: new GcsBackend({ bucket, apiEndpoint: server.storageOptions(proxy.port).apiEndpoint, prefix }), budget: OBJECT_BUDGET }),
+    open: () => ({ backend: new GcsBackend({ bucket, apiEndpoint: server.storageOptions(proxy.port).apiEndpoint, prefix }), budget: OBJECT_BUDGET, layers: [briefDoubt] }),
     faults: [
       ...badNetwork(proxy, 'gcs'),
       { name: 'gcs: answers 503', on: 'gcs', begin: () => server.faults.error(503, { times: 5 }), end: () => server.faults.clear() },
