@@ -135,7 +135,11 @@ describe('an older set that lands late', () => {
       clock,
       logger: false,
     })
-    afterwards(() => cache.close())
+    afterwards(async () => {
+      const closing = cache.close()
+      await clock.advance(3000)
+      await closing
+    })
     const acme = cache.tenant('acme')
     const setting = acme.set('k', Buffer.alloc(16 * 1024 ** 2, 'takes a while to compress; '))
     const removing = remove(acme) // behind it
