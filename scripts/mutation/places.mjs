@@ -11,7 +11,7 @@ export const PLACES = {
   },
   flights: {
     files: ['packages/core/src/compute/flight.ts'],
-    guards: [...promises('4-one-compute', 'fences'), ...core('abort')],
+    guards: [...promises('flights', '4-one-compute', 'fences'), ...core('abort')],
   },
   'write queues': {
     files: ['packages/core/src/tiers/lanes.ts', 'packages/core/src/tiers/lane.ts'],
