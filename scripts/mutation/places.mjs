@@ -7,7 +7,7 @@ const core = (...names) => names.map((name) => `packages/core/test/${name}.test.
 export const PLACES = {
   fences: {
     files: ['packages/core/src/compute/fence.ts', 'packages/core/src/manager/tenant-state.ts'],
-    guards: promises('fences', '4-one-compute', 'demotion'),
+    guards: promises('fences', 'copies', '4-one-compute', 'demotion'),
   },
   flights: {
     files: ['packages/core/src/compute/flight.ts'],
