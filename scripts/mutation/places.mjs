@@ -7,11 +7,11 @@ const core = (...names) => names.map((name) => `packages/core/test/${name}.test.
 export const PLACES = {
   fences: {
     files: ['packages/core/src/compute/fence.ts', 'packages/core/src/manager/tenant-state.ts'],
-    guards: promises('fences', '4-one-compute', 'demotion'),
+    guards: promises('fences', 'copies', '4-one-compute', 'demotion'),
   },
   flights: {
     files: ['packages/core/src/compute/flight.ts'],
-    guards: [...promises('4-one-compute', 'fences'), ...core('abort')],
+    guards: [...promises('flights', '4-one-compute', 'fences'), ...core('abort')],
   },
   'write queues': {
     files: ['packages/core/src/tiers/lanes.ts', 'packages/core/src/tiers/lane.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],

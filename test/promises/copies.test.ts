@@ -14,6 +14,8 @@ interface Bench {
   readonly acme: TenantCache
   readonly faults: Faults
   readonly clock: FakeClock
+  /** What was reported so far. */
+  readonly errors: unknown[]
   /** Waits, in real time, for what is written in the background. */
   readonly untilIn: (tier: string, key: string) => Promise<void>
 }
@@ -49,13 +51,8 @@ function bench({ top, below }: Stores, options: Partial<TierOptions> = {}, polic
     logger: false,
   })
   const acme = cache.tenant('acme')
-  afterwards(async () => {
-    faults.heal()
-    faults.release()
-    const closing = cache.close()
-    await clock.advance(3000)
-    await closing
-  })
+  closed(clock, cache)
+  afterwards(() => faults.heal().release())
   const untilIn = async (tier: string, key: string): Promise<void> => {
     for (let i = 0; i < 500; i++) {
       await clock.settle()
@@ -64,7 +61,18 @@ function bench({ top, below }: Stores, options: Partial<TierOptions> = {}, polic
     }
     throw new Error(`${key} is not in ${tier}`)
   }
-  return { cache, acme, faults, clock, untilIn }
+  const errors: unknown[] = []
+  cache.on('error', (event) => errors.push(event))
+  return { cache, acme, faults, clock, errors, untilIn }
+}
+
+/** Closes them after the test, also one that failed with work under way. */
+function closed(clock: FakeClock, ...caches: readonly TieredCacheManager[]): void {
+  afterwards(async () => {
+    const closing = Promise.all(caches.map((cache) => cache.close()))
+    await clock.advance(3000)
+    await closing
+  })
 }
 
 async function whole(stream: Readable | undefined): Promise<Buffer | undefined> {
@@ -118,7 +126,7 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
   })
 
   test.each(ways(PROMOTED))('promoted by %s into %s, from when it was taken in', async (_name, _kind, make, read) => {
-    const { acme, clock, untilIn } = bench(make(), { maxTtl: 5 })
+    const { acme, clock, errors, untilIn } = bench(make(), { maxTtl: 5 })
     const createdAt = clock.now()
     await acme.setMany([['p/k', LARGE], ['p/l', 1]], { tiers: { top: false } })
     await clock.advance(60_000)
@@ -134,6 +142,7 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
     expect(await seen(acme)).toEqual(['top', createdAt + 3_600_000])
     await clock.advance(1)
     expect(await seen(acme)).toEqual(['below', createdAt + 3_600_000])
+    expect(errors).toEqual([])
   })
 
   test.each(ways(PROMOTED))('promoted by %s into %s, for the rest of its life where that is less', async (_name, _kind, make, read) => {
@@ -170,7 +179,7 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
       clock,
       logger: false,
     })
-    afterwards(() => cache.close())
+    closed(clock, cache)
     const acme = cache.tenant('acme')
     const createdAt = clock.now()
     await acme.set('p/k', LARGE)
@@ -188,7 +197,7 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
     const faults = new Faults()
     const clock = new FakeClock(Date.now())
     const cache = new TieredCacheManager({ tiers: { top: { backend: new MemoryBackend(), layers: [faults.layer], maxTtl: 5, fallback: new MemoryBackend() } }, clock, logger: false })
-    afterwards(() => cache.close())
+    closed(clock, cache)
     const acme = cache.tenant('acme')
     faults.inject({ fail: 'unavailable' })
     await acme.get('p/other') // it is found out
@@ -207,7 +216,7 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
       clock,
       logger: false,
     })
-    afterwards(() => cache.close())
+    closed(clock, cache)
     const acme = cache.tenant('acme')
     const createdAt = clock.now()
     await acme.setMany([['p/k', LARGE], ['p/l', 1]])
@@ -235,13 +244,8 @@ describe('an entry that is there already', () => {
           logger: false,
         }),
     )
-    afterwards(async () => {
-      puts.heal()
-      puts.release()
-      const closing = Promise.all(managers.map((manager) => manager.close()))
-      await clock.advance(3000)
-      await closing
-    })
+    closed(clock, ...managers)
+    afterwards(() => puts.heal().release())
     const [other, one] = managers.map((manager) => manager.tenant('acme')) as [TenantCache, TenantCache]
     return { one, other, puts, clock, middle: (acme) => acme.get('p/k', { tiers: { below: false } }) }
   }
@@ -275,7 +279,7 @@ describe('an entry that is there already', () => {
           logger: false,
         }),
     )
-    afterwards(() => Promise.all(managers.map((manager) => manager.close())))
+    closed(clock, ...managers)
     const [one, other] = managers.map((manager) => manager.tenant('acme')) as [TenantCache, TenantCache]
     await one.set('p/k', 'old')
     puts.inject('hang', 'put')
@@ -311,7 +315,7 @@ describe('promotion', () => {
       clock,
       logger: false,
     })
-    afterwards(() => cache.close())
+    closed(clock, cache)
     const acme = cache.tenant('acme')
     await acme.setMany([['p/k', LARGE], ['p/l', 1]], { tiers: { a: false, b: false, c: false, e: false } })
     await read(acme)
@@ -328,7 +332,7 @@ describe('promotion', () => {
       clock,
       logger: false,
     })
-    afterwards(() => cache.close())
+    closed(clock, cache)
     const acme = cache.tenant('acme')
     const errors: unknown[] = []
     cache.on('error', (event) => errors.push(event))
@@ -342,7 +346,7 @@ describe('promotion', () => {
     const clock = new FakeClock(Date.now())
     const puts = new Faults()
     const cache = new TieredCacheManager({ tiers: { top: { backend: new MemoryBackend(), layers: [puts.layer] }, below: { backend: new MemoryBackend() } }, clock, logger: false })
-    afterwards(() => cache.close())
+    closed(clock, cache)
     const acme = cache.tenant('acme')
     puts.inject({ fail: 'read-only' }, 'put')
     await acme.setMany([['p/k', LARGE], ['p/l', 1]])

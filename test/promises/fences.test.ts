@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, type TenantCache } from '@thermocline/core'
+import { TieredCacheManager, type PolicyOptions, type TenantCache } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults } from '@thermocline/testkit'
 import { afterwards } from '../support/afterwards.js'
@@ -16,12 +16,13 @@ interface Bench {
 }
 
 /** A memory over a slower store, of which what is read and what is written can hang apart. */
-function bench({ maxEntries = 100 }: { maxEntries?: number } = {}): Bench {
+function bench(tiers: PolicyOptions['tiers'] = {}): Bench {
   const clock = new FakeClock()
   const writes = new Faults()
   const reads = new Faults()
   const cache = new TieredCacheManager({
-    tiers: { hot: { backend: new MemoryBackend({ maxEntries }), maxTtl: null }, cold: { backend: new MemoryBackend(), layers: [writes.layer, reads.layer], budget: 10 } },
+    tiers: { hot: { backend: new MemoryBackend(), maxTtl: null }, cold: { backend: new MemoryBackend(), layers: [writes.layer, reads.layer], budget: 10 } },
+    policies: { default: { tiers } },
     clock,
     logger: false,
   })
@@ -247,6 +248,21 @@ describe('what was read before an invalidation', () => {
     await clock.settle()
     expect(text(acme.peek('k'))).toBeUndefined()
     expect(await acme.lookup('k')).toEqual({ status: 'miss' })
+  })
+
+  test.each(named(READS, INVALIDATIONS.filter(([verb]) => verb.startsWith('set') && verb !== 'set with ttl 0')))('%s while a %s is under way promotes nothing old to where only promotion writes', async (_read, _verb, read, set) => {
+    const { acme, writes, clock } = bench({ hot: { write: 'around' } })
+    await acme.setMany([['k', Buffer.from('old')], ['other', 1]])
+    writes.inject('hang', 'put')
+    const setting = set(acme)
+    await clock.settle()
+    expect(text(await read(acme))).toBe('old') // the set has not resolved
+    await clock.settle()
+    writes.heal()
+    writes.release()
+    await setting
+    await clock.settle()
+    expect([text(acme.peek('k')), text(await read(acme))]).toEqual([undefined, 'new'])
   })
 
   test('invalidations of one key that overlap are each waited for', async () => {
