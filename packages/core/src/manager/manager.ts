@@ -233,10 +233,12 @@ export class TieredCacheManager implements AsyncDisposable {
     return unfinished
   }
 
-  #logUnfinished({ pending, owed }: Unfinished): void {
-    const { logger, recordLog } = this.#engine
+  /** What write-back could not remove from its journal it has told itself. */
+  #logUnfinished({ pending, owed: all }: Unfinished): void {
+    const { logger, recordLog, writeBack } = this.#engine
+    const owed = all - writeBack.stats.removalsOwed
     if (pending > 0) logger.warn(`closed with ${pending} entries that are still to be written back; they stay in the journal for the next start`, { pending })
-    if (owed === 0) return
+    if (owed <= 0) return
     const later = recordLog === undefined ? 'there is no disk tier to record them, so what was deleted may be read there again' : 'they are recorded on the disk and carried out at the next start; other processes may read there what was deleted until then'
     logger.warn(`closed while tiers still owe ${owed} invalidations: ${later}`, { owed })
   }

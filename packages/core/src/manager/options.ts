@@ -89,7 +89,7 @@ export interface CloseOptions {
 export interface Unfinished {
   /** Entries that are still to be written back. */
   readonly pending: number
-  /** Invalidations that tiers still owe: until they are paid, other processes may read there what was set, deleted or cleared. */
+  /** Invalidations that tiers still owe (until they are paid, other processes may read there what was set, deleted or cleared), and copies that could not be removed from the journal. */
   readonly owed: number
 }
 
