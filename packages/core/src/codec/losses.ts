@@ -119,6 +119,8 @@ function findingBeside(object: object, names: readonly string[]): Finding | unde
 const OF_ERRORS: readonly string[] = ['name', 'message', 'stack', 'cause']
 
 function findingInError(error: Error): Finding | undefined {
+  // a native error since Node 22, which comes back as an Error without its code
+  if (tagOf(error) === 'DOMException') return { what: article('DOMException'), remedy: remedyFor('DOMException') }
   const dropped = Object.hasOwn(error, 'errors') ? 'errors' : Object.keys(error).find((name) => !OF_ERRORS.includes(name))
   if (dropped === undefined) return symbolIn(error)
   return { what: `${article(className(error) ?? 'Error')} with the property ${quoted(dropped)}, which would be dropped`, remedy: 'store a plain object with its message and what else you need of it' }
