@@ -20,9 +20,13 @@ export class PathsInUse {
     }
   }
 
-  /** Runs what looks at a file and removes it; `undefined` where the name is just being given, or removed already. Must not wait for a turn of the disk. */
+  /**
+   * Runs what looks at a file and removes it, after another that does: that may have looked for something else, and have left it. `undefined` where the
+   * name is just being given. Must not wait for a turn of the disk.
+   */
   async removing<T>(file: string, work: () => Promise<T>): Promise<T | undefined> {
-    if (this.#named.has(file) || this.#removed.has(file)) return undefined
+    for (let other = this.#removed.get(file); other !== undefined; other = this.#removed.get(file)) await other
+    if (this.#named.has(file)) return undefined
     const removal = work()
     this.#removed.set(file, removal.catch(() => undefined))
     try {
