@@ -34,6 +34,8 @@ const LONGEST_RECONNECT_MS = 1000
 const STALL_CHECK_MS = 500
 const STALLED_CHECKS = 4
 const COMMANDS_AT_ONCE = 16
+/** So many bytes from a user's client are more than it gets for connecting. */
+const MUCH_BYTES = 16 * 1024
 /** More nodes of a cluster are not connected to, whatever one of them says. */
 const MOST_NODES = 2000
 const WRITES: ReadonlySet<string> = new Set(['set', 'unlink'])
@@ -87,6 +89,8 @@ export class Connection {
   #isCorked = false
   #corked = 0
   #movedAt = Number.NEGATIVE_INFINITY
+  /** Of a client of the user's: what has been read until then was counted. */
+  #counted = 0
   #isBurying = false
   #watched: Redis['stream'] | undefined
 
@@ -329,11 +333,20 @@ export class Connection {
   }
 
   #moved(): void {
-    // a client of the user's may connect and send a command again and again: that is no answer to it
-    const counts = this.#options.isForeign ? !this.#client.isCluster && this.#isReady : !this.#client.isCluster || !this.#isReady
+    const counts = this.#options.isForeign ? this.#isMuch() : !this.#client.isCluster || !this.#isReady
     if (counts) this.#movedAt = this.#options.monotonic()
     for (const { progress } of this.#waiters) progress?.()
     for (const { progress } of this.#looking) progress?.()
+  }
+
+  /** A client of the user's may connect and send a command again and again, whatever it is answered: only much is an answer that comes. */
+  #isMuch(): boolean {
+    if (this.#client.isCluster || !this.#isReady) return false
+    const { bytesRead } = this.client.stream
+    if (bytesRead < this.#counted) this.#counted = 0 // it is another socket
+    if (bytesRead - this.#counted < MUCH_BYTES) return false
+    this.#counted = bytesRead
+    return true
   }
 
   /** What came over one of its sockets was no reply: perhaps one that asks for the slots, or for the master. */
