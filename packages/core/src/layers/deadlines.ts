@@ -71,7 +71,9 @@ export class Deadlines {
     return this.now() + ms
   }
 
+  /** Again for one that is under way it does what {@link moved} does. */
   add(deadline: Deadline): void {
+    if (deadline.isPending) return this.#look(deadline.deadlineAt)
     const next = this.#first
     this.#first = deadline
     deadline.after = next
