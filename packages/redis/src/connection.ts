@@ -352,9 +352,9 @@ export class Connection {
   /** What came over one of its sockets was no reply: perhaps one that asks for the slots, or for the master. */
   #refused(socket: Redis['stream'], reason: Error): void {
     const node = this.#nodes().find(({ stream }) => stream === socket)
-    this.#lastError ??= reason // replies behind a refused handshake find nobody: why it was refused tells more
-    if (node === undefined) leaveSocket(socket, reason)
-    else this.#leave(node, reason)
+    if (node !== undefined) return this.#leave(node, reason)
+    this.#lastError ??= reason
+    leaveSocket(socket, reason)
   }
 
   /** The client goes on where the database was refused, and would work in another one. */

@@ -33,6 +33,7 @@ export function openSocket({ host, port, tls: secure, maxPayloadBytes }: Endpoin
     pass: (bytes) => void socket.emit('data', bytes),
     refuse: (reason) => wire.refused(socket, reason),
     moved: () => wire.moved(),
+    hasLeft: () => socket.writableEnded,
   })
   const options = {
     port: port ?? 6379,
@@ -72,6 +73,7 @@ export function guardReplies(client: Redis, moved: () => void): void {
     pass: (bytes) => read.call(stream, bytes),
     refuse: (reason) => leaveSocket(stream, reason),
     moved,
+    hasLeft: () => stream.writableEnded,
   })
   filter.follow(client)
   FILTERS.set(stream, filter)

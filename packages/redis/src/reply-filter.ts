@@ -66,6 +66,8 @@ export interface ReplyFilterOptions {
   readonly refuse: (reason: Error) => void
   /** A reply has come, or another part of a long one. */
   readonly moved: () => void
+  /** Whether the client has left: it has ended its side, and waits for nothing that still comes. */
+  readonly hasLeft: () => boolean
   /** For a client of the user's: it may speak version 3 of the protocol, and have asked for anything. */
   readonly isForeign?: boolean | undefined
 }
@@ -109,7 +111,7 @@ export class ReplyFilter {
   #line: Buffer | undefined
   #sinceProgress = 0
   #hasMoved = false
-  #isRefused = false
+  #isStopped = false
   #progress = 0
 
   constructor(options: ReplyFilterOptions) {
@@ -136,7 +138,7 @@ export class ReplyFilter {
 
   /** So many bytes have been read into {@link memory}. */
   read(length: number): void {
-    if (this.#isRefused) return
+    if (this.#isStopped) return
     if (this.#value === undefined) this.#look(this.#common.subarray(0, length))
     else this.#fill(this.#value, length)
     this.#note(length)
@@ -144,7 +146,7 @@ export class ReplyFilter {
 
   /** Looks at bytes that the socket has given, instead of {@link read}. */
   take(bytes: Buffer): void {
-    if (this.#isRefused) return
+    if (this.#isStopped) return
     this.#look(bytes)
     this.#note(bytes.length)
   }
@@ -266,7 +268,8 @@ export class ReplyFilter {
     const asked = commandQueue?.peekAt(this.#ahead)?.command
     const listens = condition?.subscriber !== undefined && condition.subscriber !== false && condition.subscriber !== null
     if (asked === undefined && !listens && !isPush && !(this.#isForeign && status === 'monitoring')) {
-      this.#refuse('what it was not asked for')
+      if (this.#options.hasLeft()) this.#stop()
+      else this.#refuse('what it was not asked for')
       return false
     }
     this.#isPush = isPush
@@ -354,11 +357,16 @@ export class ReplyFilter {
   }
 
   #refuse(what: string): void {
-    if (this.#isRefused) return
-    this.#isRefused = true
+    if (this.#isStopped) return
+    this.#stop()
+    this.#options.refuse(new StrangeReply(what))
+  }
+
+  /** Nothing is passed on any more. */
+  #stop(): void {
+    this.#isStopped = true
     this.#value = undefined
     this.#line = undefined
-    this.#options.refuse(new StrangeReply(what))
   }
 }
 

@@ -47,6 +47,21 @@ async function behindProxy({ config, db = 0 }: { readonly config?: readonly stri
   return { server, proxy, stage }
 }
 
+/** A server that gives these answers one after the other, each in a packet of its own, and then the last one again and again. */
+async function inTurn(replies: readonly string[]): Promise<number> {
+  const server = net.createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
+    client.on('error', () => undefined).once('data', async () => {
+      for (let n = 0; !client.destroyed; n++) {
+        client.write(replies[Math.min(n, replies.length - 1)] as string)
+        await new Promise(setImmediate)
+      }
+    })
+  })
+  afterwards(() => server.close())
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as net.AddressInfo).port
+}
+
 /** A server that says the same whatever it is asked. */
 async function always(reply: string): Promise<number> {
   const server = net.createServer((client) => void client.on('error', () => undefined).on('data', () => client.write(reply)))
@@ -204,6 +219,12 @@ describeRedis('hazards', () => {
   })
   test.each(['$-1\r\n', '*0\r\n', '*3\r\n$9\r\nsubscribe\r\n$-1\r\n:1\r\n'])('a sentinel that answers %j ends no process', async (reply) => {
     expect(await uncaught({ sentinel: { name: 'main', sentinels: [{ host: '127.0.0.1', port: await always(reply) }] } })).toBe('')
+  })
+
+  test('a server that lets us not in and goes on answering: the error says why we were not let in', async () => {
+    const port = await inTurn(['-WRONGPASS invalid username-password pair or user is disabled.\r\n', '-NOAUTH Authentication required.\r\n'])
+    const shelf = new Shelf({ host: '127.0.0.1', port, username: 'nobody', password: 'hunter2' })
+    await expect(shelf.get('k')).rejects.toThrow(/no connection to redis: WRONGPASS .*check username and password/)
   })
 
   test('an address that is a node of a cluster: the error says what to give instead', async () => {

@@ -33,6 +33,7 @@ function filtered(bytes: Buffer | string, asked: readonly string[], lengths: rea
     },
     refuse: (reason) => (refused = reason.message),
     moved: () => moves++,
+    hasLeft: () => false,
   })
   let passed = 0
   filter.follow({ commandQueue: { get length() { return queue.length }, peekAt: (at) => queue[at] } })
@@ -205,6 +206,7 @@ describe('a client of the user’s, which speaks version 3', () => {
       },
       refuse: (reason) => (refused = reason.message),
       moved: () => undefined,
+      hasLeft: () => false,
     })
     filter.follow({ commandQueue: { get length() { return queue.length }, peekAt: (at) => queue[at] } })
     filter.take(Buffer.from(bytes, 'latin1'))
