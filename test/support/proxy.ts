@@ -33,6 +33,7 @@ export class Proxy {
   #mode: Mode = { name: 'pass' }
   #server: net.Server | undefined
   #accepted = 0
+  #stallsNew = false
 
   constructor(port: number, targetPort: number) {
     this.port = port
@@ -72,11 +73,17 @@ export class Proxy {
 
   /**
    * What there are of connections forward nothing any more, in either direction, and new ones pass: one path of several is broken. When the
-   * next mode is set, what came over them goes on, also where their clients have reset them meanwhile: requests arrive late.
+   * next mode is set, what came over them goes on, also where their clients have reset them meanwhile: requests arrive late. `all`: new ones stall too.
    */
-  async stall(): Promise<void> {
+  async stall(which: 'open' | 'all' = 'open'): Promise<void> {
     await this.#set({ name: 'pass' })
+    this.#stallsNew = which === 'all'
     for (const pair of this.#pairs) pair.isStalled = true
+  }
+
+  /** After {@link stall} of all: those that stall go on to, new ones pass. */
+  stallNoMore(): void {
+    this.#stallsNew = false
   }
 
   /** Resets every connection and refuses new ones. Any other mode listens again, on the same port. */
@@ -113,6 +120,7 @@ export class Proxy {
 
   async #set(mode: Mode): Promise<void> {
     this.#mode = mode
+    this.#stallsNew = false
     if (mode.name === 'refuse') {
       const server = this.#server
       this.#server = undefined
@@ -139,6 +147,7 @@ export class Proxy {
       },
       closed: () => this.#pairs.delete(pair),
     })
+    pair.isStalled = this.#stallsNew
     this.#pairs.add(pair)
   }
 }

@@ -29,6 +29,8 @@ interface Layer {
 
 /** Less than the five seconds of an object store, so that a fault may outlast it. */
 const OBJECT_BUDGET = '400ms'
+/** A put without an answer may land for a minute; between here and the server for no longer than a fault lasts. */
+const LANDS_WITHIN_MS = 2000
 const DISK_MEGABYTES = 8
 
 export async function redisLayer(): Promise<Layer> {
@@ -64,7 +66,7 @@ export async function s3Layer(server: S3Server, mayDie: boolean): Promise<Layer>
   const proxy = await startProxy(server.port)
   const ceph = server instanceof CephServer ? server : undefined
   return {
-    open: () => ({ backend: new S3Backend(optionsFor(server, bucket, { port: proxy.port })), budget: OBJECT_BUDGET, layers: [briefDoubt] }),
+    open: () => ({ backend: new S3Backend(optionsFor(server, bucket, { port: proxy.port })), budget: OBJECT_BUDGET, layers: [briefDoubt(LANDS_WITHIN_MS)] }),
     faults: [...badNetwork(proxy, 's3'), ...(ceph === undefined ? [] : [stops(ceph, 's3'), ...(mayDie ? [dies(ceph, 's3')] : [])])],
     cleanUp: () => proxy.close(),
   }
@@ -76,7 +78,7 @@ export async function gcsLayer(): Promise<Layer> {
   const bucket = await server.createBucket()
   const proxy = await startProxy(server.port)
   return {
-    open: () => ({ backend: new GcsBackend({ bucket, apiEndpoint: server.storageOptions(proxy.port).apiEndpoint, prefix }), budget: OBJECT_BUDGET, layers: [briefDoubt] }),
+    open: () => ({ backend: new GcsBackend({ bucket, apiEndpoint: server.storageOptions(proxy.port).apiEndpoint, prefix }), budget: OBJECT_BUDGET, layers: [briefDoubt(LANDS_WITHIN_MS)] }),
     faults: [
       ...badNetwork(proxy, 'gcs'),
       { name: 'gcs: answers 503', on: 'gcs', begin: () => server.faults.error(503, { times: 5 }), end: () => server.faults.clear() },
