@@ -3,7 +3,6 @@
  * part with HISTORY_KNOWN=1.
  */
 export const KNOWN: Readonly<Record<string, string>> = {
-  'redis: requests on open connections arrive later': 'a command whose connection was given up counts as settled, and is carried out when something on the way delivers it afterwards: the old value is back',
   's3: requests on open connections arrive later': 'a request that arrives later than its key is in doubt (two seconds in these histories, a minute otherwise) brings the old value back',
 }
 
