@@ -6,7 +6,7 @@
  *   --cap <seconds>     the most that a sequence of calls, and the way back, may take. Default 15
  *   --quick             a cap of 3 s: to see that everything runs
  *   --docs              writes the tables of docs/reliability.md from this run
- *   --from <file>       writes those tables from kept results instead of a run
+ *   --from <file>       writes those tables from kept results instead of a run (again for more files: a later one's outages win)
  *   --list              the names of outages and caches
  *
  * Every cache goes through every outage in a process of its own, with a redis-server of its own.
@@ -35,6 +35,11 @@ const MANY_CALLS = 1000
 /** Keys that get a new value during the outage, and as many that are deleted. */
 const CHANGED = 10
 const CHANGE_CAP_MS = 3000
+const BUSY_ROUNDS = 30
+/** Longer than any cache waits for Redis. */
+const BUSY_MS = 320
+/** Writes at once. */
+const BURST = 20_000
 /** What a client has queued arrives late: values are read after this. */
 const SETTLE_MS = 3000
 
@@ -45,7 +50,7 @@ const { values: options } = parseArgs({
     cap: { type: 'string', default: '15' },
     quick: { type: 'boolean', default: false },
     docs: { type: 'boolean', default: false },
-    from: { type: 'string' },
+    from: { type: 'string', multiple: true },
     list: { type: 'boolean', default: false },
   },
 })
@@ -76,6 +81,23 @@ const outages = {
 }
 const NEVER = 'never started'
 
+/** The server is well and the process is not: a value that is lost then is lost by the cache. */
+const healthy = {
+  'busy process': async (subject, other) => {
+    await other.do('fill', { count: BUSY_ROUNDS })
+    const { lost, exceptions } = await subject.do('busy', { rounds: BUSY_ROUNDS, busyMs: BUSY_MS, capMs: CHANGE_CAP_MS })
+    const { stored } = await other.do('stored', { pattern: '*busy-*', count: BUSY_ROUNDS, capMs: SETTLE_MS })
+    return { busy: { reads: lost, writes: BUSY_ROUNDS - stored, exceptions } }
+  },
+  burst: async (subject, other) => {
+    const { ms, isComplete, exceptions } = await subject.do('burst', { count: BURST, capMs })
+    const { stored } = await other.do('stored', { pattern: '*burst-*', count: BURST, capMs: SETTLE_MS })
+    return { burst: { ms, isComplete, exceptions, lost: BURST - stored } }
+  },
+}
+
+const ALL = [NEVER, ...Object.keys(outages), ...Object.keys(healthy)]
+
 async function main() {
   const redis = redisVersion()
   if (redis === undefined) {
@@ -84,15 +106,15 @@ async function main() {
     return
   }
   const names = pick(options.contender, Object.keys(contenders), '--contender')
-  const results = { meta: { ...about(), redis, capMs, calls: CALLS, manyCalls: MANY_CALLS, changed: CHANGED, settleMs: SETTLE_MS }, rows: [] }
+  const results = { meta: { ...about(), redis, capMs, calls: CALLS, manyCalls: MANY_CALLS, changed: CHANGED, settleMs: SETTLE_MS, busyRounds: BUSY_ROUNDS, busyMs: BUSY_MS, burst: BURST }, rows: [] }
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'thermocline-outages-'))
   process.once('exit', () => fs.rmSync(dir, { recursive: true, force: true }))
   process.once('SIGINT', () => process.exit(130))
-  for (const outage of pick(options.outage, [NEVER, ...Object.keys(outages)], '--outage')) {
+  for (const outage of pick(options.outage, ALL, '--outage')) {
     for (const name of names) {
       const { only } = contenders[name]
       if (only !== undefined && only !== outage) continue
-      const row = await (outage === NEVER ? neverStarted(name) : goThrough(name, outage, dir)).catch((error) => ({ failed: error.message }))
+      const row = await live(name, outage, dir).catch((error) => ({ failed: error.message }))
       results.rows.push({ outage, contender: name, with: contenders[name].with, ...row })
     }
     console.log(`\n${outage}\n${outageText(results, outage)}`)
@@ -101,7 +123,7 @@ async function main() {
   if (options.quick) return
   const file = `outages-${results.meta.startedAt.slice(0, 19).replaceAll(':', '').replace('T', '-')}.json`
   fs.writeFileSync(path.join(HERE, 'results', file), `{\n  "meta": ${JSON.stringify(results.meta)},\n  "rows": [\n${results.rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n')}\n  ]\n}\n`)
-  if (options.docs) writePage(results, file)
+  if (options.docs) writePage([{ file, ...results }])
   console.log(`\nRaw results: bench/results/${file}`)
 }
 
@@ -154,6 +176,28 @@ class Subject {
       timer = setTimeout(() => reject(new Error('the process does not answer')), withinMs)
     })
     return answer.finally(() => clearTimeout(timer))
+  }
+}
+
+function live(contender, outage, dir) {
+  if (outage === NEVER) return neverStarted(contender)
+  return outage in healthy ? whileHealthy(contender, healthy[outage], dir) : goThrough(contender, outage, dir)
+}
+
+async function whileHealthy(contender, scene, dir) {
+  const server = await startRedis({ options: ['--dir', fs.mkdtempSync(path.join(dir, 'redis-'))] })
+  const at = { contender, host: '127.0.0.1', port: server.port, serverPort: server.port }
+  const subjects = [new Subject(at), new Subject(at)]
+  try {
+    for (const subject of subjects) {
+      await subject.do('open')
+      const inUse = await subject.do('back', { capMs: 15_000 })
+      if (inUse.seconds === undefined) throw new Error('it never came into use')
+    }
+    return { ...(await scene(...subjects)), problems: await subjects[0].do('problems') }
+  } finally {
+    for (const subject of subjects) subject.end()
+    await server.kill()
   }
 }
 
@@ -232,14 +276,14 @@ function staleOf(change, readers) {
   return stale
 }
 
-function writePage(results, file) {
+function writePage(runs) {
   const page = fs.readFileSync(PAGE, 'utf8')
   const begin = page.indexOf(BEGIN)
   const end = page.indexOf(END)
   if (begin < 0 || end < begin) throw new Error(`docs/reliability.md must have the lines ${BEGIN} and ${END}`)
-  fs.writeFileSync(PAGE, `${page.slice(0, begin)}${BEGIN}\n\n${outagePage(results, file)}\n\n${page.slice(end)}`)
+  fs.writeFileSync(PAGE, `${page.slice(0, begin)}${BEGIN}\n\n${outagePage(runs)}\n\n${page.slice(end)}`)
 }
 
-if (options.list) console.log(`outages: ${[NEVER, ...Object.keys(outages)].join('; ')}\ncaches: ${Object.keys(contenders).join('; ')}`)
-else if (options.from !== undefined) writePage(JSON.parse(fs.readFileSync(options.from, 'utf8')), path.basename(options.from))
+if (options.list) console.log(`outages: ${ALL.join('; ')}\ncaches: ${Object.keys(contenders).join('; ')}`)
+else if (options.from !== undefined) writePage(options.from.map((file) => ({ file: path.basename(file), ...JSON.parse(fs.readFileSync(file, 'utf8')) })))
 else await main()

@@ -7,6 +7,7 @@ import { contenders } from './outage-contenders.mjs'
 const { contender, host, port, serverPort } = JSON.parse(process.argv[2])
 const TOO_LATE = Symbol('too late')
 const thrown = new Set()
+let thrownTimes = 0
 let unhandled = 0
 process.on('unhandledRejection', () => unhandled++)
 process.on('uncaughtException', () => unhandled++)
@@ -26,6 +27,7 @@ async function timed(call, until) {
   } catch (error) {
     problem = `${error?.code ?? error?.name ?? ''} ${error?.message ?? error}`.trim()
     thrown.add(problem.slice(0, 120))
+    thrownTimes++
   }
   clearTimeout(timer)
   return { ms: performance.now() - startedAt, result, problem, late: result === TOO_LATE }
@@ -112,7 +114,58 @@ const verbs = {
     const older = (kind) => second[kind].map((version, n) => (first[kind][n] === 1 ? 1 : version))
     return { set: older('set'), deleted: older('deleted') }
   },
+  /** Values for another process to read. */
+  async fill({ count }) {
+    for (let n = 0; n < count; n++) await cache.set(`stored-${n}`, { n })
+  },
+  /** A read and a write, and then a loop that lets nothing else run. Again and again. */
+  async busy({ rounds, busyMs, capMs }) {
+    let lost = 0
+    for (let n = 0; n < rounds; n++) {
+      const until = performance.now() + busyMs + capMs
+      const reading = timed(() => cache.get(`stored-${n}`), until)
+      const writing = timed(() => cache.set(`busy-${n}`, { n }), until)
+      const loopUntil = performance.now() + busyMs
+      while (performance.now() < loopUntil);
+      const { result } = await reading
+      if (result?.n !== n) lost++
+      await writing
+    }
+    return { lost, exceptions: thrownTimes }
+  },
+  /** So many writes at once. */
+  async burst({ count, capMs }) {
+    const startedAt = performance.now()
+    const all = await Promise.all(Array.from({ length: count }, (_, n) => timed(() => cache.set(`burst-${n}`, { n }), startedAt + capMs)))
+    return { ms: performance.now() - startedAt, isComplete: all.every(({ late }) => !late), exceptions: thrownTimes }
+  },
+  /** How many such keys are in the server, in the end. */
+  async stored({ pattern, count, capMs }) {
+    const { Redis } = await import('ioredis-6')
+    const server = new Redis({ host: '127.0.0.1', port: serverPort })
+    const giveUpAt = performance.now() + capMs
+    try {
+      for (;;) {
+        const names = await namesIn(server, pattern)
+        if (names.size >= count || performance.now() > giveUpAt) return { stored: names.size }
+        await sleep(100)
+      }
+    } finally {
+      server.disconnect()
+    }
+  },
   problems: () => ({ unhandled, messages: [...thrown] }),
+}
+
+async function namesIn(server, pattern) {
+  const names = new Set()
+  let cursor = '0'
+  do {
+    const [next, found] = await server.scan(cursor, 'MATCH', pattern, 'COUNT', 10_000)
+    for (const name of found) names.add(name)
+    cursor = next
+  } while (cursor !== '0')
+  return names
 }
 
 async function arrived(server, pattern) {

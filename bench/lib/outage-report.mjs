@@ -3,7 +3,9 @@ import { asMarkdown, asText, digits } from './report.mjs'
 
 const NEVER = 'never started'
 const HEADINGS = {
-  never: ['cache', 'first call, ms', '1,000th call, ms', 'thousand together, ms', 'exceptions', 'back in use, s'],
+  [NEVER]: ['cache', 'first call, ms', '1,000th call, ms', 'thousand together, ms', 'exceptions', 'back in use, s'],
+  'busy process': ['cache', 'values not found', 'writes lost', 'exceptions'],
+  burst: ['cache', 'all answered after, ms', 'writes lost', 'exceptions'],
   other: ['cache', 'first call, ms', '20 calls, ms', 'exceptions', 'old values afterwards', 'back in use, s'],
 }
 /** Fewer than a microsecond's digits say nothing. */
@@ -40,30 +42,43 @@ function backText(back, { capMs }) {
 function rowOf(row, meta) {
   const cap = `> ${digits(meta.capMs)}`
   if (row.failed !== undefined) return [row.contender, row.failed, '-', '-', '-', '-']
-  const { sequence, together } = row
+  const { sequence, together, busy, burst, problems } = row
+  if (busy !== undefined) return [row.contender, of(busy.reads, meta.busyRounds), of(busy.writes, meta.busyRounds), thrownText(busy.exceptions, problems)]
+  if (burst !== undefined) return [row.contender, burst.isComplete ? ms(burst.ms) : cap, of(burst.lost, meta.burst), thrownText(burst.exceptions, problems)]
   const first = sequence.calls === 1 && !sequence.isComplete ? cap : ms(sequence.firstMs)
   const reached = `${cap} (${digits(sequence.calls)} ${sequence.calls === 1 ? 'call' : 'calls'})`
   if (together !== undefined) return [row.contender, first, sequence.isComplete ? ms(sequence.lastMs) : reached, together.isComplete ? ms(together.ms) : cap, exceptionsOf(row), backText(row.back, meta)]
   return [row.contender, first, sequence.isComplete ? ms(sequence.sumMs) : reached, exceptionsOf(row), staleText(row, meta), backText(row.back, meta)]
 }
 
+const of = (lost, all) => `${digits(lost)} of ${digits(all)}`
+
+function thrownText(exceptions, { unhandled }) {
+  return unhandled > 0 ? `${digits(exceptions)}, ${digits(unhandled)} unhandled` : digits(exceptions)
+}
+
 function tableOf({ rows, meta }, outage) {
-  return [outage === NEVER ? HEADINGS.never : HEADINGS.other, ...rows.filter((row) => row.outage === outage).map((row) => rowOf(row, meta))]
+  return [HEADINGS[outage] ?? HEADINGS.other, ...rows.filter((row) => row.outage === outage).map((row) => rowOf(row, meta))]
 }
 
 export function outageText(results, outage) {
   return asText(tableOf(results, outage))
 }
 
-export function outagePage(results, file) {
-  const { meta, rows } = results
-  const outages = [...new Set(rows.map((row) => row.outage))]
-  const caches = new Map(rows.map((row) => [row.contender, row.with]))
+/** @param runs results, each with the name of its file; of an outage the last one counts */
+export function outagePage(runs) {
+  const runOf = new Map(runs.flatMap((run) => run.rows.map(({ outage }) => [outage, run])))
+  const caches = new Map(runs.flatMap(({ rows }) => rows.map((row) => [row.contender, row.with])))
   const used = ['@thermocline/redis', 'bentocache', 'layered-loader', 'ioredis', 'cacheable', 'keyv', '@keyv/redis']
+  const { versions } = runs.at(-1).meta
   return [
-    `Measured ${meta.startedAt.slice(0, 10)} in one run with Node ${meta.node} and Redis ${meta.redis} on ${meta.cores} cores (${meta.platform}), commit ${meta.commit}; at most ${digits(meta.capMs / 1000)} s a sequence. Raw results: \`bench/results/${file}\`.`,
+    ...runs.map((run) => measuredText(run, [...runOf].filter(([, of]) => of === run).map(([outage]) => outage))),
     asMarkdown([['cache', 'set up with'], ...caches]),
-    ...outages.map((outage) => `### ${outage[0].toUpperCase()}${outage.slice(1)}\n\n${asMarkdown(tableOf(results, outage))}`),
-    `Versions: ${used.map((name) => `${name} ${meta.versions[name]}`).join(', ')}.`,
+    ...[...runOf].map(([outage, run]) => `### ${outage[0].toUpperCase()}${outage.slice(1)}\n\n${asMarkdown(tableOf(run, outage))}`),
+    `Versions: ${used.map((name) => `${name} ${versions[name]}`).join(', ')}.`,
   ].join('\n\n')
+}
+
+function measuredText({ meta, file }, outages) {
+  return `Measured ${meta.startedAt.slice(0, 10)} in one run with Node ${meta.node} and Redis ${meta.redis} on ${meta.cores} cores (${meta.platform}), commit ${meta.commit}; at most ${digits(meta.capMs / 1000)} s a sequence: ${outages.join('; ')}. Raw results: \`bench/results/${file}\`.`
 }
