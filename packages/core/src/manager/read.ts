@@ -13,6 +13,7 @@ import { copyFor } from './copies.js'
 import { countOutcome } from './count-outcome.js'
 import { count } from './counters.js'
 import { tierAttributes, type Engine } from './engine.js'
+import { onPool } from './on-pool.js'
 import type { TenantState } from './tenant-state.js'
 
 /** A fresh entry and where it was found. */
@@ -123,7 +124,7 @@ export function accept(engine: Engine, slot: Slot, position: number, entry: Cach
 
 /** Makes the value of compressed bytes; they stay as they are, for faster tiers. */
 async function unpacked(engine: Engine, found: Found, encoded: EncodedPayload): Promise<Found> {
-  found.entry.value = engine.codecs.decode(await decompressed(encoded))
+  found.entry.value = engine.codecs.decode(await onPool('decode', encoded.bytes.byteLength, decompressed(encoded)))
   return found
 }
 

@@ -13,6 +13,7 @@ import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { tierAttributes, type Engine } from './engine.js'
 import { noteHeldNowhere } from './held-nowhere.js'
+import { onPool } from './on-pool.js'
 import type { TenantState } from './tenant-state.js'
 import { Terms, type EntryWishes } from './terms.js'
 import type { Belongs, Broken, QueuedWrites } from './write-back/write-back.js'
@@ -76,7 +77,7 @@ export class Taken {
 
   /** What compression cannot do is left as it is. */
   async #compress(compression: Compression, encoded: EncodedPayload): Promise<void> {
-    const compressed = await compression.compressed(encoded).catch(() => encoded)
+    const compressed = await onPool('encode', encoded.bytes.byteLength, compression.compressed(encoded)).catch(() => encoded)
     for (const entry of this.#forBytes) entry.encoded = compressed
   }
 

@@ -10,6 +10,7 @@ import type { Slot } from '../../policies/policy.js'
 import type { NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'
 import type { Engine } from '../engine.js'
+import { onPool } from '../on-pool.js'
 import type { TenantState } from '../tenant-state.js'
 import type { Reader, SharedStream } from './shared-stream.js'
 
@@ -152,7 +153,7 @@ export class TierSink {
     let entry = CacheEntry.ofBytes(encoded, fields)
     if (tier.capabilities.keeps === 'value') {
       const isPacked = isCompressed(encoded.codec)
-      const plain = isPacked ? await decompressedUpTo(this.#most, encoded) : encoded
+      const plain = isPacked ? await onPool('decode', bytes.byteLength, decompressedUpTo(this.#most, encoded)) : encoded
       if (plain === undefined) return false // small only as long as it is compressed
       entry = new CacheEntry(this.#engine.codecs.decode(plain), plain, fields)
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
