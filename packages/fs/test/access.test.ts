@@ -5,6 +5,7 @@ import { FileSystemBackend, type Access } from '@thermocline/fs'
 import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 import { Shelf, scopeOf } from './support/shelf.js'
 import { CacheEntry, NO_VALUE, validateKey } from '@thermocline/core'
+import { FakeClock } from '@thermocline/testkit'
 
 const MODES = { private: { directory: 0o700, file: 0o600 }, group: { directory: 0o2770, file: 0o660 } } as const
 
@@ -85,4 +86,27 @@ describe('directories that were there already', () => {
 
 test.each(['Private', '', 0o700, null])('access may not be %s', (access) => {
   expect(() => new FileSystemBackend({ basePath: '/tmp/x', access: access as Access })).toThrow(/access must be 'private' or 'group'/)
+})
+
+const ofTwoUsers = process.getuid?.() === 0 ? test : test.skip
+ofTwoUsers('with access: group a user keeps alive in the journal what another user of the group has left', async () => {
+  const clock = new FakeClock(Date.now())
+  const shelf = new Shelf({ access: 'group', clock })
+  const journal = shelf.backend.openJournal({ maxBytes: 1e9, maxEntries: 100 })
+  const slot = journal.reserve({ tier: 'cold', tenant: 'acme', key: validateKey('k'), expiresAt: Infinity, bytes: 1 })
+  await shelf.put('k', 'v', { journal: slot })
+  await journal.close() // released, with a copy in it
+  fs.chmodSync(shelf.basePath, 0o755)
+  process.seteuid?.(65534) // its group stays
+  afterwards(() => process.seteuid?.(0))
+  const next = new Shelf({ basePath: shelf.basePath, access: 'group', clock }).backend.openJournal({ maxBytes: 1e9, maxEntries: 100 })
+  expect(next.load().map(({ key }) => key)).toEqual(['k'])
+  const root = path.join(shelf.root, 'journal')
+  const beat = (): number => fs.statSync(path.join(root, fs.readdirSync(root)[0] as string)).mtimeMs
+  const before = beat()
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await clock.advance(10_000)
+  expect(beat()).toBeGreaterThan(before)
+  expect(fs.readdirSync(path.join(root, fs.readdirSync(root)[0] as string)).filter((name) => name.startsWith('beat'))).toEqual([])
+  await next.close()
 })

@@ -8,6 +8,9 @@ import { fsyncDirectory, rename } from '../file-io.js'
 import { makeDirectory } from '../make-directory.js'
 import { HEARTBEAT_MS, newId, ownerName, releasedName, SILENT_MS } from './owner.js'
 
+/** How something begins that is in a directory for a moment, to show that its process lives. */
+const BEAT = 'beat-'
+
 /** One directory in the journal that is this process's, or was. */
 export class OwnDirectory {
   readonly id: string
@@ -196,7 +199,7 @@ export class OwnDirectories {
     await Promise.all(
       this.kept.map(async (directory) => {
         try {
-          await fs.promises.utimes(directory.path, now, now)
+          await touch(directory.path, now)
         } catch (error) {
           if (isMissing(error)) this.#lose(directory)
         }
@@ -205,5 +208,17 @@ export class OwnDirectories {
     this.#aliveAt = beganAt
     this.#cancelHeartbeat = undefined
     this.#startHeartbeat()
+  }
+}
+
+/** Changes when a directory was changed last. Whose it is of several users who share it does not matter. */
+async function touch(directory: string, seconds: number): Promise<void> {
+  try {
+    await fs.promises.utimes(directory, seconds, seconds)
+  } catch (error) {
+    if (isMissing(error)) throw error
+    // only its owner may say when; what is made in it says so, too
+    const made = await fs.promises.mkdtemp(path.join(directory, BEAT))
+    await fs.promises.rmdir(made)
   }
 }
