@@ -31,7 +31,7 @@ export class Stuck {
   run<T>(options: OperationOptions, work: () => Promise<T>): Promise<T> {
     if (this.#isStuck) return this.#wait(options).then(() => this.run(options, work))
     const running: Running = { options, begunAt: systemClock.monotonic() }
-    this.#pool.ask(running.begunAt)
+    this.#pool.begin(running.begunAt)
     options.watch?.(this.#pool.movedAt)
     this.#running.add(running)
     const result = work()
