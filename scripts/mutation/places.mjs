@@ -9,6 +9,10 @@ export const PLACES = {
     files: ['packages/core/src/compute/fence.ts', 'packages/core/src/manager/tenant-state.ts'],
     guards: promises('fences', 'copies', '4-one-compute', 'demotion'),
   },
+  invalidations: {
+    files: ['packages/core/src/contract/invalidation.ts', 'packages/core/src/manager/invalidate.ts'],
+    guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back')],
+  },
   flights: {
     files: ['packages/core/src/compute/flight.ts'],
     guards: [...promises('flights', '4-one-compute', 'fences'), ...core('abort')],

@@ -1,3 +1,4 @@
+import type { Invalidation } from '../contract/invalidation.js'
 import { TransientMap } from './transient-map.js'
 
 /**
@@ -24,20 +25,20 @@ export class WideFence {
   /** @internal operations that hold it */
   holders = 1
   #keys: Set<string> | undefined
-  #prefixes: string[] | undefined
+  #others: Invalidation[] | undefined
+
+  break(invalidation: Invalidation): void {
+    if (invalidation.key === undefined) (this.#others ??= []).push(invalidation)
+    else this.breakKey(invalidation.key)
+  }
 
   breakKey(key: string): void {
     this.#keys ??= new Set()
     this.#keys.add(key)
   }
 
-  breakPrefix(prefix: string): void {
-    this.#prefixes ??= []
-    this.#prefixes.push(prefix)
-  }
-
   isBroken(key: string): boolean {
-    return this.#keys?.has(key) === true || this.#prefixes?.some((prefix) => key.startsWith(prefix)) === true
+    return this.#keys?.has(key) === true || this.#others?.some((invalidation) => invalidation.covers(key)) === true
   }
 }
 
@@ -66,7 +67,8 @@ export class FenceTable {
   readonly #keys = new TransientMap<string, number>()
   /** Those of them that synchronous tiers may not have applied yet. */
   readonly #waiting = new TransientMap<string, number>()
-  readonly #prefixes: string[] = []
+  /** Those under way that cover more than one key. */
+  readonly #others: Invalidation[] = []
 
   /**
    * A fence that every invalidation of `key` from now on breaks. To be closed. While an invalidation of the key is under
@@ -88,7 +90,7 @@ export class FenceTable {
    * that has been applied where it came from. Not so a delete or clear, which begins in the slowest tier. To be closed with {@link closeLater}.
    */
   openLater(key: string): Fence {
-    if (this.#waiting.has(key) || this.#isUnderPrefix(key)) return brokenFence(key)
+    if (this.#waiting.has(key) || this.#isUnderOthers(key)) return brokenFence(key)
     let fence = this.#later.get(key)
     if (fence === undefined) {
       fence = new Fence(key)
@@ -109,7 +111,7 @@ export class FenceTable {
   /** As {@link open}, for many keys. To be closed with {@link closeWide}. */
   openWide(keys: readonly string[]): WideFence {
     const fence = new WideFence()
-    if (this.#keys.size > 0 || this.#prefixes.length > 0) for (const key of keys) if (this.#isInvalidating(key)) fence.breakKey(key)
+    if (this.#keys.size > 0 || this.#others.length > 0) for (const key of keys) if (this.#isInvalidating(key)) fence.breakKey(key)
     this.#wide.add(fence)
     return fence
   }
@@ -137,18 +139,32 @@ export class FenceTable {
     this.#open.delete(key)
   }
 
-  /** Breaks what is open on every key with the prefix. */
-  breakPrefix(prefix: string): void {
-    for (const wide of this.#wide) wide.breakPrefix(prefix)
-    for (const key of this.#open.keys()) if (key.startsWith(prefix)) this.breakKey(key)
+  /** Breaks what is open on every key that the invalidation covers. */
+  break(invalidation: Invalidation): void {
+    const { key: only } = invalidation
+    if (only !== undefined) return this.breakKey(only)
+    for (const wide of this.#wide) wide.break(invalidation)
+    for (const fence of this.#open.values()) {
+      if (!invalidation.covers(fence.key)) continue
+      fence.broken = true
+      this.#open.delete(fence.key)
+    }
   }
 
   /**
-   * Fences on the key are broken from the beginning until the returned function is called.
+   * Fences on what the invalidation covers are broken from the beginning until the returned function is called.
    *
    * @param isAtOnce whether synchronous tiers have applied it when the call returns
    */
-  whileInvalidating(key: string, isAtOnce: boolean): () => void {
+  whileInvalidating(invalidation: Invalidation, isAtOnce: boolean): () => void {
+    const { key: only } = invalidation
+    if (only !== undefined) return this.#whileInvalidatingKey(only, isAtOnce)
+    for (const key of this.#later.keys()) if (invalidation.covers(key)) this.#breakLater(key)
+    this.#others.push(invalidation)
+    return () => this.#others.splice(this.#others.indexOf(invalidation), 1)
+  }
+
+  #whileInvalidatingKey(key: string, isAtOnce: boolean): () => void {
     this.#breakLater(key)
     const counts = isAtOnce ? [this.#keys] : [this.#keys, this.#waiting]
     for (const count of counts) count.set(key, (count.get(key) ?? 0) + 1)
@@ -161,13 +177,6 @@ export class FenceTable {
     }
   }
 
-  /** The same for every key with the prefix. */
-  whileInvalidatingPrefix(prefix: string): () => void {
-    for (const key of this.#later.keys()) if (key.startsWith(prefix)) this.#breakLater(key)
-    this.#prefixes.push(prefix)
-    return () => this.#prefixes.splice(this.#prefixes.indexOf(prefix), 1)
-  }
-
   #breakLater(key: string): void {
     const fence = this.#later.get(key)
     if (fence === undefined) return
@@ -176,11 +185,11 @@ export class FenceTable {
   }
 
   #isInvalidating(key: string): boolean {
-    return this.#keys.has(key) || this.#isUnderPrefix(key)
+    return this.#keys.has(key) || this.#isUnderOthers(key)
   }
 
-  #isUnderPrefix(key: string): boolean {
-    return this.#prefixes.some((prefix) => key.startsWith(prefix))
+  #isUnderOthers(key: string): boolean {
+    return this.#others.some((invalidation) => invalidation.covers(key))
   }
 }
 

@@ -1,4 +1,5 @@
 import { abortable } from '../compute/abort.js'
+import type { Invalidation } from '../contract/invalidation.js'
 import { CacheError } from '../errors/cache-error.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'
@@ -7,19 +8,15 @@ import type { TenantState } from './tenant-state.js'
 /** How long a confirmed verb waits for tiers that are away. */
 export const LONGEST_CONFIRMATION_MS = 30_000
 
-/** What was set, deleted or cleared: one key, or everything under a prefix. */
-export type Concerned = { readonly key: string } | { readonly prefix: string }
-
 /**
  * Resolves when no tier owes anything any more of what was invalidated, and nothing of it waits to be written back: it is done everywhere, not
  * only recorded.
  *
  * @throws CacheError `not-confirmed` when that takes longer than half a minute; what was recorded stays so
  */
-export async function confirm(engine: Engine, state: TenantState, operation: string, what: Concerned, signal: AbortSignal | undefined): Promise<void> {
-  const [text, isPrefix] = 'key' in what ? [what.key, false] : [what.prefix, true]
-  const owing = (tier: Tier): boolean => tier.lanes.owes(state.scope, text, isPrefix)
-  const isDone = (): boolean => !engine.tiers.some(owing) && !engine.writeBack.hasQueued(state, text, isPrefix)
+export async function confirm(engine: Engine, state: TenantState, operation: string, invalidation: Invalidation, signal: AbortSignal | undefined): Promise<void> {
+  const owing = (tier: Tier): boolean => tier.lanes.owes(state.scope, invalidation)
+  const isDone = (): boolean => !engine.tiers.some(owing) && !engine.writeBack.hasQueued(state, invalidation)
   if (isDone()) return
   for (const tier of engine.tiers) if (owing(tier)) tier.lanes.payNow()
   engine.writeBack.kick()
@@ -29,7 +26,7 @@ export async function confirm(engine: Engine, state: TenantState, operation: str
   throw new CacheError('not-confirmed', `${operation} was recorded and is not done everywhere after ${LONGEST_CONFIRMATION_MS / 1000} s: ${where}. It is tried again in the background`, {
     operation,
     tenant: state.tenant,
-    key: isPrefix ? undefined : text,
+    key: invalidation.key,
   })
 }
 

@@ -4,6 +4,7 @@ import { abortable } from '../compute/abort.js'
 import type { Compute } from '../compute/compute-context.js'
 import type { Awaitable } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
+import { Invalidation } from '../contract/invalidation.js'
 import { kindOf } from '../errors/describe.js'
 import { checkNothing } from '../errors/known-names.js'
 import { validateKey, validatePrefix, type ValidKey } from '../keys/key.js'
@@ -12,6 +13,7 @@ import { backendStats } from './backend-stats.js'
 import type { Engine } from './engine.js'
 import { getOrComputeInFlight, justCompute } from './get-or-compute.js'
 import { hotHit, hotPeek, isFresh } from './hot-path.js'
+import { clearEverywhere, deleteEverywhere } from './invalidate.js'
 import { listTiers } from './list.js'
 import { confirm } from './confirm.js'
 import type { ClearVerbOptions, DeleteOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
@@ -26,7 +28,7 @@ import type { TenantState } from './tenant-state.js'
 import { iterable, writeOptions } from './verb-options.js'
 import * as verbs from './verbs.js'
 import { allInWindows } from './windows.js'
-import { clearEverywhere, deleteEverywhere, setEverywhere, Taken } from './write.js'
+import { setEverywhere, Taken } from './write.js'
 
 /**
  * One tenant's cache: every verb, without another mention of the tenant. Cheap to make and to keep; made by
@@ -127,7 +129,7 @@ export class TenantCache {
     // taken before anything is touched: a value that is refused changes nothing
     const taken = new Taken(engine, plan, { value, ...wishes })
     const isKept = await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
-    if (options.confirmed === true) await confirm(engine, this.#state, 'set', { key: validKey }, options.signal)
+    if (options.confirmed === true) await confirm(engine, this.#state, 'set', Invalidation.ofKey(validKey), options.signal)
     if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
@@ -140,8 +142,9 @@ export class TenantCache {
     const plan = this.#plan(validKey, options, verbs.DELETE_KEY)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
-    const deleted = await abortable(engine.invalidation(deleteEverywhere(engine, this.#state, validKey, plan)), options.signal)
-    if (options.confirmed === true) await confirm(engine, this.#state, 'delete', { key: validKey }, options.signal)
+    const invalidation = Invalidation.ofKey(validKey)
+    const deleted = await abortable(engine.invalidation(deleteEverywhere(engine, this.#state, invalidation, plan)), options.signal)
+    if (options.confirmed === true) await confirm(engine, this.#state, 'delete', invalidation, options.signal)
     if (engine.events.wants('delete')) engine.events.emit('delete', { tenant: this.tenant, key })
     return deleted
   }
@@ -156,8 +159,9 @@ export class TenantCache {
     verbs.CLEAR.check(options)
     const validPrefix = validatePrefix(prefix)
     if (!engine.enabled) return undefined
-    const removed = await engine.invalidation(clearEverywhere(engine, this.#state, validPrefix))
-    if (options.confirmed === true) await confirm(engine, this.#state, 'clear', { prefix: validPrefix }, undefined)
+    const invalidation = Invalidation.ofPrefix(validPrefix)
+    const removed = await engine.invalidation(clearEverywhere(engine, this.#state, invalidation))
+    if (options.confirmed === true) await confirm(engine, this.#state, 'clear', invalidation, undefined)
     if (engine.events.wants('clear')) engine.events.emit('clear', { tenant: this.tenant, prefix: validPrefix })
     return removed
   }
@@ -197,7 +201,7 @@ export class TenantCache {
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
     const isKept = await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
-    if (options.confirmed === true) await confirm(engine, this.#state, 'setStream', { key: validKey }, options.signal)
+    if (options.confirmed === true) await confirm(engine, this.#state, 'setStream', Invalidation.ofKey(validKey), options.signal)
     if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
 
@@ -262,7 +266,7 @@ export class TenantCache {
     await allInWindows('setMany', items, async ({ key, plan, taken }) => {
       if (taken === undefined) return
       const isKept = await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
-      if (options.confirmed === true) await confirm(this.#engine, this.#state, 'setMany', { key }, options.signal)
+      if (options.confirmed === true) await confirm(this.#engine, this.#state, 'setMany', Invalidation.ofKey(key), options.signal)
       if (isKept && this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
     })
   }

@@ -1,6 +1,7 @@
 import { FenceTable, type Fence } from '../compute/fence.js'
 import type { Flight, FlightOwner } from '../compute/flight.js'
 import { TransientMap } from '../compute/transient-map.js'
+import type { Invalidation } from '../contract/invalidation.js'
 import { TenantScope } from '../contract/scope.js'
 import type { TenantId } from '../keys/key.js'
 import { Counters } from './counters.js'
@@ -23,38 +24,24 @@ export class TenantState implements FlightOwner {
   }
 
   /**
-   * Begins to invalidate one key: whatever began on it stores nothing from now on, and the next caller starts a new flight.
+   * Begins an invalidation: whatever began on a key that it covers stores nothing from now on, and the next caller starts a new flight.
    * So it stays until the returned function is called, at the end: what begins meanwhile may still read the old value in
    * some tier, so it stores nothing either, and its flight is left then.
    *
    * @param isAtOnce whether synchronous tiers will have applied it before anything else happens: a set of a value that is at hand
    */
-  invalidating(key: string, isAtOnce = false): () => void {
-    this.detach(key)
-    const end = this.fences.whileInvalidating(key, isAtOnce)
+  invalidating(invalidation: Invalidation, isAtOnce = false): () => void {
+    this.detach(invalidation)
+    const end = this.fences.whileInvalidating(invalidation, isAtOnce)
     return () => {
       end()
-      this.detach(key)
-    }
-  }
-
-  /** The same for every key with the prefix. */
-  invalidatingPrefix(prefix: string): () => void {
-    const detach = (): void => {
-      this.fences.breakPrefix(prefix)
-      for (const flights of [this.flights, this.streams]) for (const key of flights.keys()) if (key.startsWith(prefix)) flights.delete(key)
-    }
-    detach()
-    const end = this.fences.whileInvalidatingPrefix(prefix)
-    return () => {
-      end()
-      detach()
+      this.detach(invalidation)
     }
   }
 
   /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. */
   deserted(flight: Flight): void {
-    if (this.flights.get(flight.key) === flight) this.detach(flight.key)
+    if (this.flights.get(flight.key) === flight) this.detachKey(flight.key)
   }
 
   /** The flight is over. */
@@ -64,8 +51,15 @@ export class TenantState implements FlightOwner {
     if (this.flights.get(flight.key) === flight) this.flights.delete(flight.key)
   }
 
-  /** Whatever began on the key stores nothing from now on; the next caller starts a new flight. */
-  detach(key: string): void {
+  /** Whatever began on what the invalidation covers stores nothing from now on; the next caller starts a new flight. */
+  detach(invalidation: Invalidation): void {
+    if (invalidation.key !== undefined) return this.detachKey(invalidation.key)
+    this.fences.break(invalidation)
+    for (const flights of [this.flights, this.streams]) for (const key of flights.keys()) if (invalidation.covers(key)) flights.delete(key)
+  }
+
+  /** The same for one key. */
+  detachKey(key: string): void {
     this.fences.breakKey(key)
     this.flights.delete(key)
     this.streams.delete(key)

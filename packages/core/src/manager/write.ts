@@ -6,6 +6,7 @@ import type { Fence } from '../compute/fence.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable } from '../contract/backend.js'
 import { CacheEntry, NO_VALUE, type EncodedPayload } from '../contract/entry.js'
+import { Invalidation } from '../contract/invalidation.js'
 import { asCacheError, CacheError, messageOf } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
@@ -13,10 +14,11 @@ import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { tierAttributes, type Engine } from './engine.js'
 import { noteHeldNowhere } from './held-nowhere.js'
+import { InvalidationUnderWay, noteFailure, notRecorded } from './invalidate.js'
 import { onPool } from './on-pool.js'
 import type { TenantState } from './tenant-state.js'
 import { Terms, type EntryWishes } from './terms.js'
-import type { Belongs, Broken, QueuedWrites } from './write-back/write-back.js'
+import type { Belongs, QueuedWrites } from './write-back/write-back.js'
 
 /** What is to be stored, and the call's wishes. */
 export interface Storable extends EntryWishes {
@@ -93,8 +95,7 @@ export class Taken {
 
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. False when it is too large for all of them. */
 export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken): Promise<boolean> {
-  const end = state.invalidating(key, true)
-  const older = engine.writeBack.invalidate(state, key)
+  const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key), true)
   const queue = engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
   const steps: Step[] = []
   for (const slot of plan.slots) {
@@ -110,8 +111,7 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
   return settled(engine, state, key, steps, {
-    end,
-    older,
+    underWay,
     queue,
     entryOf: (slot) => taken.entryFor(slot),
     through: (slot, fence) => fillNow(engine, state, key, slot, taken, fence),
@@ -127,10 +127,7 @@ export interface Step {
 
 /** What else a set has begun. */
 export interface Begun {
-  /** Ends the invalidation. */
-  readonly end: () => void
-  /** The older queued writes. */
-  readonly older: Broken | undefined
+  readonly underWay: InvalidationUnderWay
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
   /** Writes a slot through that was to be written back. */
@@ -140,7 +137,7 @@ export interface Begun {
 }
 
 /** Waits for what a set has asked of the tiers, and sees to what is to be written back. False when it is too large for all tiers. @throws CacheError `not-recorded` */
-export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { end, older, queue, entryOf, through, heldNowhere }: Begun): Promise<boolean> {
+export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { underWay, queue, entryOf, through, heldNowhere }: Begun): Promise<boolean> {
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   let isKept = false
@@ -156,11 +153,10 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
       const answer = isKept ? await entered(engine, state, key, queue, entryOf(queue.keeper)) : 'no'
       if (answer !== 'yes') await giveUp(engine, state, key, queue, lost, answer === 'through' ? through : undefined)
     }
-    // not before: until here a crash needs the older copies
-    if (older !== undefined) left = await older.gone()
+    const going = underWay.gone()
+    left = isPromise(going) ? await going : going
   } finally {
-    older?.end()
-    end()
+    underWay.end()
   }
   const isTooLarge = !isHeldOrFailed && heldNowhere()
   if (lost.length + left.length > 0) throw notRecorded('set', state, key, lost, left)
@@ -201,67 +197,6 @@ async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: 
     const outcome = await tier.lanes.delete(state.scope, key)
     if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
   }
-}
-
-/**
- * Deletes the key in every tier the plan concerns, slowest first, so that no other process finds in a slow tier what a
- * fast one has just lost and promotes it. True when a tier had it, `undefined` when none can tell.
- */
-export async function deleteEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan): Promise<boolean | undefined> {
-  const end = state.invalidating(key)
-  const queued = engine.writeBack.invalidate(state, key)
-  let deleted: boolean | undefined = false
-  const lost: CacheError[] = []
-  let left: readonly CacheError[] = []
-  // its place in every tier is taken now, so what is called later comes later everywhere
-  let slower: Promise<unknown> | undefined
-  const steps = concerned(plan).map((tier) => {
-    const outcome = tier.lanes.delete(state.scope, key, slower)
-    if (isPromise(outcome)) slower = outcome
-    return { tier, outcome }
-  })
-  try {
-    for (const { tier, outcome: answer } of steps) {
-      const outcome = isPromise(answer) ? await answer : answer
-      if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'delete', tier, outcome, lost)
-      if (typeof outcome === 'number') deleted = outcome > 0 ? true : deleted
-      else if (deleted === false) deleted = undefined
-    }
-    if (queued !== undefined) left = await queued.gone()
-  } finally {
-    queued?.end()
-    end()
-  }
-  if (lost.length + left.length > 0) throw notRecorded('delete', state, key, lost, left)
-  return deleted
-}
-
-/** Clears the prefix in every tier, slowest first. The most that any tier removed; `undefined` when none can tell. */
-export async function clearEverywhere(engine: Engine, state: TenantState, prefix: string): Promise<number | undefined> {
-  const end = state.invalidatingPrefix(prefix)
-  const queued = engine.writeBack.invalidatePrefix(state, prefix)
-  let removed: number | undefined
-  const lost: CacheError[] = []
-  let left: readonly CacheError[] = []
-  let slower: Promise<unknown> | undefined
-  const steps = [...engine.tiers].reverse().map((tier) => {
-    const answer = tier.lanes.clear(state.scope, prefix, slower)
-    slower = answer
-    return { tier, answer }
-  })
-  try {
-    for (const { tier, answer } of steps) {
-      const outcome = await answer
-      if (outcome instanceof NotApplied) noteFailure(engine, state, undefined, 'clear', tier, outcome, lost)
-      else if (outcome !== undefined) removed = Math.max(removed ?? 0, outcome)
-    }
-    if (queued !== undefined) left = await queued.gone()
-  } finally {
-    queued?.end()
-    end()
-  }
-  if (lost.length + left.length > 0) throw notRecorded('clear', state, undefined, lost, left)
-  return removed
 }
 
 /** Stores a value in one slot, unless the fence is broken. */
@@ -353,36 +288,4 @@ function timed<T>(engine: Engine, tier: Tier, outcome: Promise<T>): Promise<T> {
     engine.telemetry.recordLatency({ ...tierAttributes(tier), operation: 'put' }, engine.clock.monotonic() - startedAt)
     return settled
   })
-}
-
-/** The tiers a delete concerns, slowest first. */
-function concerned(plan: Plan): Tier[] {
-  return [...plan.slots.map((slot) => slot.tier), ...plan.leftOut].sort((a, b) => b.index - a.index)
-}
-
-function noteFailure(engine: Engine, state: TenantState, key: ValidKey | undefined, operation: string, tier: Tier, outcome: NotApplied, lost: CacheError[]): void {
-  if (outcome.error === undefined) return
-  engine.report(outcome.error, { operation, tier, state, key })
-  if (outcome.how === 'lost') lost.push(outcome.error)
-}
-
-/**
- * @param lost what tiers could neither apply nor record
- * @param left what kept the copies of older values in the journal of write-back
- */
-function notRecorded(operation: string, state: TenantState, key: ValidKey | undefined, lost: readonly CacheError[], left: readonly CacheError[]): CacheError {
-  const reasons = [
-    ...(lost.length === 0 ? [] : [`the tier's limit of pending invalidations (maxRecords) is reached: ${messagesOf(lost)}`]),
-    ...(left.length === 0 ? [] : [`the journal of write-back still has a copy of an older value, or may turn out to have one; a restart could bring it back: ${messagesOf(left)}`]),
-  ]
-  return new CacheError('not-recorded', `${operation} could neither be applied in every tier nor recorded for later, because ${reasons.join('; and ')}`, {
-    operation,
-    tenant: state.tenant,
-    key,
-    cause: lost[0] ?? left[0],
-  })
-}
-
-function messagesOf(causes: readonly CacheError[]): string {
-  return causes.map((cause) => cause.message).join('; ')
 }

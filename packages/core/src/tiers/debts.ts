@@ -1,4 +1,5 @@
 import type { Clock } from '../clock/clock.js'
+import { Invalidation } from '../contract/invalidation.js'
 import type { InvalidationRecord, RecordLog } from '../contract/records.js'
 import { asCacheError, type CacheError } from '../errors/cache-error.js'
 import { TenantScope } from '../contract/scope.js'
@@ -109,13 +110,13 @@ export class Debts {
     for (const key of [...debts.keys.keys()]) if (cleared.covers(key) && mayPay(key)) this.payKey(scope, key, calledAt)
   }
 
-  /** Whether the key is owed, or anything that has to do with the prefix. */
-  concerns(scope: TenantScope, text: string, isPrefix: boolean): boolean {
+  /** Whether anything that the invalidation covers is owed. */
+  concerns(scope: TenantScope, invalidation: Invalidation): boolean {
     const debts = this.#byTenant.get(scope.tenant)
     if (debts === undefined) return false
-    if (!isPrefix) return debts.keys.has(text as ValidKey) || debts.prefixes.covers(text)
-    for (const key of debts.keys.keys()) if (key.startsWith(text)) return true
-    for (const prefix of debts.prefixes.keys()) if (prefix.startsWith(text) || text.startsWith(prefix)) return true
+    if (invalidation.key !== undefined) return this.covers(scope, invalidation.key)
+    for (const key of debts.keys.keys()) if (invalidation.covers(key)) return true
+    for (const prefix of debts.prefixes.keys()) if (invalidation.meets(Invalidation.ofPrefix(prefix))) return true
     return false
   }
 

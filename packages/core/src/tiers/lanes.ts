@@ -4,6 +4,7 @@ import { TransientMap } from '../compute/transient-map.js'
 import { isPromise } from '../contract/awaitable.js'
 import type { Awaitable, CacheBackend } from '../contract/backend.js'
 import type { CacheEntry } from '../contract/entry.js'
+import type { Invalidation } from '../contract/invalidation.js'
 import { isStreamed } from '../contract/stream.js'
 import type { JournalSlot } from '../contract/journal.js'
 import type { RecordLog } from '../contract/records.js'
@@ -149,6 +150,11 @@ export class Lanes {
     return this.#submit(scope, key, this.#filling(scope, key, fence, commit), after)
   }
 
+  /** Removes what the invalidation covers, when `after` has resolved. */
+  invalidate(scope: TenantScope, { key, prefix = '' }: Invalidation, after?: Promise<unknown>): Awaitable<number | undefined | NotApplied> {
+    return key === undefined ? this.clear(scope, prefix, after) : this.delete(scope, key, after)
+  }
+
   /** Deletes the key, when `after` has resolved. */
   delete(scope: TenantScope, key: ValidKey, after?: Promise<unknown>): Awaitable<number | undefined | NotApplied> {
     this.#options.standIn?.delete(scope, key)
@@ -196,12 +202,12 @@ export class Lanes {
     }
   }
 
-  /** Whether anything of the key, or of what begins with the prefix, is owed or in doubt. */
-  owes(scope: TenantScope, text: string, isPrefix: boolean): boolean {
+  /** Whether anything that the invalidation covers is owed or in doubt. */
+  owes(scope: TenantScope, invalidation: Invalidation): boolean {
     if (!this.anySuspect) return false
-    if (this.#debts.concerns(scope, text, isPrefix)) return true
-    if (!isPrefix) return this.#isInDoubt(scope, text as ValidKey)
-    return [...this.#lanes.values()].some((lane) => lane.inDoubt && lane.scope.tenant === scope.tenant && lane.key.startsWith(text))
+    if (this.#debts.concerns(scope, invalidation)) return true
+    if (invalidation.key !== undefined) return this.#isInDoubt(scope, invalidation.key)
+    return [...this.#lanes.values()].some((lane) => lane.inDoubt && lane.scope.tenant === scope.tenant && invalidation.covers(lane.key))
   }
 
   /** Pays what is owed as soon as possible: the tier has recovered, or somebody waits for it. */

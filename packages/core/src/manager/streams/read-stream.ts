@@ -83,7 +83,7 @@ export async function joinOrStart(
       if (!goesOn) left()
       if (--flight.waiting === 0) {
         if (!flight.isOpen) {
-          if (state.streams.get(flight.key) === flight) state.detach(flight.key)
+          if (state.streams.get(flight.key) === flight) state.detachKey(flight.key)
           flight.abort(signal?.reason)
         }
         void opening.then((opened) => leaveUnread(joining, opened), () => undefined)

@@ -2,6 +2,7 @@ import type { Fence } from '../../compute/fence.js'
 import type { Awaitable } from '../../contract/backend.js'
 import { isStreamed, StreamedEntry } from '../../contract/stream.js'
 import { CacheEntry } from '../../contract/entry.js'
+import { Invalidation } from '../../contract/invalidation.js'
 import { onAbort } from '../../compute/abort.js'
 import type { ValidKey } from '../../keys/key.js'
 import type { Plan, Slot } from '../../policies/policy.js'
@@ -9,6 +10,7 @@ import type { NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'
 import type { Engine } from '../engine.js'
 import { noteHeldNowhere } from '../held-nowhere.js'
+import { InvalidationUnderWay } from '../invalidate.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms, type EntryWishes } from '../terms.js'
 import { abandonQueue, enterIfKept, noted, settled, type Step } from '../write.js'
@@ -84,8 +86,7 @@ export class StreamedWrite {
   async set(): Promise<boolean> {
     const engine = this.#engine
     this.#makeRoom(this.#stream.bytes) // the disk may not have read all of it yet
-    const end = this.#state.invalidating(this.#key)
-    const older = engine.writeBack.invalidate(this.#state, this.#key)
+    const underWay = new InvalidationUnderWay(engine, this.#state, Invalidation.ofKey(this.#key))
     this.#queue?.register()
     this.#refused?.register()
     const steps: Step[] = []
@@ -98,8 +99,7 @@ export class StreamedWrite {
     }
     for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(this.#state.scope, this.#key) })
     const settling = settled(engine, this.#state, this.#key, steps, {
-      end,
-      older,
+      underWay,
       queue: this.#queue,
       entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)),
       through: (slot, fence) => this.#through(slot, fence),

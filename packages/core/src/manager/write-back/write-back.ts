@@ -1,6 +1,7 @@
 import type { Fence } from '../../compute/fence.js'
 import { TransientMap } from '../../compute/transient-map.js'
 import { CacheEntry } from '../../contract/entry.js'
+import type { Invalidation } from '../../contract/invalidation.js'
 import { isStreamed, StreamedEntry } from '../../contract/stream.js'
 import type { JournalSlot, JournalWant } from '../../contract/journal.js'
 import type { CacheError } from '../../errors/cache-error.js'
@@ -207,18 +208,16 @@ export class WriteBack {
     })
   }
 
-  /** Breaks what is queued for a key, in the moment something newer is called. `undefined`: there is nothing to wait for. */
-  invalidate(state: TenantState, key: string): Broken | undefined {
-    const noted = this.#lateHeirs.note({ tenant: state.tenant, key })
+  /** Breaks what is queued for what an invalidation covers, in the moment something newer is called. `undefined`: there is nothing to wait for. */
+  invalidate(state: TenantState, invalidation: Invalidation): Broken | undefined {
+    const noted = this.#lateHeirs.note({ tenant: state.tenant, ...invalidation.data })
     if (this.#queued.size === 0) return brokenBy(noted)
-    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key === key, this.#engine.tiers.map((tier) => idOf(tier, state, key)), noted)
+    return this.#break((upload) => upload.state.tenant === state.tenant && invalidation.covers(upload.key), this.#idsOf(state, invalidation), noted)
   }
 
-  /** The same for every key with the prefix. */
-  invalidatePrefix(state: TenantState, prefix: string): Broken | undefined {
-    const noted = this.#lateHeirs.note({ tenant: state.tenant, prefix })
-    if (this.#queued.size === 0) return brokenBy(noted)
-    return this.#break((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(prefix), [...this.#queued.keys()], noted)
+  /** Where what the invalidation covers may be queued. */
+  #idsOf(state: TenantState, { key }: Invalidation): readonly string[] {
+    return key === undefined ? [...this.#queued.keys()] : this.#engine.tiers.map((tier) => idOf(tier, state, key))
   }
 
   /**
@@ -232,12 +231,11 @@ export class WriteBack {
     return this.#outdated.has(id) ? nothing : undefined
   }
 
-  /** Whether a copy of the key, or of what begins with the prefix, is still to be uploaded or removed. */
-  hasQueued(state: TenantState, text: string, isPrefix: boolean): boolean {
+  /** Whether a copy of what the invalidation covers is still to be uploaded or removed. */
+  hasQueued(state: TenantState, invalidation: Invalidation): boolean {
     if (this.#queued.size === 0) return false
-    if (!isPrefix) return this.#engine.tiers.some((tier) => this.#queued.has(idOf(tier, state, text)))
-    for (const uploads of this.#queued.values()) if (uploads.some((upload) => upload.state.tenant === state.tenant && upload.key.startsWith(text))) return true
-    return false
+    const isCovered = (upload: Upload): boolean => upload.state.tenant === state.tenant && invalidation.covers(upload.key)
+    return this.#idsOf(state, invalidation).some((id) => this.#queued.get(id)?.some(isCovered))
   }
 
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
