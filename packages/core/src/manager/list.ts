@@ -6,8 +6,9 @@ import type { TenantState } from './tenant-state.js'
 import type { ValidKey } from '../keys/key.js'
 import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
+import { listingsOf, type Listing } from './tier-access.js'
 
-/** Lists one tier after the other. A tier that fails is reported and passed over; keys that it may not serve are left out. */
+/** Lists one tier after the other, as those who answer for it would answer a `get`. Who fails is reported and passed over. */
 export function listTiers(engine: Engine, state: TenantState, prefix: string, options: ListVerbOptions): AsyncIterableIterator<ListedEntry> {
   return new TierListing(engine, state, prefix, options)
 }
@@ -22,6 +23,8 @@ class TierListing implements AsyncIterableIterator<ListedEntry> {
   readonly #options: ListVerbOptions
   #nextTier = 0
   #tier: Tier | undefined
+  #listings: Iterator<Listing, void> | undefined
+  #holds: Listing['holds'] = () => false
   #pages: AsyncIterator<readonly StoredEntryInfo[]> | undefined
   #page: readonly StoredEntryInfo[] = []
   #at = 0
@@ -63,7 +66,7 @@ class TierListing implements AsyncIterableIterator<ListedEntry> {
     while (this.#at < this.#page.length) {
       const info = this.#page[this.#at++] as StoredEntryInfo
       const { key, expiresAt } = info
-      if (this.#seen.has(key) || !tier.lanes.mayAsk(this.#state.scope, key as ValidKey)) continue
+      if (this.#seen.has(key) || !this.#holds(key as ValidKey)) continue
       if (expiresAt !== undefined && expiresAt <= this.#engine.clock.now()) continue
       this.#seen.add(key)
       return listed(info, tier.name)
@@ -98,19 +101,22 @@ class TierListing implements AsyncIterableIterator<ListedEntry> {
     return END
   }
 
-  /** The pages of the next tier that can be read; `undefined`: there is none. */
+  /** The pages of whoever answers next, for this tier or the next one; `undefined`: there is nobody. */
   #begin(): AsyncIterator<readonly StoredEntryInfo[]> | undefined {
     const { tiers } = this.#engine
-    while (this.#nextTier < tiers.length) {
-      const tier = tiers[this.#nextTier++] as Tier
-      if (!tier.readable) continue
+    for (;;) {
+      const step = this.#listings?.next()
+      if (step !== undefined && step.done !== true) {
+        this.#holds = step.value.holds
+        return pagesOf(step.value.entries)[Symbol.asyncIterator]()
+      }
+      const tier = tiers[this.#nextTier++]
+      if (tier === undefined) return undefined
       this.#tier = tier
       this.#seen = new Set()
       const { detail, signal } = this.#options
-      const stored = tier.backend.list(this.#state.scope, this.#prefix, { detail: detail === true ? 'info' : 'keys', adopt: adoption(this.#engine, tier), signal })
-      return pagesOf(stored)[Symbol.asyncIterator]()
+      this.#listings = listingsOf(this.#engine, this.#state, tier, this.#prefix, { detail: detail === true ? 'info' : 'keys', adopt: adoption(this.#engine, tier), signal })
     }
-    return undefined
   }
 
   async #leave(): Promise<void> {

@@ -11,6 +11,7 @@ import { count } from './counters.js'
 import type { Engine } from './engine.js'
 import { accept, conclude, readOptions, walk, type Found } from './read.js'
 import type { TenantState } from './tenant-state.js'
+import { answeredByTier } from './tier-access.js'
 
 /** Keys in one question to a tier. */
 const KEYS_AT_ONCE = 256
@@ -55,11 +56,8 @@ export async function readMany(engine: Engine, state: TenantState, keys: readonl
 async function askTier(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly Wanted[]): Promise<void> {
   const slot = plan.slots[position] as Slot
   const { tier } = slot
-  const { writeBack } = engine
-  // answered by the copies of what the tier is still to have
-  const pending = writeBack.isIdle ? [] : wanted.filter(({ key }) => writeBack.pending(tier, state, key) !== undefined)
-  const allowed = !tier.readable || tier.standIn?.isActive === true ? [] : tier.lanes.anySuspect ? wanted.filter(({ key }) => tier.lanes.mayAsk(state.scope, key)) : wanted
-  const asked = pending.length === 0 ? allowed : allowed.filter((one) => !pending.includes(one))
+  const asked = answeredByTier(engine, state, wanted, tier)
+  const others = asked === wanted ? [] : wanted.filter((one) => !asked.includes(one))
   if (asked.length > 1) {
     try {
       const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
@@ -71,10 +69,10 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
         const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt, now)
         one.found = isPromise(found) ? await found : found
       }
-      return await askAlone(engine, state, plan, position, pending)
+      return await askAlone(engine, state, plan, position, others)
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
-      if (!tier.readable) return await askAlone(engine, state, plan, position, pending) // what failed was the tier, not one of the keys
+      if (!tier.readable) return await askAlone(engine, state, plan, position, others) // what failed was the tier, not one of the keys
     }
   }
   // one alone, those a stand-in may have, and those of whom one spoiled the answer for all

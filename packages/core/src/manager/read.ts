@@ -8,13 +8,13 @@ import { NO_VALUE, type CacheEntry, type EncodedPayload } from '../contract/entr
 import type { ValidKey } from '../keys/key.js'
 import { keepUntil, promotedUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
-import type { Tier } from '../tiers/tier.js'
 import { copyFor } from './copies.js'
 import { countOutcome } from './count-outcome.js'
 import { count } from './counters.js'
 import { tierAttributes, type Engine } from './engine.js'
 import { onPool } from './on-pool.js'
 import type { TenantState } from './tenant-state.js'
+import { askTier, NOBODY } from './tier-access.js'
 
 /** A fresh entry and where it was found. */
 export interface Found {
@@ -56,8 +56,8 @@ export function walkThen<T>(engine: Engine, state: TenantState, key: ValidKey, p
     const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
     let found: Found | undefined
     try {
-      const answer = ask(engine, state, key, plan, tier, options)
-      if (answer === NOT_ASKED) continue
+      const answer = askTier(engine, state, key, tier, readOptions(plan, options))
+      if (answer === NOBODY) continue
       if (isPromise(answer)) return walkOn(engine, state, key, plan, options, position, goOn, answer, startedAt)
       const accepted = accept(engine, slot, position, answer, options, startedAt)
       if (isPromise(accepted)) return accepted.then(goOn, (error: unknown) => passOver(engine, state, key, plan, options, position, goOn, error))
@@ -95,19 +95,6 @@ function passOver<T>(engine: Engine, state: TenantState, key: ValidKey, plan: Pl
   if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
   if (options.use) count(state.counters.tierMisses, slot.cell)
   return walkThen(engine, state, key, plan, options, position + 1, goOn)
-}
-
-/** The tier cannot be asked for the key now, and nothing stands in for it. */
-const NOT_ASKED = Symbol('not asked')
-
-/** Asks one tier, or what answers for it: the copy of what it is still to have, or its stand-in. */
-function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, tier: Tier, options: WalkOptions): Awaitable<CacheEntry | undefined> | typeof NOT_ASKED {
-  const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
-  if (pending !== undefined) return pending(options.want === 'head' ? 'head' : 'payload')
-  const held = tier.standIn?.get(state.scope, key, readOptions(plan, options))
-  if (held !== undefined) return held
-  if (!tier.readable) return NOT_ASKED
-  return tier.lanes.mayAsk(state.scope, key) ? tier.backend.get(state.scope, key, readOptions(plan, options)) : NOT_ASKED
 }
 
 /** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where that has to be decompressed. */

@@ -3,7 +3,6 @@ import { handOut } from '../codec/isolate.js'
 import { abortable } from '../compute/abort.js'
 import type { Compute } from '../compute/compute-context.js'
 import type { Awaitable } from '../contract/backend.js'
-import type { CacheEntry } from '../contract/entry.js'
 import { Invalidation } from '../contract/invalidation.js'
 import { kindOf } from '../errors/describe.js'
 import { checkNothing } from '../errors/known-names.js'
@@ -25,6 +24,7 @@ import { getOrComputeStream, justProduce, type Produce } from './streams/compute
 import { getStream } from './streams/read-stream.js'
 import { setStream } from './streams/write-stream.js'
 import type { TenantState } from './tenant-state.js'
+import { peekTier } from './tier-access.js'
 import { iterable, writeOptions } from './verb-options.js'
 import * as verbs from './verbs.js'
 import { allInWindows } from './windows.js'
@@ -373,8 +373,7 @@ export class TenantCache {
     const plan = this.#plan(validKey, options ?? {}, verbs.PEEK)
     if (!engine.enabled) return undefined
     for (const { tier } of plan.slots) {
-      if (tier.direct === undefined || !tier.readable || !tier.lanes.mayAsk(this.#state.scope, validKey)) continue
-      const entry = tier.direct.get(this.#state.scope, validKey, { want: 'payload', touch: false }) as CacheEntry | undefined
+      const entry = peekTier(engine, this.#state, validKey, tier, LOOK)
       if (entry !== undefined && isFresh(entry, engine.clock)) return handOut(entry.value, engine.isolation)
     }
     return undefined
@@ -411,6 +410,7 @@ export class TenantCache {
 }
 
 
+const LOOK = Object.freeze({ want: 'payload', touch: false } as const)
 const NO_OPTIONS = Object.freeze({})
 const USE = Object.freeze({ want: 'value', use: true } as const)
 

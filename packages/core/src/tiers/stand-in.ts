@@ -1,5 +1,5 @@
 import type { Clock } from '../clock/clock.js'
-import type { CacheBackend, Detach, ReadOptions } from '../contract/backend.js'
+import type { CacheBackend, Detach, ListOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
 import { CacheEntry, type EncodedPayload } from '../contract/entry.js'
 import type { TenantScope } from '../contract/scope.js'
 import type { CacheError } from '../errors/cache-error.js'
@@ -69,6 +69,10 @@ export class StandIn {
     if (!this.isActive) return undefined
     const held = this.#backend.get(scope, key, options) as CacheEntry | undefined
     return held?.value instanceof HeldBytes ? CacheEntry.ofBytes(held.value.encoded, held) : held
+  }
+
+  list(scope: TenantScope, prefix: string, options: ListOptions): AsyncIterable<StoredEntryInfo> {
+    return this.#backend.list(scope, prefix, options)
   }
 
   store(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: number): void {

@@ -1,6 +1,5 @@
 import { checkCompression } from '../../codec/compression.js'
 import { isPromise } from '../../contract/awaitable.js'
-import type { Awaitable, ReadOptions } from '../../contract/backend.js'
 import type { CacheEntry, EncodedPayload } from '../../contract/entry.js'
 import { isStreamed, type PayloadStream } from '../../contract/stream.js'
 import type { ValidKey } from '../../keys/key.js'
@@ -9,6 +8,7 @@ import { count } from '../counters.js'
 import { tierAttributes, type Engine } from '../engine.js'
 import { accept, readOptions, type Found } from '../read.js'
 import type { TenantState } from '../tenant-state.js'
+import { askTier, NOBODY } from '../tier-access.js'
 
 /** A fresh entry whose payload can be read as a stream, and where it was found. */
 export interface FoundStream {
@@ -28,8 +28,8 @@ export async function openStream(engine: Engine, state: TenantState, key: ValidK
     const { tier } = slot
     const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
     try {
-      const answer = ask(engine, state, key, plan, slot)
-      if (answer === undefined) continue
+      const answer = askTier(engine, state, key, tier, readOptions(plan, IN_USE), true)
+      if (answer === NOBODY) continue
       const entry = isPromise(answer) ? await answer : answer
       if (entry === undefined && engine.telemetry.bound) engine.telemetry.recordLatency({ ...tierAttributes(tier), operation: 'get' }, engine.clock.monotonic() - startedAt)
       const found = entry === undefined ? undefined : await openOne(engine, slot, position, entry, plan, startedAt)
@@ -40,18 +40,6 @@ export async function openStream(engine: Engine, state: TenantState, key: ValidK
     count(state.counters.tierMisses, slot.cell)
   }
   return undefined
-}
-
-/** Asks one tier, or what answers for it; `undefined`: there is nobody to ask now. */
-function ask(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, { tier }: Slot): Awaitable<CacheEntry | undefined> | undefined {
-  const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
-  if (pending !== undefined) return pending('stream')
-  const options = readOptions(plan, IN_USE)
-  const held = tier.standIn?.get(state.scope, key, options)
-  if (held !== undefined || !tier.readable) return held
-  if (!tier.lanes.mayAsk(state.scope, key)) return undefined
-  const answer = tier.backend.get(state.scope, key, tier.capabilities.streams ? streaming(options) : options)
-  return isPromise(answer) ? answer : Promise.resolve(answer)
 }
 
 async function openOne(engine: Engine, slot: Slot, position: number, entry: CacheEntry, plan: Plan, startedAt: number): Promise<FoundStream | undefined> {
@@ -82,8 +70,4 @@ function payloadOf({ codec, bytes }: EncodedPayload): PayloadStream {
     yield bytes
   }
   return { codec, byteLength: bytes.byteLength, crc32: undefined, chunks, cancel: () => undefined }
-}
-
-function streaming(options: ReadOptions): ReadOptions {
-  return { ...options, want: 'stream' }
 }

@@ -1,5 +1,6 @@
 import type { Fence } from '../../compute/fence.js'
 import { TransientMap } from '../../compute/transient-map.js'
+import type { StoredEntryInfo } from '../../contract/backend.js'
 import { CacheEntry } from '../../contract/entry.js'
 import type { Invalidation } from '../../contract/invalidation.js'
 import { isStreamed, StreamedEntry } from '../../contract/stream.js'
@@ -226,9 +227,26 @@ export class WriteBack {
    */
   pending(tier: Tier, state: TenantState, key: string): ((want: JournalWant) => Promise<CacheEntry | undefined>) | undefined {
     const id = idOf(tier, state, key)
-    const upload = this.#queued.get(id)?.findLast(({ entered, fence }) => entered && !fence.broken)
+    const upload = newestOf(this.#queued.get(id))
     if (upload !== undefined) return async (want) => cut(await upload.journal.read(upload.slot, want), tier)
     return this.#outdated.has(id) ? nothing : undefined
+  }
+
+  /** Whether {@link pending} has a copy to read. */
+  hasPending(tier: Tier, state: TenantState, key: string): boolean {
+    return newestOf(this.#queued.get(idOf(tier, state, key))) !== undefined
+  }
+
+  /** The copies that {@link pending} would read, of all keys with the prefix. */
+  pendingUnder(tier: Tier, state: TenantState, prefix: string): StoredEntryInfo[] {
+    const found: StoredEntryInfo[] = []
+    for (const uploads of this.#queued.values()) {
+      const upload = newestOf(uploads)
+      if (upload?.tier !== tier || upload.state.tenant !== state.tenant || !upload.key.startsWith(prefix)) continue
+      const { bytes: size, expiresAt } = upload.slot
+      found.push(tier.maxTtlMs === undefined ? { key: upload.key, size, expiresAt } : { key: upload.key, size })
+    }
+    return found
   }
 
   /** Whether a copy of what the invalidation covers is still to be uploaded or removed. */
@@ -422,6 +440,11 @@ export class WriteBack {
   get #isDrained(): boolean {
     return this.#size === this.#removals.owed
   }
+}
+
+/** The copy that answers for its tier. */
+function newestOf(uploads: readonly Upload[] | undefined): Upload | undefined {
+  return uploads?.findLast(({ entered, fence }) => entered && !fence.broken)
 }
 
 /** Where nothing was queued. */
