@@ -25,7 +25,6 @@ export class LevelBackend implements CacheBackend {
     shared: false, // it lets one process in
     durable: true,
     streams: false,
-    nativeExpiry: true, // by the sweep below
     keeps: 'bytes',
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
   }

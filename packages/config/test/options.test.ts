@@ -143,7 +143,7 @@ describe('a source of the wrong kind is told what to give instead, and never sho
 describe('adapters that were imported', () => {
   const backendOf = (config: object) => ({
     name: 'given',
-    capabilities: { synchronous: true, shared: false, durable: false, streams: false, nativeExpiry: false, keeps: 'value' },
+    capabilities: { synchronous: true, shared: false, durable: false, streams: false, keeps: 'value' },
     config,
     attach: () => () => undefined,
     get: () => undefined,

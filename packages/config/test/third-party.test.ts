@@ -7,7 +7,7 @@ import { rejection, writeFiles } from './support.js'
 const ADAPTER = `
 class MapBackend {
   name = 'map'
-  capabilities = { synchronous: true, shared: false, durable: false, streams: false, nativeExpiry: false, keeps: 'value' }
+  capabilities = { synchronous: true, shared: false, durable: false, streams: false, keeps: 'value' }
   constructor(config) { this.config = config; this.map = new Map(); globalThis.adapterConfigs?.push(config) }
   attach() { return () => {} }
   get(scope, key) { return this.map.get(scope.tenant + '/' + key) }

@@ -78,7 +78,6 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
       shared: true,
       durable: true,
       streams: true,
-      nativeExpiry: false,
       keeps: 'bytes',
       ...(Number.isFinite(maxFileBytes) ? { maxPayloadBytes: maxFileBytes } : {}),
     }

@@ -56,7 +56,7 @@ export function asGcsError(error: unknown, place: Place, mayRetry = true, isSent
 }
 
 /** For how long a server, or what stands before it, may still carry out a request whose answer did not come. */
-const LANDS_WITHIN_MS = 60_000
+export const LANDS_WITHIN_MS = 60_000
 /** These came before anything was sent. */
 const NOT_SENT: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EPROTO'])
 

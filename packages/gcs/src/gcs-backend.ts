@@ -18,6 +18,7 @@ import {
   type ValidKey,
 } from '@thermocline/core'
 import { Credentials } from './credentials.js'
+import { LANDS_WITHIN_MS } from './errors.js'
 import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'
 import { Lister } from './lister.js'
 import { ObjectApi } from './object-api.js'
@@ -64,9 +65,8 @@ export class GcsBackend implements CacheBackend {
       durable: true,
       streams: true,
       plain: { maxMetadataBytes: MAX_USER_METADATA_BYTES },
-      // only a rule of the bucket removes what is over, and it goes by an object's age, not by its keepUntil
-      nativeExpiry: lifecycleRules.some(({ action }) => action?.type === 'Delete'),
       keeps: 'bytes',
+      landsWithinMs: LANDS_WITHIN_MS,
     }
   }
 

@@ -27,11 +27,6 @@ function rulesOf({ server, bucket }: Stage<StrictGcsServer>): { get(): Promise<u
 onStrictServer('lifecycle', (stage) => {
   const under = (shelf: Shelf, more = ''): readonly string[] => [`${shelf.prefix}/tenants/${more}`]
 
-  test('native expiry is claimed only where a rule removes', () => {
-    const claims = (rules?: readonly LifecycleRule[]): boolean => stage.backend({ lifecycleRules: rules }).capabilities.nativeExpiry
-    expect([claims(), claims([]), claims(WANTED.slice(0, 1)), claims(WANTED)]).toEqual([false, false, false, true])
-  })
-
   test('a difference is reported once, to all managers; nothing is changed', async () => {
     const rules = rulesOf(stage)
     await rules.set(THEIRS)

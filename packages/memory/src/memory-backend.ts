@@ -68,7 +68,6 @@ export class MemoryBackend implements CacheBackend {
       shared: false,
       durable: false,
       streams: false,
-      nativeExpiry: false,
       keeps: 'value',
       isolation: checked.isolation,
       ...(Number.isFinite(checked.maxBytes) ? { maxPayloadBytes: checked.maxBytes } : {}),

@@ -18,7 +18,7 @@ import { isAnswer } from './errors.js'
  */
 
 /** Longer than a proxy ought to keep what belongs to a connection that was reset. */
-const QUARANTINE_MS = 10_000
+export const QUARANTINE_MS = 10_000
 
 /** A connection as its server knows it. */
 export interface Identity {

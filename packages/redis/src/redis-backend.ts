@@ -26,6 +26,7 @@ import { SetCommand } from './commands.js'
 import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
 import { isReply, OutOfStep } from './errors.js'
+import { QUARANTINE_MS } from './left-connections.js'
 import { meetMasters, onEveryMaster } from './every-master.js'
 import { inSteps } from './in-steps.js'
 import { Names } from './names.js'
@@ -70,9 +71,9 @@ export class RedisBackend implements CacheBackend {
       shared: true,
       durable: false,
       streams: false,
-      nativeExpiry: true,
       keeps: 'bytes',
       maxPayloadBytes: this.#options.maxPayloadBytes,
+      landsWithinMs: QUARANTINE_MS,
     }
   }
 

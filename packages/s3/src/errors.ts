@@ -83,7 +83,7 @@ export function asS3Error(error: unknown, { operation, tenant, key }: Place): Ca
 }
 
 /** For how long a server, or what stands before it, may still carry out a request whose answer did not come. */
-const LANDS_WITHIN_MS = 60_000
+export const LANDS_WITHIN_MS = 60_000
 /** These came before anything was sent. */
 const NOT_SENT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL'])
 

@@ -19,6 +19,7 @@ import {
 } from '@thermocline/core'
 import { Cancellation } from './cancellation.js'
 import { Connection } from './connection.js'
+import { LANDS_WITHIN_MS } from './errors.js'
 import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'
 import { Listing } from './listing.js'
 import { checkOptions, type S3BackendOptions } from './options.js'
@@ -60,8 +61,8 @@ export class S3Backend implements CacheBackend {
       durable: true,
       streams: true,
       plain: { maxMetadataBytes: MAX_USER_METADATA_BYTES },
-      nativeExpiry: checked.lifecycleRules.some(({ expirationDays }) => expirationDays !== undefined), // without such a rule objects stay until they are deleted
       keeps: 'bytes',
+      landsWithinMs: LANDS_WITHIN_MS,
     }
   }
 

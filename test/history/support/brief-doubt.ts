@@ -13,6 +13,10 @@ class BriefDoubt extends WrappedBackend {
     this.#landsWithinMs = landsWithinMs
   }
 
+  override get capabilities(): CacheBackend['capabilities'] {
+    return { ...super.capabilities, landsWithinMs: this.#landsWithinMs }
+  }
+
   override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
     return Promise.resolve(super.put(scope, key, entry, options)).catch((error: unknown) => {
       if (!isCacheError(error) || error.landsWithinMs === undefined) throw error

@@ -16,7 +16,7 @@ import type {
  */
 export class DisabledBackend implements CacheBackend, JournalKeeper {
   readonly name = 'disabled'
-  readonly capabilities: BackendCapabilities = { synchronous: false, shared: false, durable: true, streams: false, nativeExpiry: false, keeps: 'bytes' }
+  readonly capabilities: BackendCapabilities = { synchronous: false, shared: false, durable: true, streams: false, keeps: 'bytes' }
 
   attach(): Detach {
     return () => undefined

@@ -89,14 +89,17 @@ export interface BackendCapabilities {
    * fixed before the first byte, so a streamed `put` ought to know length and checksum beforehand.
    */
   readonly plain?: { readonly maxMetadataBytes: number } | undefined
-  /** Entries leave by themselves some time after `keepUntil`, by the store's doing or the adapter's. Told to people and tools. */
-  readonly nativeExpiry: boolean
   /** The view of the payload the backend keeps, and is guaranteed to be given. */
   readonly keeps: 'value' | 'bytes'
   /** For `keeps: 'value'`: what the manager does with values it hands out. */
   readonly isolation?: Isolation | undefined
   /** Larger payloads are not offered by a manager, and answered with `false` when they are; absent: any size. */
   readonly maxPayloadBytes?: number | undefined
+  /**
+   * For so many milliseconds after a process has ended, what it had sent may still be carried out: something on the way keeps it, or the store takes its time.
+   * Absent: what is not done then is never done.
+   */
+  readonly landsWithinMs?: number | undefined
 }
 
 /**

@@ -16,12 +16,16 @@ interface TenantDebts {
 
 /** How long a caller waits for its record to be on the disk. */
 const LONGEST_RECORDING_MS = 250
+/** Stands before the number of what an earlier process owed, which is less than that of everything called in this one. */
+const INHERITED = -(2 ** 52)
 
 export interface DebtsOptions {
   readonly tier: string
   readonly max: number
   readonly log: RecordLog | undefined
   readonly clock: Clock
+  /** What an earlier process has sent may still be carried out so long after this one has begun, in milliseconds. */
+  readonly landsWithinMs: number
   /** Called when there is a first debt, or none any more. */
   readonly onChange: () => void
   /** Called when something was paid. */
@@ -39,9 +43,14 @@ export class Debts {
   readonly #byTenant = new Map<string, TenantDebts>()
   #size = 0
   #owings = 0
+  /** Until then what earlier processes owed stays owed, whatever is done: something of theirs may land after it. */
+  readonly #inheritedUntil: number
+  /** Whether it has been done once already, for other processes. */
+  #isInheritedTried = false
 
   constructor(options: DebtsOptions) {
     this.#options = options
+    this.#inheritedUntil = options.clock.monotonic() + options.landsWithinMs
     for (const record of options.log?.load() ?? []) if (record.tier === options.tier) this.#adopt(record)
   }
 
@@ -93,7 +102,8 @@ export class Debts {
   payKey(scope: TenantScope, key: ValidKey, calledAt: number): void {
     if (this.#size === 0) return
     const debts = this.#byTenant.get(scope.tenant)
-    if (debts === undefined || (debts.keys.get(key) ?? Number.POSITIVE_INFINITY) > calledAt) return
+    const owedAt = debts?.keys.get(key)
+    if (debts === undefined || owedAt === undefined || orderOf(owedAt) > calledAt || !this.#isPayable(owedAt)) return
     debts.keys.delete(key)
     this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, key })
   }
@@ -103,7 +113,7 @@ export class Debts {
     const debts = this.#byTenant.get(scope.tenant)
     if (debts === undefined) return
     for (const [owed, owedAt] of [...debts.prefixes.entries()]) {
-      if (owedAt > calledAt || !cleared.covers(owed)) continue
+      if (orderOf(owedAt) > calledAt || !cleared.covers(owed) || !this.#isPayable(owedAt)) continue
       debts.prefixes.delete(owed)
       this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, prefix: owed })
     }
@@ -120,13 +130,28 @@ export class Debts {
     return false
   }
 
+  /** The keys that are worth an attempt now. */
   owedKeys(): { scope: TenantScope; key: ValidKey }[] {
-    return [...this.#byTenant.values()].flatMap(({ scope, keys }) => [...keys.keys()].map((key) => ({ scope, key })))
+    return [...this.#byTenant.values()].flatMap(({ scope, keys }) => this.#due(keys).map((key) => ({ scope, key })))
   }
 
-  /** The tenants that owe clears, and which. */
+  /** The tenants that owe clears, and which are worth an attempt now. */
   owedClears(): { scope: TenantScope; prefixes: string[] }[] {
-    return [...this.#byTenant.values()].flatMap(({ scope, prefixes }) => (prefixes.size === 0 ? [] : [{ scope, prefixes: [...prefixes.keys()] }]))
+    const owed = [...this.#byTenant.values()].map(({ scope, prefixes }) => ({ scope, prefixes: this.#due(prefixes) }))
+    return owed.filter(({ prefixes }) => prefixes.length > 0)
+  }
+
+  /** Everything that {@link owedKeys} and {@link owedClears} gave has been tried. */
+  tried(): void {
+    this.#isInheritedTried = true
+  }
+
+  #due<K>(owed: { entries(): Iterable<[K, number]> }): K[] {
+    return [...owed.entries()].flatMap(([what, owedAt]) => (this.#isInheritedTried && !this.#isPayable(owedAt) ? [] : [what]))
+  }
+
+  #isPayable(owedAt: number): boolean {
+    return owedAt >= 0 || this.#options.clock.monotonic() >= this.#inheritedUntil
   }
 
   async #record(record: InvalidationRecord): Promise<void> {
@@ -153,8 +178,9 @@ export class Debts {
   }
 
   /** Owed already; what is under way now does not pay it any more. */
-  #again<K>(owed: { set(what: K, owedAt: number): unknown }, what: K): true {
-    owed.set(what, ++this.#owings)
+  #again<K>(owed: { get(what: K): number | undefined; set(what: K, owedAt: number): unknown }, what: K): true {
+    const isInherited = (owed.get(what) ?? 0) < 0
+    owed.set(what, ++this.#owings + (isInherited ? INHERITED : 0))
     return true
   }
 
@@ -174,10 +200,15 @@ export class Debts {
     if (!isSound(record)) return
     const debts = this.#of(new TenantScope(validateTenant(record.tenant)))
     const before = debts.keys.size + debts.prefixes.size
-    if (record.key !== undefined) debts.keys.set(record.key as ValidKey, 0)
-    if (record.prefix !== undefined) debts.prefixes.set(record.prefix, 0)
+    if (record.key !== undefined) debts.keys.set(record.key as ValidKey, INHERITED)
+    if (record.prefix !== undefined) debts.prefixes.set(record.prefix, INHERITED)
     this.#size += debts.keys.size + debts.prefixes.size - before
   }
+}
+
+/** By {@link Debts.now}. */
+function orderOf(owedAt: number): number {
+  return owedAt < 0 ? owedAt - INHERITED : owedAt
 }
 
 function isSound(record: InvalidationRecord): boolean {

@@ -92,7 +92,7 @@ export class Lanes {
     this.#options = options
     this.#backend = options.backend
     this.#isSynchronous = options.backend.capabilities.synchronous
-    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, clock: options.clock, onChange: options.suspectsChanged, onPaid: options.progressed, report: options.report })
+    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, clock: options.clock, landsWithinMs: options.backend.capabilities.landsWithinMs ?? 0, onChange: options.suspectsChanged, onPaid: options.progressed, report: options.report })
     this.#payments = new PaymentSchedule({ clock: options.clock, isOwed: () => this.#debts.size > 0, pay: () => this.#payAll() })
     this.#payments.schedule()
   }
@@ -445,6 +445,7 @@ export class Lanes {
     for (const { scope, prefixes } of this.#debts.owedClears()) await this.#payClears(scope, prefixes)
     const keys = this.#debts.owedKeys()
     while (keys.length > 0) await Promise.all(keys.splice(0, PAYMENTS_AT_ONCE).map(({ scope, key }) => this.#pay(scope, key)))
+    this.#debts.tried()
   }
 
   /** Deletes an owed key, unless a set has paid meanwhile. Success pays, failure leaves it owed. */

@@ -23,7 +23,7 @@ export type Operation = 'get' | 'put' | 'delete' | 'clear'
 /** A store of nothing that answers as the test says. */
 export class ScriptedBackend implements CacheBackend {
   readonly name = 'scripted'
-  readonly capabilities: BackendCapabilities = { synchronous: false, shared: false, durable: false, streams: false, nativeExpiry: false, keeps: 'bytes' }
+  readonly capabilities: BackendCapabilities = { synchronous: false, shared: false, durable: false, streams: false, keeps: 'bytes' }
   readonly calls: Operation[] = []
   /** The options of the last call. */
   options: OperationOptions = {}

@@ -22,6 +22,9 @@ const WATCH = 300
 /** How long everything may take to be in order again after the last fault; five seconds are promised to a tier, others may wait for it. */
 const SETTLES_WITHIN_MS = 30_000
 const LOOK_EVERY_MS = 20
+/** How long stats() and close() may take. */
+const ENDS_WITHIN_MS = 60_000
+const LAST_WORDS = 30
 /** The same for what costs stores a question. */
 const ASK_EVERY_MS = 150
 
@@ -78,7 +81,7 @@ export class Crew {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#managers.map(({ cache }) => cache.close()))
+    await this.#inTime('close()', Promise.all(this.#managers.map(({ cache }) => cache.close())))
   }
 
   #open(): InUse {
@@ -153,14 +156,14 @@ export class Crew {
     if (old === undefined || keeper === undefined) return
     await weather.hold(keeper)
     for (let waited = 0; waited < SETTLES_WITHIN_MS; waited += ASK_EVERY_MS) {
-      const { tiers } = await old.cache.stats()
+      const { tiers } = await this.#inTime('stats()', old.cache.stats())
       const { state, pendingInvalidations = 0, keysInDoubt = 0 } = tiers[keeper] ?? {}
       if (state === 'ok' && pendingInvalidations + keysInDoubt === 0) break
       await this.#pause(ASK_EVERY_MS)
     }
     old.isClosing = true
     this.#history.note(`manager ${old.number} is closed`)
-    await old.cache.close()
+    await this.#inTime('close()', old.cache.close())
     weather.release(keeper)
     this.#leftOut.clear()
     this.#managers[0] = this.#open()
@@ -178,7 +181,16 @@ export class Crew {
   }
 
   #stats(): Promise<CacheStats[]> {
-    return Promise.all(this.#managers.map(({ cache }) => cache.stats()))
+    return this.#inTime('stats()', Promise.all(this.#managers.map(({ cache }) => cache.stats())))
+  }
+
+  /** What a caller would wait for in vain is told of, instead of ending the history by its time. */
+  async #inTime<T>(what: string, work: Promise<T>): Promise<T> {
+    let cancel!: () => void // set by the promise below
+    const late = new Promise<never>((_, reject) => {
+      cancel = this.#history.clock.schedule(ENDS_WITHIN_MS, () => reject(new Error(`${what} had not ended after ${ENDS_WITHIN_MS / 1000} s. What was last:\n${this.#lastWords()}`)))
+    })
+    return Promise.race([work, late]).finally(cancel)
   }
 
   /** One manager sets or deletes every key, and nobody else does anything. */
@@ -204,6 +216,11 @@ export class Crew {
         }
       }
     }
+  }
+
+  #lastWords(): string {
+    const words = this.#history.records.flatMap((record) => (record.kind === 'note' ? [record.text] : record.kind === 'fault' ? [`fault: ${record.name}${record.returnedMs === Infinity ? '' : ' (over)'}`] : []))
+    return words.slice(-LAST_WORDS).join('\n')
   }
 
   #pause(ms: number): Promise<void> {
