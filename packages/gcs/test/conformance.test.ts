@@ -15,11 +15,16 @@ function subject(stage: Stage, options: Partial<GcsBackendOptions> = {}, layer: 
 }
 
 const clock = systemClock
-const LAYERS: Readonly<Record<string, () => Layer>> = {
-  retry: () => retry({ clock, attempts: 3, baseDelayMs: 1 }),
-  timeout: () => timeout({ clock, budgetMs: 30_000 }), // a thousand puts at once on a busy machine
-  'circuit breaker': () => new CircuitBreaker({ clock, failureThreshold: 5 }).layer,
+/** As a manager wraps each tier. */
+function guarded(): Layer {
+  const retried = retry({ clock, attempts: 3, baseDelayMs: 1 })
+  const timed = timeout({ clock, budgetMs: 30_000 }) // much at once on a busy machine
+  const breaker = new CircuitBreaker({ clock, failureThreshold: 5 })
+  return (inner) => breaker.layer(timed(retried(inner)))
 }
+
+/** Once through with many keys is enough. */
+const FEW = 50
 
 jest.setTimeout(60_000) // the emulator takes 3 to 7 ms for a request
 
@@ -37,12 +42,12 @@ const NOT_ON_THE_EMULATOR: ReadonlySet<string> = new Set([
 const onEmulator = { describe, test: (title: string, body: () => Promise<void>) => (NOT_ON_THE_EMULATOR.has(title) ? test.skip : test)(title, body) }
 
 onEachServer((stage) => {
-  describeBackend({ name: 'gcs', create: () => subject(stage), runner: stage.kind === 'emulator' ? onEmulator : { describe, test } })
+  describeBackend({ name: 'gcs', create: () => subject(stage), runner: stage.kind === 'emulator' ? onEmulator : { describe, test }, many: stage.kind === 'emulator' ? FEW : undefined })
 })
 
 describe('on the strict server', () => {
   const stage = staged('strict', startStrictGcs)
-  describeBackend({ name: 'gcs without a prefix and with few connections', create: async () => subject(stage, { prefix: '', maxSockets: 8, bucket: await stage.server.createBucket() }) })
-  describeBackend({ name: 'gcs with a client of the user’s', create: () => subject(stage, { client: new Storage(stage.server.storageOptions()) }) })
-  for (const [name, layer] of Object.entries(LAYERS)) describeBackend({ name: `gcs under ${name}`, create: () => subject(stage, {}, layer()) })
+  describeBackend({ name: 'gcs without a prefix and with few connections', create: async () => subject(stage, { prefix: '', maxSockets: 8, bucket: await stage.server.createBucket() }), many: FEW })
+  describeBackend({ name: 'gcs with a client of the user’s', create: () => subject(stage, { client: new Storage(stage.server.storageOptions()) }), many: FEW })
+  describeBackend({ name: 'gcs under circuit breaker, timeout and retry', create: () => subject(stage, {}, guarded()), many: FEW })
 })

@@ -154,6 +154,7 @@ onStrictServer('on the strict server', (stage) => {
       setTimeout(() => controller.abort(new Error('enough')), 50)
       await expect(reading).rejects.toMatchObject({ code: 'failed', cause: { message: 'enough' } })
     }
+    stage.server.faults.clear() // on a busy machine a request may have been left before it came to the server
     expect((await shelf.get('k'))!.byteLength).toBe(MEGABYTE)
   })
 

@@ -7,7 +7,10 @@ import { startStage } from './support/stage.js'
 
 jest.setTimeout(120_000)
 
+/** Two pages and a part. */
 const MANY = 2300
+/** A page and a part. */
+const MORE_THAN_A_PAGE = 1100
 const LONG = `${'deep/'.repeat(204)}end` // 1,023 bytes: with tenant and prefix beyond what a name may have
 
 describeS3('listing and removing', () => {
@@ -31,6 +34,7 @@ describeS3('listing and removing', () => {
 
   describe('more than a page', () => {
     const keys = Array.from({ length: MANY }, (_, i) => `${i % 2 === 0 ? 'in' : 'out'}/${i}`)
+    const some = keys.slice(0, MORE_THAN_A_PAGE)
 
     test('keys and sizes come from the listing alone, a request for each thousand; clear removes as many at once', async () => {
       const shelf = open()
@@ -52,8 +56,9 @@ describeS3('listing and removing', () => {
 
     test('delete removes a thousand with one request, and asks nothing', async () => {
       const shelf = open()
+      const keys = some
       await fill(shelf, keys)
-      expect(await meddler.requestsOf(async () => expect(await shelf.delete(...keys, ...keys.slice(0, 10))).toBeUndefined())).toEqual(['POST delete', 'POST delete', 'POST delete'])
+      expect(await meddler.requestsOf(async () => expect(await shelf.delete(...keys, ...keys.slice(0, 10))).toBeUndefined())).toEqual(['POST delete', 'POST delete'])
       expect(await shelf.names()).toEqual([])
       expect(await meddler.requestsOf(() => shelf.delete('k'))).toEqual([`DELETE ${shelf.nameOf('k')}`])
       expect(await meddler.requestsOf(() => shelf.delete())).toEqual([])
@@ -61,7 +66,7 @@ describeS3('listing and removing', () => {
 
     test('a listing that is left early asks for no more than the next page', async () => {
       const shelf = open()
-      await fill(shelf, keys)
+      await fill(shelf, some)
       const requests = await meddler.requestsOf(async () => {
         for await (const _ of shelf.backend.list(scopeOf('acme'), '', { detail: 'keys' })) break
         await new Promise((resolve) => setTimeout(resolve, 200))
@@ -72,7 +77,7 @@ describeS3('listing and removing', () => {
 
     test('progress is told, and a signal stops it', async () => {
       const shelf = open()
-      await fill(shelf, keys)
+      await fill(shelf, some)
       let parts = 0
       const controller = new AbortController()
       const progress = (): void => {
