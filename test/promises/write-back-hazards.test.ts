@@ -93,6 +93,33 @@ describe('write-back under stress', () => {
     expect(await keysOf(path.join(basePath, 'cold'))).toHaveLength(verb === 'set' ? 60 : 0)
   })
 
+  test.each(['while the stream comes', 'after it has come'])('a stream that began before a set and ended after it is the newer one, uploaded %s', async (when) => {
+    const { cache, acme, cold } = stack()
+    await acme.set('k', 'first')
+    await cache.flush()
+    cold.inject({ fail: 'failed' }, 'put') // so that everything waits to be uploaded
+    let end = (): void => undefined
+    const rest = new Promise<void>((resolve) => (end = resolve))
+    const begun = acme.setStream('k', (async function* () {
+      yield Buffer.from('str')
+      await rest
+      yield Buffer.from('eam')
+    })())
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    await acme.set('k', 'between')
+    if (when === 'while the stream comes') {
+      cold.heal()
+      await cache.flush()
+      cold.inject({ fail: 'failed' }, 'put')
+    }
+    end()
+    await begun
+    expect(String(await acme.get('k', COLD))).toBe('stream') // its copy answers
+    cold.heal()
+    expect(await cache.flush()).toEqual({ pending: 0, owed: 0 })
+    expect(String(await acme.get('k', COLD))).toBe('stream')
+  })
+
   test('what an earlier process left is taken up at the start, whatever the policies say now: what is called later wins', async () => {
     const one = stack()
     one.cold.inject({ fail: 'unavailable' })

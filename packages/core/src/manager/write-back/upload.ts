@@ -19,6 +19,11 @@ export interface Upload {
   /** Resolves when the removal of its copy was tried; with what went wrong, if it is still there. */
   readonly tried: Promise<CacheError | undefined>
   readonly leave: (error: CacheError | undefined) => void
+  /**
+   * Its place in the order of calls, which decides what is older. The sequence in the journal is another: a stream's is drawn when it begins, and its place in
+   * the order of calls comes when it has ended.
+   */
+  rank: number
   /** Whether its put has ended: from then on it may be removed. */
   entered: boolean
   /** Sets and deletes under way that will remove its copy when they are carried out: until then a crash needs it. */
@@ -29,10 +34,13 @@ export interface Upload {
   cancelRetry: (() => void) | undefined
 }
 
+/** What an earlier process left is older than all that is called in this one. */
+const LEFT_BEFORE = -(2 ** 52)
+
 export function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
   let leave!: Upload['leave'] // set by the constructor below
   const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
-  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, entered: false, holders: 0, isDue: false, attempts: 0, cancelRetry: undefined }
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, rank: slot.sequence + LEFT_BEFORE, entered: false, holders: 0, isDue: false, attempts: 0, cancelRetry: undefined }
 }
 
 /** By tier, tenant and key. */

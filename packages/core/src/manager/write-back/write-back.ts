@@ -107,6 +107,7 @@ export class WriteBack {
   readonly #removals: CopyRemovals<Upload>
   readonly #lateHeirs: LateHeirs
   #size = 0
+  #registered = 0
   #idle: (() => void)[] = []
   #closed = false
 
@@ -313,12 +314,18 @@ export class WriteBack {
     const state = this.#engine.tenants.of(validateTenant(slot.tenant))
     const upload = newUpload(journal, slot, tier, state, slot.key)
     const others = this.#queued.get(upload.id) ?? []
-    if (others.some(({ entered, fence, slot: { sequence } }) => entered && !fence.broken && sequence > slot.sequence)) upload.fence.broken = true
-    this.#register(upload)
+    if (others.some(({ entered, fence, rank }) => entered && !fence.broken && rank > upload.rank)) upload.fence.broken = true
+    this.#add(upload)
     void this.#enter(upload)
   }
 
+  /** It takes its place in the order of calls. */
   #register(upload: Upload): void {
+    upload.rank = ++this.#registered
+    this.#add(upload)
+  }
+
+  #add(upload: Upload): void {
     this.#size++
     const others = this.#queued.get(upload.id)
     if (others === undefined) this.#queued.set(upload.id, [upload])
@@ -338,8 +345,8 @@ export class WriteBack {
     await Promise.all(this.#olderThan(upload).map((older) => this.#remove(older)))
   }
 
-  #olderThan({ id, slot: { sequence } }: Upload): Upload[] {
-    return (this.#queued.get(id) ?? []).filter(({ entered, slot }) => entered && slot.sequence < sequence)
+  #olderThan({ id, rank }: Upload): Upload[] {
+    return (this.#queued.get(id) ?? []).filter((other) => other.entered && other.rank < rank)
   }
 
   #break(concerns: (upload: Upload) => boolean, ids: readonly string[], noted: Promise<readonly CacheError[]> | undefined): Broken | undefined {
@@ -425,7 +432,7 @@ export class WriteBack {
   /** It stays queued, so that what invalidates its key later needs it to be gone, too. */
   #notRemoved(upload: Upload, error: CacheError): void {
     const { tier, state, key } = upload
-    if (!this.#isQueued(upload)) this.#register(upload)
+    if (!this.#isQueued(upload)) this.#add(upload)
     this.#engine.report(error, { operation: 'write-back', tier, state, key })
     this.#engine.warnOnce('write-back removal', `a copy in the journal of write-back cannot be removed, which is tried again; a restart before would upload it once more: ${error.message}`)
     this.#triedToRemove(upload, error)
@@ -444,7 +451,9 @@ export class WriteBack {
 
 /** The copy that answers for its tier. */
 function newestOf(uploads: readonly Upload[] | undefined): Upload | undefined {
-  return uploads?.findLast(({ entered, fence }) => entered && !fence.broken)
+  let newest: Upload | undefined
+  for (const upload of uploads ?? []) if (upload.entered && !upload.fence.broken && upload.rank > (newest?.rank ?? Number.NEGATIVE_INFINITY)) newest = upload
+  return newest
 }
 
 /** Where nothing was queued. */
