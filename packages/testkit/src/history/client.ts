@@ -101,9 +101,8 @@ class Call {
     return ttlMs === undefined ? this.#options : { ...this.#options, ttl: ttlMs === null ? null : ttlMs / 1000 }
   }
 
-  get #who(): { readonly manager: number; readonly client: number; readonly verb: string; readonly tenant: string } {
-    const { verb, tenant } = this.#call
-    return { manager: this.#manager.number, client: this.#client, verb, tenant }
+  get #who(): { readonly manager: number; readonly client: number; readonly verb: string; readonly without: readonly string[]; readonly tenant: string } {
+    return { manager: this.#manager.number, client: this.#client, verb: this.#call.verb, without: this.#leftOut, tenant: this.#call.tenant }
   }
 
   /** A signal of the client's own, where the call is to break off. */

@@ -34,7 +34,8 @@ function lineOf(record: HistoryRecord): string {
   const span = `${at(record)} .. ${Number.isFinite(record.returnedAt) ? `#${record.returnedAt} +${record.returnedMs.toFixed(1)} ms` : 'no end'}`
   if (record.kind === 'fault') return `${span}  ${record.name}`
   const end = record.outcome === 'resolved' ? '' : `, ${record.outcome}${record.error === undefined ? '' : `: ${record.error instanceof Error ? record.error.message : typeof record.error}`}`
-  return `${span}  manager ${record.manager}, client ${record.client}: ${record.verb} ${whatOf(record)}${end}`
+  const left = record.without === undefined || record.without.length === 0 ? '' : ` without ${record.without.join(' and ')}`
+  return `${span}  manager ${record.manager}, client ${record.client}: ${record.verb}${left} ${whatOf(record)}${end}`
 }
 
 function at({ calledAt, calledMs }: { readonly calledAt: number; readonly calledMs: number }): string {

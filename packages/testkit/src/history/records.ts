@@ -13,6 +13,8 @@ interface Recorded {
   readonly manager: number
   readonly client: number
   readonly verb: string
+  /** Tiers that the call left out. */
+  readonly without?: readonly string[] | undefined
   readonly tenant: string
   readonly calledAt: number
   readonly calledMs: number
@@ -117,7 +119,7 @@ export type Invalidation = Write | Removal
 export type Origin = Write | Computed
 export type HistoryRecord = Write | Removal | Read | Computed | FaultSpan | Settled | Note
 
-type Given<R extends Recorded, K extends keyof R> = Pick<R, 'manager' | 'client' | 'verb' | 'tenant' | K>
+type Given<R extends Recorded, K extends keyof R> = Pick<R, 'manager' | 'client' | 'verb' | 'without' | 'tenant' | K>
 
 /** What happened, as it happens: every call with the instants of its beginning and its end. */
 export class History {
