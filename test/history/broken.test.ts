@@ -54,3 +54,12 @@ test('a failure tells the seed, how to run it again, and the history of the key'
   const running = runHistory({ name: 'a memory that drops deletes', again: 'HISTORY_SEED=1 npm test', ...RUN, ...over(() => on(new BrokenBackend(new MemoryBackend(), 'drops a delete'))) })
   await expect(running).rejects.toThrow(/a memory that drops deletes broke a promise \(seed 1, 800 operations\)\n\nagain: HISTORY_SEED=1 npm test\n\nstale: .* returned c\d-\d+[\s\S]*> #\d+ \+[\d.]+ ms \.\. #\d+/)
 })
+
+test('a manager that cannot be opened again ends the history with the reason', async () => {
+  let opened = 0
+  const open = (): TieredCacheManager => {
+    if (opened++ > 0) throw new Error('it cannot be opened')
+    return on(new MemoryBackend())
+  }
+  await expect(recordHistory({ name: 'once', ...RUN, restartsWith: 'only', ...over(open) })).rejects.toThrow('it cannot be opened')
+})

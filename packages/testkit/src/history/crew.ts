@@ -117,11 +117,13 @@ export class Crew {
     let admitted = 0
     const wake: (() => void)[] = []
     let disturbance: Promise<void> | undefined
+    let failure: { readonly error: unknown } | undefined
     const work = this.#clients.map(async (client, number) => {
       for (;;) {
         while (next >= admitted && next < calls.length) await new Promise<void>((resolve) => wake.push(resolve))
         const manager = this.#managers[number % this.#options.managers] as InUse
         if (manager.isClosing) {
+          if (failure !== undefined) throw failure.error // there will be no other manager
           await this.#pause(LOOK_EVERY_MS)
           continue
         }
@@ -134,11 +136,12 @@ export class Crew {
       const gust = GUSTS[turn % GUSTS.length] as number
       admitted = Math.min(calls.length, admitted + gust)
       for (const resume of wake.splice(0)) resume()
-      if (admitted > calls.length / 2) disturbance ??= meanwhile?.()
+      if (admitted > calls.length / 2) disturbance ??= meanwhile?.().catch((error: unknown) => void (failure = { error }))
       await this.#pause((gust / this.#options.pace) * 1000)
     }
     await Promise.all(work)
     await disturbance
+    if (failure !== undefined) throw failure.error
   }
 
   /** Makes a call, and waits for its end; one that has no answer after all that time is found in the history. */
