@@ -132,14 +132,16 @@ export class Crew {
         await this.#make(client, call, manager)
       }
     })
-    for (let turn = 0; admitted < calls.length; turn++) {
+    const done = Promise.all(work)
+    done.catch(() => undefined) // told below
+    for (let turn = 0; admitted < calls.length && failure === undefined; turn++) {
       const gust = GUSTS[turn % GUSTS.length] as number
       admitted = Math.min(calls.length, admitted + gust)
       for (const resume of wake.splice(0)) resume()
       if (admitted > calls.length / 2) disturbance ??= meanwhile?.().catch((error: unknown) => void (failure = { error }))
       await this.#pause((gust / this.#options.pace) * 1000)
     }
-    await Promise.all(work)
+    if (failure === undefined) await done
     await disturbance
     if (failure !== undefined) throw failure.error
   }
