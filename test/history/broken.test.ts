@@ -55,6 +55,19 @@ test('a failure tells the seed, how to run it again, and the history of the key'
   await expect(running).rejects.toThrow(/a memory that drops deletes broke a promise \(seed 1, 800 operations\)\n\nagain: HISTORY_SEED=1 npm test\n\nstale: .* returned c\d-\d+[\s\S]*> #\d+ \+[\d.]+ ms \.\. #\d+/)
 })
 
+test('a fault that cannot begin ends the history with the reason', async () => {
+  const fault = {
+    name: 'only: it cannot begin',
+    on: 'only',
+    begin: () => {
+      throw new Error('it cannot begin')
+    },
+    end: () => undefined,
+  }
+  const subject = { open: () => on(new MemoryBackend()), ownTiers: [], cleanUp: () => undefined, faults: [fault] }
+  await expect(recordHistory({ name: 'one fault', ...RUN, operations: 3000, restartsWith: 'only', create: () => subject })).rejects.toThrow('it cannot begin')
+})
+
 test('a manager that cannot be opened again ends the history with the reason', async () => {
   let opened = 0
   const open = (): TieredCacheManager => {

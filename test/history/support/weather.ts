@@ -49,7 +49,11 @@ export function badDisk(disk: string, on: string): HistoryFault[] {
       on,
       begin: () => {
         const { bavail, bsize } = statfsSync(disk)
-        writeFileSync(filler, Buffer.alloc(bavail * bsize))
+        try {
+          writeFileSync(filler, Buffer.alloc(bavail * bsize))
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error // somebody has taken the last of it meanwhile
+        }
       },
       end: () => rmSync(filler, { force: true }),
     },

@@ -30,6 +30,7 @@ export class Weather {
   #isInUse: () => boolean = () => true
   #isOver = true
   #running: Promise<unknown> = Promise.resolve()
+  #failure: { readonly error: unknown } | undefined
   /** Ends what is waited for, by what that happens to. */
   readonly #endings = new Map<() => void, string>()
   readonly #held = new Set<string>()
@@ -53,7 +54,7 @@ export class Weather {
     this.#isOver = false
     const things = new Set(this.#faults.map(({ on }) => on))
     this.#running = Promise.all([...things].map((thing) => this.#blow(thing, this.#faults.filter(({ on }) => on === thing))))
-    this.#running.catch(() => undefined) // told by `stop`
+    this.#running.catch((error: unknown) => (this.#failure = { error })) // told by `stop` and `hold`
   }
 
   /** Ends every fault there is, and brings no more. */
@@ -67,7 +68,10 @@ export class Weather {
   async hold(thing: string): Promise<void> {
     this.#held.add(thing)
     for (const [end, on] of this.#endings) if (on === thing) end()
-    while (this.#begun.has(thing)) await this.#pass(LOOK_EVERY_MS, '')
+    while (this.#begun.has(thing)) {
+      if (this.#failure !== undefined) throw this.#failure.error // it will not end any more
+      await this.#pass(LOOK_EVERY_MS, '')
+    }
   }
 
   release(thing: string): void {
