@@ -49,16 +49,17 @@ export class Bench {
   readonly backend: CacheBackend
   readonly scope = acme()
   readonly failures: CacheError[] = []
-  readonly clock: Clock = systemClock
-  readonly now = this.clock.now()
-  readonly host: BackendHost = { clock: this.clock, evicted: () => undefined, demotes: () => false, report: (error) => this.failures.push(error) }
+  readonly now: number
+  readonly host: BackendHost
   readonly #codecs = new CodecTable()
   readonly #detach: () => void
   #closed = false
 
-  constructor(subject: Subject) {
+  constructor(subject: Subject, clock: Clock = systemClock) {
     this.subject = subject
     this.backend = subject.backend
+    this.now = clock.now()
+    this.host = { clock, evicted: () => undefined, demotes: () => false, report: (error) => this.failures.push(error) }
     this.#detach = this.backend.attach(this.host)
   }
 

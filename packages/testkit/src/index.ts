@@ -1,4 +1,4 @@
-export { describeBackend, type ConformanceOptions, type TestRunner } from './conformance.js'
+export { describeBackend, type ConformanceOptions, type TestRunner } from './conformance/suite.js'
 export type { Subject } from './bench.js'
 export { FakeClock } from './fake-clock.js'
 export { Faults, type Fault, type FaultyOperation } from './faults.js'

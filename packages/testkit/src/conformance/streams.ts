@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { isCacheError, isStreamed, type CacheEntry } from '@thermocline/core'
-import { HOUR_MS, key, plain, type Bench } from './bench.js'
-import { bytesOf, cut, factsOf, HandFedStream, patterned, streamOf, type ObservedStream } from './streams.js'
+import { HOUR_MS, key, plain, type Bench } from '../bench.js'
+import { bytesOf, cut, factsOf, HandFedStream, patterned, streamOf, type ObservedStream } from '../streams.js'
+import type { Check } from './check.js'
 
 const MEGABYTE = 1024 ** 2
 const LARGE = 20 * MEGABYTE + 77
@@ -9,8 +10,6 @@ const LARGE = 20 * MEGABYTE + 77
 const ODD_SIZES = [1, 65_521, 7, 1_000_003, 13, 300_007]
 /** More than any limit of open files, sockets or requests at once that a store may have. */
 const MANY_READS = 200
-
-type Check = (title: string, body: (bench: Bench) => Promise<void>) => void
 
 /** What a backend with `capabilities.streams` promises beyond the rest. */
 export function streamChecks(check: Check): void {
