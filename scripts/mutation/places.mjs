@@ -18,11 +18,11 @@ export const PLACES = {
     guards: [...promises('flights', '4-one-compute', 'fences'), ...core('abort')],
   },
   'write queues': {
-    files: ['packages/core/src/tiers/lanes.ts', 'packages/core/src/tiers/lane.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
+    files: ['packages/core/src/tiers/write-queues.ts', 'packages/core/src/tiers/write-queue.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
     guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log'), ...core('budgets', 'late-landing')],
   },
   'owed work': {
-    files: ['packages/core/src/tiers/debts.ts', 'packages/core/src/tiers/payment-schedule.ts', 'packages/core/src/tiers/prefixes.ts'],
+    files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/tiers/prefixes.ts'],
     guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears')],
   },
   promotion: {

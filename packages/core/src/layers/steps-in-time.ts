@@ -1,4 +1,4 @@
-import type { TimeLimit, Told } from './time-limit.js'
+import type { TimeLimit, WaitListener } from './time-limit.js'
 
 export interface StepsInTimeOptions<T> {
   readonly begin: () => AsyncIterable<T>
@@ -19,7 +19,7 @@ const END: IteratorReturnResult<undefined> = Object.freeze({ done: true, value: 
  * Not an async generator, which makes four promises for a step: there are a million of them in a large listing. One record tells the
  * time for all of them.
  */
-export class StepsInTime<T> implements AsyncIterableIterator<T>, Told<IteratorResult<T>> {
+export class StepsInTime<T> implements AsyncIterableIterator<T>, WaitListener<IteratorResult<T>> {
   readonly #options: StepsInTimeOptions<T>
   #iterator: AsyncIterator<T> | undefined
   #step: Promise<IteratorResult<T>> | undefined

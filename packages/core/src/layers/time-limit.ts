@@ -11,7 +11,7 @@ export interface TimeLimitOptions {
 }
 
 /** Told how each wait has ended, before whoever waits is. */
-export interface Told<T> {
+export interface WaitListener<T> {
   passed(value: T): void
   failed(error: unknown): void
 }
@@ -32,7 +32,7 @@ export class TimeLimit implements Deadline {
   }
 
   /** The work's outcome, or an error when it makes no progress for the budget. One at a time. */
-  over<T>(work: Promise<T>, told?: Told<T>): Promise<T> {
+  over<T>(work: Promise<T>, told?: WaitListener<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#work = work
       this.#leave = (error) => {

@@ -15,10 +15,10 @@ export const LONGEST_CONFIRMATION_MS = 30_000
  * @throws CacheError `not-confirmed` when that takes longer than half a minute; what was recorded stays so
  */
 export async function confirm(engine: Engine, state: TenantState, operation: string, invalidation: Invalidation, signal: AbortSignal | undefined): Promise<void> {
-  const owing = (tier: Tier): boolean => tier.lanes.owes(state.scope, invalidation)
+  const owing = (tier: Tier): boolean => tier.queues.owes(state.scope, invalidation)
   const isDone = (): boolean => !engine.tiers.some(owing) && !engine.writeBack.hasQueued(state, invalidation)
   if (isDone()) return
-  for (const tier of engine.tiers) if (owing(tier)) tier.lanes.payNow()
+  for (const tier of engine.tiers) if (owing(tier)) tier.queues.payNow()
   engine.writeBack.kick()
   if (await abortable(until(engine, isDone, LONGEST_CONFIRMATION_MS), signal)) return
   const left = engine.tiers.filter(owing).map(({ name }) => name)

@@ -81,7 +81,7 @@ export class Demotion {
       const entry = await this.#copyOf(evicted, tier, key)
       const now = engine.clock.now()
       if (entry === undefined || fence.broken || now >= entry.expiresAt) return
-      const outcome = await tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now) }, fence)
+      const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now) }, fence)
       if (outcome === true) {
         count(state.counters.demotions, slot.cell)
         if (engine.events.wants('demote')) engine.events.emit('demote', { tenant: state.tenant, key, from: from.name, to: tier.name })

@@ -137,7 +137,7 @@ export class Engine implements EngineHost {
   /** What could not be finished so far. */
   get unfinished(): Unfinished {
     const { pending, removalsOwed } = this.writeBack.stats
-    return { pending, owed: this.tiers.reduce((sum, { lanes }) => sum + lanes.debts + lanes.doubts, removalsOwed) }
+    return { pending, owed: this.tiers.reduce((sum, { queues }) => sum + queues.owed + queues.doubts, removalsOwed) }
   }
 
   /** Keeps track of a set, delete or clear under way: close waits for it. */
@@ -157,7 +157,7 @@ export class Engine implements EngineHost {
     await Promise.allSettled(this.#computes.keys())
     await Promise.allSettled(this.#invalidations.keys())
     await this.background.drained()
-    await Promise.all(this.tiers.map((tier) => tier.lanes.drained()))
+    await Promise.all(this.tiers.map((tier) => tier.queues.drained()))
     await this.writeBack.drained()
   }
 
@@ -195,7 +195,7 @@ export class Engine implements EngineHost {
 
   #updateShortWay(): void {
     const plain = this.enabled && !this.closed && this.isolation === 'share' && !this.#everySpan && !this.events.wants('hit')
-    this.hot = plain && !this.firstTier.lanes.anySuspect ? this.firstTier.direct : undefined
+    this.hot = plain && !this.firstTier.queues.anySuspect ? this.firstTier.direct : undefined
   }
 
   #tierHost(): TierHost {

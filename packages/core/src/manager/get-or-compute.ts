@@ -18,7 +18,7 @@ import { promote, walkThen, type Found } from './read.js'
 import { joinOrStart, type SharedOpened } from './streams/read-stream.js'
 import type { StreamFlight } from './streams/stream-flight.js'
 import type { TenantState } from './tenant-state.js'
-import { fillEverywhere, Taken } from './write.js'
+import { fillEverywhere, ValueSnapshot } from './write.js'
 
 const VALUE_IN_USE = Object.freeze({ want: 'value', use: true } as const)
 
@@ -197,9 +197,9 @@ async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>
 /** Stores what was computed. A value the codec refuses is still the callers'; the failure is reported. */
 function store(engine: Engine, state: TenantState, request: FlightRequest, wishes: ComputeWishes, value: unknown, ms: number, fence: Fence): Awaitable<unknown> {
   const { key, plan } = request
-  let taken: Taken
+  let snapshot: ValueSnapshot
   try {
-    taken = new Taken(engine, plan, {
+    snapshot = new ValueSnapshot(engine, plan, {
       value,
       ttlMs: wishes.ttlMs ?? request.ttlMs,
       computeMicros: Math.round(ms * 1000),
@@ -211,7 +211,7 @@ function store(engine: Engine, state: TenantState, request: FlightRequest, wishe
     engine.warnOnce(`encode ${plan.policy.name}`, `a value computed for policy ${plan.policy.name} cannot be stored and is computed each time: ${messageOf(error)}`, { code: 'not-encodable', policy: plan.policy.name, tenant: state.tenant, key })
     return undefined
   }
-  return fillEverywhere(engine, state, key, plan, taken, fence)
+  return fillEverywhere(engine, state, key, plan, snapshot, fence)
 }
 
 /** What cannot be copied was not stored either (and that was reported): the callers get what was computed. */

@@ -47,7 +47,7 @@ export async function invalidateIn(tiers: readonly Tier[], engine: Engine, state
   // its place in every tier is taken now, so what is called later comes later everywhere
   let slower: Promise<unknown> | undefined
   const steps = tiers.toSorted((a, b) => b.index - a.index).map((tier) => {
-    const outcome = tier.lanes.invalidate(state.scope, invalidation, slower)
+    const outcome = tier.queues.invalidate(state.scope, invalidation, slower)
     if (isPromise(outcome)) slower = outcome
     return { tier, outcome }
   })

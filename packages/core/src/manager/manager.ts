@@ -170,7 +170,7 @@ export class TieredCacheManager implements AsyncDisposable {
     verbs.FLUSH.check(options)
     const deadlineMs = positiveDurationMs(options.deadline ?? DEFAULT_FLUSH_DEADLINE, 'deadline')
     engine.writeBack.kick()
-    for (const { lanes } of engine.tiers) lanes.payNow()
+    for (const { queues } of engine.tiers) queues.payNow()
     await until(engine, () => isFinished(engine.unfinished), deadlineMs)
     return told('flush', engine.unfinished, options)
   }
@@ -204,7 +204,7 @@ export class TieredCacheManager implements AsyncDisposable {
       engine.stopped = true
       for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
       await engine.background.drained() // what was given up on the side
-      await Promise.all(engine.tiers.map(({ lanes }) => lanes.payOnce()))
+      await Promise.all(engine.tiers.map(({ queues }) => queues.payOnce()))
       if (confirmed) await until(engine, () => isFinished(engine.unfinished), deadlineMs)
       unfinished = engine.unfinished
       const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
@@ -228,7 +228,7 @@ export class TieredCacheManager implements AsyncDisposable {
     await within(engine, engine.writeBack.close().catch(() => undefined), RELEASE_MS) // so that the next start finds what is pending
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
-      tier.lanes.close()
+      tier.queues.close()
     }
     return unfinished
   }

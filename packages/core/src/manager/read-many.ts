@@ -18,7 +18,7 @@ const KEYS_AT_ONCE = 256
 const VALUE_IN_USE = Object.freeze({ want: 'value', use: true } as const)
 
 /** A key on its way through the tiers. */
-class Wanted extends FencedKey {
+class KeyOnItsWay extends FencedKey {
   declare readonly key: ValidKey
   readonly span: Span
   found: Found | undefined = undefined
@@ -38,9 +38,9 @@ export async function readMany(engine: Engine, state: TenantState, keys: readonl
   const fence = state.fences.openWide(keys)
   const spanOf = (key: ValidKey): Span => telemetry.startGet(key, state.tenant, plan.policy.name)
   const first = spanOf(keys[0] as ValidKey)
-  const wanted = keys.map((key, at) => new Wanted(key, fence, at === 0 || first === NO_SPAN ? first : spanOf(key)))
+  const wanted = keys.map((key, at) => new KeyOnItsWay(key, fence, at === 0 || first === NO_SPAN ? first : spanOf(key)))
   try {
-    let missing: readonly Wanted[] = wanted
+    let missing: readonly KeyOnItsWay[] = wanted
     for (let position = 0; position < plan.slots.length && missing.length > 0; position++) {
       for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTier(engine, state, plan, position, missing.slice(at, at + KEYS_AT_ONCE))
       missing = missing.filter(({ found }) => found === undefined)
@@ -53,7 +53,7 @@ export async function readMany(engine: Engine, state: TenantState, keys: readonl
   }
 }
 
-async function askTier(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly Wanted[]): Promise<void> {
+async function askTier(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
   const slot = plan.slots[position] as Slot
   const { tier } = slot
   const asked = answeredByTier(engine, state, wanted, tier)
@@ -65,7 +65,7 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
       const entries = isPromise(answer) ? await answer : answer
       const now = engine.clock.now()
       for (let at = 0; at < asked.length; at++) {
-        const one = asked[at] as Wanted
+        const one = asked[at] as KeyOnItsWay
         const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt, now)
         one.found = isPromise(found) ? await found : found
       }
@@ -75,12 +75,12 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
       if (!tier.readable) return await askAlone(engine, state, plan, position, others) // what failed was the tier, not one of the keys
     }
   }
-  // one alone, those a stand-in may have, and those of whom one spoiled the answer for all
+  // one alone, those a fallback may have, and those of whom one spoiled the answer for all
   await askAlone(engine, state, plan, position, wanted)
 }
 
 /** Asks a tier for each key by itself. */
-async function askAlone(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly Wanted[]): Promise<void> {
+async function askAlone(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
   if (wanted.length === 0) return
   const alone: Plan = { policy: plan.policy, slots: plan.slots.slice(0, position + 1), leftOut: plan.leftOut }
   await Promise.all(

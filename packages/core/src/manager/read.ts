@@ -145,9 +145,9 @@ export function promote(engine: Engine, state: TenantState, key: ValidKey, plan:
     const slot = plan.slots[position] as Slot
     if (!slot.promote || slot.write === 'demote' || engine.closed) continue
     if (slot.tier.breaker.isOpen('write')) {
-      if (slot.tier.standIn?.isActive !== true || fence.broken) continue
+      if (slot.tier.fallback?.isActive !== true || fence.broken) continue
       const entry = copyFor(engine, plan.policy, found.entry, slot.tier)
-      slot.tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, found.at))
+      slot.tier.fallback.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, found.at))
       continue
     }
     try {
@@ -163,7 +163,7 @@ function fillFrom(engine: Engine, state: TenantState, key: ValidKey, plan: Plan,
   const entry = copyFor(engine, plan.policy, found.entry, tier)
   if (!tier.takes(sizeOf(entry, found.entry))) return
   if (tier.direct === undefined && !engine.background.hasRoom) return
-  const filled = tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, found.at) }, fence)
+  const filled = tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, found.at) }, fence)
   if (!isPromise(filled)) return notePromotion(engine, state, key, plan, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(engine, state, key, plan, found.slot, slot, outcome)).finally(release))

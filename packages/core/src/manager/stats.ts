@@ -120,8 +120,8 @@ function tierStats(tier: Tier, { counters, policies, tiers, backends }: StatsSou
     demotions: sumOf(counters.demotions, cells),
     errors: counters.errors[tier.index] ?? 0,
     state: degraded ? 'degraded' : 'ok',
-    pendingInvalidations: tier.lanes.debts,
-    keysInDoubt: tier.lanes.doubts,
+    pendingInvalidations: tier.queues.owed,
+    keysInDoubt: tier.queues.doubts,
     ...backends[tier.index],
   }
 }

@@ -28,7 +28,7 @@ import { peekTier } from './tier-access.js'
 import { iterable, writeOptions } from './verb-options.js'
 import * as verbs from './verbs.js'
 import { allInWindows } from './windows.js'
-import { setEverywhere, Taken } from './write.js'
+import { setEverywhere, ValueSnapshot } from './write.js'
 
 /**
  * One tenant's cache: every verb, without another mention of the tenant. Cheap to make and to keep; made by
@@ -127,8 +127,8 @@ export class TenantCache {
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
     // taken before anything is touched: a value that is refused changes nothing
-    const taken = new Taken(engine, plan, { value, ...wishes })
-    const isKept = await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, taken)), options.signal)
+    const snapshot = new ValueSnapshot(engine, plan, { value, ...wishes })
+    const isKept = await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, snapshot)), options.signal)
     if (options.confirmed === true) await confirm(engine, this.#state, 'set', Invalidation.ofKey(validKey), options.signal)
     if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
@@ -261,11 +261,11 @@ export class TenantCache {
     options.signal?.throwIfAborted()
     const { enabled } = this.#engine
     const items = planned.map(({ key, value, plan }) => {
-      return { key, plan, taken: enabled ? new Taken(this.#engine, plan, { value, ...wishes }) : undefined }
+      return { key, plan, snapshot: enabled ? new ValueSnapshot(this.#engine, plan, { value, ...wishes }) : undefined }
     })
-    await allInWindows('setMany', items, async ({ key, plan, taken }) => {
-      if (taken === undefined) return
-      const isKept = await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, taken)), options.signal)
+    await allInWindows('setMany', items, async ({ key, plan, snapshot }) => {
+      if (snapshot === undefined) return
+      const isKept = await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, snapshot)), options.signal)
       if (options.confirmed === true) await confirm(this.#engine, this.#state, 'setMany', Invalidation.ofKey(key), options.signal)
       if (isKept && this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
     })

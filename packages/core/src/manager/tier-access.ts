@@ -21,15 +21,15 @@ export const NOBODY = Symbol('nobody')
 export function askTier(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, options: ReadOptions, asStream = false): Awaitable<CacheEntry | undefined> | typeof NOBODY {
   const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
   if (pending !== undefined) return pending(asStream ? 'stream' : options.want)
-  const held = tier.standIn?.get(state.scope, key, options)
+  const held = tier.fallback?.get(state.scope, key, options)
   if (held !== undefined) return held
-  if (!tier.readable || !tier.lanes.mayAsk(state.scope, key)) return NOBODY
+  if (!tier.readable || !tier.queues.mayAsk(state.scope, key)) return NOBODY
   return tier.backend.get(state.scope, key, asStream && tier.capabilities.streams ? { ...options, want: 'stream' } : options)
 }
 
 /** What is answered at once, with its value: by a synchronous tier, without its layers, or by a fallback. */
 export function peekTier(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, options: ReadOptions): CacheEntry | undefined {
-  const held = answersFor(engine, state, key, tier) ? tier.standIn?.get(state.scope, key, options) : undefined
+  const held = answersFor(engine, state, key, tier) ? tier.fallback?.get(state.scope, key, options) : undefined
   if (held !== undefined) return withValue(engine, held)
   if (tier.direct === undefined || !answersItself(engine, state, key, tier)) return undefined
   const answer = tier.direct.get(state.scope, key, options)
@@ -46,13 +46,13 @@ function withValue(engine: Engine, entry: CacheEntry): CacheEntry | undefined {
 
 /** Those of the keys about which nobody but the tier itself answers. */
 export function answeredByTier<K extends { readonly key: ValidKey }>(engine: Engine, state: TenantState, keys: readonly K[], tier: Tier): readonly K[] {
-  if (!tier.readable || tier.standIn?.isActive === true) return []
-  if (engine.writeBack.isIdle && !tier.lanes.anySuspect) return keys
+  if (!tier.readable || tier.fallback?.isActive === true) return []
+  if (engine.writeBack.isIdle && !tier.queues.anySuspect) return keys
   return keys.filter(({ key }) => answersItself(engine, state, key, tier))
 }
 
 function answersItself(engine: Engine, state: TenantState, key: ValidKey, tier: Tier): boolean {
-  return answersFor(engine, state, key, tier) && tier.readable && tier.lanes.mayAsk(state.scope, key)
+  return answersFor(engine, state, key, tier) && tier.readable && tier.queues.mayAsk(state.scope, key)
 }
 
 /** Whether no copy answers instead of the tier and its fallback. */
@@ -64,8 +64,8 @@ function answersFor({ writeBack }: Engine, state: TenantState, key: ValidKey, ti
 export function* listingsOf(engine: Engine, state: TenantState, tier: Tier, prefix: string, options: ListOptions): Generator<Listing, void, undefined> {
   const { writeBack } = engine
   if (!writeBack.isIdle) yield { entries: inOnePage(writeBack.pendingUnder(tier, state, prefix)), holds: (key) => writeBack.hasPending(tier, state, key) }
-  const { standIn } = tier
-  if (standIn?.isActive === true) yield { entries: standIn.list(state.scope, prefix, options), holds: (key) => answersFor(engine, state, key, tier) }
+  const { fallback } = tier
+  if (fallback?.isActive === true) yield { entries: fallback.list(state.scope, prefix, options), holds: (key) => answersFor(engine, state, key, tier) }
   if (tier.readable) yield { entries: tier.backend.list(state.scope, prefix, options), holds: (key) => answersItself(engine, state, key, tier) }
 }
 

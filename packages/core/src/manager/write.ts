@@ -25,8 +25,8 @@ export interface Storable extends EntryWishes {
   readonly value: unknown
 }
 
-/** A value taken in: later changes to the caller's object change nothing of it. */
-export class Taken {
+/** A value as it was when it was given: later changes to the caller's object change nothing of it. */
+export class ValueSnapshot {
   readonly terms: Terms
   /** The bytes as the codec made them. */
   readonly encoded: EncodedPayload | undefined
@@ -94,28 +94,28 @@ export class Taken {
 }
 
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. False when it is too large for all of them. */
-export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken): Promise<boolean> {
+export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, snapshot: ValueSnapshot): Promise<boolean> {
   const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key), true)
-  const queue = engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
+  const queue = engine.writeBack.queue(state, key, plan, snapshot.encoded?.bytes.byteLength ?? 0, snapshot.belongs)
   const steps: Step[] = []
   for (const slot of plan.slots) {
     if (queue?.slots.has(slot) === true) continue
     const { tier } = slot
-    if (!taken.belongsIn(slot)) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
+    if (!snapshot.belongsIn(slot)) steps.push({ tier, outcome: tier.queues.delete(state.scope, key) })
     else {
-      const entry = taken.entryFor(slot)
+      const entry = snapshot.entryFor(slot)
       const journal = slot === queue?.keeper ? queue.first : undefined
       const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, entry.createdAt), journal }
-      steps.push({ tier, outcome: tier.lanes.set(state.scope, key, entry, options, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined) })
+      steps.push({ tier, outcome: tier.queues.set(state.scope, key, entry, options, tier.capabilities.keeps === 'bytes' ? snapshot.ready : undefined) })
     }
   }
-  for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(state.scope, key) })
+  for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.queues.delete(state.scope, key) })
   return settled(engine, state, key, steps, {
     underWay,
     queue,
-    entryOf: (slot) => taken.entryFor(slot),
-    through: (slot, fence) => fillNow(engine, state, key, slot, taken, fence),
-    heldNowhere: () => noteHeldNowhere(engine, state, key, plan, 'set', taken),
+    entryOf: (slot) => snapshot.entryFor(slot),
+    through: (slot, fence) => fillNow(engine, state, key, slot, snapshot, fence),
+    heldNowhere: () => noteHeldNowhere(engine, state, key, plan, 'set', snapshot),
   })
 }
 
@@ -126,7 +126,7 @@ export interface Step {
 }
 
 /** What else a set has begun. */
-export interface Begun {
+export interface SetUnderWay {
   readonly underWay: InvalidationUnderWay
   readonly queue: QueuedWrites | undefined
   readonly entryOf: (slot: Slot) => CacheEntry
@@ -137,7 +137,7 @@ export interface Begun {
 }
 
 /** Waits for what a set has asked of the tiers, and sees to what is to be written back. False when it is too large for all tiers. @throws CacheError `not-recorded` */
-export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { underWay, queue, entryOf, through, heldNowhere }: Begun): Promise<boolean> {
+export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { underWay, queue, entryOf, through, heldNowhere }: SetUnderWay): Promise<boolean> {
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   let isKept = false
@@ -180,11 +180,11 @@ async function entered(engine: Engine, state: TenantState, key: ValidKey, queue:
 /** Nothing is written back. A put that hangs is not waited for twice: the removal of its copy is owed then. */
 export async function abandonQueue(state: TenantState, key: ValidKey, queue: QueuedWrites): Promise<void> {
   const done = queue.abandon()
-  if (queue.keeper.tier.lanes.mayAsk(state.scope, key)) await done
+  if (queue.keeper.tier.queues.mayAsk(state.scope, key)) await done
 }
 
 /** What was to be written back has no copy: it is written through, unless something newer was called; where that fails the key is deleted there. */
-async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[], through: Begun['through'] | undefined): Promise<void> {
+async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[], through: SetUnderWay['through'] | undefined): Promise<void> {
   const left: Tier[] = []
   for (const slot of queue.slots) {
     const fence = queue.fenceOf(slot)
@@ -194,62 +194,62 @@ async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: 
   }
   await abandonQueue(state, key, queue)
   for (const tier of left) {
-    const outcome = await tier.lanes.delete(state.scope, key)
+    const outcome = await tier.queues.delete(state.scope, key)
     if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
   }
 }
 
 /** Stores a value in one slot, unless the fence is broken. */
-function fillNow(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence): Awaitable<boolean | NotApplied> {
-  const entry = taken.entryFor(slot)
-  return slot.tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()) }, fence)
+function fillNow(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
+  const entry = snapshot.entryFor(slot)
+  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()) }, fence)
 }
 
 /** Stores a computed value where the plan says, unless an invalidation has come since the fence was opened. */
-export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, taken: Taken, fence: Fence): Awaitable<unknown> {
-  const queue = fence.broken ? undefined : engine.writeBack.queue(state, key, plan, taken.encoded?.bytes.byteLength ?? 0, taken.belongs)
+export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, snapshot: ValueSnapshot, fence: Fence): Awaitable<unknown> {
+  const queue = fence.broken ? undefined : engine.writeBack.queue(state, key, plan, snapshot.encoded?.bytes.byteLength ?? 0, snapshot.belongs)
   let waits: Promise<unknown> | undefined = fence.broken ? undefined : engine.writeBack.outdate(state, key)
   const outcomes: Awaitable<unknown>[] = queue === undefined ? [] : [true]
   for (const slot of plan.slots) {
     if (queue?.slots.has(slot) === true) continue
-    const filled = fillOne(engine, state, key, slot, taken, fence, slot === queue?.keeper ? queue : undefined, outcomes)
+    const filled = fillOne(engine, state, key, slot, snapshot, fence, slot === queue?.keeper ? queue : undefined, outcomes)
     if (filled !== undefined) waits = waits === undefined ? filled : Promise.all([waits, filled])
   }
   // a tier that the call left out was not asked; what it may hold is older than what was just computed
   for (const tier of plan.leftOut) {
-    const left = noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence))
+    const left = noted(engine, state, key, tier, tier.queues.deleteUnlessBroken(state.scope, key, fence))
     if (left !== undefined) waits = waits === undefined ? left : Promise.all([waits, left])
   }
   if (outcomes.length > 0 && outcomes.every((outcome) => outcome === false || isPromise(outcome))) {
     const refused = Promise.all(outcomes.filter(isPromise)).then((settled) => {
-      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', taken)
+      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', snapshot)
     })
     waits = waits === undefined ? refused : Promise.all([waits, refused])
   }
   return waits
 }
 
-function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, taken: Taken, fence: Fence, queue: QueuedWrites | undefined, outcomes: Awaitable<unknown>[]): Promise<unknown> | undefined {
+function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, snapshot: ValueSnapshot, fence: Fence, queue: QueuedWrites | undefined, outcomes: Awaitable<unknown>[]): Promise<unknown> | undefined {
   const { tier } = slot
-  const belongs = taken.belongsIn(slot)
+  const belongs = snapshot.belongsIn(slot)
   if (tier.breaker.isOpen('write')) {
     outcomes.push(undefined)
-    if (belongs && !fence.broken && tier.standIn?.isActive === true) {
-      const entry = taken.entryFor(slot)
-      tier.standIn.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
+    if (belongs && !fence.broken && tier.fallback?.isActive === true) {
+      const entry = snapshot.entryFor(slot)
+      tier.fallback.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
     }
     return undefined
   }
   if (belongs) {
-    const entry = taken.entryFor(slot)
+    const entry = snapshot.entryFor(slot)
     const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
-    const filled = tier.lanes.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? taken.ready : undefined)
-    const outcome = queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence, (each) => fillNow(engine, state, key, each, taken, fence))
+    const filled = tier.queues.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? snapshot.ready : undefined)
+    const outcome = queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence, (each) => fillNow(engine, state, key, each, snapshot, fence))
     outcomes.push(outcome)
     return noted(engine, state, key, tier, outcome)
   }
-  if (taken.terms.livesIn(slot)) outcomes.push(false)
-  return taken.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.lanes.deleteUnlessBroken(state.scope, key, fence)) : undefined
+  if (snapshot.terms.livesIn(slot)) outcomes.push(false)
+  return snapshot.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.queues.deleteUnlessBroken(state.scope, key, fence)) : undefined
 }
 
 /** What is to be written back is queued once its keeper has it; where the journal cannot have it, it is written through; where the keeper has not, nothing happens. */

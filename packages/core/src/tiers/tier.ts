@@ -12,8 +12,8 @@ import type { Circuit, Gates } from '../layers/resilience-parts.js'
 import { resilience } from '../layers/resilience.js'
 import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '../time/duration.js'
 import { AskedTime } from './asked-time.js'
-import { Lanes } from './lanes.js'
-import { StandIn } from './stand-in.js'
+import { WriteQueues } from './write-queues.js'
+import { Fallback } from './fallback.js'
 
 /** One tier of a manager: a backend at a place in the order, with its own limits. */
 export interface TierOptions {
@@ -68,7 +68,7 @@ const DEFAULT_ATTEMPTS = 2
 const DEFAULT_MAX_RECORDS = 100_000
 
 /**
- * A tier at work: its backend inside the built-in layers, the lanes that order its writes, and its limits.
+ * A tier at work: its backend inside the built-in layers, the queues that order its writes, and its limits.
  *
  * Order of layers, outermost first: circuit breaker, timeout, retry, the user's own. The breaker must see timeouts, so
  * it is outside of them; the timeout bounds all attempts together, so retry is inside.
@@ -84,9 +84,9 @@ export class Tier {
   readonly maxTtlMs: number | undefined
   readonly defaultTtlMs: number | undefined
   readonly maxPayloadBytes: number
-  readonly lanes: Lanes
+  readonly queues: WriteQueues
   readonly breaker: CircuitBreaker
-  readonly standIn: StandIn | undefined
+  readonly fallback: Fallback | undefined
   /** For a synchronous tier: the backend inside the user's layers only, for the hot path. */
   readonly direct: CacheBackend | undefined
   /** The backend itself, if it keeps a journal for what is written back. */
@@ -114,8 +114,8 @@ export class Tier {
       onChange: (state, circuit, error) => {
         host.stateChanged(this, state, circuit, error)
         if (state === 'closed') {
-          this.standIn?.drop()
-          this.lanes.payNow()
+          this.fallback?.drop()
+          this.queues.payNow()
         }
       },
     })
@@ -124,21 +124,21 @@ export class Tier {
     const gates = bare.capabilities.synchronous ? undefined : gatesOf(clock, options.concurrency ?? DEFAULT_CONCURRENCY.get(bare.name) ?? OTHER_CONCURRENCY)
     this.backend = resilience({ guard: this.breaker, gates, timeout, retry })(bare)
     this.breaker.probes(resilience({ timeout, retry })(bare))
-    this.standIn =
+    this.fallback =
       options.fallback === undefined
         ? undefined
-        : new StandIn({ tier: name, backend: options.fallback, clock, instead: () => this.#openCircuit, report: (error) => host.report(this, error) })
+        : new Fallback({ tier: name, backend: options.fallback, clock, instead: () => this.#openCircuit, report: (error) => host.report(this, error) })
     this.#detach = bare.attach(host.backendHost(this))
-    this.lanes = new Lanes({
+    this.queues = new WriteQueues({
       tier: name,
       backend: this.backend,
       clock,
       time: new AskedTime(Deadlines.of(clock), gates?.write),
       budgetMs: this.budgetMs,
       maxPayloadBytes: this.maxPayloadBytes,
-      maxDebts: options.maxRecords ?? DEFAULT_MAX_RECORDS,
+      maxOwed: options.maxRecords ?? DEFAULT_MAX_RECORDS,
       log: host.recordLog,
-      standIn: this.standIn,
+      fallback: this.fallback,
       report: (error) => host.report(this, error),
       suspectsChanged: () => host.suspectsChanged(this),
       progressed: () => host.progressed(),
@@ -150,7 +150,7 @@ export class Tier {
     return bytes <= this.maxPayloadBytes
   }
 
-  /** Whether the tier can be read at all; `lanes.mayAsk` says it of one key. */
+  /** Whether the tier can be read at all; `queues.mayAsk` says it of one key. */
   get readable(): boolean {
     return !this.breaker.isOpen('read')
   }
@@ -163,13 +163,13 @@ export class Tier {
   /** Does nothing more, and lets go of the backend. */
   leave(): void {
     this.breaker.dispose()
-    this.lanes.close()
+    this.queues.close()
     this.#detach()
   }
 
   async close(): Promise<void> {
     this.leave()
-    await Promise.all([this.#raw[Symbol.asyncDispose](), this.standIn?.close()])
+    await Promise.all([this.#raw[Symbol.asyncDispose](), this.fallback?.close()])
   }
 }
 

@@ -17,8 +17,8 @@ import type { Reader, SharedStream } from './shared-stream.js'
 /*
  * A tier on the side of a stream: it is given the bytes as they pass, and stores them only when it is told to.
  *
- * The put begins at once and outside of the tier's lane, or a long stream would hold up everything else on its key. All but the last
- * chunk goes to the backend; the last is held back, and with it the end, until the put's turn comes in the lane. So nothing can become visible
+ * The put begins at once and outside of the tier's queue, or a long stream would hold up everything else on its key. All but the last
+ * chunk goes to the backend; the last is held back, and with it the end, until the put's turn comes in the queue. So nothing can become visible
  * before every byte was verified and every invalidation called before was applied, whatever the backend does with a known length.
  */
 
@@ -104,16 +104,16 @@ export class TierSink {
 
   /** Everything has passed and was verified: stores it in its turn, for a `set`. Where that fails, the key is deleted. */
   set(): Awaitable<boolean | NotApplied> {
-    const { lanes } = this.slot.tier
-    if (this.#collecting === undefined) return this.#ending(lanes.commit(this.#state.scope, this.#key, this.#release))
-    return lanes.commit(this.#state.scope, this.#key, () => this.#putCollected())
+    const { queues } = this.slot.tier
+    if (this.#collecting === undefined) return this.#ending(queues.commit(this.#state.scope, this.#key, this.#release))
+    return queues.commit(this.#state.scope, this.#key, () => this.#putCollected())
   }
 
   /** The same for a promotion or a compute, unless the fence is broken. Where that fails, nothing happens. */
   fill(fence: Fence): Awaitable<boolean | NotApplied> {
-    const { lanes } = this.slot.tier
-    if (this.#collecting === undefined) return this.#ending(lanes.commitFill(this.#state.scope, this.#key, this.#release, fence))
-    return lanes.commitFill(this.#state.scope, this.#key, () => this.#putCollected(), fence)
+    const { queues } = this.slot.tier
+    if (this.#collecting === undefined) return this.#ending(queues.commitFill(this.#state.scope, this.#key, this.#release, fence))
+    return queues.commitFill(this.#state.scope, this.#key, () => this.#putCollected(), fence)
   }
 
   /** Nothing is to be stored. Resolves when the put has ended. */

@@ -97,7 +97,7 @@ export class StreamedWrite {
       outcomes.set(slot, outcome)
       steps.push({ tier: slot.tier, outcome })
     }
-    for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.lanes.delete(this.#state.scope, this.#key) })
+    for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.queues.delete(this.#state.scope, this.#key) })
     const settling = settled(engine, this.#state, this.#key, steps, {
       underWay,
       queue: this.#queue,
@@ -118,7 +118,7 @@ export class StreamedWrite {
     const kept: Awaitable<unknown>[] = this.#queue === undefined ? [] : [true]
     for (const slot of this.#plan.slots) {
       if (this.#terms.ttlFor(slot) === 0) {
-        noting.push(noted(engine, this.#state, this.#key, slot.tier, slot.tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
+        noting.push(noted(engine, this.#state, this.#key, slot.tier, slot.tier.queues.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
         continue
       }
       if (this.#queue?.slots.has(slot) === true) continue
@@ -131,7 +131,7 @@ export class StreamedWrite {
       noting.push(noted(engine, this.#state, this.#key, slot.tier, outcome) ?? Promise.resolve())
     }
     if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
-    for (const tier of this.#plan.leftOut) noting.push(noted(engine, this.#state, this.#key, tier, tier.lanes.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
+    for (const tier of this.#plan.leftOut) noting.push(noted(engine, this.#state, this.#key, tier, tier.queues.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
     await Promise.all(noting).finally(() => this.#removeRefused())
     if (kept.length > 0 && (await Promise.all(kept)).every((outcome) => outcome === false)) this.#noteHeldNowhere('put')
   }
@@ -165,12 +165,12 @@ export class StreamedWrite {
   }
 
   #setOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>): Awaitable<unknown> {
-    const { lanes } = slot.tier
+    const { queues } = slot.tier
     const sink = this.#sinks.get(slot)
     if (sink !== undefined) return sink.set()
     const spool = this.#spooled.get(slot)
-    if (spool === undefined) return lanes.delete(this.#state.scope, this.#key)
-    return lanes.commit(this.#state.scope, this.#key, () => this.#copy(spool, slot), Promise.resolve(outcomes.get(spool)))
+    if (spool === undefined) return queues.delete(this.#state.scope, this.#key)
+    return queues.commit(this.#state.scope, this.#key, () => this.#copy(spool, slot), Promise.resolve(outcomes.get(spool)))
   }
 
   #fillOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>, fence: Fence): Awaitable<boolean | NotApplied> | undefined {
@@ -178,14 +178,14 @@ export class StreamedWrite {
     if (sink !== undefined) return sink.fill(fence)
     const spool = this.#spooled.get(slot)
     if (spool === undefined || slot.tier.breaker.isOpen('write')) return undefined
-    return slot.tier.lanes.commitFill(this.#state.scope, this.#key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
+    return slot.tier.queues.commitFill(this.#state.scope, this.#key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
   }
 
   /** Writes through what was to be written back, from the durable tier above that has it. */
   #through(slot: Slot, fence: Fence): Awaitable<boolean | NotApplied> {
     const keeper = this.#keeper
     if (keeper === undefined || !slot.tier.capabilities.streams) return false
-    return slot.tier.lanes.commitFill(this.#state.scope, this.#key, () => this.#copy(keeper, slot), fence)
+    return slot.tier.queues.commitFill(this.#state.scope, this.#key, () => this.#copy(keeper, slot), fence)
   }
 
   /** Gives a slot's tier what the durable tier above holds, if that is still this entry. */

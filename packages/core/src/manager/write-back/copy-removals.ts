@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock/clock.js'
 import { asCacheError, type CacheError } from '../../errors/cache-error.js'
-import { PaymentSchedule } from '../../tiers/payment-schedule.js'
+import { OwedSchedule } from '../../tiers/owed-schedule.js'
 
 const REMOVALS_AT_ONCE = 64
 
@@ -21,11 +21,11 @@ export class CopyRemovals<C> {
   readonly #options: CopyRemovalsOptions<C>
   readonly #owed = new Set<C>()
   readonly #running = new Map<C, Promise<CacheError | undefined>>()
-  readonly #schedule: PaymentSchedule
+  readonly #schedule: OwedSchedule
 
   constructor(options: CopyRemovalsOptions<C>) {
     this.#options = options
-    this.#schedule = new PaymentSchedule({ clock: options.clock, isOwed: () => this.#owed.size > 0, pay: () => this.#retry() })
+    this.#schedule = new OwedSchedule({ clock: options.clock, isOwed: () => this.#owed.size > 0, pay: () => this.#retry() })
   }
 
   /** How many could not be removed yet. */

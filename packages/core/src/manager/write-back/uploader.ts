@@ -97,7 +97,7 @@ export class Uploader {
       return fence.broken ? undefined : this.#forget(upload)
     }
     const keepUntil = Math.min(slot.expiresAt, instantAfter(clock.now(), tier.maxTtlMs ?? Number.POSITIVE_INFINITY))
-    const outcome = await tier.lanes.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
+    const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
     cancel(entry) // where its turn never came
     if (fence.broken) return
     if (outcome === true) {
@@ -143,7 +143,7 @@ export class Uploader {
   /** It is not to be uploaded: what the tier has under the key is older, and may live longer. */
   async #withdraw(upload: Upload): Promise<void> {
     const { tier, state, key } = upload
-    const outcome = await tier.lanes.delete(state.scope, key)
+    const outcome = await tier.queues.delete(state.scope, key)
     if (outcome instanceof NotApplied && outcome.how === 'lost') return this.#later(upload, outcome.error)
     if (outcome instanceof NotApplied) this.#engine.report(outcome.error, { operation: 'write-back', tier, state, key })
     await this.#remove(upload)

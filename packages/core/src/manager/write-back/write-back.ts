@@ -12,7 +12,7 @@ import type { Tier } from '../../tiers/tier.js'
 import { instantAfter } from '../../time/duration.js'
 import { CopyRemovals } from './copy-removals.js'
 import type { EngineHost } from '../host.js'
-import { LateHeirs } from './late-heirs.js'
+import { LeftBehind } from './left-behind.js'
 import type { TenantState } from '../tenant-state.js'
 import { TimedJournal } from './timed-journal.js'
 import { idOf, newUpload, type Upload } from './upload.js'
@@ -27,7 +27,7 @@ import { Uploader } from './uploader.js'
  * loses nothing that was answered; it is not answered before they are gone, so that a restart after it brings nothing back. Of several for
  * one key the oldest goes first, and a restart takes the newest. While it is under way such a tier counts as empty: what it holds itself
  * is older than what was answered last. A copy that cannot be removed is owed for as long as the process lives, and whoever needed that
- * is told so (`not-recorded`). An upload goes through the tier's lane like any other write.
+ * is told so (`not-recorded`). An upload goes through the tier's queue like any other write.
  *
  * What goes wrong in the journal is the journal's: the entry is in the durable tier without a copy, and the slow tier is written through.
  *
@@ -105,7 +105,7 @@ export class WriteBack {
   readonly #outdated = new TransientMap<string, number>()
   readonly #uploader: Uploader
   readonly #removals: CopyRemovals<Upload>
-  readonly #lateHeirs: LateHeirs
+  readonly #leftBehind: LeftBehind
   #size = 0
   #registered = 0
   #idle: (() => void)[] = []
@@ -127,7 +127,7 @@ export class WriteBack {
       removed: (upload) => this.#removed(upload),
       failed: (upload, error) => this.#notRemoved(upload, error),
     })
-    this.#lateHeirs = new LateHeirs({
+    this.#leftBehind = new LeftBehind({
       clock: engine.clock,
       takeUp: (journal, slot) => this.#resume(journal, slot),
     })
@@ -205,14 +205,14 @@ export class WriteBack {
 
   /** Something newer was computed than what an earlier process may have left. `undefined`: there is nothing to wait for. */
   outdate(state: TenantState, key: ValidKey): Promise<void> | undefined {
-    return this.#lateHeirs.note({ tenant: state.tenant, key })?.then((errors) => {
+    return this.#leftBehind.note({ tenant: state.tenant, key })?.then((errors) => {
       for (const error of errors) this.#engine.report(error, { operation: 'write-back', state, key })
     })
   }
 
   /** Breaks what is queued for what an invalidation covers, in the moment something newer is called. `undefined`: there is nothing to wait for. */
   invalidate(state: TenantState, invalidation: Invalidation): Broken | undefined {
-    const noted = this.#lateHeirs.note({ tenant: state.tenant, ...invalidation.data })
+    const noted = this.#leftBehind.note({ tenant: state.tenant, ...invalidation.data })
     if (this.#queued.size === 0) return brokenBy(noted)
     return this.#break((upload) => upload.state.tenant === state.tenant && invalidation.covers(upload.key), this.#idsOf(state, invalidation), noted)
   }
@@ -273,7 +273,7 @@ export class WriteBack {
   async close(): Promise<void> {
     this.#closed = true
     this.#uploader.close()
-    this.#lateHeirs.close()
+    this.#leftBehind.close()
     for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
     await this.#removals.close()
     const { owed } = this.#removals
@@ -300,7 +300,7 @@ export class WriteBack {
     const journal = new TimedJournal(opened, keeper, this.#engine.clock)
     this.#journals.set(keeper, journal)
     for (const slot of journal.load()) this.#resume(journal, slot)
-    this.#lateHeirs.waitFor(journal, keeper)
+    this.#leftBehind.waitFor(journal, keeper)
     return journal
   }
 

@@ -3,21 +3,21 @@ import type { CancelTimer, Clock } from '../clock/clock.js'
 const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 60_000
 
-export interface PaymentScheduleOptions {
+export interface OwedScheduleOptions {
   readonly clock: Clock
   readonly isOwed: () => boolean
   /** Tries to pay everything; never rejects. */
   readonly pay: () => Promise<void>
 }
 
-/** When debts are tried to be paid: after a second, then half as often each time up to once a minute, and at once on recovery. */
-export class PaymentSchedule {
-  readonly #options: PaymentScheduleOptions
+/** When what is owed is tried: after a second, then half as often each time up to once a minute, and at once on recovery. */
+export class OwedSchedule {
+  readonly #options: OwedScheduleOptions
   #waitMs = FIRST_WAIT_MS
   #cancel: CancelTimer | undefined
   #closed = false
 
-  constructor(options: PaymentScheduleOptions) {
+  constructor(options: OwedScheduleOptions) {
     this.#options = options
   }
 

@@ -7,9 +7,9 @@ import { Deadlines } from '../layers/deadlines.js'
 import { Prefixes } from './prefixes.js'
 import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
 
-interface TenantDebts {
+interface OwedByTenant {
   readonly scope: TenantScope
-  /** When each was last owed, in the order of {@link Debts.now}. */
+  /** When each was last owed, in the order of {@link OwedInvalidations.now}. */
   readonly keys: Map<ValidKey, number>
   readonly prefixes: Prefixes
 }
@@ -19,28 +19,28 @@ const LONGEST_RECORDING_MS = 250
 /** Stands before the number of what an earlier process owed, which is less than that of everything called in this one. */
 const INHERITED = -(2 ** 52)
 
-export interface DebtsOptions {
+export interface OwedInvalidationsOptions {
   readonly tier: string
   readonly max: number
   readonly log: RecordLog | undefined
   readonly clock: Clock
   /** What an earlier process has sent may still be carried out so long after this one has begun, in milliseconds. */
   readonly landsWithinMs: number
-  /** Called when there is a first debt, or none any more. */
+  /** Called when there is something is owed for the first time, or nothing any more. */
   readonly onChange: () => void
   /** Called when something was paid. */
   readonly onPaid: () => void
-  /** Told when the log fails: the debt then holds in this process only. */
+  /** Told when the log fails: what is owed then holds in this process only. */
   readonly report: (error: CacheError) => void
 }
 
 /**
- * What one tier owes: keys still to be deleted and prefixes still to be cleared. Bounded: a clear is one debt, however
- * much it covers. With a record log the debts survive the process.
+ * What one tier owes: keys still to be deleted and prefixes still to be cleared. Bounded: a clear counts as one, however
+ * much it covers. With a record log what is owed survives the process.
  */
-export class Debts {
-  readonly #options: DebtsOptions
-  readonly #byTenant = new Map<string, TenantDebts>()
+export class OwedInvalidations {
+  readonly #options: OwedInvalidationsOptions
+  readonly #byTenant = new Map<string, OwedByTenant>()
   #size = 0
   #owings = 0
   /** Until then what earlier processes owed stays owed, whatever is done: something of theirs may land after it. */
@@ -48,7 +48,7 @@ export class Debts {
   /** Whether it has been done once already, for other processes. */
   #isInheritedTried = false
 
-  constructor(options: DebtsOptions) {
+  constructor(options: OwedInvalidationsOptions) {
     this.#options = options
     this.#inheritedUntil = options.clock.monotonic() + options.landsWithinMs
     for (const record of options.log?.load() ?? []) if (record.tier === options.tier) this.#adopt(record)
@@ -58,7 +58,7 @@ export class Debts {
     return this.#size
   }
 
-  /** A moment in the order of debts: an operation pays only what was owed before it was called. */
+  /** A moment in the order in which things came to be owed: an operation pays only what was owed before it was called. */
   get now(): number {
     return this.#owings
   }
@@ -101,32 +101,32 @@ export class Debts {
   /** The key was stored or deleted by an operation called at `calledAt`. */
   payKey(scope: TenantScope, key: ValidKey, calledAt: number): void {
     if (this.#size === 0) return
-    const debts = this.#byTenant.get(scope.tenant)
-    const owedAt = debts?.keys.get(key)
-    if (debts === undefined || owedAt === undefined || orderOf(owedAt) > calledAt || !this.#isPayable(owedAt)) return
-    debts.keys.delete(key)
-    this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, key })
+    const ofTenant = this.#byTenant.get(scope.tenant)
+    const owedAt = ofTenant?.keys.get(key)
+    if (ofTenant === undefined || owedAt === undefined || orderOf(owedAt) > calledAt || !this.#isPayable(owedAt)) return
+    ofTenant.keys.delete(key)
+    this.#paid(ofTenant, { tier: this.#options.tier, tenant: scope.tenant, key })
   }
 
   /** What begins with `cleared` was removed by a clear called at `calledAt`; keys that `mayPay` holds back are still owed. */
   payClears(scope: TenantScope, cleared: Prefixes, calledAt: number, mayPay: (key: ValidKey) => boolean): void {
-    const debts = this.#byTenant.get(scope.tenant)
-    if (debts === undefined) return
-    for (const [owed, owedAt] of [...debts.prefixes.entries()]) {
+    const ofTenant = this.#byTenant.get(scope.tenant)
+    if (ofTenant === undefined) return
+    for (const [owed, owedAt] of [...ofTenant.prefixes.entries()]) {
       if (orderOf(owedAt) > calledAt || !cleared.covers(owed) || !this.#isPayable(owedAt)) continue
-      debts.prefixes.delete(owed)
-      this.#paid(debts, { tier: this.#options.tier, tenant: scope.tenant, prefix: owed })
+      ofTenant.prefixes.delete(owed)
+      this.#paid(ofTenant, { tier: this.#options.tier, tenant: scope.tenant, prefix: owed })
     }
-    for (const key of [...debts.keys.keys()]) if (cleared.covers(key) && mayPay(key)) this.payKey(scope, key, calledAt)
+    for (const key of [...ofTenant.keys.keys()]) if (cleared.covers(key) && mayPay(key)) this.payKey(scope, key, calledAt)
   }
 
   /** Whether anything that the invalidation covers is owed. */
   concerns(scope: TenantScope, invalidation: Invalidation): boolean {
-    const debts = this.#byTenant.get(scope.tenant)
-    if (debts === undefined) return false
+    const ofTenant = this.#byTenant.get(scope.tenant)
+    if (ofTenant === undefined) return false
     if (invalidation.key !== undefined) return this.covers(scope, invalidation.key)
-    for (const key of debts.keys.keys()) if (invalidation.covers(key)) return true
-    for (const prefix of debts.prefixes.keys()) if (invalidation.meets(Invalidation.ofPrefix(prefix))) return true
+    for (const key of ofTenant.keys.keys()) if (invalidation.covers(key)) return true
+    for (const prefix of ofTenant.prefixes.keys()) if (invalidation.meets(Invalidation.ofPrefix(prefix))) return true
     return false
   }
 
@@ -168,13 +168,13 @@ export class Debts {
     }
   }
 
-  #of(scope: TenantScope): TenantDebts {
-    let debts = this.#byTenant.get(scope.tenant)
-    if (debts === undefined) {
-      debts = { scope, keys: new Map(), prefixes: new Prefixes() }
-      this.#byTenant.set(scope.tenant, debts)
+  #of(scope: TenantScope): OwedByTenant {
+    let ofTenant = this.#byTenant.get(scope.tenant)
+    if (ofTenant === undefined) {
+      ofTenant = { scope, keys: new Map(), prefixes: new Prefixes() }
+      this.#byTenant.set(scope.tenant, ofTenant)
     }
-    return debts
+    return ofTenant
   }
 
   /** Owed already; what is under way now does not pay it any more. */
@@ -188,9 +188,9 @@ export class Debts {
     if (++this.#size === 1) this.#options.onChange()
   }
 
-  #paid(debts: TenantDebts, record: InvalidationRecord): void {
+  #paid(ofTenant: OwedByTenant, record: InvalidationRecord): void {
     if (--this.#size === 0) this.#options.onChange()
-    if (debts.keys.size === 0 && debts.prefixes.size === 0) this.#byTenant.delete(record.tenant)
+    if (ofTenant.keys.size === 0 && ofTenant.prefixes.size === 0) this.#byTenant.delete(record.tenant)
     this.#options.log?.remove(record)
     this.#options.onPaid()
   }
@@ -198,15 +198,15 @@ export class Debts {
   /** Takes over what an earlier process owed; a record that makes no sense was not written by us. */
   #adopt(record: InvalidationRecord): void {
     if (!isSound(record)) return
-    const debts = this.#of(new TenantScope(validateTenant(record.tenant)))
-    const before = debts.keys.size + debts.prefixes.size
-    if (record.key !== undefined) debts.keys.set(record.key as ValidKey, INHERITED)
-    if (record.prefix !== undefined) debts.prefixes.set(record.prefix, INHERITED)
-    this.#size += debts.keys.size + debts.prefixes.size - before
+    const ofTenant = this.#of(new TenantScope(validateTenant(record.tenant)))
+    const before = ofTenant.keys.size + ofTenant.prefixes.size
+    if (record.key !== undefined) ofTenant.keys.set(record.key as ValidKey, INHERITED)
+    if (record.prefix !== undefined) ofTenant.prefixes.set(record.prefix, INHERITED)
+    this.#size += ofTenant.keys.size + ofTenant.prefixes.size - before
   }
 }
 
-/** By {@link Debts.now}. */
+/** By {@link OwedInvalidations.now}. */
 function orderOf(owedAt: number): number {
   return owedAt < 0 ? owedAt - INHERITED : owedAt
 }

@@ -13,27 +13,27 @@ import { asCacheError, CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
 import { landing } from '../layers/run.js'
 import type { AskedTime } from './asked-time.js'
-import { Debts } from './debts.js'
-import { inDoubt, isUnder, laneId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type Lane, type RunningClear, type Ticket, type Work } from './lane.js'
+import { OwedInvalidations } from './owed-invalidations.js'
+import { inDoubt, isUnder, queueId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type WriteQueue, type RunningClear, type Ticket, type Work } from './write-queue.js'
 import { FENCED, NotApplied } from './outcome.js'
-import { PaymentSchedule } from './payment-schedule.js'
+import { OwedSchedule } from './owed-schedule.js'
 import { commonPrefix, Prefixes } from './prefixes.js'
-import type { StandIn } from './stand-in.js'
+import type { Fallback } from './fallback.js'
 
 /*
- * Lanes: the order of writes and deletes in one tier.
+ * WriteQueues: the order of writes and deletes in one tier.
  *
  * Problem. "Invalidation wins" needs more than fences. A rename issued before an unlink may be carried out after it
  * (seen in 7 of 300 runs), and an operation that was left after its budget may land seconds later, on top of whatever
  * came after.
  *
- * Approach. Each (tenant, key) with something going on has a lane. The lane starts one operation at a time, in the
+ * Approach. Each (tenant, key) with something going on has a queue. The queue starts one operation at a time, in the
  * order of the calls, and checks the operation's fence at that moment. An operation that outlives its budget keeps the
- * lane: the key is *in doubt*, nothing else is started on it and the tier is not asked for it, until the operation has
- * really ended in the backend. A set or delete that cannot be carried out becomes a *debt*: the key is to be deleted, and
- * until that is confirmed the tier is not asked for it. Debts are paid when the doubt ends, when the breaker closes, and
+ * queue: the key is *in doubt*, nothing else is started on it and the tier is not asked for it, until the operation has
+ * really ended in the backend. A set or delete that cannot be carried out is *owed*: the key is to be deleted, and
+ * until that is confirmed the tier is not asked for it. OwedInvalidations are paid when the doubt ends, when the breaker closes, and
  * with backoff. A clear waits for what was called before it under its prefix; what is called later
- * waits for the clear; and it is one debt if it fails.
+ * waits for the clear; and it is owed as one if it fails.
  *
  * An invalidation of several tiers takes its place in all of them when it is called, and is carried out slowest tier
  * first: `after` holds its place. That wait is not the tier's, so the budget begins when it is over.
@@ -42,7 +42,7 @@ import type { StandIn } from './stand-in.js'
  * latest value when the doubt ends (the process may not hold it any more; a delete is always right for a cache).
  */
 
-export interface LanesOptions {
+export interface WriteQueuesOptions {
   readonly tier: string
   readonly backend: CacheBackend
   readonly clock: Clock
@@ -51,14 +51,14 @@ export interface LanesOptions {
   readonly budgetMs: number
   /** Larger payloads are not put. */
   readonly maxPayloadBytes: number
-  /** The most debts; beyond, an invalidation that cannot be applied is refused. */
-  readonly maxDebts: number
+  /** The most that may be owed; beyond, an invalidation that cannot be applied is refused. */
+  readonly maxOwed: number
   readonly log: RecordLog | undefined
   /** What stands in while the tier cannot be read: it is told of everything at once, in the order of the calls. */
-  readonly standIn: StandIn | undefined
+  readonly fallback: Fallback | undefined
   /** Told of failures in work nobody waits for. */
   readonly report: (error: CacheError) => void
-  /** Told when {@link Lanes.anySuspect} changes. */
+  /** Told when {@link WriteQueues.anySuspect} changes. */
   readonly suspectsChanged: () => void
   /** Told when the tier owes less, or a key is in doubt no longer. */
   readonly progressed: () => void
@@ -71,40 +71,40 @@ export interface StoreOptions {
 }
 
 const NO_TIMER = (): void => undefined
-const PAYMENTS_AT_ONCE = 64
+const DELETIONS_AT_ONCE = 64
 /** With less of its budget left, an operation that had to wait is not started: it would blame a healthy store. */
 const LEAST_PART_OF_BUDGET = 0.25
 /** With more of it left it is the whole: a timeout then says something about the store. */
 const WHOLE_PART_OF_BUDGET = 0.95
 
-export class Lanes {
-  readonly #options: LanesOptions
+export class WriteQueues {
+  readonly #options: WriteQueuesOptions
   readonly #backend: CacheBackend
   readonly #isSynchronous: boolean
-  readonly #lanes = new TransientMap<string, Lane>()
-  readonly #debts: Debts
+  readonly #queues = new TransientMap<string, WriteQueue>()
+  readonly #owed: OwedInvalidations
   readonly #clears: RunningClear[] = []
-  readonly #payments: PaymentSchedule
+  readonly #schedule: OwedSchedule
   #doubts = 0
   #closed = false
 
-  constructor(options: LanesOptions) {
+  constructor(options: WriteQueuesOptions) {
     this.#options = options
     this.#backend = options.backend
     this.#isSynchronous = options.backend.capabilities.synchronous
-    this.#debts = new Debts({ tier: options.tier, max: options.maxDebts, log: options.log, clock: options.clock, landsWithinMs: options.backend.capabilities.landsWithinMs ?? 0, onChange: options.suspectsChanged, onPaid: options.progressed, report: options.report })
-    this.#payments = new PaymentSchedule({ clock: options.clock, isOwed: () => this.#debts.size > 0, pay: () => this.#payAll() })
-    this.#payments.schedule()
+    this.#owed = new OwedInvalidations({ tier: options.tier, max: options.maxOwed, log: options.log, clock: options.clock, landsWithinMs: options.backend.capabilities.landsWithinMs ?? 0, onChange: options.suspectsChanged, onPaid: options.progressed, report: options.report })
+    this.#schedule = new OwedSchedule({ clock: options.clock, isOwed: () => this.#owed.size > 0, pay: () => this.#payAll() })
+    this.#schedule.schedule()
   }
 
   /** Whether any key of the tier may not be asked for. */
   get anySuspect(): boolean {
-    return this.#doubts > 0 || this.#debts.size > 0
+    return this.#doubts > 0 || this.#owed.size > 0
   }
 
   /** How many invalidations wait to be carried out. */
-  get debts(): number {
-    return this.#debts.size
+  get owed(): number {
+    return this.#owed.size
   }
 
   /** Keys with an operation that outlived its budget. */
@@ -115,7 +115,7 @@ export class Lanes {
   /** Whether the tier may be asked for the key: nothing on it is in doubt or owed. */
   mayAsk(scope: TenantScope, key: ValidKey): boolean {
     if (!this.anySuspect) return true
-    return !this.#debts.covers(scope, key) && !this.#isInDoubt(scope, key)
+    return !this.#owed.covers(scope, key) && !this.#isInDoubt(scope, key)
   }
 
   /**
@@ -123,7 +123,7 @@ export class Lanes {
    * key is deleted instead.
    */
   set(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
-    this.#options.standIn?.store(scope, key, entry, options.keepUntil)
+    this.#options.fallback?.store(scope, key, entry, options.keepUntil)
     return this.#submit(scope, key, setting((budgetMs) => this.#orDelete(scope, key, (left) => this.#put(scope, key, entry, options, left), budgetMs)), after)
   }
 
@@ -141,7 +141,7 @@ export class Lanes {
    * put went. Where that fails or is refused, the key is deleted instead.
    */
   commit(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
-    this.#options.standIn?.delete(scope, key)
+    this.#options.fallback?.delete(scope, key)
     return this.#submit(scope, key, setting(() => this.#deleteUnlessStored(scope, key, commit(), undefined)), after)
   }
 
@@ -157,42 +157,42 @@ export class Lanes {
 
   /** Deletes the key, when `after` has resolved. */
   delete(scope: TenantScope, key: ValidKey, after?: Promise<unknown>): Awaitable<number | undefined | NotApplied> {
-    this.#options.standIn?.delete(scope, key)
+    this.#options.fallback?.delete(scope, key)
     return this.#submit(scope, key, { operation: 'delete', invalidates: true, pays: 'until-called', run: this.#deletion(scope, key) }, after)
   }
 
   /** Deletes the key unless an invalidation has come since the fence was opened; a failure means nothing. */
   deleteUnlessBroken(scope: TenantScope, key: ValidKey, fence: Fence): Awaitable<number | undefined | NotApplied> {
-    if (!fence.broken) this.#options.standIn?.delete(scope, key)
+    if (!fence.broken) this.#options.fallback?.delete(scope, key)
     return this.#submit(scope, key, { operation: 'delete', invalidates: false, pays: 'nothing', isDropped: () => fence.broken, run: this.#deletion(scope, key) })
   }
 
   /** Removes everything under the prefix, after what was called before and `after`, and before what is called later. */
   async clear(scope: TenantScope, prefix: string, after?: Promise<unknown>): Promise<number | undefined | NotApplied> {
-    this.#options.standIn?.clear(scope, prefix)
+    this.#options.fallback?.clear(scope, prefix)
     const outcome = await this.#clearNow(scope, Prefixes.of([prefix]), after)
     if (!(outcome instanceof CacheError)) return outcome
-    const recorded = await this.#debts.oweClear(scope, prefix)
-    this.#payments.schedule()
+    const recorded = await this.#owed.oweClear(scope, prefix)
+    this.#schedule.schedule()
     return new NotApplied(recorded ? 'safe' : 'lost', outcome)
   }
 
   /** Removes what begins with any of the prefixes, with one pass of the store; or says why not. */
   async #clearNow(scope: TenantScope, prefixes: Prefixes, after?: Promise<unknown>): Promise<number | undefined | CacheError> {
-    const calledAt = this.#debts.now
+    const calledAt = this.#owed.now
     let end = (): void => undefined
     const clear: RunningClear = { scope, prefixes, ended: new Promise((resolve) => (end = resolve)) }
-    const under = [...this.#lanes.values()].filter((lane) => isUnder(lane, clear))
+    const under = [...this.#queues.values()].filter((queue) => isUnder(queue, clear))
     const before = under.flatMap(outcomesOf)
     this.#clears.push(clear)
     try {
       await after
       const budgetMs = await this.#waitFor(before)
       // what may still land after the clear is deleted when it has
-      for (const lane of under) if (lane.inDoubt && !(await this.#owe(lane))) throw unrecordedDoubt(this.#backend.name, lane)
+      for (const queue of under) if (queue.inDoubt && !(await this.#owe(queue))) throw unrecordedDoubt(this.#backend.name, queue)
       const only = prefixes.size === 1 ? undefined : (key: string) => prefixes.covers(key)
       const removed = await this.#backend.clear(scope, commonPrefix([...prefixes.keys()]), { budgetMs, only })
-      this.#debts.payClears(scope, prefixes, calledAt, (key) => !this.#isInDoubt(scope, key))
+      this.#owed.payClears(scope, prefixes, calledAt, (key) => !this.#isInDoubt(scope, key))
       return removed
     } catch (thrown) {
       return asCacheError(thrown, { operation: 'clear', backend: this.#backend.name, tenant: scope.tenant })
@@ -205,35 +205,35 @@ export class Lanes {
   /** Whether anything that the invalidation covers is owed or in doubt. */
   owes(scope: TenantScope, invalidation: Invalidation): boolean {
     if (!this.anySuspect) return false
-    if (this.#debts.concerns(scope, invalidation)) return true
+    if (this.#owed.concerns(scope, invalidation)) return true
     if (invalidation.key !== undefined) return this.#isInDoubt(scope, invalidation.key)
-    return [...this.#lanes.values()].some((lane) => lane.inDoubt && lane.scope.tenant === scope.tenant && invalidation.covers(lane.key))
+    return [...this.#queues.values()].some((queue) => queue.inDoubt && queue.scope.tenant === scope.tenant && invalidation.covers(queue.key))
   }
 
   /** Pays what is owed as soon as possible: the tier has recovered, or somebody waits for it. */
   payNow(): void {
-    this.#payments.now()
+    this.#schedule.now()
   }
 
   /** Tries once to pay everything that is owed. */
   async payOnce(): Promise<void> {
-    if (this.#debts.size > 0) await this.#payAll()
+    if (this.#owed.size > 0) await this.#payAll()
   }
 
   /** Resolves when everything called so far has its outcome. */
   async drained(): Promise<void> {
-    await Promise.all([...this.#lanes.values()].flatMap(outcomesOf))
+    await Promise.all([...this.#queues.values()].flatMap(outcomesOf))
   }
 
   /** Ends payments; what is still owed stays in the record log, if there is one. */
   close(): void {
     this.#closed = true
-    this.#payments.close()
+    this.#schedule.close()
   }
 
-  /** A synchronous tier with nothing pending: no lane, no promise. */
+  /** A synchronous tier with nothing pending: no queue, no promise. */
   get #isAtOnce(): boolean {
-    return this.#isSynchronous && this.#lanes.size === 0 && this.#clears.length === 0 && this.#debts.size === 0
+    return this.#isSynchronous && this.#queues.size === 0 && this.#clears.length === 0 && this.#owed.size === 0
   }
 
   #putNow(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions): Awaitable<boolean> {
@@ -252,7 +252,7 @@ export class Lanes {
   }
 
   #filling(scope: TenantScope, key: ValidKey, fence: Fence | FencedKey, run: Work<boolean>['run']): Work<boolean> {
-    return { operation: 'fill', invalidates: false, pays: 'nothing', isDropped: () => fence.broken || this.#debts.owesKey(scope, key), run }
+    return { operation: 'fill', invalidates: false, pays: 'nothing', isDropped: () => fence.broken || this.#owed.owesKey(scope, key), run }
   }
 
   #submit<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Awaitable<T | NotApplied> {
@@ -272,118 +272,118 @@ export class Lanes {
   #enqueue<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Promise<T | NotApplied> {
     let settle!: (outcome: T | NotApplied) => void // set by the constructor below
     const outcome = new Promise<T | NotApplied>((resolve) => (settle = resolve))
-    const ticket: Ticket = { work, calledAt: this.#debts.now, settle: settle as (outcome: unknown) => void, outcome, countsFrom: undefined, cancelTimer: NO_TIMER }
-    const lane = this.#laneOf(scope, key)
-    lane.queue.push(ticket)
+    const ticket: Ticket = { work, calledAt: this.#owed.now, settle: settle as (outcome: unknown) => void, outcome, countsFrom: undefined, cancelTimer: NO_TIMER }
+    const queue = this.#queueOf(scope, key)
+    queue.waiting.push(ticket)
     if (this.#clears.length === 0 && after === undefined) {
-      this.#admit(lane, ticket)
+      this.#admit(queue, ticket)
       return outcome
     }
-    const first: Promise<unknown>[] = this.#clears.filter((clear) => isUnder(lane, clear)).map(({ ended }) => ended)
+    const first: Promise<unknown>[] = this.#clears.filter((clear) => isUnder(queue, clear)).map(({ ended }) => ended)
     if (after !== undefined) first.push(after)
-    if (first.length === 0) this.#admit(lane, ticket)
-    else void Promise.all(first).then(() => this.#admit(lane, ticket))
+    if (first.length === 0) this.#admit(queue, ticket)
+    else void Promise.all(first).then(() => this.#admit(queue, ticket))
     return outcome
   }
 
   /** Nothing in other tiers or clears goes first any more: the ticket's budget begins. */
-  #admit(lane: Lane, ticket: Ticket): void {
+  #admit(queue: WriteQueue, ticket: Ticket): void {
     const { budgetMs, time } = this.#options
     ticket.countsFrom = time.now()
-    if (lane.inDoubt) return this.#withdraw(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
-    this.#startNext(lane)
-    if (!lane.queue.includes(ticket)) return
+    if (queue.inDoubt) return this.#withdraw(queue, ticket, inDoubt(this.#backend.name, ticket.work.operation, queue))
+    this.#startNext(queue)
+    if (!queue.waiting.includes(ticket)) return
     ticket.cancelTimer = time.schedule(budgetMs, () => {
-      if (lane.queue.includes(ticket)) this.#withdraw(lane, ticket, waitedTooLong(this.#backend.name, ticket.work.operation, lane))
+      if (queue.waiting.includes(ticket)) this.#withdraw(queue, ticket, waitedTooLong(this.#backend.name, ticket.work.operation, queue))
     })
   }
 
   /** Starts the first ticket unless something runs, is in doubt, or the ticket still has to wait. */
-  #startNext(lane: Lane): void {
-    if (lane.running !== undefined || lane.inDoubt) return
-    const ticket = lane.queue[0]
+  #startNext(queue: WriteQueue): void {
+    if (queue.running !== undefined || queue.inDoubt) return
+    const ticket = queue.waiting[0]
     if (ticket === undefined) {
-      if (this.#lanes.get(lane.id) === lane) this.#lanes.delete(lane.id)
+      if (this.#queues.get(queue.id) === queue) this.#queues.delete(queue.id)
       return
     }
     if (ticket.countsFrom === undefined) return
-    lane.queue.shift()
+    queue.waiting.shift()
     ticket.cancelTimer()
-    this.#run(lane, ticket, this.#options.budgetMs - this.#options.time.since(ticket.countsFrom))
+    this.#run(queue, ticket, this.#options.budgetMs - this.#options.time.since(ticket.countsFrom))
   }
 
-  #run(lane: Lane, ticket: Ticket, leftMs: number): void {
-    lane.running = ticket
+  #run(queue: WriteQueue, ticket: Ticket, leftMs: number): void {
+    queue.running = ticket
     const { work } = ticket
     try {
-      if (work.isDropped?.() === true) return this.#settle(lane, ticket, FENCED)
-      if (this.#debts.coversByClear(lane.scope, lane.key)) {
-        return this.#settle(lane, ticket, new NotApplied('safe', work.invalidates ? underOwedClear(this.#backend.name, work.operation, lane) : undefined))
+      if (work.isDropped?.() === true) return this.#settle(queue, ticket, FENCED)
+      if (this.#owed.coversByClear(queue.scope, queue.key)) {
+        return this.#settle(queue, ticket, new NotApplied('safe', work.invalidates ? underOwedClear(this.#backend.name, work.operation, queue) : undefined))
       }
       const { budgetMs } = this.#options
-      if (leftMs < budgetMs * LEAST_PART_OF_BUDGET) throw waitedTooLong(this.#backend.name, work.operation, lane)
-      const paysUntil = work.pays === 'until-run' ? this.#debts.now : ticket.calledAt
+      if (leftMs < budgetMs * LEAST_PART_OF_BUDGET) throw waitedTooLong(this.#backend.name, work.operation, queue)
+      const paysUntil = work.pays === 'until-run' ? this.#owed.now : ticket.calledAt
       const applied = work.run(leftMs < budgetMs * WHOLE_PART_OF_BUDGET ? leftMs : undefined)
-      if (!isPromise(applied)) return this.#applied(lane, ticket, paysUntil, applied)
+      if (!isPromise(applied)) return this.#applied(queue, ticket, paysUntil, applied)
       applied.then(
-        (value) => this.#applied(lane, ticket, paysUntil, value),
-        (thrown: unknown) => void this.#failed(lane, ticket, thrown),
+        (value) => this.#applied(queue, ticket, paysUntil, value),
+        (thrown: unknown) => void this.#failed(queue, ticket, thrown),
       )
     } catch (thrown) {
-      void this.#failed(lane, ticket, thrown)
+      void this.#failed(queue, ticket, thrown)
     }
   }
 
-  #applied(lane: Lane, ticket: Ticket, paysUntil: number, value: unknown): void {
-    if (ticket.work.pays !== 'nothing') this.#debts.payKey(lane.scope, lane.key, paysUntil)
-    this.#settle(lane, ticket, value)
+  #applied(queue: WriteQueue, ticket: Ticket, paysUntil: number, value: unknown): void {
+    if (ticket.work.pays !== 'nothing') this.#owed.payKey(queue.scope, queue.key, paysUntil)
+    this.#settle(queue, ticket, value)
   }
 
-  async #failed(lane: Lane, ticket: Ticket, thrown: unknown): Promise<void> {
-    const error = asCacheError(thrown, { operation: ticket.work.operation, backend: this.#backend.name, tenant: lane.scope.tenant, key: lane.key })
-    const refused = this.#refuse(lane, ticket, error)
+  async #failed(queue: WriteQueue, ticket: Ticket, thrown: unknown): Promise<void> {
+    const error = asCacheError(thrown, { operation: ticket.work.operation, backend: this.#backend.name, tenant: queue.scope.tenant, key: queue.key })
+    const refused = this.#refuse(queue, ticket, error)
     const settled = error.settled ?? landing(error, this.#options.clock)
-    if (settled !== undefined) return this.#doubt(lane, settled)
-    await refused // the debt is on record before anything else happens on the key
-    lane.running = undefined
-    this.#startNext(lane)
+    if (settled !== undefined) return this.#doubt(queue, settled)
+    await refused // what is owed is on record before anything else happens on the key
+    queue.running = undefined
+    this.#startNext(queue)
   }
 
-  #settle(lane: Lane, ticket: Ticket, outcome: unknown): void {
+  #settle(queue: WriteQueue, ticket: Ticket, outcome: unknown): void {
     ticket.settle(outcome)
-    lane.running = undefined
-    if (lane.queue.length === 0) this.#startNext(lane)
-    else queueMicrotask(() => this.#startNext(lane)) // a long queue of what ends at once must not grow the stack
+    queue.running = undefined
+    if (queue.waiting.length === 0) this.#startNext(queue)
+    else queueMicrotask(() => this.#startNext(queue)) // a long queue of what ends at once must not grow the stack
   }
 
   /** Takes a ticket out of the queue without having started it. */
-  #withdraw(lane: Lane, ticket: Ticket, error: CacheError): void {
-    lane.queue.splice(lane.queue.indexOf(ticket), 1)
+  #withdraw(queue: WriteQueue, ticket: Ticket, error: CacheError): void {
+    queue.waiting.splice(queue.waiting.indexOf(ticket), 1)
     ticket.cancelTimer()
-    void this.#refuse(lane, ticket, error)
-    this.#startNext(lane)
+    void this.#refuse(queue, ticket, error)
+    this.#startNext(queue)
   }
 
   /** Tells the caller that its operation was not applied, after recording what that means for the key. */
-  async #refuse(lane: Lane, ticket: Ticket, error: CacheError): Promise<void> {
-    const safe = !ticket.work.invalidates || (await this.#owe(lane))
+  async #refuse(queue: WriteQueue, ticket: Ticket, error: CacheError): Promise<void> {
+    const safe = !ticket.work.invalidates || (await this.#owe(queue))
     ticket.settle(new NotApplied(safe ? 'safe' : 'lost', error))
   }
 
-  #doubt(lane: Lane, settled: Promise<unknown>): void {
-    lane.inDoubt = true
+  #doubt(queue: WriteQueue, settled: Promise<unknown>): void {
+    queue.inDoubt = true
     this.#doubts++
     this.#options.suspectsChanged()
-    for (const ticket of lane.queue.filter(({ countsFrom }) => countsFrom !== undefined)) {
-      this.#withdraw(lane, ticket, inDoubt(this.#backend.name, ticket.work.operation, lane))
+    for (const ticket of queue.waiting.filter(({ countsFrom }) => countsFrom !== undefined)) {
+      this.#withdraw(queue, ticket, inDoubt(this.#backend.name, ticket.work.operation, queue))
     }
     void settled.then(() => {
-      lane.inDoubt = false
-      lane.running = undefined
+      queue.inDoubt = false
+      queue.running = undefined
       this.#doubts--
       this.#options.suspectsChanged()
-      this.#startNext(lane)
-      void this.#pay(lane.scope, lane.key)
+      this.#startNext(queue)
+      void this.#pay(queue.scope, queue.key)
       this.#options.progressed()
     })
   }
@@ -435,22 +435,22 @@ export class Lanes {
     return budgetMs - time.since(startedAt)
   }
 
-  async #owe(lane: Lane): Promise<boolean> {
-    const recorded = await this.#debts.oweKey(lane.scope, lane.key)
-    this.#payments.schedule()
+  async #owe(queue: WriteQueue): Promise<boolean> {
+    const recorded = await this.#owed.oweKey(queue.scope, queue.key)
+    this.#schedule.schedule()
     return recorded
   }
 
   async #payAll(): Promise<void> {
-    for (const { scope, prefixes } of this.#debts.owedClears()) await this.#payClears(scope, prefixes)
-    const keys = this.#debts.owedKeys()
-    while (keys.length > 0) await Promise.all(keys.splice(0, PAYMENTS_AT_ONCE).map(({ scope, key }) => this.#pay(scope, key)))
-    this.#debts.tried()
+    for (const { scope, prefixes } of this.#owed.owedClears()) await this.#payClears(scope, prefixes)
+    const keys = this.#owed.owedKeys()
+    while (keys.length > 0) await Promise.all(keys.splice(0, DELETIONS_AT_ONCE).map(({ scope, key }) => this.#pay(scope, key)))
+    this.#owed.tried()
   }
 
   /** Deletes an owed key, unless a set has paid meanwhile. Success pays, failure leaves it owed. */
   async #pay(scope: TenantScope, key: ValidKey): Promise<void> {
-    const isDropped = (): boolean => this.#closed || !this.#debts.owesKey(scope, key)
+    const isDropped = (): boolean => this.#closed || !this.#owed.owesKey(scope, key)
     if (isDropped() || this.#isInDoubt(scope, key)) return
     await this.#enqueue(scope, key, { operation: 'delete', invalidates: false, pays: 'until-run', isDropped, run: this.#deletion(scope, key) })
   }
@@ -462,17 +462,17 @@ export class Lanes {
   }
 
   #isInDoubt(scope: TenantScope, key: ValidKey): boolean {
-    return this.#lanes.get(laneId(scope, key))?.inDoubt === true
+    return this.#queues.get(queueId(scope, key))?.inDoubt === true
   }
 
-  #laneOf(scope: TenantScope, key: ValidKey): Lane {
-    const id = laneId(scope, key)
-    let lane = this.#lanes.get(id)
-    if (lane === undefined) {
-      lane = { id, scope, key, queue: [], running: undefined, inDoubt: false }
-      this.#lanes.set(id, lane)
+  #queueOf(scope: TenantScope, key: ValidKey): WriteQueue {
+    const id = queueId(scope, key)
+    let queue = this.#queues.get(id)
+    if (queue === undefined) {
+      queue = { id, scope, key, waiting: [], running: undefined, inDoubt: false }
+      this.#queues.set(id, queue)
     }
-    return lane
+    return queue
   }
 }
 

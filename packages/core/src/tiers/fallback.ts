@@ -12,7 +12,7 @@ import type { Circuit } from '../layers/resilience-parts.js'
  *
  * It is used only while the tier's breaker is open, and dropped when the tier is back: what it holds then is only
  * what was stored since, so nothing in it is older than an invalidation. The tier itself still owes what was set or deleted
- * meanwhile (see lanes.ts), so after the outage it serves none of it.
+ * meanwhile (see write-queues.ts), so after the outage it serves none of it.
  *
  * While the tier is still read, other processes may still delete in it what they know to be old. So an entry stays a minute
  * at most then, as in a memory above a shared tier.
@@ -20,7 +20,7 @@ import type { Circuit } from '../layers/resilience-parts.js'
  * It keeps payloads as the tier would: a tier of bytes hands out a value made anew at each hit.
  */
 
-export interface StandInOptions {
+export interface FallbackOptions {
   readonly tier: string
   readonly backend: CacheBackend
   readonly clock: Clock
@@ -41,7 +41,7 @@ class HeldBytes {
 /** How long an entry stays at most while only writes are refused, in milliseconds. */
 const BESIDE_READS_MS = 60_000
 
-export class StandIn {
+export class Fallback {
   readonly #backend: CacheBackend
   readonly #clock: Clock
   readonly #instead: () => Circuit | undefined
@@ -50,7 +50,7 @@ export class StandIn {
   readonly #scopes = new Map<string, TenantScope>()
 
   /** @throws TypeError unless the backend answers at once */
-  constructor({ tier, backend, clock, instead, report }: StandInOptions) {
+  constructor({ tier, backend, clock, instead, report }: FallbackOptions) {
     const given = backend as Partial<CacheBackend> | null
     if (typeof given?.get !== 'function' || given.capabilities?.synchronous !== true || given.capabilities.shared) {
       throw new TypeError(`tiers.${tier}.fallback must be a backend in memory such as new MemoryBackend({ maxEntries: 1000 }), not ${kindOf(backend)}`)

@@ -6,7 +6,7 @@ import type { TimedJournal } from './timed-journal.js'
 
 const DISK_IS_AWAY_MS = 5000
 
-export interface LateHeirsOptions {
+export interface LeftBehindOptions {
   readonly clock: Clock
   /** Takes up what an earlier process left. */
   readonly takeUp: (journal: TimedJournal, slot: JournalSlot) => void
@@ -16,11 +16,11 @@ export interface LateHeirsOptions {
  * What earlier processes left and nobody may take up yet, because they might still live. Until that is known, what is invalidated here is
  * noted in the journal: what was left of it is older. Where nothing may be left nothing is noted.
  */
-export class LateHeirs {
-  readonly #options: LateHeirsOptions
+export class LeftBehind {
+  readonly #options: LeftBehindOptions
   readonly #waiting = new Map<TimedJournal, () => void>()
 
-  constructor(options: LateHeirsOptions) {
+  constructor(options: LeftBehindOptions) {
     this.#options = options
   }
 
