@@ -29,8 +29,9 @@ export function replay(file: string): Replayed {
 }
 
 /** One spelling per record, so that it can be found again. */
-export function lineOf({ tier, tenant, key, prefix }: InvalidationRecord): string {
-  return JSON.stringify(key === undefined ? { tier, tenant, prefix } : { tier, tenant, key })
+export function lineOf({ tier, tenant, key, prefix, mayLand }: InvalidationRecord): string {
+  const what = key === undefined ? { prefix } : { key }
+  return JSON.stringify({ tier, tenant, ...what, ...(mayLand === true ? { mayLand } : {}) })
 }
 
 /** The record of a line, if it is one. `isBroken`: it is not even JSON, as where a write broke off and the next one followed. */
@@ -44,12 +45,12 @@ function parse(line: string): { readonly record: InvalidationRecord | undefined;
 
 function recordOf(parsed: unknown): InvalidationRecord | undefined {
   if (typeof parsed !== 'object' || parsed === null) return undefined
-  const { tier, tenant, key, prefix } = parsed as Partial<Record<keyof InvalidationRecord, unknown>>
+  const { tier, tenant, key, prefix, mayLand } = parsed as Partial<Record<keyof InvalidationRecord, unknown>>
   if (typeof tier !== 'string' || (key === undefined) === (prefix === undefined)) return undefined
   try {
     validateTenant(tenant)
     if (key === undefined) return { tier, tenant: tenant as string, prefix: validatePrefix(prefix) }
-    return { tier, tenant: tenant as string, key: validateKey(key) }
+    return { tier, tenant: tenant as string, key: validateKey(key), ...(mayLand === true ? { mayLand } : {}) }
   } catch {
     return undefined
   }

@@ -9,6 +9,8 @@ export interface InvalidationRecord {
   readonly key?: string | undefined
   /** The prefix to clear; absent in the record of a delete. */
   readonly prefix?: string | undefined
+  /** Something on the key was under way when this was recorded, and may still land after the process has ended. */
+  readonly mayLand?: boolean | undefined
 }
 
 /** Where records outlive the process. */

@@ -9,6 +9,8 @@ import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
 
 interface OwedByTenant {
   readonly scope: TenantScope
+  /** Keys on which something may still land when this process has ended. */
+  readonly mayLand: Set<ValidKey>
   /** When each was last owed, in the order of {@link OwedInvalidations.now}. */
   readonly keys: Map<ValidKey, number>
   readonly prefixes: Prefixes
@@ -16,7 +18,7 @@ interface OwedByTenant {
 
 /** How long a caller waits for its record to be on the disk. */
 const LONGEST_RECORDING_MS = 250
-/** Stands before the number of what an earlier process owed, which is less than that of everything called in this one. */
+/** Stands before the number of a key on which something of an earlier process may land. */
 const INHERITED = -(2 ** 52)
 
 export interface OwedInvalidationsOptions {
@@ -43,10 +45,10 @@ export class OwedInvalidations {
   readonly #byTenant = new Map<string, OwedByTenant>()
   #size = 0
   #owings = 0
-  /** Until then what earlier processes owed stays owed, whatever is done: something of theirs may land after it. */
+  /** Until then keys on which something of an earlier process may land stay owed, whatever is done. */
   readonly #inheritedUntil: number
-  /** Whether it has been done once already, for other processes. */
-  #isInheritedTried = false
+  /** Of these, those that were removed or replaced once already: for other processes. */
+  readonly #doneOnce = new Set<string>()
 
   constructor(options: OwedInvalidationsOptions) {
     this.#options = options
@@ -76,14 +78,23 @@ export class OwedInvalidations {
     return this.#byTenant.get(scope.tenant)?.prefixes.covers(key) === true
   }
 
-  /** Records that the key is to be deleted; `false` when there is no room for one more. */
-  async oweKey(scope: TenantScope, key: ValidKey): Promise<boolean> {
-    const known = this.#byTenant.get(scope.tenant)?.keys
-    if (known?.has(key) === true) return this.#again(known, key)
-    if (this.#size >= this.#options.max) return false
-    this.#of(scope).keys.set(key, ++this.#owings)
-    this.#grow()
-    await this.#record({ tier: this.#options.tier, tenant: scope.tenant, key })
+  /**
+   * Records that the key is to be deleted; `false` when there is no room for one more.
+   *
+   * @param mayLand whether something on the key is under way that may land when this process has ended
+   */
+  async oweKey(scope: TenantScope, key: ValidKey, mayLand: boolean): Promise<boolean> {
+    const known = this.#byTenant.get(scope.tenant)
+    const isNew = known?.keys.has(key) !== true
+    if (isNew && this.#size >= this.#options.max) return false
+    const ofTenant = known ?? this.#of(scope)
+    if (isNew) {
+      ofTenant.keys.set(key, ++this.#owings)
+      this.#grow()
+    } else this.#again(ofTenant.keys, key)
+    const isNewlyOpen = mayLand && this.#options.landsWithinMs > 0 && !ofTenant.mayLand.has(key)
+    if (isNewlyOpen) ofTenant.mayLand.add(key)
+    if (isNew || isNewlyOpen) await this.#record(this.#recordOf(ofTenant, key))
     return true
   }
 
@@ -103,9 +114,13 @@ export class OwedInvalidations {
     if (this.#size === 0) return
     const ofTenant = this.#byTenant.get(scope.tenant)
     const owedAt = ofTenant?.keys.get(key)
-    if (ofTenant === undefined || owedAt === undefined || orderOf(owedAt) > calledAt || !this.#isPayable(owedAt)) return
+    if (ofTenant === undefined || owedAt === undefined || orderOf(owedAt) > calledAt) return
+    if (!this.#isPayable(owedAt)) return void this.#doneOnce.add(idOf(scope, key))
+    const record = this.#recordOf(ofTenant, key)
     ofTenant.keys.delete(key)
-    this.#paid(ofTenant, { tier: this.#options.tier, tenant: scope.tenant, key })
+    ofTenant.mayLand.delete(key)
+    this.#doneOnce.delete(idOf(scope, key))
+    this.#paid(ofTenant, record)
   }
 
   /** What begins with `cleared` was removed by a clear called at `calledAt`; keys that `mayPay` holds back are still owed. */
@@ -113,7 +128,7 @@ export class OwedInvalidations {
     const ofTenant = this.#byTenant.get(scope.tenant)
     if (ofTenant === undefined) return
     for (const [owed, owedAt] of [...ofTenant.prefixes.entries()]) {
-      if (orderOf(owedAt) > calledAt || !cleared.covers(owed) || !this.#isPayable(owedAt)) continue
+      if (owedAt > calledAt || !cleared.covers(owed)) continue
       ofTenant.prefixes.delete(owed)
       this.#paid(ofTenant, { tier: this.#options.tier, tenant: scope.tenant, prefix: owed })
     }
@@ -132,22 +147,15 @@ export class OwedInvalidations {
 
   /** The keys that are worth an attempt now. */
   owedKeys(): { scope: TenantScope; key: ValidKey }[] {
-    return [...this.#byTenant.values()].flatMap(({ scope, keys }) => this.#due(keys).map((key) => ({ scope, key })))
+    return [...this.#byTenant.values()].flatMap(({ scope, keys }) => {
+      const due = [...keys].filter(([key, owedAt]) => this.#isPayable(owedAt) || !this.#doneOnce.has(idOf(scope, key)))
+      return due.map(([key]) => ({ scope, key }))
+    })
   }
 
-  /** The tenants that owe clears, and which are worth an attempt now. */
+  /** The tenants that owe clears, and which. */
   owedClears(): { scope: TenantScope; prefixes: string[] }[] {
-    const owed = [...this.#byTenant.values()].map(({ scope, prefixes }) => ({ scope, prefixes: this.#due(prefixes) }))
-    return owed.filter(({ prefixes }) => prefixes.length > 0)
-  }
-
-  /** Everything that {@link owedKeys} and {@link owedClears} gave has been tried. */
-  tried(): void {
-    this.#isInheritedTried = true
-  }
-
-  #due<K>(owed: { entries(): Iterable<[K, number]> }): K[] {
-    return [...owed.entries()].flatMap(([what, owedAt]) => (this.#isInheritedTried && !this.#isPayable(owedAt) ? [] : [what]))
+    return [...this.#byTenant.values()].flatMap(({ scope, prefixes }) => (prefixes.size === 0 ? [] : [{ scope, prefixes: [...prefixes.keys()] }]))
   }
 
   #isPayable(owedAt: number): boolean {
@@ -168,10 +176,15 @@ export class OwedInvalidations {
     }
   }
 
+  #recordOf({ scope, mayLand }: OwedByTenant, key: ValidKey): InvalidationRecord {
+    const record = { tier: this.#options.tier, tenant: scope.tenant, key }
+    return mayLand.has(key) ? { ...record, mayLand: true } : record
+  }
+
   #of(scope: TenantScope): OwedByTenant {
     let ofTenant = this.#byTenant.get(scope.tenant)
     if (ofTenant === undefined) {
-      ofTenant = { scope, keys: new Map(), prefixes: new Prefixes() }
+      ofTenant = { scope, mayLand: new Set(), keys: new Map(), prefixes: new Prefixes() }
       this.#byTenant.set(scope.tenant, ofTenant)
     }
     return ofTenant
@@ -192,6 +205,7 @@ export class OwedInvalidations {
     if (--this.#size === 0) this.#options.onChange()
     if (ofTenant.keys.size === 0 && ofTenant.prefixes.size === 0) this.#byTenant.delete(record.tenant)
     this.#options.log?.remove(record)
+    if (record.mayLand === true) this.#options.log?.remove({ ...record, mayLand: undefined }) // recorded before it was known
     this.#options.onPaid()
   }
 
@@ -200,10 +214,19 @@ export class OwedInvalidations {
     if (!isSound(record)) return
     const ofTenant = this.#of(new TenantScope(validateTenant(record.tenant)))
     const before = ofTenant.keys.size + ofTenant.prefixes.size
-    if (record.key !== undefined) ofTenant.keys.set(record.key as ValidKey, INHERITED)
-    if (record.prefix !== undefined) ofTenant.prefixes.set(record.prefix, INHERITED)
+    if (record.key !== undefined) {
+      const key = record.key as ValidKey
+      if (record.mayLand === true) ofTenant.mayLand.add(key)
+      ofTenant.keys.set(key, ofTenant.mayLand.has(key) ? INHERITED : 0)
+    }
+    if (record.prefix !== undefined) ofTenant.prefixes.set(record.prefix, 0)
     this.#size += ofTenant.keys.size + ofTenant.prefixes.size - before
   }
+}
+
+/** NUL stands in no tenant and no key. */
+function idOf(scope: TenantScope, key: string): string {
+  return `${scope.tenant}\0${key}`
 }
 
 /** By {@link OwedInvalidations.now}. */

@@ -189,7 +189,7 @@ export class WriteQueues {
       await after
       const budgetMs = await this.#waitFor(before)
       // what may still land after the clear is deleted when it has
-      for (const queue of under) if (queue.inDoubt && !(await this.#owe(queue))) throw unrecordedDoubt(this.#backend.name, queue)
+      for (const queue of under) if (queue.inDoubt && !(await this.#owe(queue, true))) throw unrecordedDoubt(this.#backend.name, queue)
       const only = prefixes.size === 1 ? undefined : (key: string) => prefixes.covers(key)
       const removed = await this.#backend.clear(scope, commonPrefix([...prefixes.keys()]), { budgetMs, only })
       this.#owed.payClears(scope, prefixes, calledAt, (key) => !this.#isInDoubt(scope, key))
@@ -366,7 +366,8 @@ export class WriteQueues {
 
   /** Tells the caller that its operation was not applied, after recording what that means for the key. */
   async #refuse(queue: WriteQueue, ticket: Ticket, error: CacheError): Promise<void> {
-    const safe = !ticket.work.invalidates || (await this.#owe(queue))
+    const mayLand = queue.inDoubt || error.settled !== undefined || error.landsWithinMs !== undefined
+    const safe = !ticket.work.invalidates || (await this.#owe(queue, mayLand))
     ticket.settle(new NotApplied(safe ? 'safe' : 'lost', error))
   }
 
@@ -435,8 +436,8 @@ export class WriteQueues {
     return budgetMs - time.since(startedAt)
   }
 
-  async #owe(queue: WriteQueue): Promise<boolean> {
-    const recorded = await this.#owed.oweKey(queue.scope, queue.key)
+  async #owe(queue: WriteQueue, mayLand: boolean): Promise<boolean> {
+    const recorded = await this.#owed.oweKey(queue.scope, queue.key, mayLand)
     this.#schedule.schedule()
     return recorded
   }
@@ -445,7 +446,6 @@ export class WriteQueues {
     for (const { scope, prefixes } of this.#owed.owedClears()) await this.#payClears(scope, prefixes)
     const keys = this.#owed.owedKeys()
     while (keys.length > 0) await Promise.all(keys.splice(0, DELETIONS_AT_ONCE).map(({ scope, key }) => this.#pay(scope, key)))
-    this.#owed.tried()
   }
 
   /** Deletes an owed key, unless a set has paid meanwhile. Success pays, failure leaves it owed. */
