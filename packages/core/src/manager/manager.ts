@@ -225,7 +225,8 @@ export class TieredCacheManager implements AsyncDisposable {
     this.#logUnfinished(unfinished)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
     for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
-    await within(engine, engine.writeBack.close().catch(() => undefined), RELEASE_MS) // so that the next start finds what is pending
+    const kept = Promise.allSettled([engine.writeBack.close(), engine.recordLog?.close()]) // so that the next start finds what is pending, and what is owed
+    await within(engine, kept, RELEASE_MS)
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
       tier.queues.close()
