@@ -118,6 +118,44 @@ describe('what an earlier process owed to a store in which its requests may land
     expect(await owed(second)).toBe(1)
   })
 
+  test('nothing that was called before, where a put was given up: what lands is removed', async () => {
+    const { store, start } = world()
+    const first = start()
+    first.far.inject('hang', 'put')
+    await ended(first.clock, first.acme.set('k', 'on its way'))
+    const { owed: left } = await ended(first.clock, first.cache.close({ deadline: '1s' }))
+    expect(left).toBeGreaterThan(0)
+    const second = start()
+    await second.clock.advance(1500)
+    await ended(second.clock, second.acme.delete('k'))
+    first.far.heal()
+    first.far.release() // it arrives after the delete was answered
+    await second.clock.settle()
+    expect(await second.acme.get('k', FAR)).toBeUndefined()
+    for (let waitedMs = 0; (await owed(second)) > 0; waitedMs += 1000) {
+      expect(waitedMs).toBeLessThan(30_000)
+      await second.clock.advance(1000)
+    }
+    expect(store.stats(ACME).entries).toBe(0)
+  })
+
+  test('a promotion that was given up, too', async () => {
+    const { start } = world()
+    const first = start()
+    await ended(first.clock, first.acme.set('k', 'value', { tiers: { far: false } }))
+    first.far.inject('hang', 'put')
+    await ended(first.clock, first.acme.getOrCompute('computed', () => 1))
+    await first.clock.advance(10_000)
+    await ended(first.clock, first.cache.close({ deadline: '1s' }))
+    const second = start()
+    expect(await owed(second)).toBeGreaterThan(0)
+    await ended(second.clock, second.acme.delete('computed'))
+    first.far.heal()
+    first.far.release()
+    await second.clock.settle()
+    expect(await second.acme.get('computed', FAR)).toBeUndefined()
+  })
+
   test('is done with at once where nothing was under way', async () => {
     const { store, start } = world()
     const first = start()

@@ -207,6 +207,7 @@ export class TieredCacheManager implements AsyncDisposable {
       await Promise.all(engine.tiers.map(({ queues }) => queues.payOnce()))
       if (confirmed) await until(engine, () => isFinished(engine.unfinished), deadlineMs)
       unfinished = engine.unfinished
+      await leaveOpen(engine)
       const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
       closed.forEach((result, at) => {
         if (result.status === 'rejected') engine.report(result.reason, { operation: 'close', tier: engine.tiers[at] })
@@ -225,7 +226,7 @@ export class TieredCacheManager implements AsyncDisposable {
     this.#logUnfinished(unfinished)
     engine.tenants.abortFlights(new CacheError('closed', 'the cache was closed', { operation: 'close' }))
     for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
-    const kept = Promise.allSettled([engine.writeBack.close(), engine.recordLog?.close()]) // so that the next start finds what is pending, and what is owed
+    const kept = Promise.allSettled([engine.writeBack.close(), leaveOpen(engine).then(() => engine.recordLog?.close())]) // so that the next start finds what is pending, and what is owed
     await within(engine, kept, RELEASE_MS)
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
@@ -259,6 +260,11 @@ export class TieredCacheManager implements AsyncDisposable {
     const own = verb.withoutTenant(options)
     return run(this.tenant(options.tenant), own)
   }
+}
+
+/** Something may land in shared tiers when this process has ended. */
+async function leaveOpen({ tiers }: Engine): Promise<void> {
+  await Promise.all(tiers.map(({ queues }) => queues.leaveOpen()))
 }
 
 function isFinished({ pending, owed }: Unfinished): boolean {

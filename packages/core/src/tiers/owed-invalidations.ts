@@ -98,6 +98,11 @@ export class OwedInvalidations {
     return true
   }
 
+  /** Tells the next process of a key on which something is under way that may land when this one has ended. */
+  async leaveOpen(scope: TenantScope, key: ValidKey): Promise<void> {
+    if (this.#options.landsWithinMs > 0) await this.#record({ tier: this.#options.tier, tenant: scope.tenant, key, mayLand: true })
+  }
+
   /** Records that the prefix is to be cleared; `false` when there is no room for one more. */
   async oweClear(scope: TenantScope, prefix: string): Promise<boolean> {
     const known = this.#byTenant.get(scope.tenant)?.prefixes

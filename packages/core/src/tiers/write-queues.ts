@@ -225,6 +225,12 @@ export class WriteQueues {
     await Promise.all([...this.#queues.values()].flatMap(outcomesOf))
   }
 
+  /** Tells the next process of what has been begun and has not ended. */
+  async leaveOpen(): Promise<void> {
+    const open = [...this.#queues.values()].filter(({ inDoubt, running }) => inDoubt || running !== undefined)
+    await Promise.all(open.map(({ scope, key }) => this.#owed.leaveOpen(scope, key)))
+  }
+
   /** Ends payments; what is still owed stays in the record log, if there is one. */
   close(): void {
     this.#closed = true

@@ -13,6 +13,8 @@ export interface InUse {
   /** All tiers, fastest first. */
   readonly tiers: readonly string[]
   isClosing: boolean
+  /** Its close has resolved. What has no answer then gets none: its process would have ended. */
+  hasEnded: boolean
 }
 
 /** How much of a stream comes at a time. */
@@ -279,6 +281,7 @@ class Call {
   async #end(records: readonly (Write | Removal | Read)[], work: Promise<unknown>): Promise<void> {
     try {
       await work
+      if (this.#manager.hasEnded) throw new OwnDoing('its manager had been closed before')
       for (const record of records) this.#history.ended(record)
     } catch (error) {
       const isOwnDoing = error instanceof OwnDoing || (this.#manager.isClosing && isClosed(error)) || (error instanceof AggregateError && error.errors.some((one) => one instanceof OwnDoing))

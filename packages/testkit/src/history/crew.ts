@@ -93,7 +93,7 @@ export class Crew {
     })
     cache.on('recovered', ({ tier }) => this.#leftOut.delete(`${number} ${tier}`))
     this.#takeNotes(cache, number)
-    return { cache, number, ownTiers: this.#subject.ownTiers, tiers: this.#managers[0]?.tiers ?? [], isClosing: false }
+    return { cache, number, ownTiers: this.#subject.ownTiers, tiers: this.#managers[0]?.tiers ?? [], isClosing: false, hasEnded: false }
   }
 
   /** Not of hits, whose listeners close the short way of a hit. */
@@ -169,6 +169,7 @@ export class Crew {
     old.isClosing = true
     this.#history.note(`manager ${old.number} is closed`)
     await this.#inTime('close()', old.cache.close())
+    old.hasEnded = true
     weather.release(keeper)
     this.#leftOut.clear()
     this.#managers[0] = this.#open()
