@@ -11,7 +11,7 @@ export const PLACES = {
   },
   invalidations: {
     files: ['packages/core/src/contract/invalidation.ts', 'packages/core/src/manager/invalidate.ts'],
-    guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back')],
+    guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back-hazards', 'listing')],
   },
   flights: {
     files: ['packages/core/src/compute/flight.ts'],
@@ -23,7 +23,7 @@ export const PLACES = {
   },
   'owed work': {
     files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/tiers/prefixes.ts'],
-    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears')],
+    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations')],
   },
   promotion: {
     files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],

@@ -170,4 +170,24 @@ describe('what an earlier process owed to a store in which its requests may land
     expect(store.stats(ACME).entries).toBe(0)
     expect(await owed(second)).toBe(0)
   })
+
+  test.each(['delete', 'clear'] as const)('a %s that this process owes as well is recorded by itself: the other one may be done with its own', async (verb) => {
+    const { store, start } = world()
+    const change = (process: Process): Promise<unknown> => ended<unknown>(process.clock, (verb === 'delete' ? process.acme.delete('k') : process.acme.clear('k'))
+    const first = start()
+    await ended(first.clock, first.acme.set('k', 'old'))
+    first.far.inject({ fail: 'unavailable' })
+    await change(first)
+    const second = start() // while the first one lives
+    second.far.inject({ fail: 'unavailable' })
+    await change(second)
+    first.far.heal()
+    await first.clock.advance(10_000) // it is done with what it owed
+    expect(await owed(first)).toBe(0)
+    await ended(first.clock, first.cache.close({ deadline: '1s' }))
+    await ended(second.clock, second.cache.close({ deadline: '1s' }))
+    const third = start()
+    expect(await owed(third)).toBe(1)
+    expect(store.stats(ACME).entries).toBe(0)
+  })
 })

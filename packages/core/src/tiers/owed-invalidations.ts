@@ -88,13 +88,11 @@ export class OwedInvalidations {
     const isNew = known?.keys.has(key) !== true
     if (isNew && this.#size >= this.#options.max) return false
     const ofTenant = known ?? this.#of(scope)
-    if (isNew) {
-      ofTenant.keys.set(key, ++this.#owings)
-      this.#grow()
-    } else this.#again(ofTenant.keys, key)
+    if (isNew) this.#grow()
+    const isOwn = this.#owe(ofTenant.keys, key)
     const isNewlyOpen = mayLand && this.#options.landsWithinMs > 0 && !ofTenant.mayLand.has(key)
     if (isNewlyOpen) ofTenant.mayLand.add(key)
-    if (isNew || isNewlyOpen) await this.#record(this.#recordOf(ofTenant, key))
+    if (!isOwn || isNewlyOpen) await this.#record(this.#recordOf(ofTenant, key))
     return true
   }
 
@@ -105,12 +103,12 @@ export class OwedInvalidations {
 
   /** Records that the prefix is to be cleared; `false` when there is no room for one more. */
   async oweClear(scope: TenantScope, prefix: string): Promise<boolean> {
-    const known = this.#byTenant.get(scope.tenant)?.prefixes
-    if (known?.has(prefix) === true) return this.#again(known, prefix)
-    if (this.#size >= this.#options.max) return false
-    this.#of(scope).prefixes.set(prefix, ++this.#owings)
-    this.#grow()
-    await this.#record({ tier: this.#options.tier, tenant: scope.tenant, prefix })
+    const known = this.#byTenant.get(scope.tenant)
+    const isNew = known?.prefixes.has(prefix) !== true
+    if (isNew && this.#size >= this.#options.max) return false
+    const { prefixes } = known ?? this.#of(scope)
+    if (isNew) this.#grow()
+    if (!this.#owe(prefixes, prefix)) await this.#record({ tier: this.#options.tier, tenant: scope.tenant, prefix })
     return true
   }
 
@@ -195,11 +193,14 @@ export class OwedInvalidations {
     return ofTenant
   }
 
-  /** Owed already; what is under way now does not pay it any more. */
-  #again<K>(owed: { get(what: K): number | undefined; set(what: K, owedAt: number): unknown }, what: K): true {
-    const isInherited = (owed.get(what) ?? 0) < 0
-    owed.set(what, ++this.#owings + (isInherited ? INHERITED : 0))
-    return true
+  /**
+   * What is under way now does not pay it any more. Whether this process has a record of it: that of the process it was inherited from is that one's, which may
+   * live and be done with it.
+   */
+  #owe<K>(owed: { get(what: K): number | undefined; set(what: K, owedAt: number): unknown }, what: K): boolean {
+    const before = owed.get(what)
+    owed.set(what, ++this.#owings + ((before ?? 0) < 0 ? INHERITED : 0))
+    return before !== undefined && orderOf(before) > 0
   }
 
   #grow(): void {
