@@ -173,7 +173,7 @@ describe('what an earlier process owed to a store in which its requests may land
 
   test.each(['delete', 'clear'] as const)('a %s that this process owes as well is recorded by itself: the other one may be done with its own', async (verb) => {
     const { store, start } = world()
-    const change = (process: Process): Promise<unknown> => ended<unknown>(process.clock, (verb === 'delete' ? process.acme.delete('k') : process.acme.clear('k'))
+    const change = (process: Process): Promise<unknown> => ended<unknown>(process.clock, verb === 'delete' ? process.acme.delete('k') : process.acme.clear('k'))
     const first = start()
     await ended(first.clock, first.acme.set('k', 'old'))
     first.far.inject({ fail: 'unavailable' })

@@ -21,6 +21,9 @@ export interface InUse {
 const CHUNK_BYTES = 16_384
 const SOON_MS = 15
 
+/** Verbs that ask every tier whatever a call leaves out: `list`, and those that may join another call, whose options then decide. */
+const ASK_ALL: ReadonlySet<string> = new Set(['list', 'getOrCompute', 'getOrComputeStream', 'getStream'])
+
 class OwnDoing extends Error {}
 
 /** One client of a history: makes calls as they were planned, and records them. */
@@ -232,7 +235,7 @@ class Call {
   #beginRead(key: string): Read {
     const { ownTiers, tiers } = this.#manager
     const asked = tiers.filter((tier) => !this.#leftOut.includes(tier))
-    return this.#history.read({ ...this.#who, key, asksOwnTiers: this.#call.verb === 'list' || asked.some((tier) => ownTiers.includes(tier)) })
+    return this.#history.read({ ...this.#who, key, asksOwnTiers: ASK_ALL.has(this.#call.verb) || asked.some((tier) => ownTiers.includes(tier)) })
   }
 
   #answerUnlessMissing(read: Read, value: unknown): Answer {
