@@ -58,13 +58,14 @@ async function resultsOf(place, file, guards) {
 
 async function run(place, files, guards, ids) {
   console.log(`${place}: ${files.join(', ')}`)
+  const texts = new Map(files.map((file) => [file, readFileSync(path.join(ROOT, file), 'utf8')]))
   let found
   try {
     found = await runMutants(files, guards, { ids, concurrency })
   } catch (error) {
     fail(`the suites of the place "${place}" do not pass without mutants, or could not be run: ${error.message}`)
   }
-  const described = found.map((mutant) => ({ place, ...describeMutant(mutant), status: mutant.status }))
+  const described = found.map((mutant) => ({ place, ...describeMutant(mutant, texts), status: mutant.status }))
   const survived = described.filter(isSurvivor)
   console.log(`${described.length} set, ${survived.length} survived`)
   for (const { file, line, from, to } of survived) console.log(`  ${file}:${line} ${from} => ${to}`)

@@ -8,10 +8,14 @@ import { ROOT } from '../run.mjs'
 const EXPLAINED = path.join(ROOT, 'scripts', 'mutation', 'explained.json')
 const LONGEST = 100
 
-/** `file`, `where` (class and function), `mutator`, `from`, `to`, of a mutant that Stryker reports. */
-export function describeMutant({ fileName, location, mutatorName, replacement }) {
+/**
+ * `file`, `where` (class and function), `mutator`, `from`, `to`, of a mutant that Stryker reports.
+ *
+ * @param texts of the files as they were when the mutants were set: they may have been edited meanwhile
+ */
+export function describeMutant({ fileName, location, mutatorName, replacement }, texts) {
   const file = path.relative(ROOT, path.resolve(ROOT, fileName))
-  const source = ts.createSourceFile(file, readFileSync(path.join(ROOT, file), 'utf8'), ts.ScriptTarget.ES2022, true)
+  const source = ts.createSourceFile(file, texts.get(file), ts.ScriptTarget.ES2022, true)
   const at = ({ line, column }) => source.getPositionOfLineAndCharacter(line - 1, column - 1) // a result's count from one
   const [start, end] = [at(location.start), at(location.end)]
   return { file, where: namesAround(source, start, end).join('.'), mutator: mutatorName, from: short(source.text.slice(start, end)), to: short(replacement), line: location.start.line }
