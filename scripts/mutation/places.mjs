@@ -7,11 +7,11 @@ const core = (...names) => names.map((name) => `packages/core/test/${name}.test.
 export const PLACES = {
   fences: {
     files: ['packages/core/src/compute/fence.ts', 'packages/core/src/manager/tenant-state.ts'],
-    guards: promises('fences', 'copies', '4-one-compute', 'demotion'),
+    guards: [...core('fence-table'), ...promises('fences', 'copies', '4-one-compute', 'demotion')],
   },
   invalidations: {
     files: ['packages/core/src/contract/invalidation.ts', 'packages/core/src/manager/invalidate.ts'],
-    guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back-hazards', 'listing')],
+    guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back-hazards', 'listing', 'journal-hazards')],
   },
   flights: {
     files: ['packages/core/src/compute/flight.ts'],
