@@ -19,7 +19,7 @@ export const PLACES = {
   },
   'write queues': {
     files: ['packages/core/src/tiers/write-queues.ts', 'packages/core/src/tiers/write-queue.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
-    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log'), ...core('budgets', 'late-landing')],
+    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('budgets', 'late-landing', 'one-tier')],
   },
   'owed work': {
     files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/tiers/prefixes.ts'],
@@ -27,11 +27,11 @@ export const PLACES = {
   },
   promotion: {
     files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],
-    guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback'), ...core('get-many')],
+    guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback'), ...core('get-many', 'one-tier')],
   },
   terms: {
     files: ['packages/core/src/manager/terms.ts', 'packages/core/src/manager/write.ts'],
-    guards: promises('copies', 'owed-work', '2-lifetimes', '6-nothing-lost', 'compression', 'too-large'),
+    guards: [...core('one-tier'), ...promises('copies', 'owed-work', '2-lifetimes', '6-nothing-lost', 'compression', 'too-large', 'write-back-hazards')],
   },
   breakers: {
     files: ['packages/core/src/layers/circuit-breaker.ts', 'packages/core/src/layers/run.ts', 'packages/core/src/layers/deadlines.ts'],
