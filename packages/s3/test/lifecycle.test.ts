@@ -80,7 +80,7 @@ describeCeph('lifecycle', () => {
 
     test('without rules nothing is asked', async () => {
       meddler.reset()
-      const shelf = await open(undefined)
+      await open(undefined)
       await new Promise((resolve) => setTimeout(resolve, 100))
       expect(meddler.seen).toEqual([])
     })
