@@ -1,32 +1,24 @@
 import { describe, expect, test } from '@jest/globals'
 import { validateKey } from '@thermocline/core'
-import { FenceTable } from '../src/compute/fence.js'
+import { FenceTable, type Fence } from '../src/compute/fence.js'
 import { Invalidation } from '../src/contract/invalidation.js'
 import { TenantRegistry } from '../src/manager/tenant-state.js'
 
 const key = validateKey('k')
 
 describe('the table of fences keeps only what is open', () => {
-  test('a fence is shared by those who hold it, and forgotten with the last of them', () => {
+  test.each([
+    ['every invalidation breaks', (fences: FenceTable) => fences.open(key), (fences: FenceTable, fence: Fence) => fences.close(fence)],
+    ['only later invalidations break', (fences: FenceTable) => fences.openLater(key), (fences: FenceTable, fence: Fence) => fences.closeLater(fence)],
+  ])('a fence that %s is shared by those who hold it, and forgotten with the last of them', (_, open, close) => {
     const fences = new FenceTable()
-    const first = fences.open(key)
-    expect(fences.open(key)).toBe(first)
-    fences.close(first)
-    expect(fences.open(key)).toBe(first)
-    fences.close(first)
-    fences.close(first)
-    expect(fences.open(key)).not.toBe(first)
-  })
-
-  test('so is one that only later invalidations break', () => {
-    const fences = new FenceTable()
-    const first = fences.openLater(key)
-    expect(fences.openLater(key)).toBe(first)
-    fences.closeLater(first)
-    expect(fences.openLater(key)).toBe(first)
-    fences.closeLater(first)
-    fences.closeLater(first)
-    expect(fences.openLater(key)).not.toBe(first)
+    const first = open(fences)
+    expect(open(fences)).toBe(first)
+    close(fences, first)
+    expect(open(fences)).toBe(first)
+    close(fences, first)
+    close(fences, first)
+    expect(open(fences)).not.toBe(first)
   })
 
   test('one that was broken is not given to the next', () => {

@@ -9,7 +9,7 @@ import type { Tier } from '../tiers/tier.js'
 import { count } from './counters.js'
 import { copyFor, travellingFields } from './copies.js'
 import type { EngineHost } from './host.js'
-import { onPool } from './on-pool.js'
+import { compressedOnPool } from './on-pool.js'
 import type { TenantState } from './tenant-state.js'
 
 /** Demotions at once. */
@@ -98,8 +98,7 @@ export class Demotion {
     const isEncoded = evicted.encoded !== undefined
     const entry = copyFor(this.#engine, policy, evicted, tier)
     if (!isEncoded && entry.encoded !== undefined && policy.compression !== undefined && entry.encoded.bytes.byteLength >= policy.compression.threshold) {
-      const { encoded } = entry
-      entry.encoded = await onPool('encode', encoded.bytes.byteLength, policy.compression.compressed(encoded)).catch(() => encoded)
+      entry.encoded = await compressedOnPool(policy.compression, entry.encoded)
     }
     return entry
   }

@@ -8,6 +8,7 @@ import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
+import type { Broken } from './write-back/write-back.js'
 
 /**
  * An invalidation from its call until it is carried out. What began before it on what it covers stores nothing any more, and what is queued for slow tiers
@@ -15,7 +16,7 @@ import type { TenantState } from './tenant-state.js'
  */
 export class InvalidationUnderWay {
   readonly #end: () => void
-  readonly #queued: ReturnType<Engine['writeBack']['invalidate']>
+  readonly #queued: Broken | undefined
 
   /** @param isAtOnce whether synchronous tiers will have applied it before anything else happens: a set of a value that is at hand */
   constructor(engine: Engine, state: TenantState, invalidation: Invalidation, isAtOnce = false) {

@@ -8,7 +8,7 @@ import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import { listingsOf, type Listing } from './tier-access.js'
 
-/** Lists one tier after the other, as those who answer for it would answer a `get`. Who fails is reported and passed over. */
+/** Lists one tier after the other, as those who answer for it would answer a `get`. A listing that fails is reported and passed over. */
 export function listTiers(engine: Engine, state: TenantState, prefix: string, options: ListVerbOptions): AsyncIterableIterator<ListedEntry> {
   return new TierListing(engine, state, prefix, options)
 }

@@ -1,10 +1,17 @@
 import { systemClock } from '../clock/clock.js'
+import type { Compression } from '../codec/compression.js'
+import type { EncodedPayload } from '../contract/entry.js'
 import { CacheError } from '../errors/cache-error.js'
 import { Deadlines } from '../layers/deadlines.js'
 
 const PATIENCE_MS = 10_000
 /** So many bytes are compressed in a millisecond, even by brotli at its highest level. */
 const SLOWEST_BYTES_PER_MS = 250
+
+/** The compressed payload; the payload as it is where it cannot be compressed, or not in time. */
+export function compressedOnPool(compression: Compression, payload: EncodedPayload): Promise<EncodedPayload> {
+  return onPool('encode', payload.bytes.byteLength, compression.compressed(payload)).catch(() => payload)
+}
 
 /**
  * What zlib makes of so many bytes. It works on the thread pool of the process, which somebody else may have filled for ever: with reads of a disk that hangs. That is a

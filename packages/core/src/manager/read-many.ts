@@ -57,7 +57,7 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
   const slot = plan.slots[position] as Slot
   const { tier } = slot
   const asked = answeredByTier(engine, state, wanted, tier)
-  const others = asked === wanted ? [] : wanted.filter((one) => !asked.includes(one))
+  const others = asked === wanted ? [] : without(wanted, new Set(asked))
   if (asked.length > 1) {
     try {
       const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
@@ -77,6 +77,10 @@ async function askTier(engine: Engine, state: TenantState, plan: Plan, position:
   }
   // one alone, those a fallback may have, and those of whom one spoiled the answer for all
   await askAlone(engine, state, plan, position, wanted)
+}
+
+function without(keys: readonly KeyOnItsWay[], some: ReadonlySet<KeyOnItsWay>): readonly KeyOnItsWay[] {
+  return keys.filter((one) => !some.has(one))
 }
 
 /** Asks a tier for each key by itself. */

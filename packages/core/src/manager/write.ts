@@ -15,7 +15,7 @@ import type { Tier } from '../tiers/tier.js'
 import { tierAttributes, type Engine } from './engine.js'
 import { noteHeldNowhere } from './held-nowhere.js'
 import { InvalidationUnderWay, noteFailure, notRecorded } from './invalidate.js'
-import { onPool } from './on-pool.js'
+import { compressedOnPool } from './on-pool.js'
 import type { TenantState } from './tenant-state.js'
 import { Terms, type EntryWishes } from './terms.js'
 import type { Belongs, QueuedWrites } from './write-back/write-back.js'
@@ -79,7 +79,7 @@ export class ValueSnapshot {
 
   /** What compression cannot do is left as it is. */
   async #compress(compression: Compression, encoded: EncodedPayload): Promise<void> {
-    const compressed = await onPool('encode', encoded.bytes.byteLength, compression.compressed(encoded)).catch(() => encoded)
+    const compressed = await compressedOnPool(compression, encoded)
     for (const entry of this.#forBytes) entry.encoded = compressed
   }
 

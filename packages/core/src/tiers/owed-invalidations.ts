@@ -11,6 +11,8 @@ interface OwedByTenant {
   readonly scope: TenantScope
   /** Keys on which something may still land when this process has ended. */
   readonly mayLand: Set<ValidKey>
+  /** Those inherited keys that were removed or replaced once already: for other processes. */
+  readonly doneOnce: Set<ValidKey>
   /** When each was last owed, in the order of {@link OwedInvalidations.now}. */
   readonly keys: Map<ValidKey, number>
   readonly prefixes: Prefixes
@@ -28,7 +30,7 @@ export interface OwedInvalidationsOptions {
   readonly clock: Clock
   /** What an earlier process has sent may still be carried out so long after this one has begun, in milliseconds. */
   readonly landsWithinMs: number
-  /** Called when there is something is owed for the first time, or nothing any more. */
+  /** Called when the first thing is owed, and when nothing is any more. */
   readonly onChange: () => void
   /** Called when something was paid. */
   readonly onPaid: () => void
@@ -47,8 +49,6 @@ export class OwedInvalidations {
   #owings = 0
   /** Until then keys on which something of an earlier process may land stay owed, whatever is done. */
   readonly #inheritedUntil: number
-  /** Of these, those that were removed or replaced once already: for other processes. */
-  readonly #doneOnce = new Set<string>()
 
   constructor(options: OwedInvalidationsOptions) {
     this.#options = options
@@ -118,11 +118,11 @@ export class OwedInvalidations {
     const ofTenant = this.#byTenant.get(scope.tenant)
     const owedAt = ofTenant?.keys.get(key)
     if (ofTenant === undefined || owedAt === undefined || orderOf(owedAt) > calledAt) return
-    if (!this.#isPayable(owedAt)) return void this.#doneOnce.add(idOf(scope, key))
+    if (!this.#isPayable(owedAt)) return void ofTenant.doneOnce.add(key)
     const record = this.#recordOf(ofTenant, key)
     ofTenant.keys.delete(key)
     ofTenant.mayLand.delete(key)
-    this.#doneOnce.delete(idOf(scope, key))
+    ofTenant.doneOnce.delete(key)
     this.#paid(ofTenant, record)
   }
 
@@ -150,8 +150,8 @@ export class OwedInvalidations {
 
   /** The keys that are worth an attempt now. */
   owedKeys(): { scope: TenantScope; key: ValidKey }[] {
-    return [...this.#byTenant.values()].flatMap(({ scope, keys }) => {
-      const due = [...keys].filter(([key, owedAt]) => this.#isPayable(owedAt) || !this.#doneOnce.has(idOf(scope, key)))
+    return [...this.#byTenant.values()].flatMap(({ scope, keys, doneOnce }) => {
+      const due = [...keys].filter(([key, owedAt]) => this.#isPayable(owedAt) || !doneOnce.has(key))
       return due.map(([key]) => ({ scope, key }))
     })
   }
@@ -187,7 +187,7 @@ export class OwedInvalidations {
   #of(scope: TenantScope): OwedByTenant {
     let ofTenant = this.#byTenant.get(scope.tenant)
     if (ofTenant === undefined) {
-      ofTenant = { scope, mayLand: new Set(), keys: new Map(), prefixes: new Prefixes() }
+      ofTenant = { scope, mayLand: new Set(), doneOnce: new Set(), keys: new Map(), prefixes: new Prefixes() }
       this.#byTenant.set(scope.tenant, ofTenant)
     }
     return ofTenant
@@ -228,11 +228,6 @@ export class OwedInvalidations {
     if (record.prefix !== undefined) ofTenant.prefixes.set(record.prefix, 0)
     this.#size += ofTenant.keys.size + ofTenant.prefixes.size - before
   }
-}
-
-/** NUL stands in no tenant and no key. */
-function idOf(scope: TenantScope, key: string): string {
-  return `${scope.tenant}\0${key}`
 }
 
 /** By {@link OwedInvalidations.now}. */

@@ -1,7 +1,7 @@
 import { pipeline, Readable } from 'node:stream'
 import type { Compression } from '../../codec/compression.js'
 import type { Clock } from '../../clock/clock.js'
-import { onPool } from '../on-pool.js'
+import { compressedOnPool } from '../on-pool.js'
 import { SharedStream, type Reader } from './shared-stream.js'
 
 /** What tells whether compression is worth it for a stream, whose end is not known. */
@@ -31,7 +31,7 @@ export async function storedForm(stream: SharedStream, reader: Reader | undefine
     bytes += step.value.byteLength
   }
   const sample = { codec: 'buffer', bytes: Buffer.concat(head) }
-  const shrinks = bytes >= compression.threshold && (await onPool('encode', bytes, compression.compressed(sample)).catch(() => sample)) !== sample
+  const shrinks = bytes >= compression.threshold && (await compressedOnPool(compression, sample)) !== sample
   const whole = joined(head, reader)
   if (!shrinks) return { stream: new SharedStream(whole, { clock }), codec: 'buffer' }
   const compressed = pipeline(Readable.from(whole, { objectMode: false }), compression.compressor(), () => undefined)

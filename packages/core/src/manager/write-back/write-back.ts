@@ -214,7 +214,7 @@ export class WriteBack {
   invalidate(state: TenantState, invalidation: Invalidation): Broken | undefined {
     const noted = this.#leftBehind.note({ tenant: state.tenant, ...invalidation.data })
     if (this.#queued.size === 0) return brokenBy(noted)
-    return this.#break((upload) => upload.state.tenant === state.tenant && invalidation.covers(upload.key), this.#idsOf(state, invalidation), noted)
+    return this.#break((upload) => isCovered(upload, state, invalidation), this.#idsOf(state, invalidation), noted)
   }
 
   /** Where what the invalidation covers may be queued. */
@@ -253,8 +253,7 @@ export class WriteBack {
   /** Whether a copy of what the invalidation covers is still to be uploaded or removed. */
   hasQueued(state: TenantState, invalidation: Invalidation): boolean {
     if (this.#queued.size === 0) return false
-    const isCovered = (upload: Upload): boolean => upload.state.tenant === state.tenant && invalidation.covers(upload.key)
-    return this.#idsOf(state, invalidation).some((id) => this.#queued.get(id)?.some(isCovered))
+    return this.#idsOf(state, invalidation).some((id) => this.#queued.get(id)?.some((upload) => isCovered(upload, state, invalidation)))
   }
 
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
@@ -447,6 +446,10 @@ export class WriteBack {
   get #isDrained(): boolean {
     return this.#size === this.#removals.owed
   }
+}
+
+function isCovered({ state: { tenant }, key }: Upload, state: TenantState, invalidation: Invalidation): boolean {
+  return tenant === state.tenant && invalidation.covers(key)
 }
 
 /** The copy that answers for its tier. */
