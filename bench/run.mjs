@@ -27,7 +27,7 @@ import { asText, barsOf, pageOf, rowsOf, summaryRows } from './lib/report.mjs'
 
 const HERE = path.dirname(fileURLToPath(import.meta.url))
 const ROOT = path.dirname(HERE)
-const PACKAGES = ['core', 'memory', 'fs', 'redis', 's3', 'gcs']
+const PACKAGES = ['backend', 'core', 'object-store', 'memory', 'fs', 'redis', 's3', 'gcs']
 const PAGE = path.join(ROOT, 'docs', 'performance.md')
 const BEGIN = '<!-- measured: made by `pnpm bench --docs` -->'
 const END = '<!-- end of measured -->'

@@ -32,7 +32,7 @@ const backend = new RedisBackend({ port: 1 })`,
     computes: 2, // no server listens there: the cache has to work all the same, and to let the process end
   },
   {
-    packages: ['core', 'gcs'],
+    packages: ['core', 'gcs', 'object-store'],
     thirdParty: ['@google-cloud/storage', '@opentelemetry/api', 'mrmime'],
     bringsMore: true,
     backend: `import { GcsBackend } from '@thermocline/gcs'
@@ -40,7 +40,7 @@ const backend = new GcsBackend({ bucket: 'absent', apiEndpoint: 'http://127.0.0.
     computes: 2, // as above
   },
   {
-    packages: ['core', 's3'],
+    packages: ['core', 's3', 'object-store'],
     thirdParty: ['@aws-sdk/client-s3', '@opentelemetry/api', 'mrmime'],
     bringsMore: true,
     backend: `import { S3Backend } from '@thermocline/s3'
@@ -255,10 +255,10 @@ async function install(installation, tarballs, directory) {
 
 async function installTarballs(packages, tarballs, directory, more = {}) {
   mkdirSync(directory, { recursive: true })
-  const files = packages.map((folder) => tarballs.get(folder))
+  const files = ['backend', ...packages].map((folder) => tarballs.get(folder))
   if (files.includes(undefined)) throw new Error('a package could not be packed')
   writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ private: true, ...more }))
-  // One command, so that the adapter's dependency on core is met by the other tarball, not by the registry.
+  // One command, so that what packages need of each other is met by the other tarballs, not by the registry.
   await expectSuccess('npm', ['install', ...files, '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], directory)
 }
 

@@ -6,7 +6,7 @@ import { jest } from './jest.mjs'
 import { cacheDirectory, CommandFailed, phase, runQuietly } from './run.mjs'
 import { ensureServers } from './servers.mjs'
 
-const SUITES = ['core', 'memory', 'fs', 'redis', 's3', 'gcs', 'config'].map((name) => `packages/${name}/test/`)
+const SUITES = ['backend', 'core', 'object-store', 'memory', 'fs', 'redis', 's3', 'gcs', 'config'].map((name) => `packages/${name}/test/`)
 
 await bootstrap()
 await ensureServers()

@@ -30,7 +30,7 @@ export function cacheOver(backendOf) {
 /** The backend without a manager: what of a difference is the adapter's. */
 export function adapterOver(backendOf) {
   return async (context) => {
-    const { CacheEntry, systemClock, TenantScope, validateKey } = await import('@thermocline/core')
+    const { CacheEntry, systemClock, TenantScope, validateKey } = await import('@thermocline/backend')
     const backend = await backendOf(context)
     const scope = new TenantScope('acme')
     const detach = backend.attach({ clock: systemClock, evicted: () => undefined, demotes: () => false, report: (error) => console.error(error) })

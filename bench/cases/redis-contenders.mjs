@@ -37,7 +37,8 @@ export async function ioredis({ redis }) {
 }
 
 async function thermoclineWith({ redis }, { memory }) {
-  const { TenantScope, TieredCacheManager } = await import('@thermocline/core')
+  const { TenantScope } = await import('@thermocline/backend')
+  const { TieredCacheManager } = await import('@thermocline/core')
   const { MemoryBackend } = await import('@thermocline/memory')
   const { RedisBackend } = await import('@thermocline/redis')
   const hot = new MemoryBackend()

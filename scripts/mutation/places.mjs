@@ -2,6 +2,7 @@
 // A suite that runs processes of its own guards nothing: those run the built packages, which have no mutants.
 
 const promises = (...names) => names.map((name) => `test/promises/${name}.test.ts`)
+const backend = (...names) => names.map((name) => `packages/backend/test/${name}.test.ts`)
 const core = (...names) => names.map((name) => `packages/core/test/${name}.test.ts`)
 
 export const PLACES = {
@@ -10,7 +11,7 @@ export const PLACES = {
     guards: [...core('fence-table'), ...promises('fences', 'copies', '4-one-compute', 'demotion')],
   },
   invalidations: {
-    files: ['packages/core/src/contract/invalidation.ts', 'packages/core/src/manager/invalidate.ts'],
+    files: ['packages/backend/src/contract/invalidation.ts', 'packages/core/src/manager/invalidate.ts'],
     guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back-hazards', 'listing', 'journal-hazards')],
   },
   flights: {
@@ -35,11 +36,11 @@ export const PLACES = {
   },
   breakers: {
     files: ['packages/core/src/layers/circuit-breaker.ts', 'packages/core/src/layers/run.ts', 'packages/core/src/layers/deadlines.ts'],
-    guards: [...core('circuit-breaker', 'timeout', 'retry', 'paged', 'budgets'), ...promises('budgets', '5-latency-budget')],
+    guards: [...core('circuit-breaker', 'timeout', 'retry', 'budgets'), ...backend('paged'), ...promises('budgets', '5-latency-budget')],
   },
   frames: {
-    files: ['checked-chunks', 'crc32', 'frame', 'read-frame', 'source-chunks'].map((name) => `packages/core/src/frame/${name}.ts`),
-    guards: [...core('frame', 'golden', 'read-frame'), 'packages/fs/test/corruption.test.ts'],
+    files: ['checked-chunks', 'crc32', 'frame', 'read-frame'].map((name) => `packages/backend/src/frame/${name}.ts`),
+    guards: [...backend('frame', 'read-frame'), ...core('golden'), 'packages/fs/test/corruption.test.ts'],
   },
   journal: {
     files: ['copy-name', 'journal', 'options', 'own-directories', 'owner', 'pending-copy', 'read-head-now', 'set-aside', 'superseded', 'take-up'].map((name) => `packages/fs/src/journal/${name}.ts`),

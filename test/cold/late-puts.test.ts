@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, type CacheBackend, type TenantCache } from '@thermocline/core'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
+import type { CacheBackend } from '@thermocline/backend'
 import { GcsBackend } from '@thermocline/gcs'
 import { S3Backend } from '@thermocline/s3'
 import { optionsFor } from '../../packages/s3/test/support/shelf.js'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, type CacheBackend } from '@thermocline/core'
+import { TieredCacheManager } from '@thermocline/core'
+import type { CacheBackend } from '@thermocline/backend'
 import { MemoryBackend } from '@thermocline/memory'
 import { recordHistory, runHistory, type HistoryOptions, type HistoryRule } from '@thermocline/testkit'
 import { BROKEN_BACKENDS, BROKEN_MANAGERS, BrokenBackend, brokenManager } from './support/broken.js'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheError } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
 import { checkHistory, excerptOf, type HistoryRule } from '@thermocline/testkit'
 import { Story } from './support/story.js'
 

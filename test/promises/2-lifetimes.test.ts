@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import type { Ttl } from '@thermocline/core'
+import type { Ttl } from '@thermocline/backend'
 import { STACKS, withRig } from '../support/rig.js'
 
 describe.each(STACKS)('promise 2 and the TTL table, on %s', (stack) => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheError, TieredCacheManager, WrappedBackend, type ListOptions, type StoredEntryInfo, type TenantScope } from '@thermocline/core'
+import { CacheError, WrappedBackend, type ListOptions, type StoredEntryInfo, type TenantScope } from '@thermocline/backend'
+import { TieredCacheManager } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { Faults } from '@thermocline/testkit'
 import { withRig, type Rig } from '../support/rig.js'

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, WrappedBackend, type CacheBackend, type CacheEntry, type TenantCache, type TenantScope, type ValidKey } from '@thermocline/core'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
+import { WrappedBackend, type CacheBackend, type CacheEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults, type FaultyOperation } from '@thermocline/testkit'

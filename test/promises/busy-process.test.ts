@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, type CacheBackend, type TenantCache } from '@thermocline/core'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
+import type { CacheBackend } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { RedisBackend } from '@thermocline/redis'
 import { temporaryDirectory } from '../support/afterwards.js'

@@ -1,6 +1,7 @@
 import zlib from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, type CompressionOption } from '@thermocline/core'
+import type { CompressionOption } from '../../packages/core/src/codec/compression.js'
+import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { EXACT_VALUES, sameValue } from '@thermocline/testkit'

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, type CacheBackend, type PolicyOptions, type TenantCache, type TierOptions } from '@thermocline/core'
+import { TieredCacheManager, type PolicyOptions, type TenantCache, type TierOptions } from '@thermocline/core'
+import type { CacheBackend } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults } from '@thermocline/testkit'

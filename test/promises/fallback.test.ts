@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, expect, test } from '@jest/globals'
-import type { CacheBackend } from '@thermocline/core'
+import type { CacheBackend } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { Rig, withRig } from '../support/rig.js'

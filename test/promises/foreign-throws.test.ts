@@ -1,5 +1,6 @@
 import { describe, expect, jest, test } from '@jest/globals'
-import { asCacheError, isCacheError, messageOf, TieredCacheManager, type Logger, type LogFields, type TieredCacheManagerOptions } from '@thermocline/core'
+import { asCacheError, isCacheError, messageOf } from '@thermocline/backend'
+import { TieredCacheManager, type LogFields, type Logger, type TieredCacheManagerOptions } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { Faults, FakeClock } from '@thermocline/testkit'
 import { afterwards } from '../support/afterwards.js'

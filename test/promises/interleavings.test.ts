@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheEntry, TieredCacheManager, type CacheBackend, type InvalidationRecord, type RecordLog } from '@thermocline/core'
+import { CacheEntry, type CacheBackend, type InvalidationRecord, type RecordLog } from '@thermocline/backend'
+import { TieredCacheManager } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults } from '@thermocline/testkit'
 import { deferred, withRig } from '../support/rig.js'

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, WrappedBackend, type CacheBackend, type CacheEntry, type Layer, type PutOptions, type TenantCache, type TenantScope, type ValidKey } from '@thermocline/core'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
+import { WrappedBackend, type CacheBackend, type CacheEntry, type Layer, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults } from '@thermocline/testkit'

@@ -215,7 +215,7 @@ describe('a disk in mid-stream', () => {
 
   test('an entry with a compression that is not known here is a miss, and is not left open', () => withRig('fs', {}, async (rig) => {
     const { FileSystemBackend } = await import('@thermocline/fs')
-    const { CacheEntry, TenantScope, systemClock } = await import('@thermocline/core')
+    const { CacheEntry, TenantScope, systemClock } = await import('@thermocline/backend')
     const newer = new FileSystemBackend({ basePath: rig.basePath })
     const detach = newer.attach({ clock: systemClock, evicted: () => undefined, demotes: () => false, report: () => undefined })
     const now = rig.clock.now()

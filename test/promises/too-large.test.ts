@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, type CacheError, type TieredCacheManagerOptions } from '@thermocline/core'
+import { TieredCacheManager, type TieredCacheManagerOptions } from '@thermocline/core'
+import type { CacheError } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { afterwards, temporaryDirectory } from '../support/afterwards.js'

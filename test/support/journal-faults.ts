@@ -1,4 +1,4 @@
-import { isStreamed, StreamedEntry, type CacheEntry, type JournalKeeper, type WriteBackJournal } from '@thermocline/core'
+import { isStreamed, StreamedEntry, type CacheEntry, type JournalKeeper, type WriteBackJournal } from '@thermocline/backend'
 
 type Step = 'note' | 'store' | 'read' | 'remove' | 'chunk'
 

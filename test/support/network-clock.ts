@@ -1,4 +1,4 @@
-import { WrappedBackend, type CacheBackend, type Layer } from '@thermocline/core'
+import { WrappedBackend, type CacheBackend, type Layer } from '@thermocline/backend'
 import { FakeClock } from '@thermocline/testkit'
 
 const WAITED_FOR = ['get', 'getMany', 'put', 'delete', 'clear'] as const

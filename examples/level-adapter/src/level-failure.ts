@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, type CacheErrorCode, type CacheErrorOptions } from '@thermocline/core'
+import { CacheError, isCacheError, type CacheErrorCode, type CacheErrorOptions } from '@thermocline/backend'
 
 /**
  * A failure of LevelDB in the words of the contract. None is `retryable`: what a local database refuses now, it refuses

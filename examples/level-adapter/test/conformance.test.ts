@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { CircuitBreaker, retry, systemClock as clock, timeout, type CacheBackend } from '@thermocline/core'
+import { CircuitBreaker, retry, timeout } from '@thermocline/core'
+import { systemClock as clock, type CacheBackend } from '@thermocline/backend'
 import { describeBackend, type Subject } from '@thermocline/testkit'
 import { LevelBackend } from '../src/index.js'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheEntry, systemClock, TenantScope, validateKey, validateTenant, type BackendHost, type CacheEntry as Entry } from '@thermocline/core'
+import { CacheEntry, systemClock, TenantScope, validateKey, validateTenant, type BackendHost, type CacheEntry as Entry } from '@thermocline/backend'
 import { ClassicLevel } from 'classic-level'
 import { LevelBackend } from '../src/index.js'
 import { directories } from './support/directory.js'

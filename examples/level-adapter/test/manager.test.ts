@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { TenantScope, TieredCacheManager, validateKey, validateTenant, type KeyEvent, type TierOptions } from '@thermocline/core'
+import { TenantScope, validateKey, validateTenant } from '@thermocline/backend'
+import { TieredCacheManager, type CacheEvents, type TierOptions } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults } from '@thermocline/testkit'
 import { LevelBackend } from '../src/index.js'
@@ -72,7 +73,7 @@ describe('the sweep', () => {
     await using cache = new TieredCacheManager({ tiers: { warm: { backend } }, clock, logger: false })
     await cache.tenant('acme').set('short', 1, { ttl: '1m' })
     await cache.tenant('acme').set('long', 2, { ttl: '1h' })
-    const evicted = new Promise<KeyEvent>((resolve) => cache.on('evict', resolve))
+    const evicted = new Promise<CacheEvents['evict']>((resolve) => cache.on('evict', resolve))
     await clock.advance(600_000)
     expect(await evicted).toMatchObject({ tenant: 'acme', key: 'short', tier: 'warm', reason: 'expired' })
     expect(await cache.tenant('acme').get('long')).toBe(2)

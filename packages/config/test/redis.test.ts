@@ -4,7 +4,8 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { configFromEnv, loadCache, type ConfigurationInput, type LoadOptions } from '@thermocline/config'
-import type { CacheError, TieredCacheManager } from '@thermocline/core'
+import type { CacheError } from '@thermocline/backend'
+import type { TieredCacheManager } from '@thermocline/core'
 import {
   describeRedis,
   describeTls,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { TieredCacheManager, timeout, type CacheError } from '@thermocline/core'
+import { TieredCacheManager, timeout } from '@thermocline/core'
+import type { CacheError } from '@thermocline/backend'
 import { ManualClock, turns, watch } from './support/manual-clock.js'
 import { call, ScriptedBackend } from './support/scripted-backend.js'
 

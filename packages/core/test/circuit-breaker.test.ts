@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { CircuitBreaker, isStreamed, PROBE_TENANT, StreamedEntry, timeout, type CacheBackend, type CacheEntry, type CacheErrorCode, type OperationOptions } from '@thermocline/core'
+import { CircuitBreaker, timeout } from '@thermocline/core'
+import { isStreamed, PROBE_TENANT, StreamedEntry, type CacheBackend, type CacheEntry, type CacheErrorCode, type OperationOptions } from '@thermocline/backend'
 import { resilience } from '../src/layers/resilience.js'
 import { ManualClock, watch } from './support/manual-clock.js'
 import { call, failure, KEY, OPERATIONS, SCOPE, ScriptedBackend, type Operation } from './support/scripted-backend.js'

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { CodecTable } from '@thermocline/core'
+import { CodecTable } from '../src/codec/standard.js'
 
 const codecs = new CodecTable()
 const SECRET = 'next door in the pool'

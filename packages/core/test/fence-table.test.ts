@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { validateKey } from '@thermocline/core'
+import { Invalidation, validateKey } from '@thermocline/backend'
 import { FenceTable, type Fence } from '../src/compute/fence.js'
-import { Invalidation } from '../src/contract/invalidation.js'
 import { TenantRegistry } from '../src/manager/tenant-state.js'
 
 const key = validateKey('k')

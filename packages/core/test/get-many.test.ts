@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheError, TieredCacheManager, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type ReadOptions, type TenantCache, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 
 /** Counts what it is asked, and fails as it is told. */

@@ -1,9 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
 import { readdirSync, readFileSync } from 'node:fs'
 import v8 from 'node:v8'
-import type { CodecName, EntryDetails } from '@thermocline/core'
+import type { CodecName } from '../src/codec/standard.js'
+import type { EntryDetails } from '@thermocline/backend'
 import { VERSION } from '../src/version.js'
-import { frameOf, readFrame } from './support/frames.js'
+import { frameOf, readFrame } from '../../../test/support/frames.js'
 import { sameValue } from './support/same-value.js'
 
 /** What a golden frame was made of, as golden/make.mjs wrote it down. `null` for an instant: never. */

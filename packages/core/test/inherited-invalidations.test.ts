@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { TenantScope, TieredCacheManager, validateTenant, WrappedBackend, type CacheBackend, type TenantCache } from '@thermocline/core'
+import { TenantScope, validateTenant, WrappedBackend, type CacheBackend } from '@thermocline/backend'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, Faults } from '@thermocline/testkit'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheError, TieredCacheManager, type TenantCache } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { ManualClock, watch } from './support/manual-clock.js'
 import { ScriptedBackend, type Operation } from './support/scripted-backend.js'
 

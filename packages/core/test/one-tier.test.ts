@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals'
-import { CacheError, TieredCacheManager, type CacheEntry, type ReadOptions, type TenantCache } from '@thermocline/core'
+import { CacheError, type CacheEntry, type ReadOptions } from '@thermocline/backend'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { ManualClock } from './support/manual-clock.js'
 import { ScriptedBackend } from './support/scripted-backend.js'

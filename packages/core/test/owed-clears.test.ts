@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheError, TieredCacheManager, type ClearOptions, type TenantCache } from '@thermocline/core'
+import { CacheError, type ClearOptions } from '@thermocline/backend'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { ManualClock } from './support/manual-clock.js'
 import { ScriptedBackend } from './support/scripted-backend.js'
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { retry, type CacheBackend, type OperationOptions } from '@thermocline/core'
+import { retry } from '@thermocline/core'
+import type { CacheBackend, OperationOptions } from '@thermocline/backend'
 import { ManualClock, watch } from './support/manual-clock.js'
 import { call, failure, OPERATIONS, SCOPE, ScriptedBackend } from './support/scripted-backend.js'
 

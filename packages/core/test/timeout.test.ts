@@ -1,5 +1,6 @@
 import { describe, expect, jest, test } from '@jest/globals'
-import { timeout, type CacheBackend, type CacheError } from '@thermocline/core'
+import { timeout } from '@thermocline/core'
+import type { CacheBackend, CacheError } from '@thermocline/backend'
 import { ManualClock, turns, watch } from './support/manual-clock.js'
 import { call, failure, OPERATIONS, SCOPE, ScriptedBackend } from './support/scripted-backend.js'
 

@@ -1,4 +1,4 @@
-import { encodeFrameHeader, type CacheEntry, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { encodeFrameHeader, type CacheEntry, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import type { Modes } from './access.js'
 import { sharedDisk } from './disk.js'
 import { writeNewFile, type CloseFile } from './file-io.js'

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { StreamedEntry, type BackendHost, type FrameHeader } from '@thermocline/core'
+import { StreamedEntry, type BackendHost, type FrameHeader } from '@thermocline/backend'
 import { openEntryStream } from './entry-stream.js'
 import { isMissing } from './errors.js'
 import type { CloseFile } from './file-io.js'

@@ -1,4 +1,4 @@
-import { systemClock, type OperationOptions } from '@thermocline/core'
+import { systemClock, type OperationOptions } from '@thermocline/backend'
 import { isOutOfFiles } from './errors.js'
 import { HeldFiles } from './held-files.js'
 import { openFileLimit, openLimits, threadPoolSize } from './open-limit.js'

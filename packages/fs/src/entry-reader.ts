@@ -1,4 +1,4 @@
-import { CacheError, entryOfFrame, isCacheError, StreamedEntry, type CacheEntry, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, entryOfFrame, isCacheError, StreamedEntry, type CacheEntry, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { sharedDisk } from './disk.js'
 import { readEntryFile, type FileReading } from './entry-file.js'
 import { isDamaged, openEntryStream, type StreamReading } from './entry-stream.js'

@@ -1,15 +1,4 @@
-import {
-  CacheError,
-  checkedChunks,
-  decodeFrameHeader,
-  ownMemory,
-  payloadProblem,
-  readFrameHead,
-  type FrameContent,
-  type FrameHeader,
-  type OperationOptions,
-  type PayloadStream,
-} from '@thermocline/core'
+import { CacheError, checkedChunks, decodeFrameHeader, ownMemory, payloadProblem, readFrameHead, type FrameContent, type FrameHeader, type OperationOptions, type PayloadStream } from '@thermocline/backend'
 import { readingOfFailure } from './entry-file.js'
 import { asFsError } from './errors.js'
 import { sharedDisk } from './disk.js'

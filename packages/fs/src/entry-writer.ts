@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, isStreamed, type CacheEntry, type EpochMs, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, isStreamed, type CacheEntry, type EpochMs, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { WholeBody, type Body, type FinishFile } from './body.js'
 import { Directories } from './directories.js'
 import { sharedDisk } from './disk.js'

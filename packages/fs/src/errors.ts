@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/core'
+import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/backend'
 
 /** Operating system errors that say the whole directory cannot be written now. */
 const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])

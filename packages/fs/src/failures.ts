@@ -1,4 +1,4 @@
-import { isCacheError } from '@thermocline/core'
+import { isCacheError } from '@thermocline/backend'
 
 /** Failures of single entries, in an operation on many: the others are carried out all the same. */
 export class Failures {

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { FRAME_MAGIC, type OperationOptions } from '@thermocline/core'
+import { FRAME_MAGIC, type OperationOptions } from '@thermocline/backend'
 import { withFiles } from './disk.js'
 import { codeOf, isOutOfFiles } from './errors.js'
 

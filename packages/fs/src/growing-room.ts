@@ -1,4 +1,4 @@
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import type { Usage } from './usage.js'
 
 /** What a growing room asks of the space it is in. */

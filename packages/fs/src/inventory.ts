@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { EpochMs, FrameHeader } from '@thermocline/core'
+import type { EpochMs, FrameHeader } from '@thermocline/backend'
 import { Demotion, type Offers } from './demotion.js'
 import type { PathsInUse } from './paths-in-use.js'
 import { removeEntryFile, type FileTimes, type Removed } from './entry-file.js'

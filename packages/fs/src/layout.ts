@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { decodeEscaped, encodeCaseFolded, fitOrHash, isHashedName, type TenantScope } from '@thermocline/core'
+import { decodeEscaped, encodeCaseFolded, fitOrHash, isHashedName, type TenantScope } from '@thermocline/backend'
 
 /*
  * The directory:

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, type EpochMs, type PutOptions } from '@thermocline/core'
+import { CacheError, type EpochMs, type PutOptions } from '@thermocline/backend'
 import type { Directories } from './directories.js'
 import { accessTimeOf, readEntryFile } from './entry-file.js'
 import { asFsError, codeOf, isDenied, NO_HARD_LINKS } from './errors.js'

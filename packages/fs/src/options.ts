@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { checkKnown, positiveDurationMs, type Duration } from '@thermocline/core'
+import { checkKnown, positiveDurationMs, type Duration } from '@thermocline/backend'
 import type { Access } from './access.js'
 
 export interface FileSystemBackendOptions {

@@ -1,5 +1,5 @@
 import { randomFill } from 'node:crypto'
-import { systemClock } from '@thermocline/core'
+import { systemClock } from '@thermocline/backend'
 import { threadPoolSize } from './open-limit.js'
 
 /*

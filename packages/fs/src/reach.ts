@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, isCacheError } from '@thermocline/core'
+import { CacheError, isCacheError } from '@thermocline/backend'
 import { asFsError, codeOf, isDenied, isMissing, isNotAFile } from './errors.js'
 import type { Layout } from './layout.js'
 

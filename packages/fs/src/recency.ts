@@ -1,4 +1,4 @@
-import type { Clock, EpochMs } from '@thermocline/core'
+import type { Clock, EpochMs } from '@thermocline/backend'
 import { sharedDisk } from './disk.js'
 import type { Stuck } from './stuck.js'
 import { touchFile } from './file-io.js'

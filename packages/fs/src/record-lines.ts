@@ -1,4 +1,4 @@
-import { validateKey, validatePrefix, validateTenant, type InvalidationRecord } from '@thermocline/core'
+import { validateKey, validatePrefix, validateTenant, type InvalidationRecord } from '@thermocline/backend'
 import { linesNow } from './lines-now.js'
 
 /** What a file of records holds. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, messageOf, type InvalidationRecord, type RecordLog } from '@thermocline/core'
+import { CacheError, messageOf, type InvalidationRecord, type RecordLog } from '@thermocline/backend'
 import { sharedDisk, withFiles } from './disk.js'
 import { ACCESS_ADVICE, codeOf, isDenied, isMissing } from './errors.js'
 import { makeDirectory } from './make-directory.js'

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import { sharedDisk } from './disk.js'
 import { removeEntryFile, type Removed } from './entry-file.js'
 import { asFsError, isMissing, isNotAFile } from './errors.js'

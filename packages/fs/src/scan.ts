@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import { sharedDisk, withFiles } from './disk.js'
 import { timesOf, type FileTimes } from './entry-file.js'
 import { isMissing } from './errors.js'

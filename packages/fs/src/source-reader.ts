@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, type PayloadStream } from '@thermocline/core'
+import { CacheError, isCacheError, type PayloadStream } from '@thermocline/backend'
 
 /**
  * Takes the chunks of a source, and stops when it is told to, also while the source has nothing to give.

@@ -1,4 +1,4 @@
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import { GrowingRoom } from './growing-room.js'
 import { Inventory, type InventoryHost } from './inventory.js'
 import { Usage } from './usage.js'

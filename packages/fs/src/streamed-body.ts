@@ -1,4 +1,4 @@
-import { CacheError, checkedChunks, crc32, encodeHeaderOf, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, checkedChunks, crc32, encodeHeaderOf, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { Batch } from './batch.js'
 import type { Body, BodyHost, FinishFile } from './body.js'
 import { sharedDisk } from './disk.js'

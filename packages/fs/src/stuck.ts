@@ -1,4 +1,4 @@
-import { CacheError, systemClock, type OperationOptions } from '@thermocline/core'
+import { CacheError, systemClock, type OperationOptions } from '@thermocline/backend'
 import { PoolWatch } from './pool-watch.js'
 
 /*

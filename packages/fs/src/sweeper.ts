@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { isCacheError, type EpochMs, type FrameHeader } from '@thermocline/core'
+import { isCacheError, type EpochMs, type FrameHeader } from '@thermocline/backend'
 import { sharedDisk } from './disk.js'
 import { removeLeftover, type Removed } from './entry-file.js'
 import { asFsError } from './errors.js'

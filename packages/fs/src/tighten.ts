@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { CacheError } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
 import { codeOf, isMissing } from './errors.js'
 import type { Store } from './store.js'
 

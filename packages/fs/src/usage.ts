@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import type { EpochMs } from '@thermocline/core'
+import type { EpochMs } from '@thermocline/backend'
 import type { Modes } from './access.js'
 import { sharedDisk, withFiles } from './disk.js'
 import { closeInBackground, readFirst } from './file-io.js'

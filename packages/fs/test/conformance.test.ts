@@ -1,7 +1,8 @@
 import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { CircuitBreaker, retry, systemClock, timeout, type Layer } from '@thermocline/core'
+import { CircuitBreaker, retry, timeout } from '@thermocline/core'
+import { systemClock, type Layer } from '@thermocline/backend'
 import { FileSystemBackend, type FileSystemBackendOptions } from '@thermocline/fs'
 import { describeBackend, type Subject } from '@thermocline/testkit'
 

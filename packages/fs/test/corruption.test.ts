@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { FakeClock } from '@thermocline/testkit'
-import { FRAME_PREAMBLE_BYTES } from '@thermocline/core'
+import { FRAME_PREAMBLE_BYTES } from '@thermocline/backend'
 import { Shelf } from './support/shelf.js'
 
 const VALUE = Buffer.from('the one true value')

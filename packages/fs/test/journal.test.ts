@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, jest, test } from '@jest/globals'
-import { CacheEntry, isStreamed, NO_VALUE, StreamedEntry, validateKey, type CacheError, type JournalSlot, type WriteBackJournal } from '@thermocline/core'
+import { CacheEntry, isStreamed, NO_VALUE, StreamedEntry, validateKey, type CacheError, type JournalSlot, type WriteBackJournal } from '@thermocline/backend'
 import { bytesOf, cut, FakeClock, HandFedStream, patterned, streamOf } from '@thermocline/testkit'
 import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { scopeOf, Shelf, type ShelfOptions } from './support/shelf.js'

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { FRAME_MAGIC } from '@thermocline/core'
+import { FRAME_MAGIC } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { Shelf } from './support/shelf.js'
 

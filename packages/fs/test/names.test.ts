@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { MAX_KEY_BYTES, MAX_TENANT_BYTES } from '@thermocline/core'
+import { MAX_KEY_BYTES, MAX_TENANT_BYTES } from '@thermocline/backend'
 import { WEIRD_KEYS, WEIRD_TENANTS } from '@thermocline/testkit'
 import fc from 'fast-check'
 import { fileName, isEntryName, keyOfName, layoutOf, tenantDirectory } from '../src/layout.js'

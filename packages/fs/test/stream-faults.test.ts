@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { isStreamed, StreamedEntry, systemClock, validateKey, WrappedBackend, type CacheBackend, type PayloadStream } from '@thermocline/core'
+import { isStreamed, StreamedEntry, systemClock, validateKey, WrappedBackend, type CacheBackend, type PayloadStream } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { bytesOf, cut, describeBackend, FakeClock, Faults, HandFedStream, patterned, streamOf, type Subject } from '@thermocline/testkit'
 import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import { openLimits } from '../src/open-limit.js'
 import { Turns } from '../src/turns.js'
 

@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/core'
+import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/backend'
 
 /** An answer that is a refusal. https://cloud.google.com/storage/docs/json_api/v1/status-codes */
 export class Refusal extends Error {

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { EpochMs } from '@thermocline/core'
+import type { EpochMs } from '@thermocline/backend'
 
 /** What the store says of an object. */
 export interface ObjectFacts {

@@ -1,22 +1,5 @@
-import {
-  getEach,
-  Hosts,
-  MAX_USER_METADATA_BYTES,
-  type BackendCapabilities,
-  type BackendHost,
-  type BackendStats,
-  type CacheBackend,
-  type ClearOptions,
-  type CacheEntry,
-  type Detach,
-  type ListOptions,
-  type OperationOptions,
-  type PutOptions,
-  type ReadOptions,
-  type StoredEntryInfo,
-  type TenantScope,
-  type ValidKey,
-} from '@thermocline/core'
+import { getEach, Hosts, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { MAX_USER_METADATA_BYTES } from '@thermocline/object-store'
 import { Credentials } from './credentials.js'
 import { LANDS_WITHIN_MS } from './errors.js'
 import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'

@@ -1,4 +1,5 @@
-import { decodeObjectMetadata, type EntryFields, type EpochMs, type ObjectPayload, type TenantScope, type ValidKey } from '@thermocline/core'
+import { decodeObjectMetadata, type ObjectPayload } from '@thermocline/object-store'
+import type { EntryFields, EpochMs, TenantScope, ValidKey } from '@thermocline/backend'
 import type { ObjectFacts } from './facts.js'
 
 /** What an object turned out to be. */

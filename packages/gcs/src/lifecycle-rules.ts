@@ -1,5 +1,5 @@
-import type { ObjectNames } from '@thermocline/core'
-import { checkKnown, TenantScope, validatePrefix, validateTenant } from '@thermocline/core'
+import type { ObjectNames } from '@thermocline/object-store'
+import { checkKnown, TenantScope, validatePrefix, validateTenant } from '@thermocline/backend'
 
 /** What Cloud Storage calls them; the last three are of earlier times and still taken. https://cloud.google.com/storage/docs/storage-classes */
 export const STORAGE_CLASSES: readonly string[] = ['STANDARD', 'NEARLINE', 'COLDLINE', 'ARCHIVE', 'MULTI_REGIONAL', 'REGIONAL', 'DURABLE_REDUCED_AVAILABILITY']

@@ -1,4 +1,4 @@
-import { CacheError, type CancelTimer, type Hosts } from '@thermocline/core'
+import { CacheError, type CancelTimer, type Hosts } from '@thermocline/backend'
 import { asGcsError, isRefusal } from './errors.js'
 import { isOurs, textOf, type BucketRule } from './lifecycle-rules.js'
 import type { ObjectApi } from './object-api.js'

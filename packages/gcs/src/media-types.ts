@@ -1,4 +1,5 @@
-import { contentEncodingOf, contentTypeOf, type EntryDetails } from '@thermocline/core'
+import { contentEncodingOf, contentTypeOf } from '@thermocline/object-store'
+import type { EntryDetails } from '@thermocline/backend'
 import { lookup } from 'mrmime'
 
 /** What other tools are told of an object's payload. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { CacheError, checkedChunks, type ObjectPayload, type OperationOptions, type PayloadStream } from '@thermocline/core'
+import { CacheError, checkedChunks, type OperationOptions, type PayloadStream } from '@thermocline/backend'
+import type { ObjectPayload } from '@thermocline/object-store'
 import { awaitBody, chunksOf, drop } from './body.js'
 import { abandoned, asGcsError, type Place } from './errors.js'
 import type { StoreChecksum } from './store-checksum.js'

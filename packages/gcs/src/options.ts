@@ -1,5 +1,5 @@
-import type { ObjectNames } from '@thermocline/core'
-import { checkKnown, ObjectNames as Names } from '@thermocline/core'
+import { ObjectNames as Names, type ObjectNames } from '@thermocline/object-store'
+import { checkKnown } from '@thermocline/backend'
 import { isObject, kind } from './checks.js'
 import { bucketRulesOf, checkLifecycleRules, STORAGE_CLASSES, type BucketRule, type LifecycleRule } from './lifecycle-rules.js'
 

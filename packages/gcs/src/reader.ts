@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { CacheEntry, CacheError, crc32, StreamedEntry, type Hosts, type ObjectNames, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheEntry, CacheError, crc32, StreamedEntry, type Hosts, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import type { ObjectNames } from '@thermocline/object-store'
 import { collect, CutOff, drop } from './body.js'
 import { abandoned, asGcsError, isRefusal, type Place } from './errors.js'
 import { factsOfHeaders, isTranscoded, type ObjectFacts } from './facts.js'

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { CacheError, type Hosts, type ObjectNames } from '@thermocline/core'
+import { CacheError, type Hosts } from '@thermocline/backend'
+import type { ObjectNames } from '@thermocline/object-store'
 import { isRefusal } from './errors.js'
 import type { ObjectApi } from './object-api.js'
 

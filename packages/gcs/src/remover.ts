@@ -1,4 +1,5 @@
-import { CacheError, keyInMetadata, type ClearOptions, type ObjectNames, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, type ClearOptions, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { keyInMetadata, type ObjectNames } from '@thermocline/object-store'
 import { abandoned, asGcsError, type Place } from './errors.js'
 import { failuresOf } from './in-parallel.js'
 import type { Lister } from './lister.js'

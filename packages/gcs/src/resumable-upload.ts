@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { CacheError, type ExpectedPayload, type OperationOptions } from '@thermocline/core'
+import { CacheError, type ExpectedPayload, type OperationOptions } from '@thermocline/backend'
 import { drop } from './body.js'
 import type { Resource } from './facts.js'
 import { json, type ObjectApi, type Query } from './object-api.js'

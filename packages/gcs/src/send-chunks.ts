@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import { unlessAborted } from './aborts.js'
 import { CutOff, drop } from './body.js'
 import { accept } from './object-api.js'

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { crc32, sourceChunks, type ExpectedPayload, type ObjectPayload, type OperationOptions, type PayloadStream } from '@thermocline/core'
+import { crc32, type ExpectedPayload, type OperationOptions, type PayloadStream } from '@thermocline/backend'
+import { sourceChunks, type ObjectPayload } from '@thermocline/object-store'
 import { unlessAborted } from './aborts.js'
 import { drop } from './body.js'
 import type { ObjectApi, Query } from './object-api.js'

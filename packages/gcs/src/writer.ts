@@ -1,17 +1,5 @@
-import {
-  CacheEntry,
-  crc32,
-  encodeObjectMetadata,
-  isStreamed,
-  withChunks,
-  type Hosts,
-  type ObjectNames,
-  type ObjectPayload,
-  type PutOptions,
-  type StreamedEntry,
-  type TenantScope,
-  type ValidKey,
-} from '@thermocline/core'
+import { CacheEntry, crc32, isStreamed, withChunks, type Hosts, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { encodeObjectMetadata, type ObjectNames, type ObjectPayload } from '@thermocline/object-store'
 import { abandoned, asGcsError, isRefusal } from './errors.js'
 import type { ObjectFacts } from './facts.js'
 import { judge } from './judge.js'

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, jest, test } from '@jest/globals'
-import { CircuitBreaker, retry, systemClock, timeout, type Layer } from '@thermocline/core'
+import { CircuitBreaker, retry, timeout } from '@thermocline/core'
+import { systemClock, type Layer } from '@thermocline/backend'
 import { Storage } from '@google-cloud/storage'
 import { describeBackend, type Subject } from '@thermocline/testkit'
 import { startStrictGcs } from '../../../test/support/gcs/index.js'

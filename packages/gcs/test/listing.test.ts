@@ -1,5 +1,5 @@
 import { expect, jest, test } from '@jest/globals'
-import { systemClock } from '@thermocline/core'
+import { systemClock } from '@thermocline/backend'
 import { onEachServer, onStrictServer, scopeOf, type Shelf } from './support/shelf.js'
 
 jest.setTimeout(60_000) // thousands of objects, also on a busy machine

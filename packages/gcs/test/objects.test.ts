@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from '@jest/globals'
-import { crc32 } from '@thermocline/core'
+import { crc32 } from '@thermocline/backend'
 import { bytesOf, factsOf, patterned, streamOf } from '@thermocline/testkit'
 import { entryParts, withEntryParts } from '../../../test/support/object-shelf.js'
 import { until } from '../../../test/support/servers/until.js'

@@ -1,4 +1,4 @@
-import { CacheEntry, type EpochMs } from '@thermocline/core'
+import { CacheEntry, type EpochMs } from '@thermocline/backend'
 
 /** An entry as memory keeps it: the live value, and what eviction needs to know. */
 export class MemoryEntry extends CacheEntry {

@@ -1,4 +1,4 @@
-import { checkKnown, type Isolation } from '@thermocline/core'
+import { checkKnown, type Isolation } from '@thermocline/backend'
 import type { Quota } from './tenant-store.js'
 
 export interface MemoryBackendOptions {

@@ -1,4 +1,4 @@
-import type { TenantScope, ValidKey } from '@thermocline/core'
+import type { TenantScope, ValidKey } from '@thermocline/backend'
 import { LRUCache } from 'lru-cache'
 import type { MemoryEntry } from './memory-entry.js'
 

@@ -1,4 +1,5 @@
-import { CircuitBreaker, retry, systemClock, timeout } from '@thermocline/core'
+import { CircuitBreaker, retry, timeout } from '@thermocline/core'
+import { systemClock } from '@thermocline/backend'
 import { MemoryBackend } from '@thermocline/memory'
 import { describeBackend } from '@thermocline/testkit'
 

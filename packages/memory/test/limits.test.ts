@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { NO_VALUE, TenantScope, validateKey, validateTenant, CacheEntry } from '@thermocline/core'
+import { CacheEntry, NO_VALUE, TenantScope, validateKey, validateTenant } from '@thermocline/backend'
 import { MemoryBackend, type MemoryBackendOptions } from '@thermocline/memory'
 import v8 from 'node:v8'
 import vm from 'node:vm'

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { NO_VALUE } from '@thermocline/core'
+import { NO_VALUE } from '@thermocline/backend'
 import { Bench, type Evicted } from './support/bench.js'
 
 interface Step {

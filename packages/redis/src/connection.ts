@@ -1,4 +1,4 @@
-import { CacheError, systemClock, type OperationOptions } from '@thermocline/core'
+import { CacheError, systemClock, type OperationOptions } from '@thermocline/backend'
 import type { Cluster, Redis } from 'ioredis'
 import { CONNECT_TIMEOUT_MS } from './client.js'
 import { followReplies, guardReplies, isFiltered, leaveSocket, progressOf, quietWire, type Wire } from './connector.js'

@@ -1,4 +1,4 @@
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import { clientOf, sentinelClientsOf } from './client.js'
 import { Connection } from './connection.js'
 import { quietWire } from './connector.js'

@@ -1,4 +1,4 @@
-import type { CacheEntry, TenantScope, ValidKey } from '@thermocline/core'
+import type { CacheEntry, TenantScope, ValidKey } from '@thermocline/backend'
 import type { Read } from './reads.js'
 
 /** Somebody who waits for an entry, and is told once. */

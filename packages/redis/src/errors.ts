@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/core'
+import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/backend'
 
 /** What the first word of an error reply means for the cache. https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors */
 const BY_REPLY: ReadonlyMap<string, CacheErrorCode> = new Map<string, CacheErrorCode>([

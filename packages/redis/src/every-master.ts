@@ -1,4 +1,4 @@
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import type { Redis } from 'ioredis'
 import { nameInSlot, slotsNow, type Slots } from './cluster-slots.js'
 import type { Connection } from './connection.js'

@@ -1,4 +1,4 @@
-import { systemClock } from '@thermocline/core'
+import { systemClock } from '@thermocline/backend'
 import type { Redis } from 'ioredis'
 import { isAnswer } from './errors.js'
 

@@ -1,4 +1,4 @@
-import { ScopeSlot, type TenantScope } from '@thermocline/core'
+import { ScopeSlot, type TenantScope } from '@thermocline/backend'
 
 /*
  * Keys in the server: <keyPrefix><tenant>:<key>, with the characters escaped as %xx that would mean something else there.

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from 'node:tls'
-import { checkKnown, positiveDurationMs, type Duration } from '@thermocline/core'
+import { checkKnown, positiveDurationMs, type Duration } from '@thermocline/backend'
 import { Cluster, Redis } from 'ioredis'
 
 export interface RedisAddress {

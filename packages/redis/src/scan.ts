@@ -1,4 +1,4 @@
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 import type { Redis } from 'ioredis'
 import type { Connection } from './connection.js'
 import { OutOfStep } from './errors.js'

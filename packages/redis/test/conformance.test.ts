@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from '@jest/globals'
-import { CircuitBreaker, retry, systemClock, timeout, type Layer } from '@thermocline/core'
+import { CircuitBreaker, retry, timeout } from '@thermocline/core'
+import { systemClock, type Layer } from '@thermocline/backend'
 import { RedisBackend, type RedisBackendOptions } from '@thermocline/redis'
 import { describeBackend, type Subject } from '@thermocline/testkit'
 import { Cluster, Redis } from 'ioredis'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { MAX_KEY_BYTES, MAX_TENANT_BYTES } from '@thermocline/core'
+import { MAX_KEY_BYTES, MAX_TENANT_BYTES } from '@thermocline/backend'
 import { WEIRD_KEYS, WEIRD_TENANTS } from '@thermocline/testkit'
 import fc from 'fast-check'
 import { slotOf } from '../../../test/support/redis/index.js'

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { PROBE_TENANT, TieredCacheManager } from '@thermocline/core'
+import { PROBE_TENANT } from '@thermocline/backend'
+import { TieredCacheManager } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { RedisBackend, type RedisBackendOptions } from '@thermocline/redis'
 import { afterwards } from '../../../test/support/afterwards.js'

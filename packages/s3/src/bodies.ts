@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Socket } from 'node:net'
-import { CacheError } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
 import { asS3Error, type Place } from './errors.js'
 
 /** As much is read to its end rather than given up: the connection then can be used again. */

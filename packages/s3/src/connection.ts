@@ -1,5 +1,5 @@
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
-import { CacheError } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
 import { agentsFor } from './agents.js'
 import type { CheckedOptions } from './options.js'
 import { requestsOfGiven, requestsOfOwn, type Requests } from './requests.js'

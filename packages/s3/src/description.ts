@@ -1,5 +1,6 @@
 import type { CreateMultipartUploadCommandInput, PutObjectCommandInput } from '@aws-sdk/client-s3'
-import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, type CacheEntry, type EpochMs, type ObjectPayload, type TenantScope, type ValidKey } from '@thermocline/core'
+import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, type ObjectPayload } from '@thermocline/object-store'
+import type { CacheEntry, EpochMs, TenantScope, ValidKey } from '@thermocline/backend'
 import { lookup } from 'mrmime'
 import type { CheckedOptions } from './options.js'
 

@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, messageOf, type CacheErrorCode } from '@thermocline/core'
+import { CacheError, isCacheError, messageOf, type CacheErrorCode } from '@thermocline/backend'
 
 /** What the code in an error response means for the cache. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
 const BY_CODE: ReadonlyMap<string, CacheErrorCode> = new Map<string, CacheErrorCode>([

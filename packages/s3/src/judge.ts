@@ -1,5 +1,6 @@
 import type { GetObjectCommandOutput, HeadObjectCommandOutput } from '@aws-sdk/client-s3'
-import { decodeObjectMetadata, type ObjectHeader, type TenantScope, type ValidKey } from '@thermocline/core'
+import { decodeObjectMetadata, type ObjectHeader } from '@thermocline/object-store'
+import type { TenantScope, ValidKey } from '@thermocline/backend'
 
 /** What the answers to GET and HEAD both say of an object. */
 export type Found = Pick<GetObjectCommandOutput & HeadObjectCommandOutput, 'Metadata' | 'ContentLength' | 'ContentType' | 'ContentEncoding' | 'ETag' | 'LastModified' | 'StorageClass' | 'ArchiveStatus' | 'Restore' | 'ServerSideEncryption'>

@@ -1,4 +1,5 @@
-import { checkKnown, ObjectNames, TenantScope, validatePrefix, validateTenant } from '@thermocline/core'
+import { checkKnown, TenantScope, validatePrefix, validateTenant } from '@thermocline/backend'
+import { ObjectNames } from '@thermocline/object-store'
 import { isObject, kind } from './checks.js'
 
 /** One rule of the bucket's lifecycle for objects of ours. It counts from when an object was stored, not from its entry's end. */

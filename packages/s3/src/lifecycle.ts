@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { CacheError, isPromise, type CancelTimer, type ObjectNames } from '@thermocline/core'
+import { CacheError, isPromise, type CancelTimer } from '@thermocline/backend'
+import type { ObjectNames } from '@thermocline/object-store'
 import type { LifecycleRule as StoredRule, TransitionDefaultMinimumObjectSize, TransitionStorageClass } from '@aws-sdk/client-s3'
 import { asS3Error, isNotFound, statusOf } from './errors.js'
 import { idOf, scopeOf, type LifecycleRule } from './lifecycle-rules.js'

@@ -1,5 +1,6 @@
 import type { ListObjectsV2CommandOutput, _Object as Listed } from '@aws-sdk/client-s3'
-import { isPromise, keyInMetadata, Paged, type ListOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/core'
+import { isPromise, Paged, type ListOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { keyInMetadata } from '@thermocline/object-store'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, type Place } from './errors.js'

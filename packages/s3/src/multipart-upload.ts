@@ -1,5 +1,5 @@
 import type { CompletedPart } from '@aws-sdk/client-s3'
-import { crc32 } from '@thermocline/core'
+import { crc32 } from '@thermocline/backend'
 import type { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import type { Condition, Description } from './description.js'

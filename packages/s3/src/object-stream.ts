@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import { CacheError, checkedChunks, type PayloadStream } from '@thermocline/core'
+import { CacheError, checkedChunks, type PayloadStream } from '@thermocline/backend'
 import { received } from './bodies.js'
 import { abandoned, type Place } from './errors.js'
 import { checkedByMd5, type Checksum } from './store-checksum.js'

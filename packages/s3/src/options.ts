@@ -1,5 +1,5 @@
 import type { S3Client, StorageClass } from '@aws-sdk/client-s3'
-import { checkKnown } from '@thermocline/core'
+import { checkKnown } from '@thermocline/backend'
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from './credentials.js'
 import { isObject, kind } from './checks.js'
 import { checkRules, type LifecycleRule } from './lifecycle-rules.js'

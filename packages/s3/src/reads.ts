@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import { CacheEntry, CacheError, isPromise, StreamedEntry, type EpochMs, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheEntry, CacheError, isPromise, StreamedEntry, type EpochMs, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { collect, discard } from './bodies.js'
 import type { Opened } from './connection.js'
 import { abandoned, type Place } from './errors.js'

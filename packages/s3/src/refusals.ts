@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { CacheError, messageOf } from '@thermocline/core'
+import { CacheError, messageOf } from '@thermocline/backend'
 import type { Opened } from './connection.js'
 import { abandoned, asS3Error, isForbidden, isNotFound, nameOf, statusOf, type Place } from './errors.js'
 import type { CheckedOptions } from './options.js'

@@ -1,4 +1,4 @@
-import { CacheError, isPromise, type ClearOptions, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, isPromise, type ClearOptions, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { abandoned, codeOfDeletion, isNotFound, isRetryable, type Place } from './errors.js'

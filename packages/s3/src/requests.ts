@@ -1,5 +1,5 @@
 import type { $Command, S3Client, S3ClientResolvedConfig, ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3'
-import type { OperationOptions } from '@thermocline/core'
+import type { OperationOptions } from '@thermocline/backend'
 
 /** What tells a request that nobody waits for it any more. */
 export type Abortable = Pick<OperationOptions, 'signal' | 'onAbort'>

@@ -1,22 +1,5 @@
-import {
-  getEach,
-  MAX_USER_METADATA_BYTES,
-  ObjectNames,
-  type BackendCapabilities,
-  type BackendHost,
-  type BackendStats,
-  type CacheBackend,
-  type ClearOptions,
-  type CacheEntry,
-  type Detach,
-  type ListOptions,
-  type OperationOptions,
-  type PutOptions,
-  type ReadOptions,
-  type StoredEntryInfo,
-  type TenantScope,
-  type ValidKey,
-} from '@thermocline/core'
+import { getEach, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { MAX_USER_METADATA_BYTES, ObjectNames } from '@thermocline/object-store'
 import { Cancellation } from './cancellation.js'
 import { Connection } from './connection.js'
 import { LANDS_WITHIN_MS } from './errors.js'

@@ -1,4 +1,5 @@
-import { Hosts, type ObjectNames } from '@thermocline/core'
+import { Hosts } from '@thermocline/backend'
+import type { ObjectNames } from '@thermocline/object-store'
 import type { Connection } from './connection.js'
 import type { CheckedOptions } from './options.js'
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { crc32 } from '@thermocline/core'
+import { crc32 } from '@thermocline/backend'
 import type { Opened } from './connection.js'
 import { statusOf } from './errors.js'
 import type { Found } from './judge.js'

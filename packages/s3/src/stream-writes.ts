@@ -1,4 +1,5 @@
-import { CacheError, crc32, isPromise, sourceChunks, withChunks, type EpochMs, type ObjectPayload, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, crc32, isPromise, withChunks, type EpochMs, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { sourceChunks, type ObjectPayload } from '@thermocline/object-store'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'
 import { describe, type Condition, type Description } from './description.js'

@@ -1,4 +1,4 @@
-import { crc32, isPromise, isStreamed, type CacheEntry, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { crc32, isPromise, isStreamed, type CacheEntry, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import type { Opened } from './connection.js'
 import { sendStream } from './send-stream.js'
 import { describe, type Condition, type Description } from './description.js'

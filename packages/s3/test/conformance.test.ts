@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, jest } from '@jest/globals'
 import { S3Client } from '@aws-sdk/client-s3'
-import { CircuitBreaker, retry, systemClock, timeout, type Layer } from '@thermocline/core'
+import { CircuitBreaker, retry, timeout } from '@thermocline/core'
+import { systemClock, type Layer } from '@thermocline/backend'
 import { S3Backend, type S3BackendOptions } from '@thermocline/s3'
 import { describeBackend, type Subject } from '@thermocline/testkit'
 import { describeS3, startS3, type S3Server } from '../../../test/support/s3/index.js'

@@ -1,6 +1,6 @@
 import { DeleteBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { isCacheError, type CacheError } from '@thermocline/core'
+import { isCacheError, type CacheError } from '@thermocline/backend'
 import { streamOf } from '@thermocline/testkit'
 import { afterwards } from '../../../test/support/afterwards.js'
 import { describeCeph, startCeph, type CephServer } from '../../../test/support/s3/index.js'

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { CircuitBreaker, isCacheError, retry, systemClock, timeout, TieredCacheManager, validateKey, type CacheError } from '@thermocline/core'
+import { CircuitBreaker, retry, TieredCacheManager, timeout } from '@thermocline/core'
+import { isCacheError, systemClock, validateKey, type CacheError } from '@thermocline/backend'
 import { MemoryBackend } from '@thermocline/memory'
 import { S3Backend } from '@thermocline/s3'
 import { bytesOf, HandFedStream, patterned, streamOf } from '@thermocline/testkit'

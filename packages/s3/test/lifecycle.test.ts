@@ -5,7 +5,7 @@ import {
   type LifecycleRule as StoredRule,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { isCacheError } from '@thermocline/core'
+import { isCacheError } from '@thermocline/backend'
 import type { LifecycleRule } from '@thermocline/s3'
 import { describeCeph, startCeph, type CephServer } from '../../../test/support/s3/index.js'
 import { until } from '../../../test/support/servers/until.js'

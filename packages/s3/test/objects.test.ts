@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { CopyObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { crc32 } from '@thermocline/core'
+import { crc32 } from '@thermocline/backend'
 import { entryParts, withEntryParts } from '../../../test/support/object-shelf.js'
 import { describeS3, type S3Server } from '../../../test/support/s3/index.js'
 import { until } from '../../../test/support/servers/until.js'

@@ -1,6 +1,6 @@
 import { HeadObjectCommand } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { crc32 } from '@thermocline/core'
+import { crc32 } from '@thermocline/backend'
 import { bytesOf, cut, factsOf, HandFedStream, patterned, streamOf } from '@thermocline/testkit'
 import { entryParts } from '../../../test/support/object-shelf.js'
 import { describeS3, type S3Server } from '../../../test/support/s3/index.js'

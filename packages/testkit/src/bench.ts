@@ -1,23 +1,6 @@
 import assert from 'node:assert/strict'
-import {
-  CacheEntry,
-  CodecTable,
-  isStreamed,
-  NO_VALUE,
-  StreamedEntry,
-  systemClock,
-  TenantScope,
-  validateKey,
-  validateTenant,
-  type BackendHost,
-  type CacheBackend,
-  type CacheError,
-  type Clock,
-  type EntryDetails,
-  type PayloadStream,
-  type StoredEntryInfo,
-  type ValidKey,
-} from '@thermocline/core'
+import v8 from 'node:v8'
+import { CacheEntry, isStreamed, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant, type BackendHost, type CacheBackend, type CacheError, type Clock, type EncodedPayload, type EntryDetails, type PayloadStream, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
 import { bytesOf } from './streams.js'
 
 /** A backend under test, new and empty. */
@@ -51,7 +34,6 @@ export class Bench {
   readonly failures: CacheError[] = []
   readonly now: number
   readonly host: BackendHost
-  readonly #codecs = new CodecTable()
   readonly #detach: () => void
   #closed = false
 
@@ -67,7 +49,7 @@ export class Bench {
     const createdAt = wishes.createdAt ?? this.now
     const expiresAt = wishes.expiresAt ?? createdAt + HOUR_MS
     const keeps = this.backend.capabilities.keeps
-    const entry = new CacheEntry(keeps === 'value' ? value : NO_VALUE, keeps === 'bytes' || Buffer.isBuffer(value) ? this.#codecs.encode(value, undefined) : undefined, {
+    const entry = new CacheEntry(keeps === 'value' ? value : NO_VALUE, keeps === 'bytes' || Buffer.isBuffer(value) ? encoded(value) : undefined, {
       createdAt,
       expiresAt,
       computeMicros: wishes.computeMicros,
@@ -114,7 +96,7 @@ export class Bench {
   }
 
   valueOf(entry: CacheEntry): unknown {
-    return entry.value === NO_VALUE && entry.encoded !== undefined ? this.#codecs.decode(entry.encoded) : entry.value
+    return entry.value === NO_VALUE && entry.encoded !== undefined ? decoded(entry.encoded) : entry.value
   }
 
   async list(prefix: string, detail: 'keys' | 'info', scope = this.scope): Promise<StoredEntryInfo[]> {
@@ -144,4 +126,20 @@ export class Bench {
 export function plain(details: EntryDetails | undefined): unknown {
   if (details === undefined) return undefined
   return Object.fromEntries(Object.entries(details).filter(([name, value]) => value !== undefined && name !== 'keepUntil'))
+}
+
+/** A value as bytes, under the names that the manager's codecs have: an adapter passes both on as they are. */
+function encoded(value: unknown): EncodedPayload {
+  if (Buffer.isBuffer(value)) return { codec: 'buffer', bytes: value }
+  if (typeof value === 'string' && value.isWellFormed()) return { codec: 'utf8', bytes: Buffer.from(value) }
+  return { codec: 'v8', bytes: v8.serialize(value) }
+}
+
+function decoded({ codec, bytes }: EncodedPayload): unknown {
+  switch (codec) {
+    case 'buffer': return Buffer.from(bytes)
+    case 'utf8': return Buffer.from(bytes).toString()
+    case 'v8': return v8.deserialize(bytes)
+    default: return assert.fail(`an adapter made up the codec ${codec}`)
+  }
 }

@@ -1,4 +1,4 @@
-import type { CancelTimer, Clock, EpochMs } from '@thermocline/core'
+import type { CancelTimer, Clock, EpochMs } from '@thermocline/backend'
 
 interface Timer {
   readonly at: EpochMs

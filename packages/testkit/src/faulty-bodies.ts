@@ -1,4 +1,4 @@
-import { StreamedEntry, type CacheEntry, type CacheError, type CacheErrorCode, type Clock, type PayloadStream } from '@thermocline/core'
+import { StreamedEntry, type CacheEntry, type CacheError, type CacheErrorCode, type Clock, type PayloadStream } from '@thermocline/backend'
 
 /**
  * What goes wrong with the bytes of a stream, after so many of them (default 0: before the first):

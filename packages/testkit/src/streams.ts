@@ -1,4 +1,4 @@
-import { crc32, type PayloadStream } from '@thermocline/core'
+import { crc32, type PayloadStream } from '@thermocline/backend'
 
 /** What a stream says of itself before its end; by default only its codec. */
 export interface StreamWishes {

@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type Layer, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/core'
+import { CacheError, isCacheError, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type Layer, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 
 /** Keeps what object stores leave in doubt short enough for a test: what it delays arrives within that time. */
 export function briefDoubt(landsWithinMs: number): Layer {

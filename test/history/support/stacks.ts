@@ -18,7 +18,7 @@ import { startRedis } from '../../support/redis/index.js'
 import { CephServer, type S3Server } from '../../support/s3/index.js'
 import { briefDoubt } from './brief-doubt.js'
 import { isLeftOut } from './known.js'
-import { badDisk, badNetwork, dies, freezes, stops } from './weather.js'
+import { badDisk, badNetwork, dies, freezes, LONGEST_STALL_MS, stops } from './weather.js'
 
 /** One tier of a stack: how each manager opens it, and what can go wrong with it. */
 interface Layer {
@@ -29,8 +29,8 @@ interface Layer {
 
 /** Less than the five seconds of an object store, so that a fault may outlast it. */
 const OBJECT_BUDGET = '400ms'
-/** A put without an answer may land for a minute; between here and the server for no longer than a fault lasts. */
-const LANDS_WITHIN_MS = 2000
+/** A put without an answer may land for a minute; between here and the server for no longer than a fault lasts, on a busy machine too. */
+const LANDS_WITHIN_MS = 2 * LONGEST_STALL_MS
 const DISK_MEGABYTES = 8
 
 export async function redisLayer(): Promise<Layer> {
@@ -62,13 +62,24 @@ export async function diskLayer(): Promise<Layer> {
 
 /** @param mayDie whether the server is killed as well: of several stacks on it, one may do that */
 export async function s3Layer(server: S3Server, mayDie: boolean): Promise<Layer> {
-  const bucket = await server.createBucket()
-  const proxy = await startProxy(server.port)
   const ceph = server instanceof CephServer ? server : undefined
+  const bucket = await newBucket(server, ceph)
+  const proxy = await startProxy(server.port)
   return {
     open: () => ({ backend: new S3Backend(optionsFor(server, bucket, { port: proxy.port })), budget: OBJECT_BUDGET, layers: [briefDoubt(LANDS_WITHIN_MS)] }),
     faults: [...badNetwork(proxy, 's3'), ...(ceph === undefined ? [] : [stops(ceph, 's3'), ...(mayDie ? [dies(ceph, 's3')] : [])])],
     cleanUp: () => proxy.close(),
+  }
+}
+
+/** The gateway may have ended by itself some time after the last history on it was over. */
+async function newBucket(server: S3Server, ceph: CephServer | undefined): Promise<string> {
+  try {
+    return await server.createBucket()
+  } catch (error) {
+    if (ceph === undefined) throw error
+    await ceph.restart()
+    return server.createBucket()
   }
 }
 

@@ -14,6 +14,9 @@ interface Stoppable {
   restart(): Promise<void>
 }
 
+/** How long requests are kept back at most. */
+export const LONGEST_STALL_MS = 4500
+
 /** What a network does, by way of the proxy. */
 export function badNetwork(proxy: Proxy, on: string): HistoryFault[] {
   const pass = (): Promise<void> => proxy.pass()
@@ -23,7 +26,7 @@ export function badNetwork(proxy: Proxy, on: string): HistoryFault[] {
     fault('replies are later than the budget', () => proxy.delay(450)),
     fault('the network is narrow', () => proxy.bandwidth(60_000)),
     fault('nothing arrives until later', () => proxy.blackHole()),
-    fault('requests on open connections arrive later than those on new ones', () => proxy.stall(), [300, 4500]),
+    fault('requests on open connections arrive later than those on new ones', () => proxy.stall(), [300, LONGEST_STALL_MS]),
     fault('connections are refused', () => proxy.refuse()),
     fault('connections are reset', () => proxy.reset(), [10, 50]),
     fault('a reply is cut', () => proxy.resetMidReply(), [50, 200]),

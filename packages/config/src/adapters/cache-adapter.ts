@@ -1,4 +1,4 @@
-import type { CacheBackend } from '@thermocline/core'
+import type { CacheBackend } from '@thermocline/backend'
 import type { JsonSchema } from '../schema/json-schema.js'
 
 /**

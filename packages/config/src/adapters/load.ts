@@ -1,5 +1,5 @@
 import { pathToFileURL } from 'node:url'
-import type { CacheBackend } from '@thermocline/core'
+import type { CacheBackend } from '@thermocline/backend'
 import type { DraftTier } from '../draft.js'
 import { didYouMean, nearMiss } from '../problems/near-miss.js'
 import type { ProblemList } from '../problems/problem-list.js'

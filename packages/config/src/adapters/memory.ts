@@ -1,4 +1,4 @@
-import type { Isolation } from '@thermocline/core'
+import type { Isolation } from '@thermocline/backend'
 import { choice, map, size, ttl, wholeNumber } from '../schema/fields.js'
 import { isRecord } from '../schema/json-schema.js'
 import { bytesOf } from '../schema/size.js'

@@ -1,4 +1,4 @@
-import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '@thermocline/core'
+import { positiveDurationMs, ttlMs, type Duration, type Ttl } from '@thermocline/backend'
 import { kindOf } from '../options.js'
 import type { ProblemList } from '../problems/problem-list.js'
 import { bytesOf } from '../schema/size.js'

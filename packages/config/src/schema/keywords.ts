@@ -1,4 +1,4 @@
-import { durationMs, positiveDurationMs, ttlMs, type Ttl } from '@thermocline/core'
+import { durationMs, positiveDurationMs, ttlMs, type Ttl } from '@thermocline/backend'
 import { Ajv, type Options } from 'ajv'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { isRecord, type JsonSchema } from './json-schema.js'

@@ -1,10 +1,7 @@
 import { constants } from 'node:buffer'
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
-import { CacheError, messageOf } from '../errors/cache-error.js'
-import { kindOf } from '../errors/describe.js'
-import { KnownNames } from '../errors/known-names.js'
-import type { EncodedPayload } from '../contract/entry.js'
+import { CacheError, kindOf, KnownNames, messageOf, type EncodedPayload } from '@thermocline/backend'
 
 /*
  * Compression: a codec around a codec. Compressed bytes name it behind the codec that made them, `json+gzip`, so a reader knows what to

@@ -1,7 +1,5 @@
 import { types } from 'node:util'
-import type { Isolation } from '../contract/backend.js'
-import { CacheError, messageOf } from '../errors/cache-error.js'
-import { ownMemoryOf } from './own-memory.js'
+import { CacheError, messageOf, ownMemoryOf, type Isolation } from '@thermocline/backend'
 import { structuredCodec } from './structured.js'
 
 /**

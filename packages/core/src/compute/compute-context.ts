@@ -1,4 +1,4 @@
-import { ttlMs, type Ttl } from '../time/duration.js'
+import { ttlMs, type Ttl } from '@thermocline/backend'
 
 /** What a compute function receives. */
 export interface ComputeContext {

@@ -1,4 +1,4 @@
-import type { Invalidation } from '../contract/invalidation.js'
+import type { Invalidation } from '@thermocline/backend'
 import { TransientMap } from './transient-map.js'
 
 /**

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { CacheError } from '../errors/cache-error.js'
+import { CacheError } from '@thermocline/backend'
 
 /*
  * Who waits for whom. A compute that asks for its own key waits for itself, and two that ask for each other's key wait for each other: for

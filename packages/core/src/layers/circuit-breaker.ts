@@ -1,9 +1,4 @@
-import type { CancelTimer, Clock } from '../clock/clock.js'
-import type { CacheBackend, Layer } from '../contract/backend.js'
-import { CacheEntry } from '../contract/entry.js'
-import { TenantScope } from '../contract/scope.js'
-import { CacheError, isCacheError } from '../errors/cache-error.js'
-import { MAX_TENANT_BYTES, validateKey, type TenantId } from '../keys/key.js'
+import { CacheEntry, CacheError, isCacheError, PROBE_TENANT, TenantScope, validateKey, type CacheBackend, type CancelTimer, type Clock, type Layer } from '@thermocline/backend'
 import type { Circuit, Guard } from './resilience-parts.js'
 import { resilience } from './resilience.js'
 
@@ -31,9 +26,6 @@ const LONGEST_PROBE_INTERVAL_MS = 2000
 const PROBE_BUDGET_MS = 2000
 const LARGEST_PROBE_BYTES = 1 << 20
 const PROBE_LIFE_MS = 60_000
-
-/** The tenant under which probes are written and removed at once. It is longer than any tenant of a user's may be, so that nobody has it. */
-export const PROBE_TENANT = '~thermocline-probe'.padEnd(MAX_TENANT_BYTES + 1, '-') as TenantId
 
 export interface CircuitBreakerOptions {
   readonly clock: Clock

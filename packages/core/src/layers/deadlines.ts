@@ -1,4 +1,4 @@
-import type { CancelTimer, Clock } from '../clock/clock.js'
+import type { CancelTimer, Clock } from '@thermocline/backend'
 
 /*
  * The one clock of all budgets.

@@ -1,5 +1,4 @@
-import type { Clock } from '../clock/clock.js'
-import type { CacheError } from '../errors/cache-error.js'
+import type { CacheError, Clock } from '@thermocline/backend'
 import type { Gate } from './gate.js'
 
 /** What {@link resilience} is made of; each part may be left out. */

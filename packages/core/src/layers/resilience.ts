@@ -1,17 +1,9 @@
-import { isPromise } from '../contract/awaitable.js'
-import type { Awaitable, BackendStats, CacheBackend, ClearOptions, Layer, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
-import type { CacheEntry } from '../contract/entry.js'
-import { Paged, pagesOf } from '../contract/paged.js'
-import type { TenantScope } from '../contract/scope.js'
-import { isStreamed, withChunks } from '../contract/stream.js'
-import { isCacheError } from '../errors/cache-error.js'
-import type { ValidKey } from '../keys/key.js'
+import { isCacheError, isPromise, isStreamed, Paged, pagesOf, withChunks, WrappedBackend, type Awaitable, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Layer, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { Deadlines } from './deadlines.js'
 import type { Guard, ResilienceParts } from './resilience-parts.js'
 import { isOfCaller, noProgress, Run, type RunHost } from './run.js'
 import { StepsInTime } from './steps-in-time.js'
 import { TimeLimit } from './time-limit.js'
-import { WrappedBackend } from './wrapped-backend.js'
 
 /*
  * The three built-in layers in one: circuit breaker around timeout around retry, each of them left out at will.

@@ -1,5 +1,4 @@
-import type { Clock } from '../clock/clock.js'
-import type { Layer } from '../contract/backend.js'
+import type { Clock, Layer } from '@thermocline/backend'
 import { resilience } from './resilience.js'
 
 export interface TimeoutOptions {

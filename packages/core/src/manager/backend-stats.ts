@@ -1,4 +1,4 @@
-import type { BackendStats } from '../contract/backend.js'
+import type { BackendStats } from '@thermocline/backend'
 import type { Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
 

@@ -1,6 +1,5 @@
 import { abortable } from '../compute/abort.js'
-import type { Invalidation } from '../contract/invalidation.js'
-import { CacheError } from '../errors/cache-error.js'
+import { CacheError, type Invalidation } from '@thermocline/backend'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'

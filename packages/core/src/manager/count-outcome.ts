@@ -1,4 +1,4 @@
-import type { ValidKey } from '../keys/key.js'
+import type { ValidKey } from '@thermocline/backend'
 import type { Plan, Slot } from '../policies/policy.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'

@@ -1,7 +1,5 @@
 import { outsideComputes } from '../compute/waiting.js'
-import { isPromise } from '../contract/awaitable.js'
-import type { EvictionReason } from '../contract/backend.js'
-import type { CacheError } from '../errors/cache-error.js'
+import { isPromise, type CacheError, type EvictionReason } from '@thermocline/backend'
 
 /** Whom and what an event is about. */
 export interface KeyEvent {

@@ -1,5 +1,4 @@
-import { CacheError } from '../errors/cache-error.js'
-import type { ValidKey } from '../keys/key.js'
+import { CacheError, type ValidKey } from '@thermocline/backend'
 import type { Plan } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'

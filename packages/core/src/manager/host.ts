@@ -1,6 +1,5 @@
-import type { Clock } from '../clock/clock.js'
+import type { Clock, Isolation } from '@thermocline/backend'
 import type { CodecTable } from '../codec/standard.js'
-import type { Isolation } from '../contract/backend.js'
 import type { PolicyTable } from '../policies/policy-table.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Background } from './background.js'

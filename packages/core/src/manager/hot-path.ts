@@ -1,6 +1,4 @@
-import type { Clock } from '../clock/clock.js'
-import type { CacheEntry } from '../contract/entry.js'
-import type { ValidKey } from '../keys/key.js'
+import type { CacheEntry, Clock, ValidKey } from '@thermocline/backend'
 import { tierAttributes, type Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'
 

@@ -1,5 +1,4 @@
-import { isPromise } from '../contract/awaitable.js'
-import { kindOf } from '../errors/describe.js'
+import { isPromise, kindOf } from '@thermocline/backend'
 
 /** The facts of a log line: which tier, its backend, the error's code, ... Never a value or a secret. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>

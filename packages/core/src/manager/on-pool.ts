@@ -1,7 +1,5 @@
-import { systemClock } from '../clock/clock.js'
+import { CacheError, systemClock, type EncodedPayload } from '@thermocline/backend'
 import type { Compression } from '../codec/compression.js'
-import type { EncodedPayload } from '../contract/entry.js'
-import { CacheError } from '../errors/cache-error.js'
 import { Deadlines } from '../layers/deadlines.js'
 
 const PATIENCE_MS = 10_000

@@ -1,11 +1,9 @@
-import type { Clock } from '../clock/clock.js'
+import type { Clock, Duration, Metadata, Ttl } from '@thermocline/backend'
 import type { CodecName } from '../codec/standard.js'
 import type { Codec } from '../codec/codec.js'
-import type { Metadata } from '../contract/entry.js'
 import type { PolicyOptions, TierUse } from '../policies/policy.js'
 import type { TelemetryOptions } from '../telemetry/telemetry.js'
 import type { TierOptions } from '../tiers/tier.js'
-import type { Duration, Ttl } from '../time/duration.js'
 import type { Logger } from './log.js'
 import type { WriteBackOptions } from './write-back/write-back.js'
 

@@ -1,4 +1,4 @@
-import type { BackendStats } from '../contract/backend.js'
+import type { BackendStats } from '@thermocline/backend'
 import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Counters } from './counters.js'

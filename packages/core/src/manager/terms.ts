@@ -1,7 +1,5 @@
-import type { EpochMs } from '../clock/clock.js'
-import type { EntryDetails, EntryFields, Metadata } from '../contract/entry.js'
+import { instantAfter, type EntryDetails, type EntryFields, type EpochMs, type Metadata } from '@thermocline/backend'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
-import { instantAfter } from '../time/duration.js'
 
 /** What a call wishes for the entry it stores. */
 export interface EntryWishes {

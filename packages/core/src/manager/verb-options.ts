@@ -1,8 +1,6 @@
-import type { Metadata } from '../contract/entry.js'
+import { kindOf, ttlMs, type Metadata } from '@thermocline/backend'
 import { validateTags } from '../compute/compute-context.js'
-import { kindOf } from '../errors/describe.js'
 import type { Plan } from '../policies/policy.js'
-import { ttlMs } from '../time/duration.js'
 import type { SetOptions } from './options.js'
 
 /** What a call says about the entry to be stored. @throws TypeError that names the option */

@@ -1,5 +1,4 @@
-import { kindOf } from '../errors/describe.js'
-import { KnownNames } from '../errors/known-names.js'
+import { kindOf, KnownNames } from '@thermocline/backend'
 import type { ClearVerbOptions, CloseOptions, DeleteOptions, ForTenant, GetOptions, GetOrComputeOptions, KeyOptions, ListVerbOptions, LookupOptions, SetOptions } from './options.js'
 import { checkSignal } from './verb-options.js'
 

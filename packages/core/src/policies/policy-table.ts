@@ -1,5 +1,5 @@
 import type { CodecTable } from '../codec/standard.js'
-import { kindOf } from '../errors/describe.js'
+import { kindOf } from '@thermocline/backend'
 import type { Tier } from '../tiers/tier.js'
 import { Policy, type PolicyOptions } from './policy.js'
 

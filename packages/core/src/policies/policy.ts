@@ -1,12 +1,8 @@
 import type { Codec } from '../codec/codec.js'
 import { Compression, type CompressionOption } from '../codec/compression.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
-import type { CacheBackend } from '../contract/backend.js'
-import { kindOf } from '../errors/describe.js'
-import { KnownNames } from '../errors/known-names.js'
-import type { EpochMs } from '../clock/clock.js'
+import { instantAfter, kindOf, KnownNames, ttlMs, type CacheBackend, type EpochMs, type Ttl } from '@thermocline/backend'
 import type { Tier } from '../tiers/tier.js'
-import { instantAfter, ttlMs, type Ttl } from '../time/duration.js'
 
 /**
  * How a tier is written:

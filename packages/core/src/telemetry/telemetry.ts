@@ -15,11 +15,7 @@ import {
   type Tracer,
   type TracerProvider,
 } from '@opentelemetry/api'
-import { oncePerTurn } from '../clock/once-per-turn.js'
-import { messageOf } from '../errors/cache-error.js'
-import { kindOf } from '../errors/describe.js'
-import { KnownNames } from '../errors/known-names.js'
-import { quietly } from '../errors/quietly.js'
+import { kindOf, KnownNames, messageOf, oncePerTurn, quietly } from '@thermocline/backend'
 import { VERSION } from '../version.js'
 
 const SCOPE = '@thermocline/core'

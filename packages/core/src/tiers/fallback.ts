@@ -1,10 +1,4 @@
-import type { Clock } from '../clock/clock.js'
-import type { CacheBackend, Detach, ListOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
-import { CacheEntry, type EncodedPayload } from '../contract/entry.js'
-import type { TenantScope } from '../contract/scope.js'
-import type { CacheError } from '../errors/cache-error.js'
-import { kindOf } from '../errors/describe.js'
-import type { ValidKey } from '../keys/key.js'
+import { CacheEntry, kindOf, type CacheBackend, type CacheError, type Clock, type Detach, type EncodedPayload, type ListOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
 import type { Circuit } from '../layers/resilience-parts.js'
 
 /*

@@ -1,4 +1,4 @@
-import type { CacheError } from '../errors/cache-error.js'
+import type { CacheError } from '@thermocline/backend'
 
 /** Why an operation changed nothing in a tier. */
 export class NotApplied {

@@ -1,11 +1,6 @@
-import type { Clock } from '../clock/clock.js'
-import { Invalidation } from '../contract/invalidation.js'
-import type { InvalidationRecord, RecordLog } from '../contract/records.js'
-import { asCacheError, type CacheError } from '../errors/cache-error.js'
-import { TenantScope } from '../contract/scope.js'
+import { asCacheError, Invalidation, TenantScope, validateKey, validateTenant, type CacheError, type Clock, type InvalidationRecord, type RecordLog, type ValidKey } from '@thermocline/backend'
 import { Deadlines } from '../layers/deadlines.js'
 import { Prefixes } from './prefixes.js'
-import { validateKey, validateTenant, type ValidKey } from '../keys/key.js'
 
 interface OwedByTenant {
   readonly scope: TenantScope

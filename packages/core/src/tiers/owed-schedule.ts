@@ -1,4 +1,4 @@
-import type { CancelTimer, Clock } from '../clock/clock.js'
+import type { CancelTimer, Clock } from '@thermocline/backend'
 
 const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 60_000

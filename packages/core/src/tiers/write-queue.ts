@@ -1,7 +1,4 @@
-import type { Awaitable } from '../contract/backend.js'
-import type { TenantScope } from '../contract/scope.js'
-import { CacheError } from '../errors/cache-error.js'
-import type { ValidKey } from '../keys/key.js'
+import { CacheError, type Awaitable, type TenantScope, type ValidKey } from '@thermocline/backend'
 import type { Prefixes } from './prefixes.js'
 
 /** One step for a queue. */

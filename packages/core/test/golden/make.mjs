@@ -1,7 +1,8 @@
 // Writes the golden frames of the current version: `npm run build && node packages/core/test/golden/make.mjs`.
 // Run once per release. It writes only what is missing: a golden file is what a released version wrote, and never changes.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { CacheEntry, CodecTable, encodeFrameHeader } from '../../dist/index.js'
+import { CacheEntry, encodeFrameHeader } from '../../../backend/dist/index.js'
+import { CodecTable } from '../../dist/codec/standard.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 const folder = new URL(`v${version}/`, import.meta.url)

@@ -1,6 +1,7 @@
 // Run by codec-bytes.test.ts in a plain Node process: in a test runner's realm nothing that V8 decodes passes `instanceof`.
 import assert from 'node:assert/strict'
-import { CodecTable, isCacheError } from '../../dist/index.js'
+import { isCacheError } from '../../dist/index.js'
+import { CodecTable } from '../../dist/codec/standard.js'
 
 const codecs = new CodecTable()
 const roundTrip = (value) => codecs.decode(codecs.encode(value, undefined))

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import v8 from 'node:v8'
 import zlib from 'node:zlib'
 import fc from 'fast-check'
-import { CacheEntry, decodeObjectMetadata, encodeObjectMetadata, TenantScope, validateKey, validateTenant, CodecTable, isCacheError, type EntryFields } from '@thermocline/core'
+import { CacheEntry, decodeFrameHeader, estimateBytes, isCacheError, TenantScope, validateKey, validateTenant, type EntryFields, type FrameHeader } from '@thermocline/backend'
+import { decodeObjectMetadata, encodeObjectMetadata } from '@thermocline/object-store'
+import { CodecTable } from '../../src/codec/standard.js'
 import { decompressed, type CompressionName } from '../../src/codec/compression.js'
 import { handOut, takeIn } from '../../src/codec/isolate.js'
 import { isJsonExact } from '../../src/codec/json-exact.js'
-import { estimateBytes } from '../../src/codec/value-size.js'
-import { decodeFrameHeader, type FrameHeader } from '../../src/frame/frame.js'
-import { field, frameOf, reassemble } from '../support/frames.js'
+import { field, frameOf, reassemble } from '../../../../test/support/frames.js'
 
 /** Of CPU time: others work beside this. */
 const LONGEST_MS = 2000

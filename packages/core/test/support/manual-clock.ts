@@ -1,4 +1,4 @@
-import type { CancelTimer, Clock } from '@thermocline/core'
+import type { CancelTimer, Clock } from '@thermocline/backend'
 
 /** A clock that stands still until told to go on. As testkit's FakeClock, which core may not import, and without disks to wait for. */
 export class ManualClock implements Clock {

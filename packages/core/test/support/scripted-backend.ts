@@ -1,22 +1,4 @@
-import {
-  CacheEntry,
-  CacheError,
-  TenantScope,
-  validateKey,
-  validateTenant,
-  type Awaitable,
-  type BackendCapabilities,
-  type BackendStats,
-  type CacheBackend,
-  type CacheErrorCode,
-  type Detach,
-  type ListOptions,
-  type OperationOptions,
-  type PutOptions,
-  type ReadOptions,
-  type StoredEntryInfo,
-  type ValidKey,
-} from '@thermocline/core'
+import { CacheEntry, CacheError, TenantScope, validateKey, validateTenant, type Awaitable, type BackendCapabilities, type BackendStats, type CacheBackend, type CacheErrorCode, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
 
 export type Operation = 'get' | 'put' | 'delete' | 'clear'
 

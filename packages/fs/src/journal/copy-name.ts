@@ -1,4 +1,4 @@
-import { decodeEscaped, encodeCaseFolded, type EpochMs } from '@thermocline/core'
+import { decodeEscaped, encodeCaseFolded, type EpochMs } from '@thermocline/backend'
 
 /** What the name of a copy tells; tenant and key are in its frame. */
 export interface CopyName {

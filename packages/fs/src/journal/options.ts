@@ -1,5 +1,5 @@
 import path from 'node:path'
-import type { JournalOptions } from '@thermocline/core'
+import type { JournalOptions } from '@thermocline/backend'
 
 export interface CheckedJournalOptions {
   readonly directory: string

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { Clock } from '@thermocline/core'
+import type { Clock } from '@thermocline/backend'
 import type { Modes } from '../access.js'
 import { withFiles } from '../disk.js'
 import { isMissing } from '../errors.js'

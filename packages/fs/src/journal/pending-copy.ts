@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, type EpochMs, type JournalSlot, type PendingWrite, type ValidKey } from '@thermocline/core'
+import { CacheError, type EpochMs, type JournalSlot, type PendingWrite, type ValidKey } from '@thermocline/backend'
 import { asFsError, codeOf, isMissing, NO_HARD_LINKS } from '../errors.js'
 import type { Modes } from '../access.js'
 import type { Descriptors } from '../descriptors.js'

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { decodeFrameHeader, readFrameHead, type FrameContent, type FrameHeader } from '@thermocline/core'
+import { decodeFrameHeader, readFrameHead, type FrameContent, type FrameHeader } from '@thermocline/backend'
 import { FIRST_READ } from '../file-io.js'
 
 /** What the beginning and the size of a file tell; `cut`: it breaks off before its end, as a write does that was under way in a crash. */

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { Superseding } from '@thermocline/core'
+import type { Superseding } from '@thermocline/backend'
 import type { Modes } from '../access.js'
 import { sharedDisk, withFiles } from '../disk.js'
 import { codeOf, isMissing, isNotAFile } from '../errors.js'

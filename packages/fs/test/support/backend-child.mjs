@@ -3,7 +3,7 @@
  *
  *   node backend-child.mjs '{"work":"stream","basePath":"/some/where", ...}'
  */
-import { CacheEntry, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/core'
+import { CacheEntry, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
 import { wholeValue } from './values.mjs'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe } from '@jest/globals'
 import { Storage, type File, type FileMetadata } from '@google-cloud/storage'
-import type { Clock } from '@thermocline/core'
+import type { Clock } from '@thermocline/backend'
 import { GcsBackend, type GcsBackendOptions } from '@thermocline/gcs'
 import { describeGcsEmulator, startGcsEmulator, startStrictGcs, type GcsEmulator, type GcsServer, type StrictGcsServer } from '../../../../test/support/gcs/index.js'
 import { ObjectShelf } from '../../../../test/support/object-shelf.js'

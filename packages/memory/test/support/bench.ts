@@ -1,4 +1,4 @@
-import { CacheEntry, NO_VALUE, TenantScope, validateKey, validateTenant, type BackendHost, type EvictionReason } from '@thermocline/core'
+import { CacheEntry, NO_VALUE, TenantScope, validateKey, validateTenant, type BackendHost, type EvictionReason } from '@thermocline/backend'
 import { MemoryBackend, type MemoryBackendOptions } from '@thermocline/memory'
 import { FakeClock } from '@thermocline/testkit'
 

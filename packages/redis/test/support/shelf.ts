@@ -1,4 +1,4 @@
-import { CacheEntry, NO_VALUE, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type StoredEntryInfo } from '@thermocline/core'
+import { CacheEntry, NO_VALUE, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type StoredEntryInfo } from '@thermocline/backend'
 import { RedisBackend, type RedisBackendOptions } from '@thermocline/redis'
 import { afterwards } from '../../../../test/support/afterwards.js'
 import { freshPrefix } from './stage.js'

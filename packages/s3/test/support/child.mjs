@@ -6,7 +6,8 @@
 import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { crc32 } from 'node:zlib'
-import { StreamedEntry, systemClock, TenantScope, TieredCacheManager } from '@thermocline/core'
+import { StreamedEntry, systemClock, TenantScope } from '@thermocline/backend'
+import { TieredCacheManager } from '@thermocline/core'
 import { S3Backend } from '@thermocline/s3'
 
 const { work, s3, close, file, megabytes } = JSON.parse(process.argv[2])

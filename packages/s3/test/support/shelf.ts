@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import type { Readable } from 'node:stream'
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client, type PutObjectCommandInput } from '@aws-sdk/client-s3'
-import type { Clock } from '@thermocline/core'
+import type { Clock } from '@thermocline/backend'
 import { S3Backend, type S3BackendOptions } from '@thermocline/s3'
 import { ObjectShelf } from '../../../../test/support/object-shelf.js'
 import type { ClientOptions, S3Server } from '../../../../test/support/s3/index.js'

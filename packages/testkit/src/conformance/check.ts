@@ -1,4 +1,4 @@
-import type { Clock } from '@thermocline/core'
+import type { Clock } from '@thermocline/backend'
 import type { Bench } from '../bench.js'
 
 /**

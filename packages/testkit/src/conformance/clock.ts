@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { systemClock, type Clock } from '@thermocline/core'
+import { systemClock, type Clock } from '@thermocline/backend'
 import { HOUR_MS, key } from '../bench.js'
 import type { Check } from './check.js'
 

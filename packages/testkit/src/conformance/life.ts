@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { isCacheError, systemClock } from '@thermocline/core'
+import { isCacheError, systemClock } from '@thermocline/backend'
 import { Bench, key } from '../bench.js'
 import { WEIRD_KEYS } from '../key-corpus.js'
 import type { Check } from './check.js'

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { CacheEntry } from '@thermocline/core'
+import type { CacheEntry } from '@thermocline/backend'
 import { key, plain, type Bench } from '../bench.js'
 import { WEIRD_KEYS } from '../key-corpus.js'
 import type { Check } from './check.js'

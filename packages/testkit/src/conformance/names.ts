@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { TenantScope, validateTenant } from '@thermocline/core'
+import { TenantScope, validateTenant } from '@thermocline/backend'
 import { acme, key } from '../bench.js'
 import { WEIRD_KEYS, WEIRD_TENANTS } from '../key-corpus.js'
 import type { Check } from './check.js'

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { isCacheError, isStreamed, type CacheEntry } from '@thermocline/core'
+import { isCacheError, isStreamed, type CacheEntry } from '@thermocline/backend'
 import { HOUR_MS, key, plain, type Bench } from '../bench.js'
 import { bytesOf, cut, factsOf, HandFedStream, patterned, streamOf, type ObservedStream } from '../streams.js'
 import type { Check } from './check.js'

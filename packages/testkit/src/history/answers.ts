@@ -1,4 +1,4 @@
-import { CacheError } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
 import type { KeyHistory } from './by-key.js'
 import type { History, HistoryRecord, Origin, Read } from './records.js'
 import type { Violation } from './violation.js'

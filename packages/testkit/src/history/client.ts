@@ -1,4 +1,5 @@
-import { CacheError, type GetOptions, type SetOptions, type TenantCache, type TieredCacheManager } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
+import type { GetOptions, SetOptions, TenantCache, TieredCacheManager } from '@thermocline/core'
 import type { PlannedCall } from './plan.js'
 import type { Answer, Computed, History, Read, Removal, Write } from './records.js'
 import { stamped, stampOf } from './stamped.js'

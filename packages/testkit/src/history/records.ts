@@ -1,4 +1,4 @@
-import { systemClock, type Clock } from '@thermocline/core'
+import { systemClock, type Clock } from '@thermocline/backend'
 import type { Form } from './stamped.js'
 
 /** How a call ended. `unanswered`: it has not. */

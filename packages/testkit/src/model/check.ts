@@ -1,5 +1,6 @@
 import fc from 'fast-check'
-import { CacheError, type GetOptions, type TenantCache, type TieredCacheManager } from '@thermocline/core'
+import { CacheError } from '@thermocline/backend'
+import type { GetOptions, TenantCache, TieredCacheManager } from '@thermocline/core'
 import type { FakeClock } from '../fake-clock.js'
 import type { Fault, Faults } from '../faults.js'
 import { KEYS, programs, TENANTS, type LeftOut, type Step } from './program.js'

@@ -1,6 +1,6 @@
 import { isUint8Array } from 'node:util/types'
 import type { Readable } from 'node:stream'
-import { kindOnly } from '../../errors/describe.js'
+import { kindOnly } from '@thermocline/backend'
 
 /** What a source gives: bytes, or text, which is stored as UTF-8. */
 type Chunk = Uint8Array | string

@@ -1,5 +1,4 @@
-import type { Clock } from '../../clock/clock.js'
-import { CacheError } from '../../errors/cache-error.js'
+import { CacheError, type Clock } from '@thermocline/backend'
 
 /*
  * One stream, many readers. The source is read once, whoever reads it: callers, and tiers on the side that keep what passes.

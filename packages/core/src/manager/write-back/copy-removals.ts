@@ -1,5 +1,4 @@
-import type { Clock } from '../../clock/clock.js'
-import { asCacheError, type CacheError } from '../../errors/cache-error.js'
+import { asCacheError, type CacheError, type Clock } from '@thermocline/backend'
 import { OwedSchedule } from '../../tiers/owed-schedule.js'
 
 const REMOVALS_AT_ONCE = 64

@@ -1,6 +1,4 @@
-import type { Clock } from '../../clock/clock.js'
-import type { JournalSlot, Superseding } from '../../contract/journal.js'
-import { asCacheError, type CacheError } from '../../errors/cache-error.js'
+import { asCacheError, type CacheError, type Clock, type JournalSlot, type Superseding } from '@thermocline/backend'
 import type { Tier } from '../../tiers/tier.js'
 import type { TimedJournal } from './timed-journal.js'
 

@@ -1,7 +1,5 @@
 import { Fence } from '../../compute/fence.js'
-import type { JournalSlot } from '../../contract/journal.js'
-import type { CacheError } from '../../errors/cache-error.js'
-import type { ValidKey } from '../../keys/key.js'
+import type { CacheError, JournalSlot, ValidKey } from '@thermocline/backend'
 import type { Tier } from '../../tiers/tier.js'
 import type { TenantState } from '../tenant-state.js'
 import type { TimedJournal } from './timed-journal.js'

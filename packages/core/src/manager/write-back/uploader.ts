@@ -1,10 +1,6 @@
-import type { CacheEntry } from '../../contract/entry.js'
-import type { JournalSlot } from '../../contract/journal.js'
-import { isStreamed } from '../../contract/stream.js'
-import { CacheError } from '../../errors/cache-error.js'
+import { CacheError, instantAfter, isStreamed, type CacheEntry, type JournalSlot } from '@thermocline/backend'
 import { NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'
-import { instantAfter } from '../../time/duration.js'
 import type { EngineHost } from '../host.js'
 import type { Upload } from './upload.js'
 

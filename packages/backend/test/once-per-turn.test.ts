@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
-import { systemClock } from '@thermocline/core'
+import { systemClock } from '@thermocline/backend'
 import { oncePerTurn } from '../src/clock/once-per-turn.js'
-import { turns } from './support/manual-clock.js'
+import { turns } from '../../core/test/support/manual-clock.js'
 
 describe('oncePerTurn', () => {
   test('reads once within a turn of the event loop, microtasks included, and again in the next', async () => {

@@ -43,3 +43,6 @@ function checkName(name: unknown, what: string, maxBytes: number): string {
   if (!name.isWellFormed()) throw new TypeError(`${what} must be well-formed Unicode: this one contains a lone surrogate`)
   return name
 }
+
+/** The tenant under which a circuit breaker's probes are written and removed at once. It is longer than any tenant of a user's may be, so that nobody has it. */
+export const PROBE_TENANT = '~thermocline-probe'.padEnd(MAX_TENANT_BYTES + 1, '-') as TenantId

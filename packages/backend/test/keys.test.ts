@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { decodeEscaped, encodeCaseExact, encodeCaseFolded, fitOrHash, isHashedName, validateKey, validatePrefix, validateTenant } from '@thermocline/core'
+import { decodeEscaped, encodeCaseExact, encodeCaseFolded, fitOrHash, isHashedName, validateKey, validatePrefix, validateTenant } from '@thermocline/backend'
 
 /** Legal names, many of them a small change away from each other. */
 const part = fc.constantFrom('a', 'A', '.', '..', '/', '%', '%2f', '%2F', '%61', '~', ' ', '-', '_', 'con', 'CON', 'nul', 'com1', '\\', ':', '*', '\u0001', 'é', 'e\u0301', 'İ', 'K', 'ß', '😀', 'x'.repeat(90))

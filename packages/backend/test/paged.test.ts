@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { Paged } from '@thermocline/core'
+import { Paged } from '@thermocline/backend'
 import { pagesOf } from '../src/contract/paged.js'
 
 async function collect<T>(all: AsyncIterable<T>): Promise<T[]> {

@@ -1,5 +1,5 @@
 // Run by value-size.test.ts: estimates held against the heap. Prints a line for each shape: name, estimate, what it took, microseconds.
-import { estimateBytes } from '../../src/codec/value-size.js'
+import { estimateBytes } from '../../src/values/value-size.js'
 
 const collect = (globalThis as unknown as { gc: () => void }).gc
 const list = <T>(length: number, make: (i: number) => T): T[] => Array.from({ length }, (_, i) => make(i))

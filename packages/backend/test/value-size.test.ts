@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from '@jest/globals'
-import { estimateBytes } from '@thermocline/core'
-import { runBundled } from './support/bundled.js'
+import { estimateBytes } from '@thermocline/backend'
+import { runBundled } from '../../../test/support/bundled.js'
 
 interface Measured {
   readonly name: string
@@ -14,7 +14,7 @@ const SLACK_BYTES = 150_000
 describe('what a value is estimated to take', () => {
   let measured: readonly Measured[] = []
   beforeAll(() => {
-    const { status, stdout, stderr } = runBundled('value-sizes.ts', [], ['--expose-gc'])
+    const { status, stdout, stderr } = runBundled('packages/backend/test/outside-jest/value-sizes.ts', [], ['--expose-gc'])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     measured = stdout.trim().split('\n').map((line) => JSON.parse(line) as Measured)
   }, 300_000)

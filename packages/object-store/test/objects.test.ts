@@ -1,21 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
-import {
-  CacheEntry,
-  checkedChunks,
-  contentEncodingOf,
-  contentTypeOf,
-  crc32,
-  decodeObjectMetadata,
-  encodeObjectMetadata,
-  keyInMetadata,
-  ObjectNames,
-  TenantScope,
-  validateKey,
-  validateTenant,
-  type EntryDetails,
-  type EntryFields,
-} from '@thermocline/core'
-import { tableCrc32 } from '../src/frame/crc32.js'
+import { tableCrc32 } from '../../backend/src/frame/crc32.js'
+import { CacheEntry, checkedChunks, crc32, TenantScope, validateKey, validateTenant, type EntryDetails, type EntryFields } from '@thermocline/backend'
+import { contentEncodingOf, contentTypeOf, decodeObjectMetadata, encodeObjectMetadata, keyInMetadata, ObjectNames } from '@thermocline/object-store'
 
 const acme = new TenantScope(validateTenant('acme'))
 const names = new ObjectNames('cache/v1/')

@@ -1,6 +1,4 @@
-import type { TenantScope } from '../contract/scope.js'
-import type { ValidKey } from '../keys/key.js'
-import { sha256 } from '../keys/sha256.js'
+import { sha256, type TenantScope, type ValidKey } from '@thermocline/backend'
 
 /*
  * How entries are named in an object store: `<prefix>/tenants/<tenant>/<key>`, so that people can browse them, copy them and set

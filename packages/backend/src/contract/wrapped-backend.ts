@@ -1,6 +1,6 @@
-import type { Awaitable, BackendCapabilities, BackendHost, BackendStats, CacheBackend, ClearOptions, Detach, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from '../contract/backend.js'
-import type { CacheEntry } from '../contract/entry.js'
-import type { TenantScope } from '../contract/scope.js'
+import type { Awaitable, BackendCapabilities, BackendHost, BackendStats, CacheBackend, ClearOptions, Detach, ListOptions, OperationOptions, PutOptions, ReadOptions, StoredEntryInfo } from './backend.js'
+import type { CacheEntry } from './entry.js'
+import type { TenantScope } from './scope.js'
 import type { ValidKey } from '../keys/key.js'
 
 /** Passes everything on. A layer extends it and overrides what it changes. */

@@ -1,16 +1,5 @@
-import {
-  CacheEntry,
-  CodecTable,
-  decodeFrameHeader,
-  encodeFrameHeader,
-  entryOfFrame,
-  FRAME_PREAMBLE_BYTES,
-  payloadProblem,
-  validateKey,
-  type CodecName,
-  type EntryDetails,
-} from '@thermocline/core'
-import { crc32 } from '../../src/frame/crc32.js'
+import { CacheEntry, crc32, decodeFrameHeader, encodeFrameHeader, entryOfFrame, FRAME_PREAMBLE_BYTES, payloadProblem, validateKey, type EntryDetails } from '@thermocline/backend'
+import { CodecTable, type CodecName } from '../../packages/core/src/codec/standard.js'
 
 export interface FrameContent {
   readonly tenant?: string

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { checkKnown } from '@thermocline/core'
+import { checkKnown } from '@thermocline/backend'
 
 const KNOWN = ['url', 'host', 'port', 'keyPrefix', 'maxPayloadBytes', 'sentinel']
 

@@ -1,6 +1,4 @@
-import type { PayloadStream } from '../contract/stream.js'
-import { asCacheError, CacheError, type CacheErrorOptions } from '../errors/cache-error.js'
-import { checkedChunks } from './checked-chunks.js'
+import { asCacheError, CacheError, checkedChunks, type CacheErrorOptions, type PayloadStream } from '@thermocline/backend'
 
 /**
  * The chunks of a payload that is to be stored, checked against what it says of itself (`corrupt`). What its source throws is made a

@@ -1,10 +1,5 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import type { EpochMs } from '../clock/clock.js'
-import type { CacheEntry, EntryDetails, EntryFields } from '../contract/entry.js'
-import type { TenantScope } from '../contract/scope.js'
-import { CacheError } from '../errors/cache-error.js'
-import { isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInstant } from '../contract/stored-fields.js'
-import type { ValidKey } from '../keys/key.js'
+import { CacheError, isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInstant, type CacheEntry, type EntryDetails, type EntryFields, type EpochMs, type TenantScope, type ValidKey } from '@thermocline/backend'
 
 /*
  * What an object store keeps beside a plain object: the entry's header as the store's own metadata, so that one request puts both

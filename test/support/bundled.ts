@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const root = fileURLToPath(new URL('../../../../', import.meta.url))
+const root = fileURLToPath(new URL('../../', import.meta.url))
 
 export interface Ended {
   /** `null`: it was ended by a signal. */
@@ -19,8 +19,8 @@ export function runBundled(program: string, args: readonly string[] = [], nodeOp
   try {
     const bundle = path.join(directory, 'program.mjs')
     const made = spawnSync(path.join(root, 'node_modules/esbuild/bin/esbuild'), [
-      path.join(root, 'packages/core/test/outside-jest', program), '--bundle', '--platform=node', '--format=esm', '--log-level=error', `--outfile=${bundle}`,
-      ...['core', 'memory'].map((name) => `--alias:@thermocline/${name}=${path.join(root, 'packages', name, 'src/index.ts')}`),
+      path.join(root, program), '--bundle', '--platform=node', '--format=esm', '--log-level=error', `--outfile=${bundle}`,
+      ...['backend', 'core', 'memory', 'object-store'].map((name) => `--alias:@thermocline/${name}=${path.join(root, 'packages', name, 'src/index.ts')}`),
       "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
     ], { cwd: root, encoding: 'utf8' })
     if (made.status !== 0) throw new Error(`${program} cannot be bundled: ${made.stderr}`)

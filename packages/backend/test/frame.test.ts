@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import zlib from 'node:zlib'
-import { CacheEntry, decodeFrameHeader, encodeFrameHeader, entryOfFrame, FRAME_PREAMBLE_BYTES, validateKey } from '@thermocline/core'
+import { CacheEntry, decodeFrameHeader, encodeFrameHeader, entryOfFrame, FRAME_PREAMBLE_BYTES, validateKey } from '@thermocline/backend'
 import { tableCrc32 } from '../src/frame/crc32.js'
-import { CREATED_AT, field, frameOf, readFrame, reassemble, withFields } from './support/frames.js'
+import { CREATED_AT, field, frameOf, readFrame, reassemble, withFields } from '../../../test/support/frames.js'
 
 const SMALL = frameOf({ tenant: 't', key: 'k', value: 'value', details: { tags: ['a'], metadata: { m: '1' } } })
 const name = (maxBytes: number): fc.Arbitrary<string> => fc.string({ unit: 'binary', minLength: 1, maxLength: 60 }).filter((text) => !text.includes('\0') && Buffer.byteLength(text) <= maxBytes)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { durationMs, positiveDurationMs, ttlMs, type Ttl } from '@thermocline/core'
+import { durationMs, positiveDurationMs, ttlMs, type Ttl } from '@thermocline/backend'
 import { instantAfter } from '../src/time/duration.js'
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { asCacheError, CacheError, plainCause, scrubbed } from '@thermocline/core'
+import { asCacheError, CacheError, plainCause, scrubbed } from '@thermocline/backend'
 import { secretsIn } from '../../../test/support/secrets-in.js'
 
 const SECRET = 'hunter2hunter2'

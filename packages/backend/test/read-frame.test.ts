@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { ownMemory, readFrame, readFrameHead } from '@thermocline/core'
-import { frameOf } from './support/frames.js'
+import { ownMemory, readFrame, readFrameHead } from '@thermocline/backend'
+import { frameOf } from '../../../test/support/frames.js'
 
 const FRAME = frameOf({ key: 'k', value: 'x'.repeat(200) })
 const HEADER_BYTES = FRAME.length - 200
