@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { CircuitBreaker, retry, timeout } from '@thermocline/core'
 import { systemClock as clock, type CacheBackend } from '@thermocline/backend'
+import { CircuitBreaker, retry, timeout } from '@thermocline/core'
 import { describeBackend, type Subject } from '@thermocline/testkit'
 import { LevelBackend } from '../src/index.js'
 

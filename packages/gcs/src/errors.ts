@@ -1,4 +1,5 @@
 import { CacheError, isCacheError, type CacheErrorCode } from '@thermocline/backend'
+import { givenUp, isOfConnection, isUnanswered, LANDS_WITHIN_MS, type Place } from '@thermocline/object-store'
 
 /** An answer that is a refusal. https://cloud.google.com/storage/docs/json_api/v1/status-codes */
 export class Refusal extends Error {
@@ -23,21 +24,11 @@ export class Refusal extends Error {
   }
 }
 
-const CONNECTION_CODES: ReadonlySet<string> = new Set([
-  'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ECONNABORTED', 'EADDRNOTAVAIL', 'EPROTO', 'ERR_STREAM_PREMATURE_CLOSE',
-])
 const ADVICE: Readonly<Partial<Record<CacheErrorCode, string>>> = {
   'access-denied': 'the credentials need storage.objects.get, create, delete and list on the bucket',
   'bucket-missing': 'create the bucket, or correct its name',
   'clock-skew': 'set the clock of this machine',
   throttled: 'an object takes about one write a second, and a bucket that grows needs some minutes',
-}
-
-/** Where a failure happened. */
-export interface Place {
-  readonly operation: string
-  readonly tenant?: string | undefined
-  readonly key?: string | undefined
 }
 
 /**
@@ -51,34 +42,22 @@ export function asGcsError(error: unknown, place: Place, mayRetry = true, isSent
   const { code, retryable } = meaningOf(error)
   const advice = ADVICE[code]
   const message = `${place.operation} on gcs failed: ${messageOf(error)}${advice === undefined ? '' : ` (${advice})`}`
-  const landsWithinMs = place.operation === 'put' && isSent && isUnanswered(code, error) ? LANDS_WITHIN_MS : undefined
+  const landsWithinMs = place.operation === 'put' && isSent && isUnanswered(code, isNamedRefusal(error) ? error.status : undefined, (error as { readonly code?: unknown } | null)?.code) ? LANDS_WITHIN_MS : undefined
   return new CacheError(code, message, { ...place, backend: 'gcs', retryable: retryable && mayRetry, landsWithinMs, cause: error })
 }
 
-/** For how long a server, or what stands before it, may still carry out a request whose answer did not come. */
-export const LANDS_WITHIN_MS = 60_000
-/** These came before anything was sent. */
-const NOT_SENT: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EPROTO'])
-
-/** Whether the request was sent and what stands between has lost the answer. */
-function isUnanswered(meaning: CacheErrorCode, error: unknown): boolean {
-  if (typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'Refusal') return isRefusal(error, 502, 504)
-  return meaning === 'unavailable' && !NOT_SENT.has((error as { code?: unknown } | null)?.code)
-}
-
-/**
- * The caller does not wait any more. Not `unavailable`: that the store is well is not in doubt.
- *
- * @param isSent whether a change was sent whole: it may still be carried out
- */
+/** The caller does not wait any more. @param isSent whether a change was sent whole: it may still be carried out */
 export function abandoned(signal: AbortSignal, place: Place, isSent = false): CacheError {
-  const reason: unknown = signal.reason
-  if (isSent) return new CacheError('failed', `${place.operation} on gcs was given up after it was sent: ${messageOf(reason)}`, { ...place, backend: 'gcs', landsWithinMs: LANDS_WITHIN_MS })
-  return isCacheError(reason) ? reason : new CacheError('failed', `${place.operation} on gcs was given up: ${messageOf(reason)}`, { ...place, backend: 'gcs', cause: reason })
+  return givenUp('gcs', signal, place, isSent)
 }
 
 export function isRefusal(error: unknown, ...statuses: readonly number[]): error is Refusal {
-  return typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'Refusal' && statuses.includes((error as Refusal).status)
+  return isNamedRefusal(error) && statuses.includes(error.status)
+}
+
+/** By its name: there may be two copies of this package. */
+function isNamedRefusal(error: unknown): error is Refusal {
+  return typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'Refusal'
 }
 
 export function isBucketMissing(error: Refusal): boolean {
@@ -91,9 +70,9 @@ interface Meaning {
 }
 
 function meaningOf(error: unknown): Meaning {
-  if (typeof error === 'object' && error !== null && (error as { name?: unknown }).name === 'Refusal') return meaningOfRefusal(error as Refusal)
+  if (isNamedRefusal(error)) return meaningOfRefusal(error)
   const { code } = (typeof error === 'object' && error !== null ? error : {}) as { code?: unknown }
-  if (typeof code === 'string' && CONNECTION_CODES.has(code)) return { code: 'unavailable', retryable: true }
+  if (isOfConnection(code)) return { code: 'unavailable', retryable: true }
   if (code === 'ERR_CLOSED') return { code: 'closed', retryable: false }
   const message = messageOf(error)
   // from Google's client, while it looks for credentials

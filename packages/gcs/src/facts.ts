@@ -1,17 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EpochMs } from '@thermocline/backend'
+import type { FoundObject } from '@thermocline/object-store'
 
-/** What the store says of an object. */
-export interface ObjectFacts {
+/** What the store says of an object. Its metadata are `undefined` where the answer has none, and is of a kind that might leave them out. */
+export interface ObjectFacts extends FoundObject {
   /** Which writing of the object it is: conditions name it. */
   readonly generation: string
-  /** Bytes as they are stored; `undefined`: the answer does not say. */
-  readonly byteLength: number | undefined
-  readonly contentType: string | undefined
-  readonly contentEncoding: string | undefined
-  /** Custom metadata; `undefined`: the answer has none, and is of a kind that might leave it out. */
-  readonly metadata: Readonly<Record<string, unknown>> | undefined
-  readonly updatedAt: EpochMs
   /** In base64, of the stored bytes. Composed objects have no MD5. */
   readonly md5: string | undefined
   readonly crc32c: string | undefined

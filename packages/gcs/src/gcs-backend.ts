@@ -1,8 +1,7 @@
 import { getEach, Hosts, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
-import { MAX_USER_METADATA_BYTES } from '@thermocline/object-store'
+import { LANDS_WITHIN_MS, LifecycleComparison, MAX_USER_METADATA_BYTES, type AppliedLifecycle } from '@thermocline/object-store'
 import { Credentials } from './credentials.js'
-import { LANDS_WITHIN_MS } from './errors.js'
-import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'
+import { Lifecycle } from './lifecycle.js'
 import { Lister } from './lister.js'
 import { ObjectApi } from './object-api.js'
 import { checkOptions, type GcsBackendOptions } from './options.js'
@@ -28,6 +27,8 @@ export class GcsBackend implements CacheBackend {
   readonly #remover: Remover
   readonly #lister: Lister
   readonly #lifecycle: Lifecycle
+  readonly #comparison: LifecycleComparison
+  readonly #hasRules: boolean
   readonly #hosts = new Hosts()
 
   /** Connects to nothing. @throws TypeError for invalid options */
@@ -41,7 +42,9 @@ export class GcsBackend implements CacheBackend {
     this.#reader = new Reader(api, names, new Refusals(api, names, this.#hosts), this.#hosts)
     this.#writer = new Writer(api, new Uploader(api), names, storageClass, this.#hosts)
     this.#remover = new Remover(api, names, this.#lister, maxSockets)
-    this.#lifecycle = new Lifecycle(api, names.root, lifecycleRules, this.#hosts)
+    this.#lifecycle = new Lifecycle(api, bucket, names.root, lifecycleRules)
+    this.#comparison = new LifecycleComparison(this.#hosts, this.#lifecycle)
+    this.#hasRules = lifecycleRules.length > 0
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -55,7 +58,7 @@ export class GcsBackend implements CacheBackend {
 
   attach(host: BackendHost): Detach {
     const detach = this.#hosts.attach(host)
-    this.#lifecycle.compareOnce()
+    if (this.#hasRules) this.#comparison.begin()
     return detach
   }
 
@@ -101,7 +104,7 @@ export class GcsBackend implements CacheBackend {
   /** Ends the connections, once no manager uses the backend any more; a client that was given stays as it is. */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#hosts.isEmpty) {
-      this.#lifecycle.stop()
+      this.#comparison.stop()
       this.#transport.close()
     }
     return Promise.resolve()

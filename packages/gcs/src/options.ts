@@ -1,7 +1,6 @@
-import { ObjectNames as Names, type ObjectNames } from '@thermocline/object-store'
 import { checkKnown } from '@thermocline/backend'
-import { isObject, kind } from './checks.js'
-import { bucketRulesOf, checkLifecycleRules, STORAGE_CLASSES, type BucketRule, type LifecycleRule } from './lifecycle-rules.js'
+import { checkLifecycleRules, checkObjectPrefix, isObject, kind, ObjectNames, type LifecycleRule } from '@thermocline/object-store'
+import { bucketRulesOf, STORAGE_CLASSES, type BucketRule } from './lifecycle-rules.js'
 
 /** As much of a `Storage` of `@google-cloud/storage`, 7 or 8, as the backend uses: where it sends to, and as whom. */
 export interface GcsClient {
@@ -55,8 +54,6 @@ export interface CheckedOptions {
 
 const GOOGLE = 'https://storage.googleapis.com'
 const DEFAULT_MAX_SOCKETS = 64
-/** With a tenant of 128 bytes, all of them escaped, and a hashed key, a name then still has room. */
-const MAX_PREFIX_BYTES = 512
 /** https://cloud.google.com/storage/docs/buckets#naming */
 const BUCKET = /^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/
 const OWN_ACCOUNT = ['projectId', 'apiEndpoint', 'credentials', 'keyFilename', 'anonymous'] as const
@@ -74,8 +71,8 @@ export function checkOptions(given: GcsBackendOptions): CheckedOptions {
   }
   if (storageClass !== undefined && !STORAGE_CLASSES.includes(storageClass)) throw new TypeError(`storageClass must be one of ${STORAGE_CLASSES.join(', ')}, not ${named(storageClass)}`)
   if (!(Number.isInteger(maxSockets) && maxSockets > 0)) throw new TypeError(`maxSockets must be a positive whole number, not ${kind(maxSockets)}`)
-  const names = new Names(checkPrefix(given.prefix))
-  return { bucket, names, storageClass, maxSockets, lifecycleRules: bucketRulesOf(checkLifecycleRules(given.lifecycleRules), names), ...(client === undefined ? own(given) : theirs(client, given)) }
+  const names = new ObjectNames(checkObjectPrefix(given.prefix))
+  return { bucket, names, storageClass, maxSockets, lifecycleRules: bucketRulesOf(checkLifecycleRules(given.lifecycleRules, STORAGE_CLASSES), names), ...(client === undefined ? own(given) : theirs(client, given)) }
 }
 
 type Access = Pick<CheckedOptions, 'endpoint' | 'anonymous' | 'client' | 'account'>
@@ -119,19 +116,6 @@ function address(given: unknown, option: string): URL {
     throw new TypeError(`${option} must be an address without a path, such as ${GOOGLE} or http://localhost:4443, not ${typeof given === 'string' ? 'something else' : kind(given)}`)
   }
   return url
-}
-
-function checkPrefix(prefix: unknown): string {
-  if (prefix === undefined) return ''
-  if (typeof prefix !== 'string') throw new TypeError(`prefix must be a string, not ${kind(prefix)}`)
-  if (!prefix.isWellFormed() || hasControl(prefix)) throw new TypeError('prefix must be well-formed Unicode without control characters')
-  if (prefix.split('/').some((segment) => /^\.+$/.test(segment))) throw new TypeError('prefix must not have segments of dots alone: a proxy would take them for a parent')
-  if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) throw new TypeError(`prefix must be at most ${MAX_PREFIX_BYTES} UTF-8 bytes, this one has ${Buffer.byteLength(prefix)}`)
-  return prefix
-}
-
-function hasControl(text: string): boolean {
-  return /\p{Cc}/u.test(text)
 }
 
 function text(value: unknown, option: string): void {

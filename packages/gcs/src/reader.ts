@@ -1,12 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { CacheEntry, CacheError, crc32, StreamedEntry, type Hosts, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
-import type { ObjectNames } from '@thermocline/object-store'
-import { collect, CutOff, drop } from './body.js'
-import { abandoned, asGcsError, isRefusal, type Place } from './errors.js'
+import { ObjectStream, recognize, type ObjectNames, type ObjectPayload, type Place, type Recognized, type StoreChecksum } from '@thermocline/object-store'
+import { awaitBody, chunksOf, collect, CutOff, drop } from './body.js'
+import { abandoned, asGcsError, isRefusal } from './errors.js'
 import { factsOfHeaders, isTranscoded, type ObjectFacts } from './facts.js'
-import { judge, type Judged } from './judge.js'
 import type { ObjectApi } from './object-api.js'
-import { ObjectStream } from './object-stream.js'
 import type { Refusals } from './refusals.js'
 import { storeChecksum } from './store-checksum.js'
 
@@ -55,14 +53,14 @@ export class Reader {
 
   async #head(asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
     const facts = await this.#api.look(asked.name, options.signal)
-    if (facts === undefined) return undefined
-    const judged = judge(facts, asked.scope, asked.key, options.adopt === true)
-    return judged.status === 'ok' ? CacheEntry.head(judged.fields) : this.#refused(asked, facts, judged)
+    if (facts === undefined) return this.#absent()
+    const recognized = recognize(facts, asked.scope, asked.key, options.adopt === true)
+    return recognized.status === 'ok' ? CacheEntry.head(recognized.header) : this.#refused(asked, facts, recognized)
   }
 
   async #read(asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
     const download = await this.#download(asked.name, options)
-    if (download === undefined) return undefined
+    if (download === undefined) return this.#absent()
     let entry: CacheEntry | undefined
     try {
       entry = await this.#entryOf(download, asked, options)
@@ -74,22 +72,40 @@ export class Reader {
 
   async #entryOf({ response, facts }: Download, asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
     options.progress?.()
-    const judged = judge(facts, asked.scope, asked.key, options.adopt === true)
-    if (judged.status !== 'ok') return this.#refused(asked, facts, judged)
+    const recognized = recognize(facts, asked.scope, asked.key, options.adopt === true)
+    if (recognized.status !== 'ok') return this.#refused(asked, facts, recognized)
     if (isTranscoded(response.headers)) throw notAsStored(asked.place)
-    const { fields, payload } = judged
+    const { header } = recognized
+    const { payload } = header
     const checksum = payload.crc32 === undefined ? await storeChecksum(facts) : undefined
     if (options.want === 'stream') {
-      const known = { codec: payload.codec, byteLength: payload.byteLength ?? facts.byteLength, crc32: payload.crc32 }
-      const onDamage = (reason: string): CacheError => this.#damaged(asked, facts, reason)
-      return new StreamedEntry(new ObjectStream({ response, payload: known, checksum, options, place: asked.place, onDamage }), fields)
+      awaitBody(response, false) // until somebody reads, silence is nobody's fault
+      return new StreamedEntry(this.#stream(response, facts, payload, checksum, asked, options), header)
     }
     const bytes = await collect(response, options.progress)
     if (facts.byteLength !== undefined && bytes.byteLength !== facts.byteLength) throw new CutOff(`${bytes.byteLength} of ${facts.byteLength} bytes arrived`)
     checksum?.update(bytes)
     const isSound = payload.crc32 === undefined ? checksum?.matches() !== false : crc32(bytes) === payload.crc32
-    if (isSound) return CacheEntry.ofBytes({ codec: payload.codec, bytes, plainBytes: payload.plainBytes }, fields)
+    if (isSound) return CacheEntry.ofBytes({ codec: payload.codec, bytes, plainBytes: payload.plainBytes }, header)
     return this.#refused(asked, facts, { status: 'corrupt', reason: 'the checksum of its payload does not match' })
+  }
+
+  #stream(response: IncomingMessage, facts: ObjectFacts, payload: ObjectPayload, checksum: StoreChecksum | undefined, asked: Asked, { signal, progress }: ReadOptions): ObjectStream {
+    const { place } = asked
+    return new ObjectStream({
+      backend: 'gcs',
+      place,
+      codec: payload.codec,
+      byteLength: payload.byteLength ?? facts.byteLength,
+      crc32: payload.crc32,
+      checksum,
+      signal,
+      body: chunksOf(response, progress),
+      drop: () => drop(response),
+      failed: (error) => asGcsError(error, place),
+      abandoned: (ended) => abandoned(ended, place),
+      onDamage: (reason) => this.#damaged(asked, facts, reason),
+    })
   }
 
   /** The answer with the payload, and all facts of that very generation. */
@@ -113,15 +129,21 @@ export class Reader {
     throw new CacheError('unavailable', 'get on gcs found the object changed each time it looked', { operation: 'get', backend: 'gcs', retryable: true })
   }
 
-  #refused(asked: Asked, facts: ObjectFacts, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
-    if (status === 'corrupt') this.#hosts.report(this.#damaged(asked, facts, reason))
+  #absent(): undefined {
+    this.#refusals.noteNotFound()
+  }
+
+  #refused(asked: Asked, facts: ObjectFacts, { status, reason }: Exclude<Recognized, { readonly status: 'ok' }>): undefined {
+    if (status === 'corrupt') this.#damaged(asked, facts, reason)
     else this.#hosts.report(new CacheError('foreign', `what gcs holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 'gcs' }))
   }
 
   /** Removes what is damaged, in the background and only if it is still the same, and says so. */
   #damaged({ name, place }: Asked, { generation }: ObjectFacts, reason: string): CacheError {
     if (generation !== '') this.#api.remove(name, generation, undefined).catch(() => undefined) // the next read finds it again
-    return new CacheError('corrupt', `what gcs holds is a miss because ${reason}; it was removed`, { ...place, backend: 'gcs' })
+    const error = new CacheError('corrupt', `what gcs holds is a miss because ${reason}; it was removed`, { ...place, backend: 'gcs' })
+    this.#hosts.report(error)
+    return error
   }
 }
 

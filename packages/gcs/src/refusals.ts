@@ -1,15 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { CacheError, type Hosts } from '@thermocline/backend'
-import type { ObjectNames } from '@thermocline/object-store'
+import { AbsentKeys, type ObjectNames } from '@thermocline/object-store'
 import { isRefusal } from './errors.js'
 import type { ObjectApi } from './object-api.js'
 
-/** Milliseconds for which it is believed that a 403 means what it says. */
-const BELIEVED_MS = 60_000
-
 /**
- * What a refused read means. Who may not list a bucket is told 403 instead of 404 for what is not there: when an object that certainly does
- * not exist is refused in the same way, and listing is refused too, a 403 is taken for a miss.
+ * What a refused read means.
  *
  * S3 refuses two more things that Cloud Storage does not: its buckets are found from anywhere, so none is in the wrong region, and objects
  * of every storage class, ARCHIVE included, are read at once.
@@ -17,39 +13,35 @@ const BELIEVED_MS = 60_000
 export class Refusals {
   readonly #api: ObjectApi
   readonly #names: ObjectNames
-  readonly #hosts: Hosts
-  #absentIsForbidden = false
-  #believedUntil = Number.NEGATIVE_INFINITY
-  #asking: Promise<boolean> | undefined
+  readonly #absentKeys: AbsentKeys
 
   constructor(api: ObjectApi, names: ObjectNames, hosts: Hosts) {
     this.#api = api
     this.#names = names
-    this.#hosts = hosts
+    this.#absentKeys = new AbsentKeys(hosts, () => {
+      const message = 'gcs answers 403 for objects that are not there, because these credentials may not list the bucket: such answers are taken for misses, also where reading itself is forbidden; grant storage.objects.list (roles/storage.objectUser has it)'
+      return new CacheError('access-denied', message, { operation: 'get', backend: 'gcs' })
+    })
   }
 
-  /** Whether a read that was answered 403 is a miss; asked once for all who wait. Says so, the first time. */
+  /** A read was answered 404. */
+  noteNotFound(): void {
+    this.#absentKeys.noteNotFound()
+  }
+
+  /** Whether a read that was answered 403 is a miss. */
   async isMiss(): Promise<boolean> {
-    if (this.#absentIsForbidden) return true
-    if (this.#hosts.clock.monotonic() < this.#believedUntil) return false
-    this.#asking ??= this.#ask().finally(() => (this.#asking = undefined))
     try {
-      if (await this.#asking) return true
-      this.#believedUntil = this.#hosts.clock.monotonic() + BELIEVED_MS
+      return await this.#absentKeys.areForbidden(() => this.#areAbsentForbidden())
     } catch {
-      // the next refusal asks again
+      return false // the next refusal asks again
     }
-    return false
   }
 
-  async #ask(): Promise<boolean> {
+  async #areAbsentForbidden(): Promise<boolean> {
     const absent = `${this.#names.root}~absent/${randomUUID()}`
     const [looking, listing] = await Promise.all([isDenied(this.#api.look(absent, undefined)), isDenied(this.#api.list({ prefix: absent, maxResults: '1', fields: 'nextPageToken' }, undefined))])
-    if (!looking || !listing || this.#absentIsForbidden) return this.#absentIsForbidden
-    this.#absentIsForbidden = true
-    const message = 'gcs answers 403 for objects that are not there, because these credentials may not list the bucket: such answers are taken for misses, also where reading itself is forbidden; grant storage.objects.list (roles/storage.objectUser has it)'
-    this.#hosts.report(new CacheError('access-denied', message, { operation: 'get', backend: 'gcs' }))
-    return true
+    return looking && listing
   }
 }
 

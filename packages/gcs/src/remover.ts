@@ -1,6 +1,6 @@
 import { CacheError, type ClearOptions, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
-import { keyInMetadata, type ObjectNames } from '@thermocline/object-store'
-import { abandoned, asGcsError, type Place } from './errors.js'
+import { keyInMetadata, type ObjectNames, type Place } from '@thermocline/object-store'
+import { abandoned, asGcsError } from './errors.js'
 import { failuresOf } from './in-parallel.js'
 import type { Lister } from './lister.js'
 import type { ObjectApi } from './object-api.js'

@@ -1,9 +1,6 @@
 import { CacheEntry, crc32, isStreamed, withChunks, type Hosts, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
-import { encodeObjectMetadata, type ObjectNames, type ObjectPayload } from '@thermocline/object-store'
+import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, isKept, recognize, type ObjectNames, type ObjectPayload } from '@thermocline/object-store'
 import { abandoned, asGcsError, isRefusal } from './errors.js'
-import type { ObjectFacts } from './facts.js'
-import { judge } from './judge.js'
-import { mediaTypeOf } from './media-types.js'
 import type { ObjectApi } from './object-api.js'
 import type { UploadTarget } from './send-chunks.js'
 import type { Uploader } from './uploader.js'
@@ -88,17 +85,12 @@ export class Writer {
   /** The generation that a conditional write may replace; `undefined`: what is there has to stay. */
   async #replaceable(scope: TenantScope, key: ValidKey, name: string, options: PutOptions): Promise<string | undefined> {
     const facts = await this.#api.look(name, options.signal)
-    return facts === undefined ? ABSENT : this.#isKept(scope, key, facts) ? undefined : facts.generation
-  }
-
-  /** Whether it may still be served, or is not ours to judge. */
-  #isKept(scope: TenantScope, key: ValidKey, facts: ObjectFacts): boolean {
-    const judged = judge(facts, scope, key, false)
-    return judged.status === 'foreign' || (judged.status === 'ok' && this.#hosts.clock.now() < judged.keepUntil)
+    return facts === undefined ? ABSENT : isKept(recognize(facts, scope, key, false), this.#hosts.clock.now()) ? undefined : facts.generation
   }
 
   #target(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: number, payload: ObjectPayload): UploadTarget {
-    const { contentType, contentEncoding } = mediaTypeOf(key, payload.codec, entry.details)
+    const contentType = contentTypeOf(key, payload.codec, entry.details)
+    const contentEncoding = contentEncodingOf(payload.codec)
     const name = this.#names.of(scope, key)
     return {
       name,

@@ -106,6 +106,14 @@ onEachServer((stage) => {
     expect(shelf.reports).toEqual([])
   })
 
+  test('adopted, bytes that nothing here unpacks stay foreign', async () => {
+    const shelf = stage.shelf()
+    await shelf.putPlain('packed', 'x', { contentEncoding: 'compress' })
+    expect(await shelf.entry('packed', { adopt: true })).toBeUndefined()
+    expect(shelf.codes).toEqual(['foreign'])
+    expect(await shelf.object('packed')).toBeDefined()
+  })
+
   test('a listing with detail shows those that are adopted, with sizes and without an end', async () => {
     const shelf = stage.shelf()
     await shelf.put('ours', 'x')
@@ -149,6 +157,7 @@ onEachServer((stage) => {
     const { own } = (await shelf.object('k'))!
     await shelf.putPlain('k', patterned(1_000_000, 1), { metadata: own })
     await expect(bytesOf(await shelf.stream('k'))).rejects.toMatchObject({ code: 'corrupt', retryable: false })
+    expect(shelf.codes).toEqual(['corrupt'])
     await until('it is gone', async () => (await shelf.object('k')) === undefined)
   })
 

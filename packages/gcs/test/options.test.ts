@@ -56,11 +56,11 @@ describe('what is wrong with options', () => {
     [rule({ transitionDays: -1, storageClass: 'NEARLINE' }), /^lifecycleRules\[0\]\.transitionDays must be a whole number of days, at least 0, not -1/],
     [rule({ expirationDays: 0 }), /^lifecycleRules\[0\]\.expirationDays must be .* at least 1, not 0/],
     [rule({ expirationDays: '1' }), /^lifecycleRules\[0\]\.expirationDays must be .* not string/],
-    [rule({ expirationDays: 1, prefix: 'a' }), /^lifecycleRules\[0\]\.prefix must come with a tenant/],
+    [rule({ expirationDays: 1, prefix: 'a' }), /^lifecycleRules\[0\]\.prefix needs lifecycleRules\[0\]\.tenant beside it/],
     [rule({ expirationDays: 1, tenant: '' }), /^lifecycleRules\[0\]\.tenant: tenant must not be empty/],
     [rule({ expirationDays: 1, tenant: 'a', prefix: 'b/..' }), /^lifecycleRules\[0\]\.prefix must not end in a segment of dots/],
     [rule({ transitionDays: 30, storageClass: 'NEARLINE', expirationDays: 30 }), /^lifecycleRules\[0\]\.expirationDays must be more than transitionDays \(30\), not 30/],
-    [rule({ expirationDays: 1, tenant: 1 }), /^lifecycleRules\[0\]\.tenant must be a string, not 1/],
+    [rule({ expirationDays: 1, tenant: 1 }), /^lifecycleRules\[0\]\.tenant: tenant must be a string, not the number 1/],
   ])('%p', (options, says) => {
     expect(() => made(options)).toThrow(says)
     expect(() => made(options)).toThrow(expect.objectContaining({ name: 'TypeError' }))

@@ -1,5 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { CacheError, isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInstant, type CacheEntry, type EntryDetails, type EntryFields, type EpochMs, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { lookup } from 'mrmime'
 
 /*
  * What an object store keeps beside a plain object: the entry's header as the store's own metadata, so that one request puts both
@@ -101,10 +102,8 @@ export function keyInMetadata(metadata: Readonly<Record<string, unknown>> | unde
 /**
  * The media type of an entry's object: the policy's, else the one in its metadata (`content-type` or `contentType`), else by the key's
  * extension, else by the codec.
- *
- * @param byExtension what a table of media types says of a key
  */
-export function contentTypeOf(key: string, codec: string, details: EntryDetails | undefined, byExtension: (key: string) => string | undefined): string {
+export function contentTypeOf(key: string, codec: string, details: EntryDetails | undefined): string {
   const { contentType, metadata } = details ?? {}
   const own = contentType ?? metadata?.['content-type'] ?? metadata?.['contentType'] ?? metadata?.['Content-Type']
   if (own !== undefined && PRINTABLE.test(own)) return own
@@ -112,6 +111,13 @@ export function contentTypeOf(key: string, codec: string, details: EntryDetails 
 }
 
 const BY_CODEC: Readonly<Record<string, string>> = { json: 'application/json', utf8: 'text/plain; charset=utf-8' }
+
+/** A key without an extension has no type by it: the table would take `png` for one, and `constructor` for a function. */
+function byExtension(key: string): string | undefined {
+  const last = key.slice(key.lastIndexOf('/') + 1)
+  const type: unknown = last.includes('.') ? lookup(last) : undefined
+  return typeof type === 'string' ? type : undefined
+}
 
 /** The `Content-Encoding` of a codec's bytes; `undefined`: they are not compressed. */
 export function contentEncodingOf(codec: string): string | undefined {

@@ -133,8 +133,7 @@ describe('metadata of objects', () => {
   })
 
   test('the media type is the policy\'s, the metadata\'s, the extension\'s or the codec\'s', () => {
-    const byExtension = (key: string): string | undefined => (key.endsWith('.jpg') ? 'image/jpeg' : undefined)
-    const typeOf = (key: string, codec: string, details?: EntryDetails): string => contentTypeOf(key, codec, details, byExtension)
+    const typeOf = (key: string, codec: string, details?: EntryDetails): string => contentTypeOf(key, codec, details)
     expect(typeOf('a.jpg', 'buffer', { contentType: 'image/x', metadata: { 'content-type': 'image/y' } })).toBe('image/x')
     expect(typeOf('a.jpg', 'buffer', { metadata: { 'content-type': 'image/y' } })).toBe('image/y')
     expect(typeOf('a.jpg', 'buffer', { metadata: { 'content-type': 'bad\r\nheader: x' } })).toBe('image/jpeg')

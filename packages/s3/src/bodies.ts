@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream'
 import type { Socket } from 'node:net'
 import { CacheError } from '@thermocline/backend'
-import { asS3Error, type Place } from './errors.js'
+import type { Place } from '@thermocline/object-store'
+import { asS3Error } from './errors.js'
 
 /** As much is read to its end rather than given up: the connection then can be used again. */
 const DRAINED_BYTES = 64 * 1024

@@ -1,7 +1,6 @@
 import type { CreateMultipartUploadCommandInput, PutObjectCommandInput } from '@aws-sdk/client-s3'
 import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, type ObjectPayload } from '@thermocline/object-store'
 import type { CacheEntry, EpochMs, TenantScope, ValidKey } from '@thermocline/backend'
-import { lookup } from 'mrmime'
 import type { CheckedOptions } from './options.js'
 
 /** All that is said of an object when it is stored, in one piece or in parts, but not the payload nor a condition. */
@@ -16,16 +15,10 @@ export function describe(options: CheckedOptions, name: string, scope: TenantSco
     Bucket: options.bucket,
     Key: name,
     Metadata: encodeObjectMetadata(scope, key, entry, keepUntil, payload),
-    ContentType: contentTypeOf(key, payload.codec, entry.details, byExtension),
+    ContentType: contentTypeOf(key, payload.codec, entry.details),
     ContentEncoding: contentEncodingOf(payload.codec),
     StorageClass: options.storageClass,
     ServerSideEncryption: options.serverSideEncryption,
     SSEKMSKeyId: options.sseKmsKeyId,
   }
-}
-
-function byExtension(key: string): string | undefined {
-  // without a dot it would take the whole key for an extension, and for one like `constructor` it answers with what every object inherits
-  const type: unknown = key.includes('.') ? lookup(key) : undefined
-  return typeof type === 'string' ? type : undefined
 }

@@ -1,4 +1,5 @@
 import { CacheError, isCacheError, messageOf, type CacheErrorCode } from '@thermocline/backend'
+import { givenUp, isOfConnection, isUnanswered, LANDS_WITHIN_MS, type Place } from '@thermocline/object-store'
 
 /** What the code in an error response means for the cache. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
 const BY_CODE: ReadonlyMap<string, CacheErrorCode> = new Map<string, CacheErrorCode>([
@@ -37,21 +38,11 @@ const RETRYABLE: ReadonlySet<CacheErrorCode> = new Set<CacheErrorCode>(['throttl
 /** Two writers met: the store asks for another attempt. */
 const CONFLICTS: ReadonlySet<string> = new Set(['ConditionalRequestConflict', 'OperationAborted'])
 
-const CONNECTION_CODES: ReadonlySet<string> = new Set([
-  'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'ENOTFOUND', 'EAI_AGAIN', 'ECONNABORTED', 'EADDRNOTAVAIL', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_SOCKET_CLOSED',
-])
 const CONNECTION_MESSAGES = /^aborted$|socket hang up|premature close|Client network socket disconnected/i
 
 /** The SDK wraps what it takes for no error: Node's own errors, where tests run in a realm of their own, as with jest. Their codes are lost. */
 const WRAPPER = /^AWS SDK error wrapper for (\w+): ([^]*)$/
 const SYSTEM_CODE = /\b(E[A-Z]{3,}(?:_[A-Z]+)*)\b/
-
-/** Where a failure happened. */
-export interface Place {
-  readonly operation: string
-  readonly tenant?: string | undefined
-  readonly key?: string | undefined
-}
 
 /** The parts of what the SDK throws that mean something here. */
 interface Thrown {
@@ -76,21 +67,10 @@ export function asS3Error(error: unknown, { operation, tenant, key }: Place): Ca
     tenant,
     key,
     // the SDK has seen the server's time in the refusal, and signs the next request by it
-    landsWithinMs: operation === 'put' && isUnanswered(code, thrown) ? LANDS_WITHIN_MS : undefined,
+    landsWithinMs: operation === 'put' && isUnanswered(code, thrown.status, thrown.code) ? LANDS_WITHIN_MS : undefined,
     retryable: RETRYABLE.has(code) || CONFLICTS.has(thrown.name) || (code === 'clock-skew' && thrown.clockWasCorrected),
     cause: error,
   })
-}
-
-/** For how long a server, or what stands before it, may still carry out a request whose answer did not come. */
-export const LANDS_WITHIN_MS = 60_000
-/** These came before anything was sent. */
-const NOT_SENT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL'])
-
-/** Whether the request was sent and what stands between has lost the answer. */
-function isUnanswered(meaning: CacheErrorCode, { status, code }: Thrown): boolean {
-  if (status !== undefined) return status === 502 || status === 504
-  return meaning === 'unavailable' && !(code !== undefined && NOT_SENT.has(code))
 }
 
 /** What an error inside an answer of `DeleteObjects` means: it has a code and a message, and no status. */
@@ -129,15 +109,9 @@ export function isForbidden(error: unknown): boolean {
   return status === 403 && !clockWasCorrected && (name === 'AccessDenied' || name === 'Forbidden' || name === 'Unknown' || name === 'UnknownError' || name === '403')
 }
 
-/**
- * The caller does not wait any more. Not `unavailable`: that the store is well is not in doubt.
- *
- * @param isSent whether a change was sent whole: it may still be carried out
- */
-export function abandoned(signal: AbortSignal, { operation, tenant, key }: Place, isSent = false): CacheError {
-  const reason: unknown = signal.reason
-  if (isSent) return new CacheError('failed', `${operation} on s3 was given up after it was sent: ${messageOf(reason)}`, { operation, backend: 's3', tenant, key, landsWithinMs: LANDS_WITHIN_MS })
-  return isCacheError(reason) ? reason : new CacheError('failed', `${operation} on s3 was given up: ${messageOf(reason)}`, { operation, backend: 's3', tenant, key, cause: reason })
+/** The caller does not wait any more. @param isSent whether a change was sent whole: it may still be carried out */
+export function abandoned(signal: AbortSignal, place: Place, isSent = false): CacheError {
+  return givenUp('s3', signal, place, isSent)
 }
 
 function codeOf({ name, message, code, status, region, clockWasCorrected }: Thrown): CacheErrorCode {
@@ -150,7 +124,7 @@ function codeOf({ name, message, code, status, region, clockWasCorrected }: Thro
   if (status === 429) return 'throttled'
   if (status === 507) return 'storage-full'
   if (status !== undefined && status >= 500 && status !== 501) return 'unavailable'
-  if (status === undefined && ((code !== undefined && CONNECTION_CODES.has(code)) || CONNECTION_MESSAGES.test(message))) return 'unavailable'
+  if (status === undefined && (isOfConnection(code) || CONNECTION_MESSAGES.test(message))) return 'unavailable'
   return 'failed'
 }
 

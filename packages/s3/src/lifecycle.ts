@@ -1,22 +1,12 @@
 import { createHash } from 'node:crypto'
-import { CacheError, isPromise, type CancelTimer } from '@thermocline/backend'
-import type { ObjectNames } from '@thermocline/object-store'
+import { isPromise, type CacheError } from '@thermocline/backend'
+import { idOfRule, LIFECYCLE, namesOfRule, type AppliedLifecycle, type BucketLifecycle, type LifecycleRule, type ObjectNames } from '@thermocline/object-store'
 import type { LifecycleRule as StoredRule, TransitionDefaultMinimumObjectSize, TransitionStorageClass } from '@aws-sdk/client-s3'
 import { asS3Error, isNotFound, statusOf } from './errors.js'
-import { idOf, scopeOf, type LifecycleRule } from './lifecycle-rules.js'
 import type { Shared } from './shared.js'
 
-/** Milliseconds until a bucket that could not be asked is asked again. */
-const AGAIN_MS = 60_000
-const PLACE = { operation: 'lifecycle' }
 /** The user may not ask, or the store has no lifecycle. */
 const REFUSALS: ReadonlySet<number | undefined> = new Set([403, 405, 501])
-
-export interface AppliedLifecycle {
-  readonly changed: boolean
-  /** What was not as it ought to be, in words. */
-  readonly differences: readonly string[]
-}
 
 /** The whole of a bucket's lifecycle. */
 interface Stored {
@@ -34,24 +24,27 @@ interface Difference {
  * The rules of the bucket's lifecycle that are ours: those whose id begins with `thermocline-` and a hash of where our objects are, so
  * that several caches may share a bucket, and that concern our objects only.
  */
-export class Lifecycle {
+export class Lifecycle implements BucketLifecycle {
+  readonly backend = 's3'
+  readonly bucket: string
+  readonly permission = 's3:GetLifecycleConfiguration'
   readonly #shared: Shared
-  #isComparing = false
-  #cancel: CancelTimer = () => undefined
 
   constructor(shared: Shared) {
+    this.bucket = shared.bucket
     this.#shared = shared
   }
 
-  /** Compares in the background, when first called. Nobody waits for it. */
-  compareOnce(): void {
-    if (this.#isComparing || this.#shared.options.lifecycleRules.length === 0) return
-    this.#isComparing = true
-    this.#compareIn(0)
+  async differences(): Promise<readonly string[]> {
+    return this.#differences((await this.#read()).rules).differences
   }
 
-  stop(): void {
-    this.#cancel()
+  failed(error: unknown): CacheError {
+    return asS3Error(error, LIFECYCLE)
+  }
+
+  isRefused(error: unknown): boolean {
+    return REFUSALS.has(statusOf(error))
   }
 
   /** The store has no condition for this: a change of somebody else's in the same moment may be lost. */
@@ -62,22 +55,7 @@ export class Lifecycle {
       if (differences.length > 0) await this.#write(next, stored.least)
       return { changed: differences.length > 0, differences }
     } catch (error) {
-      throw asS3Error(error, PLACE)
-    }
-  }
-
-  #compareIn(ms: number): void {
-    this.#cancel = this.#shared.hosts.clock.schedule(ms, () => void this.#compare(), { background: true })
-  }
-
-  async #compare(): Promise<void> {
-    const { bucket } = this.#shared
-    try {
-      const { differences } = this.#differences((await this.#read()).rules)
-      if (differences.length > 0) this.#tell(`the lifecycle of bucket ${bucket} is not what lifecycleRules says: ${differences.join('; ')}. Nothing was changed; applyLifecycle() would change it`, undefined)
-    } catch (error) {
-      if (REFUSALS.has(statusOf(error))) this.#tell(`lifecycleRules cannot be compared with the lifecycle of bucket ${bucket}: ${asS3Error(error, PLACE).message}; grant s3:GetLifecycleConfiguration`, error)
-      else if (!this.#shared.hosts.isEmpty) this.#compareIn(AGAIN_MS)
+      throw this.failed(error)
     }
   }
 
@@ -105,7 +83,7 @@ export class Lifecycle {
     const { names, options } = this.#shared
     const ours = `thermocline-${createHash('sha256').update(names.root).digest('hex').slice(0, 8)}-`
     const isOurs = (rule: StoredRule): boolean => rule.ID?.startsWith(ours) === true && prefixOf(rule)?.startsWith(names.root) === true
-    const wanted = options.lifecycleRules.map((rule, at) => storedRule(rule, `${ours}${idOf(rule, at)}`, names))
+    const wanted = options.lifecycleRules.map((rule, at) => storedRule(rule, `${ours}${idOfRule(rule, at)}`, names))
     const before = new Map(stored.filter(isOurs).map((rule) => [rule.ID, rule]))
     const short = ({ ID = '' }: StoredRule): string => ID.slice(ours.length)
     const added = wanted.filter(({ ID }) => !before.has(ID))
@@ -118,10 +96,6 @@ export class Lifecycle {
     ]
     return { differences, next: [...stored.filter((rule) => !isOurs(rule)), ...wanted] }
   }
-
-  #tell(message: string, cause: unknown): void {
-    this.#shared.hosts.report(new CacheError('misconfigured', message, { ...PLACE, backend: 's3', cause }))
-  }
 }
 
 function storedRule(rule: LifecycleRule, id: string, names: ObjectNames): StoredRule {
@@ -129,7 +103,7 @@ function storedRule(rule: LifecycleRule, id: string, names: ObjectNames): Stored
   return {
     ID: id,
     Status: 'Enabled',
-    Filter: { Prefix: scopeOf(rule, names) },
+    Filter: { Prefix: namesOfRule(rule, names) },
     ...(transitionDays === undefined ? {} : { Transitions: [{ Days: transitionDays, StorageClass: storageClass as TransitionStorageClass }] }),
     ...(expirationDays === undefined ? {} : { Expiration: { Days: expirationDays } }),
   }

@@ -1,8 +1,7 @@
 import type { S3Client, StorageClass } from '@aws-sdk/client-s3'
 import { checkKnown } from '@thermocline/backend'
+import { checkLifecycleRules, checkObjectPrefix, isObject, kind, type LifecycleRule } from '@thermocline/object-store'
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from './credentials.js'
-import { isObject, kind } from './checks.js'
-import { checkRules, type LifecycleRule } from './lifecycle-rules.js'
 
 export interface S3BackendOptions {
   /** The name of the bucket, which has to exist. */
@@ -47,8 +46,6 @@ export interface CheckedOptions extends S3BackendOptions {
 }
 
 const DEFAULT_MAX_SOCKETS = 64
-/** With the longest tenant (128 bytes, each escaped as three) a hashed name still has its place in S3's 1,024 bytes. */
-const MAX_PREFIX_BYTES = 512
 const CHECKSUMS = ['WHEN_SUPPORTED', 'WHEN_REQUIRED']
 const ENCRYPTIONS = ['AES256', 'aws:kms']
 /** What a client of the user's decides by itself. */
@@ -65,9 +62,9 @@ export function checkOptions(given: S3BackendOptions): CheckedOptions {
   const options: unknown = given
   if (!isObject(options)) throw new TypeError(`new S3Backend(options) needs an object such as { bucket: 'artifacts' }, not ${kind(given)}`)
   checkKnown(options, KNOWN, 'new S3Backend(options)')
-  const { bucket, prefix = '', endpoint, credentials, maxSockets = DEFAULT_MAX_SOCKETS, client, serverSideEncryption, sseKmsKeyId } = given
+  const { bucket, endpoint, credentials, maxSockets = DEFAULT_MAX_SOCKETS, client, serverSideEncryption, sseKmsKeyId } = given
   if (typeof bucket !== 'string' || bucket === '') throw new TypeError(`bucket must be the name of a bucket, not ${kind(bucket)}`)
-  checkPrefix(prefix)
+  const prefix = checkObjectPrefix(given.prefix)
   for (const name of ['region', 'storageClass', 'sseKmsKeyId'] as const) nonEmptyText(given[name], name)
   if (endpoint !== undefined && !isAddress(endpoint)) throw new TypeError(`endpoint must be an address such as http://localhost:9000, not ${kind(endpoint)}`)
   oneOf(given.requestChecksumCalculation, 'requestChecksumCalculation', CHECKSUMS)
@@ -85,15 +82,8 @@ export function checkOptions(given: S3BackendOptions): CheckedOptions {
     storageClass: given.storageClass as StorageClass | undefined,
     sendsChecksums: given.requestChecksumCalculation !== 'WHEN_REQUIRED',
     maxSockets,
-    lifecycleRules: checkRules(given.lifecycleRules),
+    lifecycleRules: checkLifecycleRules(given.lifecycleRules),
   }
-}
-
-function checkPrefix(prefix: unknown): void {
-  if (typeof prefix !== 'string') throw new TypeError(`prefix must be a string, not ${kind(prefix)}`)
-  if (!prefix.isWellFormed() || /\p{Cc}/u.test(prefix)) throw new TypeError('prefix must be well-formed Unicode without control characters')
-  if (prefix.split('/').some((segment) => /^\.+$/.test(segment))) throw new TypeError('prefix must not have segments of dots alone: a proxy would take them for a parent')
-  if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) throw new TypeError(`prefix must be at most ${MAX_PREFIX_BYTES} UTF-8 bytes, this one has ${Buffer.byteLength(prefix)}`)
 }
 
 function checkClient(client: unknown, options: S3BackendOptions): void {

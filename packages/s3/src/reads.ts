@@ -1,15 +1,15 @@
 import type { Readable } from 'node:stream'
 import { CacheEntry, CacheError, isPromise, StreamedEntry, type EpochMs, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
-import { collect, discard } from './bodies.js'
+import { isKept, ObjectStream, recognize, type ObjectPayload, type Place, type Recognized } from '@thermocline/object-store'
+import { collect, discard, received } from './bodies.js'
 import type { Opened } from './connection.js'
-import { abandoned, type Place } from './errors.js'
-import { isArchived, judge, type Found, type Judged } from './judge.js'
-import { ObjectStream } from './object-stream.js'
+import { abandoned, asS3Error } from './errors.js'
+import { isArchived, objectOf, type Found } from './found.js'
 import { Refusals } from './refusals.js'
 import { removeIfSame } from './remove-if-same.js'
 import type { Abortable } from './requests.js'
 import type { Shared } from './shared.js'
-import { matches, storeChecksum, type Checksum } from './store-checksum.js'
+import { matches, storeChecksum, type Protection } from './store-checksum.js'
 
 /** What lies in an entry's place, as a writer sees it who may only write where nothing is. */
 export type Presence = { readonly status: 'absent' } | { readonly status: 'kept' } | { readonly status: 'over'; readonly etag: string | undefined }
@@ -56,17 +56,15 @@ export class Reads {
   async presence(opened: Opened, scope: TenantScope, key: ValidKey, name: string, abortable: Abortable): Promise<Presence> {
     const found = await this.look(opened, name, abortable, { operation: 'put', tenant: scope.tenant, key })
     if (found === undefined) return { status: 'absent' }
-    const judged = judge(found, scope, key, false)
-    if (judged.status === 'foreign' || (judged.status === 'ok' && this.#shared.hosts.clock.now() < judged.header.keepUntil)) return { status: 'kept' }
-    return { status: 'over', etag: found.ETag }
+    return isKept(recognize(objectOf(found), scope, key, false), this.#shared.hosts.clock.now()) ? { status: 'kept' } : { status: 'over', etag: found.ETag }
   }
 
   /** From when on an object of the tenant is not served; `undefined` when it is nothing that could be. */
   async endOf(opened: Opened, { scope, key, name, place }: Asked, abortable: Abortable, adopt: boolean): Promise<EpochMs | undefined> {
     const found = await this.look(opened, name, abortable, place)
     if (found === undefined) return undefined
-    const judged = judge(found, scope, key, adopt)
-    return judged.status === 'ok' ? judged.header.keepUntil : undefined
+    const recognized = recognize(objectOf(found), scope, key, adopt)
+    return recognized.status === 'ok' ? recognized.header.keepUntil : undefined
   }
 
   async #head(opened: Opened, asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -76,8 +74,8 @@ export class Reads {
       this.refusals.archived(asked.name, asked.place)
       return undefined
     }
-    const judged = judge(found, asked.scope, asked.key, options.adopt === true)
-    return judged.status === 'ok' ? CacheEntry.head(judged.header) : this.#refused(opened, asked, found, judged)
+    const recognized = recognize(objectOf(found), asked.scope, asked.key, options.adopt === true)
+    return recognized.status === 'ok' ? CacheEntry.head(recognized.header) : this.#refused(opened, asked, found, recognized)
   }
 
   async #read(opened: Opened, asked: Asked, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -93,23 +91,18 @@ export class Reads {
     this.refusals.noteBucket()
     options.progress?.()
     const body = found.Body as Readable | undefined
-    const judged = judge(found, scope, key, options.adopt === true)
-    if (judged.status !== 'ok' || body === undefined) {
+    const recognized = recognize(objectOf(found), scope, key, options.adopt === true)
+    if (recognized.status !== 'ok' || body === undefined) {
       discard(body, found.ContentLength)
-      return judged.status === 'ok' ? undefined : this.#refused(opened, asked, found, judged)
+      return recognized.status === 'ok' ? undefined : this.#refused(opened, asked, found, recognized)
     }
-    const { header, isOurs } = judged
+    const { header, isOurs } = recognized
     const { codec, crc32, plainBytes } = header.payload
     try {
-      const checksum: Checksum = crc32 !== undefined ? { kind: 'crc32', crc32 } : isOurs ? await storeChecksum(opened, this.#shared.bucket, name, found, options) : undefined
-      if (options.want === 'stream') {
-        const { ContentLength: announced } = found
-        const { signal, progress } = options
-        const onDamage = (reason: string): CacheError => this.#damaged(opened, asked, found, reason)
-        return new StreamedEntry(new ObjectStream({ body, codec, length: header.payload.byteLength ?? announced, announced, checksum, signal, progress, place, onDamage }), header)
-      }
+      const protection: Protection = crc32 !== undefined ? { crc32 } : isOurs ? await storeChecksum(opened, this.#shared.bucket, name, found, options) : {}
+      if (options.want === 'stream') return new StreamedEntry(this.#stream(opened, asked, found, body, header.payload, protection, options), header)
       const bytes = await collect(body, found.ContentLength, options.progress, place)
-      if (matches(checksum, bytes)) return CacheEntry.ofBytes({ codec, bytes, plainBytes }, header)
+      if (matches(protection, bytes)) return CacheEntry.ofBytes({ codec, bytes, plainBytes }, header)
     } catch (error) {
       body.destroy()
       if (options.signal?.aborted === true) throw abandoned(options.signal, place)
@@ -118,7 +111,26 @@ export class Reads {
     return this.#refused(opened, asked, found, { status: 'corrupt', reason: 'the checksum of its payload does not match' })
   }
 
-  #refused(opened: Opened, asked: Asked, found: Found, { status, reason }: Exclude<Judged, { readonly status: 'ok' }>): undefined {
+  #stream(opened: Opened, asked: Asked, found: Found, body: Readable, { codec, byteLength }: ObjectPayload, { crc32, checksum }: Protection, { signal, progress }: ReadOptions): ObjectStream {
+    const { place } = asked
+    body.on('error', ignore) // while nobody reads, nobody else is told
+    return new ObjectStream({
+      backend: 's3',
+      place,
+      codec,
+      byteLength: byteLength ?? found.ContentLength,
+      crc32,
+      checksum,
+      signal,
+      body: received(body, found.ContentLength, progress, place),
+      drop: () => body.destroy(),
+      failed: (error) => asS3Error(error, place),
+      abandoned: (ended) => abandoned(ended, place),
+      onDamage: (reason) => this.#damaged(opened, asked, found, reason),
+    })
+  }
+
+  #refused(opened: Opened, asked: Asked, found: Found, { status, reason }: Exclude<Recognized, { readonly status: 'ok' }>): undefined {
     if (status === 'corrupt') this.#damaged(opened, asked, found, reason)
     else this.#shared.hosts.report(new CacheError('foreign', `what s3 holds is a miss because ${reason}; it was left in place`, { ...asked.place, backend: 's3' }))
   }
@@ -130,4 +142,8 @@ export class Reads {
     this.#shared.hosts.report(error)
     return error
   }
+}
+
+function ignore(): void {
+  // whoever reads is told by the iterator
 }

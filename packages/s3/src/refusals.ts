@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { CacheError, messageOf } from '@thermocline/backend'
+import { AbsentKeys, type Place } from '@thermocline/object-store'
 import type { Opened } from './connection.js'
-import { abandoned, asS3Error, isForbidden, isNotFound, nameOf, statusOf, type Place } from './errors.js'
+import { abandoned, asS3Error, isForbidden, isNotFound, nameOf, statusOf } from './errors.js'
 import type { CheckedOptions } from './options.js'
 import type { Abortable } from './requests.js'
 import type { Shared } from './shared.js'
 
 const MOST_REMEMBERED = 10_000
-/** Milliseconds for which it is believed that a 403 means what it says. */
-const BELIEVED_MS = 60_000
 
 /**
  * What a refused read means. A store that does not let us list a bucket does not say either that a key is absent: it answers 403.
@@ -18,17 +17,17 @@ export class Refusals {
   readonly #shared: Shared
   /** Something has shown that the bucket exists. */
   #bucketIsThere = false
-  /** Absent keys answer 403. */
-  #absentIsForbidden = false
-  #believedUntil = Number.NEGATIVE_INFINITY
-  #asking: Promise<boolean> | undefined
-  #told = false
+  readonly #absentKeys: AbsentKeys
   readonly #archived = new Set<string>()
   #archivesRefuse: boolean
 
   constructor(shared: Shared) {
     this.#shared = shared
     this.#archivesRefuse = isAmazon(shared.options)
+    this.#absentKeys = new AbsentKeys(shared.hosts, () => {
+      const message = `s3 answers 403 for keys that are not there, because these credentials may not list the bucket ${shared.bucket}: such answers are taken for misses, also where reading itself is forbidden; grant s3:ListBucket`
+      return new CacheError('access-denied', message, { operation: 'get', backend: 's3' })
+    })
   }
 
   /** Whether objects in archive classes cannot be read: so with Amazon, or once the store has said so. */
@@ -48,7 +47,7 @@ export class Refusals {
    */
   async expectMiss(error: unknown, opened: Opened, name: string, how: { readonly isHead: boolean; readonly abortable: Abortable }, place: Place): Promise<void> {
     if (isNotFound(error)) {
-      this.#absentIsForbidden = false
+      this.#absentKeys.noteNotFound()
       if (!how.isHead) this.#bucketIsThere = true
       else if (!this.#bucketIsThere) await this.#expectBucket(opened, place)
       return
@@ -59,7 +58,7 @@ export class Refusals {
       this.#archivesRefuse = true
       return this.archived(name, place, error)
     }
-    if (isForbidden(error) && (await this.#isAbsent(opened, place))) return
+    if (isForbidden(error) && (await this.#absentKeys.areForbidden(() => this.#areAbsentForbidden(opened, place)))) return
     throw this.failed(error, place)
   }
 
@@ -88,17 +87,8 @@ export class Refusals {
     this.#bucketIsThere = true
   }
 
-  /** Whether a 403 is how this store says that a key is absent; asked once for all who wait. */
-  async #isAbsent(opened: Opened, place: Place): Promise<boolean> {
-    if (this.#absentIsForbidden) return true
-    if (this.#shared.hosts.clock.monotonic() < this.#believedUntil) return false
-    this.#asking ??= this.#askForAbsent(opened, place).finally(() => (this.#asking = undefined))
-    const isForbiddenHere = await this.#asking
-    if (!isForbiddenHere) this.#believedUntil = this.#shared.hosts.clock.monotonic() + BELIEVED_MS
-    return isForbiddenHere
-  }
-
-  async #askForAbsent({ sdk, client }: Opened, place: Place): Promise<boolean> {
+  /** Whether a 403 is how this store says that a key is absent. */
+  async #areAbsentForbidden({ sdk, client }: Opened, place: Place): Promise<boolean> {
     const { bucket, names } = this.#shared
     try {
       await client.send(new sdk.GetObjectCommand({ Bucket: bucket, Key: `${names.root}~absent/${randomUUID()}` }))
@@ -113,12 +103,6 @@ export class Refusals {
       return false
     } catch (error) {
       if (!isForbidden(error)) throw asS3Error(error, place)
-    }
-    this.#absentIsForbidden = true
-    if (!this.#told) {
-      this.#told = true
-      const message = `s3 answers 403 for keys that are not there, because these credentials may not list the bucket ${bucket}: such answers are taken for misses, also where reading itself is forbidden; grant s3:ListBucket`
-      this.#shared.hosts.report(new CacheError('access-denied', message, { ...place, backend: 's3' }))
     }
     return true
   }

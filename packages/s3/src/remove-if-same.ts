@@ -1,6 +1,6 @@
 import type { Opened } from './connection.js'
 import { statusOf } from './errors.js'
-import type { Found } from './judge.js'
+import type { Found } from './found.js'
 
 /**
  * Removes an object that was found damaged, unless another has taken its place. It is looked at first and then removed under the

@@ -1,9 +1,8 @@
 import { getEach, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
-import { MAX_USER_METADATA_BYTES, ObjectNames } from '@thermocline/object-store'
+import { LANDS_WITHIN_MS, LifecycleComparison, MAX_USER_METADATA_BYTES, ObjectNames, type AppliedLifecycle } from '@thermocline/object-store'
 import { Cancellation } from './cancellation.js'
 import { Connection } from './connection.js'
-import { LANDS_WITHIN_MS } from './errors.js'
-import { Lifecycle, type AppliedLifecycle } from './lifecycle.js'
+import { Lifecycle } from './lifecycle.js'
 import { Listing } from './listing.js'
 import { checkOptions, type S3BackendOptions } from './options.js'
 import { Reads } from './reads.js'
@@ -27,6 +26,8 @@ export class S3Backend implements CacheBackend {
   readonly #listing: Listing
   readonly #removals: Removals
   readonly #lifecycle: Lifecycle
+  readonly #comparison: LifecycleComparison
+  readonly #hasRules: boolean
 
   /** Connects to nothing, and loads nothing of the AWS SDK. @throws TypeError for invalid options */
   constructor(options: S3BackendOptions) {
@@ -38,6 +39,8 @@ export class S3Backend implements CacheBackend {
     this.#removals = new Removals(this.#shared, this.#reads, this.#listing)
     this.#writes = new Writes(this.#shared, this.#reads, async (scope, key, given) => this.#removals.delete(scope, [key], given, 'put'))
     this.#lifecycle = new Lifecycle(this.#shared)
+    this.#comparison = new LifecycleComparison(this.#shared.hosts, this.#lifecycle)
+    this.#hasRules = checked.lifecycleRules.length > 0
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -51,7 +54,7 @@ export class S3Backend implements CacheBackend {
 
   attach(host: BackendHost): Detach {
     const detach = this.#shared.hosts.attach(host)
-    this.#lifecycle.compareOnce()
+    if (this.#hasRules) this.#comparison.begin()
     return detach
   }
 
@@ -107,7 +110,7 @@ export class S3Backend implements CacheBackend {
   /** Ends the client, once no manager uses the backend any more; one that was given stays open. */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#shared.hosts.isEmpty) {
-      this.#lifecycle.stop()
+      this.#comparison.stop()
       this.#connection.close()
     }
     return Promise.resolve()

@@ -1,12 +1,15 @@
-import { createHash } from 'node:crypto'
 import { crc32 } from '@thermocline/backend'
+import { md5Checksum, type StoreChecksum } from '@thermocline/object-store'
 import type { Opened } from './connection.js'
 import { statusOf } from './errors.js'
-import type { Found } from './judge.js'
+import type { Found } from './found.js'
 import type { Abortable } from './requests.js'
 
-/** What protects a payload: its own CRC-32, the MD5 that a store's ETag is, or nothing that can be had. */
-export type Checksum = { readonly kind: 'crc32'; readonly crc32: number } | { readonly kind: 'md5'; readonly hex: string } | undefined
+/** What protects a payload besides its length: a CRC-32, the MD5 that a store's ETag is, or nothing that can be had. */
+export interface Protection {
+  readonly crc32?: number
+  readonly checksum?: StoreChecksum
+}
 
 const MD5_ETAG = /^"?([\da-f]{32})"?$/
 /** Base64 of four bytes; a checksum of checksums of parts ends in their number. */
@@ -20,31 +23,22 @@ const WHOLE_CRC32 = /^[A-Za-z\d+/]{6}==$/
  *   itself, in slower code
  * - nothing: then only the length that the response announces is checked
  */
-export async function storeChecksum({ sdk, client }: Opened, bucket: string, name: string, found: Found, abortable: Abortable): Promise<Checksum> {
+export async function storeChecksum({ sdk, client }: Opened, bucket: string, name: string, found: Found, abortable: Abortable): Promise<Protection> {
   const md5 = MD5_ETAG.exec(found.ETag ?? '')?.[1]
-  if (md5 !== undefined && found.ServerSideEncryption?.startsWith('aws:kms') !== true) return { kind: 'md5', hex: md5 }
+  if (md5 !== undefined && found.ServerSideEncryption?.startsWith('aws:kms') !== true) return { checksum: md5Checksum(md5, 'hex') }
   let whole: string | undefined
   try {
     whole = (await client.send(new sdk.HeadObjectCommand({ Bucket: bucket, Key: name, IfMatch: found.ETag, ChecksumMode: 'ENABLED' }), abortable)).ChecksumCRC32
   } catch (error) {
     if (statusOf(error) !== 412 && statusOf(error) !== 404) throw error // another object has taken its place meanwhile
   }
-  return whole !== undefined && WHOLE_CRC32.test(whole) ? { kind: 'crc32', crc32: Buffer.from(whole, 'base64').readUInt32BE() } : undefined
+  return whole !== undefined && WHOLE_CRC32.test(whole) ? { crc32: Buffer.from(whole, 'base64').readUInt32BE() } : {}
 }
 
-export function matches(checksum: Checksum, bytes: Uint8Array): boolean {
-  if (checksum === undefined) return true
-  return checksum.kind === 'crc32' ? crc32(bytes) === checksum.crc32 : createHash('md5').update(bytes).digest('hex') === checksum.hex
-}
-
-/** Passes chunks on and throws what `damaged` makes, instead of ending, when their MD5 is another one. */
-export async function* checkedByMd5(chunks: AsyncIterable<Uint8Array>, hex: string, damaged: (reason: string) => Error): AsyncGenerator<Uint8Array, void, undefined> {
-  const hash = createHash('md5')
-  for await (const chunk of chunks) {
-    hash.update(chunk)
-    yield chunk
-  }
-  if (hash.digest('hex') !== hex) throw damaged('the MD5 of its payload does not match')
+export function matches({ crc32: expected, checksum }: Protection, bytes: Uint8Array): boolean {
+  if (expected !== undefined) return crc32(bytes) === expected
+  checksum?.update(bytes)
+  return checksum?.matches() !== false
 }
 
 /** As the store takes it: base64 of the four bytes, the highest first. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { isDeepStrictEqual } from 'node:util'
 import v8 from 'node:v8'
 import { CacheEntry, isStreamed, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant, type BackendHost, type CacheBackend, type CacheError, type Clock, type EncodedPayload, type EntryDetails, type PayloadStream, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
 import { bytesOf } from './streams.js'
@@ -132,13 +133,25 @@ export function plain(details: EntryDetails | undefined): unknown {
 function encoded(value: unknown): EncodedPayload {
   if (Buffer.isBuffer(value)) return { codec: 'buffer', bytes: value }
   if (typeof value === 'string' && value.isWellFormed()) return { codec: 'utf8', bytes: Buffer.from(value) }
-  return { codec: 'v8', bytes: v8.serialize(value) }
+  const text = exactJson(value)
+  return text === undefined ? { codec: 'v8', bytes: v8.serialize(value) } : { codec: 'json', bytes: Buffer.from(text) }
+}
+
+/** JSON that comes back as the value; `undefined`: there is none. */
+function exactJson(value: unknown): string | undefined {
+  try {
+    const text = JSON.stringify(value) as string | undefined
+    return text !== undefined && isDeepStrictEqual(JSON.parse(text), value) ? text : undefined
+  } catch {
+    return undefined // a bigint, or a cycle
+  }
 }
 
 function decoded({ codec, bytes }: EncodedPayload): unknown {
   switch (codec) {
     case 'buffer': return Buffer.from(bytes)
     case 'utf8': return Buffer.from(bytes).toString()
+    case 'json': return JSON.parse(Buffer.from(bytes).toString())
     case 'v8': return v8.deserialize(bytes)
     default: return assert.fail(`an adapter made up the codec ${codec}`)
   }

@@ -41,6 +41,13 @@ function wholeStreams(check: Check): void {
       assert.ok(bytes.equals(await bytesOf(entry.payload)), 'the stream has the bytes that were streamed')
     })
   }
+  check('a stream can be begun once: the second time is a TypeError, and the first goes on', async (bench) => {
+    await bench.putStream('k', streamOf(chunks))
+    const entry = await bench.gotStream('k')
+    const reading = bytesOf(entry.payload)
+    assert.throws(() => entry.payload.chunks(), TypeError)
+    assert.ok(bytes.equals(await reading), 'the stream has the bytes that were streamed')
+  })
   check('what was put in one piece is read as a stream', async (bench) => {
     for (const size of [0, 1, 16_384, 3_000_001]) {
       await bench.put(`size-${size}`, patterned(size))
