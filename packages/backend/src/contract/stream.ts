@@ -32,13 +32,19 @@ export class StreamedEntry extends CacheEntry {
 }
 
 /**
- * The same entry, whose payload's chunks come another way. A function, because an entry may be of another copy of this package.
+ * The same entry, whose payload's chunks come another way, once. A function, because an entry may be of another copy of this package.
  *
  * @param cancel gives them up; default: what gives up the entry's own
  */
 export function withChunks(entry: StreamedEntry, chunks: () => AsyncIterable<Uint8Array>, cancel = (): void => entry.payload.cancel()): StreamedEntry {
   const { codec, byteLength, crc32 } = entry.payload
-  return new StreamedEntry({ codec, byteLength, crc32, chunks, cancel }, entry)
+  let isBegun = false
+  const once = (): AsyncIterable<Uint8Array> => {
+    if (isBegun) throw new TypeError('a payload stream can be read once, and this one was begun already')
+    isBegun = true
+    return chunks()
+  }
+  return new StreamedEntry({ codec, byteLength, crc32, chunks: once, cancel }, entry)
 }
 
 /** True for a {@link StreamedEntry}, also of another copy of this package. */
