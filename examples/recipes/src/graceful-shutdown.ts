@@ -1,0 +1,17 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { TieredCacheManager } from '@thermocline/core'
+
+/** First the requests under way, which need the cache, then the cache. Nothing else keeps the process alive. */
+export async function shutDown(server: Server, cache: TieredCacheManager): Promise<void> {
+  server.close()
+  server.closeIdleConnections()
+  await once(server, 'close')
+  const { pending, owed } = await cache.close({ deadline: '10s' })
+  if (pending + owed > 0) console.warn(`left for the next start: ${pending} writes, ${owed} invalidations`)
+}
+
+/** Call it once, at the start. */
+export function shutDownOnSignal(server: Server, cache: TieredCacheManager): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void shutDown(server, cache))
+}
