@@ -20,11 +20,11 @@ export const PLACES = {
   },
   'write queues': {
     files: ['packages/core/src/tiers/write-queues.ts', 'packages/core/src/tiers/write-queue.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
-    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('budgets', 'late-landing', 'one-tier')],
+    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('budgets', 'late-landing', 'one-tier', 'prefixes')],
   },
   'owed work': {
     files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/tiers/prefixes.ts'],
-    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations')],
+    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations', 'prefixes')],
   },
   promotion: {
     files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],
