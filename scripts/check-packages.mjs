@@ -32,7 +32,7 @@ const backend = new RedisBackend({ port: 1 })`,
     computes: 2, // no server listens there: the cache has to work all the same, and to let the process end
   },
   {
-    packages: ['core', 'gcs', 'object-store'],
+    packages: ['core', 'gcs'],
     thirdParty: ['@google-cloud/storage', '@opentelemetry/api', 'mrmime'],
     bringsMore: true,
     backend: `import { GcsBackend } from '@thermocline/gcs'
@@ -40,7 +40,7 @@ const backend = new GcsBackend({ bucket: 'absent', apiEndpoint: 'http://127.0.0.
     computes: 2, // as above
   },
   {
-    packages: ['core', 's3', 'object-store'],
+    packages: ['core', 's3'],
     thirdParty: ['@aws-sdk/client-s3', '@opentelemetry/api', 'mrmime'],
     bringsMore: true,
     backend: `import { S3Backend } from '@thermocline/s3'
@@ -86,7 +86,7 @@ export async function checkPackages() {
       await check(`${one.folder}: tarball holds what it should and nothing else`, () => checkContent(one, tarball))
       await check(`${one.folder}: publint`, () => checkWithPublint(one, tarball))
       await check(`${one.folder}: are the types wrong`, () => expectSuccess(process.execPath, [attw(), tarball, '--profile', 'esm-only', '--no-definitely-typed', '--no-color', '--no-emoji']))
-      await check(`${one.folder}: builds on its own`, () => buildAlone(one, packages, path.join(work, 'alone', one.folder)))
+      await check(`${one.folder}: builds on its own`, () => buildAlone(one, path.join(work, 'alone', one.folder)))
     })
     await twoAtATime(INSTALLATIONS, async (installation) => {
       const label = `npm install ${installation.packages.join(' + ')}`
@@ -216,26 +216,19 @@ async function checkWithPublint({ manifest }, tarball) {
 }
 
 /** Copies the package and the workspace packages it depends on, sources only, to an empty tree and builds it there. */
-async function buildAlone(one, packages, tree) {
+async function buildAlone(one, tree) {
   mkdirSync(path.join(tree, 'packages'), { recursive: true })
   for (const file of ['tsconfig.base.json', 'scripts/bundle.mjs']) cpSync(path.join(ROOT, file), path.join(tree, file))
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(tree, 'node_modules'), 'junction')
-  const copied = new Set()
-  const copy = ({ folder, directory, manifest }) => {
-    if (copied.has(folder)) return
-    copied.add(folder)
+  for (const folder of withTheirs([one.folder], ['dependencies', 'peerDependencies'])) {
+    const directory = path.join(ROOT, 'packages', folder)
     const target = path.join(tree, 'packages', folder)
     mkdirSync(target)
     for (const name of readdirSync(directory)) {
       if (name === 'dist' || name === 'test') continue
       cpSync(path.join(directory, name), path.join(target, name), { recursive: true, verbatimSymlinks: true })
     }
-    for (const name of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) {
-      const other = packages.find((candidate) => candidate.manifest.name === name)
-      if (other !== undefined) copy(other)
-    }
   }
-  copy(one)
   const target = path.join(tree, 'packages', one.folder)
   await expectSuccess('npm', ['run', 'build', '--silent'], target)
   const { default: main } = one.manifest.exports['.']
@@ -255,11 +248,21 @@ async function install(installation, tarballs, directory) {
 
 async function installTarballs(packages, tarballs, directory, more = {}) {
   mkdirSync(directory, { recursive: true })
-  const files = ['backend', ...packages].map((folder) => tarballs.get(folder))
+  const files = withTheirs(packages, ['dependencies']).map((folder) => tarballs.get(folder))
   if (files.includes(undefined)) throw new Error('a package could not be packed')
   writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ private: true, ...more }))
   // One command, so that what packages need of each other is met by the other tarballs, not by the registry.
   await expectSuccess('npm', ['install', ...files, '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', '--loglevel=error'], directory)
+}
+
+/** These packages and those of ours that they depend on, by these fields of their manifests. */
+function withTheirs(folders, fields) {
+  const found = new Set(folders)
+  for (const folder of found) {
+    const manifest = readManifest(path.join(ROOT, 'packages', folder))
+    for (const name of fields.flatMap((field) => Object.keys(manifest[field] ?? {}))) if (name.startsWith('@thermocline/')) found.add(name.slice('@thermocline/'.length))
+  }
+  return [...found]
 }
 
 function checkThirdParty({ thirdParty, bringsMore = false }, directory) {

@@ -1,13 +1,4 @@
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null
-}
-
-/** Names the kind of a value for an error message: never the content of text, which may be secret. */
-export function kind(value: unknown): string {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list'
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value === '' ? 'an empty string' : typeof value
-}
+import { kindOfOption } from '@thermocline/backend'
 
 /** With the longest tenant (128 bytes, each escaped as three) a hashed name still has its place in a store's 1,024 bytes. */
 const MAX_PREFIX_BYTES = 512
@@ -19,7 +10,7 @@ const MAX_PREFIX_BYTES = 512
  */
 export function checkObjectPrefix(prefix: unknown): string {
   if (prefix === undefined) return ''
-  if (typeof prefix !== 'string') throw new TypeError(`prefix must be a string, not ${kind(prefix)}`)
+  if (typeof prefix !== 'string') throw new TypeError(`prefix must be a string, not ${kindOfOption(prefix)}`)
   if (!prefix.isWellFormed() || /\p{Cc}/u.test(prefix)) throw new TypeError('prefix must be well-formed Unicode without control characters')
   if (prefix.split('/').some((segment) => /^\.+$/.test(segment))) throw new TypeError('prefix must not have segments of dots alone: a proxy would take them for a parent')
   if (Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) throw new TypeError(`prefix must be at most ${MAX_PREFIX_BYTES} UTF-8 bytes, this one has ${Buffer.byteLength(prefix)}`)
