@@ -1,10 +1,10 @@
 import zlib from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
-import type { CompressionOption } from '../../packages/core/src/codec/compression.js'
 import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { EXACT_VALUES, sameValue } from '@thermocline/testkit'
+import type { CompressionOption } from '../../packages/core/src/codec/compression.js'
 import { afterwards, temporaryDirectory } from '../support/afterwards.js'
 
 const TEXT = 'the same again and again; '.repeat(2000)

@@ -1,4 +1,14 @@
-import { CacheEntry, crc32, decodeFrameHeader, encodeFrameHeader, entryOfFrame, FRAME_PREAMBLE_BYTES, payloadProblem, validateKey, type EntryDetails } from '@thermocline/backend'
+import {
+  CacheEntry,
+  crc32,
+  decodeFrameHeader,
+  encodeFrameHeader,
+  entryOfFrame,
+  FRAME_PREAMBLE_BYTES,
+  payloadProblem,
+  validateKey,
+  type EntryDetails,
+} from '@thermocline/backend'
 import { CodecTable, type CodecName } from '../../packages/core/src/codec/standard.js'
 
 export interface FrameContent {

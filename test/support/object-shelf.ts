@@ -1,4 +1,18 @@
-import { CacheEntry, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant, type CacheBackend, type CacheError, type Clock, type EntryDetails, type PayloadStream, type StoredEntryInfo } from '@thermocline/backend'
+import {
+  CacheEntry,
+  NO_VALUE,
+  StreamedEntry,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type CacheBackend,
+  type CacheError,
+  type Clock,
+  type EntryDetails,
+  type PayloadStream,
+  type StoredEntryInfo,
+} from '@thermocline/backend'
 import { afterwards } from './afterwards.js'
 
 const HOUR_MS = 3_600_000

@@ -1,4 +1,35 @@
-import { CacheError, decodeFrameHeader, encodeFrameHeader, entryOfFrame, getEach, payloadProblem, positiveDurationMs, systemClock, TenantScope, validateKey, validateTenant, type Awaitable, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type CancelTimer, type ClearOptions, type Clock, type Detach, type Duration, type FrameHeader, type FrameReading, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  decodeFrameHeader,
+  encodeFrameHeader,
+  entryOfFrame,
+  getEach,
+  payloadProblem,
+  positiveDurationMs,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type Awaitable,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type CancelTimer,
+  type ClearOptions,
+  type Clock,
+  type Detach,
+  type Duration,
+  type FrameHeader,
+  type FrameReading,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type ValidKey,
+} from '@thermocline/backend'
 import { ClassicLevel } from 'classic-level'
 import { levelFailure } from './level-failure.js'
 import { Turns } from './turns.js'

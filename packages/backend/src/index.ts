@@ -17,7 +17,7 @@ export type {
   StoredEntryInfo,
 } from './contract/backend.js'
 export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
-export { isStreamed, StreamedEntry, withChunks, type PayloadStream } from './contract/stream.js'
+export { isStreamed, readOnce, StreamedEntry, withChunks, type PayloadStream } from './contract/stream.js'
 export { ScopeSlot, TenantScope } from './contract/scope.js'
 export { Invalidation } from './contract/invalidation.js'
 
@@ -35,10 +35,9 @@ export { isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInsta
 
 // Errors and options
 export { asCacheError, CacheError, isCacheError, messageOf, type CacheErrorCode, type CacheErrorOptions } from './errors/cache-error.js'
-export { kindOf, kindOnly } from './errors/describe.js'
+export { isObject, kindOf, kindOfOption, kindOnly } from './errors/describe.js'
 export { checkKnown } from './errors/known-options.js'
 export { checkNothing, KnownNames } from './errors/known-names.js'
-export { plainCause, scrubbed } from './errors/plain-cause.js'
 export { quietly } from './errors/quietly.js'
 
 // Time

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { asCacheError, CacheError, plainCause, scrubbed } from '@thermocline/backend'
+import { asCacheError, CacheError } from '@thermocline/backend'
+import { plainCause, scrubbed } from '../src/errors/plain-cause.js'
 import { secretsIn } from '../../../test/support/secrets-in.js'
 
 const SECRET = 'hunter2hunter2'

@@ -1,5 +1,5 @@
-import type { Codec, PolicyOptions, TierOptions, WriteBackOptions } from '@thermocline/core'
 import type { Duration, Ttl } from '@thermocline/backend'
+import type { Codec, PolicyOptions, TierOptions, WriteBackOptions } from '@thermocline/core'
 import type { JsonSchema } from './schema/json-schema.js'
 
 /** A configuration as a file has it, in snake_case, as an object: with the key `caching` around it or without. */

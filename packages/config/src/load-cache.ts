@@ -1,6 +1,6 @@
 import path from 'node:path'
-import { TieredCacheManager, type TelemetryOptions, type TieredCacheManagerOptions, type TierOptions } from '@thermocline/core'
 import type { CacheBackend } from '@thermocline/backend'
+import { TieredCacheManager, type TelemetryOptions, type TieredCacheManagerOptions, type TierOptions } from '@thermocline/core'
 import { DisabledBackend } from './adapters/disabled-backend.js'
 import type { Settings, SettingFiles } from './adapters/built-in-adapter.js'
 import { BUILT_IN } from './adapters/built-in.js'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { CodecTable } from '../src/codec/standard.js'
 import type { Codec } from '@thermocline/core'
+import { CodecTable } from '../src/codec/standard.js'
 import { isJsonExact } from '../src/codec/json-exact.js'
 import { sameValue } from './support/same-value.js'
 

@@ -1,5 +1,14 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheError, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  WrappedBackend,
+  type Awaitable,
+  type CacheBackend,
+  type CacheEntry,
+  type ReadOptions,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 

@@ -1,6 +1,16 @@
 import fs from 'node:fs'
 import { constants } from 'node:buffer'
-import { decodeFrameHeader, FRAME_MAGIC, ownMemory, readFrame, readFrameHead, type EpochMs, type FrameContent, type FrameHeader, type OperationOptions } from '@thermocline/backend'
+import {
+  decodeFrameHeader,
+  FRAME_MAGIC,
+  ownMemory,
+  readFrame,
+  readFrameHead,
+  type EpochMs,
+  type FrameContent,
+  type FrameHeader,
+  type OperationOptions,
+} from '@thermocline/backend'
 import { isMissing, isNoName, isNotAFile } from './errors.js'
 import { closeInBackground, FIRST_READ, readFile, readFirst, readStart, TooLarge, type CloseFile, type Reading } from './file-io.js'
 

@@ -1,4 +1,16 @@
-import { CacheError, checkedChunks, decodeFrameHeader, ownMemory, payloadProblem, readFrameHead, type FrameContent, type FrameHeader, type OperationOptions, type PayloadStream } from '@thermocline/backend'
+import {
+  CacheError,
+  checkedChunks,
+  decodeFrameHeader,
+  readOnce,
+  ownMemory,
+  payloadProblem,
+  readFrameHead,
+  type FrameContent,
+  type FrameHeader,
+  type OperationOptions,
+  type PayloadStream,
+} from '@thermocline/backend'
 import { readingOfFailure } from './entry-file.js'
 import { asFsError } from './errors.js'
 import { sharedDisk } from './disk.js'
@@ -118,7 +130,8 @@ export class FilePayload implements PayloadStream {
   readonly #header: FrameHeader
   readonly #source: HeldFile | Buffer
   readonly #damaged: (error: CacheError) => Promise<void>
-  #begun = false
+  /** @throws TypeError the second time */
+  readonly chunks: () => AsyncIterable<Uint8Array>
 
   constructor(header: FrameHeader, source: HeldFile | Buffer, damaged: (error: CacheError) => Promise<void>) {
     this.codec = header.codec
@@ -127,6 +140,7 @@ export class FilePayload implements PayloadStream {
     this.#header = header
     this.#source = source
     this.#damaged = damaged
+    this.chunks = readOnce(() => (Buffer.isBuffer(source) ? inOnePiece(source) : this.#checked(source)))
     if (!Buffer.isBuffer(source)) forgotten.register(this, source, this)
   }
 
@@ -134,13 +148,6 @@ export class FilePayload implements PayloadStream {
   onRelease(released: () => void): void {
     if (Buffer.isBuffer(this.#source) || this.#source.isClosed) released()
     else this.#source.onClose = released
-  }
-
-  /** @throws TypeError the second time */
-  chunks(): AsyncIterable<Uint8Array> {
-    if (this.#begun) throw new TypeError('a payload stream can be read once, and this one was begun already')
-    this.#begun = true
-    return Buffer.isBuffer(this.#source) ? inOnePiece(this.#source) : this.#checked(this.#source)
   }
 
   cancel(): void {

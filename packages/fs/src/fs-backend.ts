@@ -1,5 +1,29 @@
 import path from 'node:path'
-import { getEach, isCacheError, ScopeSlot, type Awaitable, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type FrameHeader, type JournalKeeper, type JournalOptions, type OperationOptions, type PutOptions, type ReadOptions, type RecordKeeper, type RecordLog, type StoredEntryInfo, type TenantScope, type ValidKey, type WriteBackJournal } from '@thermocline/backend'
+import {
+  getEach,
+  isCacheError,
+  ScopeSlot,
+  type Awaitable,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type ClearOptions,
+  type Detach,
+  type FrameHeader,
+  type JournalKeeper,
+  type JournalOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type RecordKeeper,
+  type RecordLog,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+  type WriteBackJournal,
+} from '@thermocline/backend'
 import { sharedDisk } from './disk.js'
 import { readEntryFile, type FileReading } from './entry-file.js'
 import { EntryReader } from './entry-reader.js'

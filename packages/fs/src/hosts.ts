@@ -1,4 +1,17 @@
-import { Hosts, PROBE_TENANT, systemClock, TenantScope, validateKey, validateTenant, type BackendHost, type CacheError, type Detach, type EvictionReason, type FrameOwner, type StreamedEntry } from '@thermocline/backend'
+import {
+  Hosts,
+  PROBE_TENANT,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type BackendHost,
+  type CacheError,
+  type Detach,
+  type EvictionReason,
+  type FrameOwner,
+  type StreamedEntry,
+} from '@thermocline/backend'
 
 /** Files of which it is remembered that something was reported. */
 const MOST_REPORTED = 1000

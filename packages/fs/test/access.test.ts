@@ -1,11 +1,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
+import { CacheEntry, NO_VALUE, validateKey } from '@thermocline/backend'
 import { FileSystemBackend, type Access } from '@thermocline/fs'
+import { FakeClock } from '@thermocline/testkit'
 import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 import { Shelf, scopeOf } from './support/shelf.js'
-import { CacheEntry, NO_VALUE, validateKey } from '@thermocline/backend'
-import { FakeClock } from '@thermocline/testkit'
 
 const MODES = { private: { directory: 0o700, file: 0o600 }, group: { directory: 0o2770, file: 0o660 } } as const
 

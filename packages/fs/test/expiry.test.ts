@@ -2,8 +2,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { FileSystemBackend } from '@thermocline/fs'
-import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { FakeClock } from '@thermocline/testkit'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
 import { Shelf } from './support/shelf.js'
 
 function files(shelf: Shelf): string[] {

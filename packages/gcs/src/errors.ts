@@ -42,7 +42,9 @@ export function asGcsError(error: unknown, place: Place, mayRetry = true, isSent
   const { code, retryable } = meaningOf(error)
   const advice = ADVICE[code]
   const message = `${place.operation} on gcs failed: ${messageOf(error)}${advice === undefined ? '' : ` (${advice})`}`
-  const landsWithinMs = place.operation === 'put' && isSent && isUnanswered(code, isNamedRefusal(error) ? error.status : undefined, (error as { readonly code?: unknown } | null)?.code) ? LANDS_WITHIN_MS : undefined
+  const { code: failedWith } = (error ?? {}) as { readonly code?: unknown }
+  const mayLand = place.operation === 'put' && isSent && isUnanswered(code, isNamedRefusal(error) ? error.status : undefined, failedWith)
+  const landsWithinMs = mayLand ? LANDS_WITHIN_MS : undefined
   return new CacheError(code, message, { ...place, backend: 'gcs', retryable: retryable && mayRetry, landsWithinMs, cause: error })
 }
 

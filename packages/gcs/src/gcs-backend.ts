@@ -1,4 +1,21 @@
-import { getEach, Hosts, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  getEach,
+  Hosts,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type ClearOptions,
+  type Detach,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { LANDS_WITHIN_MS, LifecycleComparison, MAX_USER_METADATA_BYTES, type AppliedLifecycle } from '@thermocline/object-store'
 import { Credentials } from './credentials.js'
 import { Lifecycle } from './lifecycle.js'
@@ -28,7 +45,6 @@ export class GcsBackend implements CacheBackend {
   readonly #lister: Lister
   readonly #lifecycle: Lifecycle
   readonly #comparison: LifecycleComparison
-  readonly #hasRules: boolean
   readonly #hosts = new Hosts()
 
   /** Connects to nothing. @throws TypeError for invalid options */
@@ -44,7 +60,6 @@ export class GcsBackend implements CacheBackend {
     this.#remover = new Remover(api, names, this.#lister, maxSockets)
     this.#lifecycle = new Lifecycle(api, bucket, names.root, lifecycleRules)
     this.#comparison = new LifecycleComparison(this.#hosts, this.#lifecycle)
-    this.#hasRules = lifecycleRules.length > 0
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -58,7 +73,7 @@ export class GcsBackend implements CacheBackend {
 
   attach(host: BackendHost): Detach {
     const detach = this.#hosts.attach(host)
-    if (this.#hasRules) this.#comparison.begin()
+    this.#comparison.begin()
     return detach
   }
 

@@ -13,6 +13,7 @@ interface Bucket {
 export class Lifecycle implements BucketLifecycle {
   readonly backend = 'gcs'
   readonly bucket: string
+  readonly hasRules: boolean
   readonly permission = 'storage.buckets.get'
   readonly #api: ObjectApi
   readonly #root: string
@@ -20,6 +21,7 @@ export class Lifecycle implements BucketLifecycle {
 
   constructor(api: ObjectApi, bucket: string, root: string, wanted: readonly BucketRule[]) {
     this.bucket = bucket
+    this.hasRules = wanted.length > 0
     this.#api = api
     this.#root = root
     this.#wanted = wanted

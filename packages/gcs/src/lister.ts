@@ -1,5 +1,5 @@
-import { decodeObjectMetadata, keyInMetadata, type ObjectNames } from '@thermocline/object-store'
 import { Paged, type ListOptions, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { decodeObjectMetadata, keyInMetadata, type ObjectNames } from '@thermocline/object-store'
 import { onAbort } from './aborts.js'
 import { abandoned, asGcsError } from './errors.js'
 import type { Resource } from './facts.js'

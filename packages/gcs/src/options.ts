@@ -1,5 +1,5 @@
-import { checkKnown } from '@thermocline/backend'
-import { checkLifecycleRules, checkObjectPrefix, isObject, kind, ObjectNames, type LifecycleRule } from '@thermocline/object-store'
+import { checkKnown, isObject, kindOfOption } from '@thermocline/backend'
+import { checkLifecycleRules, checkObjectPrefix, ObjectNames, type LifecycleRule } from '@thermocline/object-store'
 import { bucketRulesOf, STORAGE_CLASSES, type BucketRule } from './lifecycle-rules.js'
 
 /** As much of a `Storage` of `@google-cloud/storage`, 7 or 8, as the backend uses: where it sends to, and as whom. */
@@ -63,14 +63,14 @@ const KNOWN: readonly (keyof GcsBackendOptions)[] = ['bucket', 'projectId', 'api
 /** @throws TypeError that names the option, what it was and the rule */
 export function checkOptions(given: GcsBackendOptions): CheckedOptions {
   const options: unknown = given
-  if (!isObject(options)) throw new TypeError(`new GcsBackend(options) needs an object such as { bucket: 'artifacts' }, not ${kind(given)}`)
+  if (!isObject(options)) throw new TypeError(`new GcsBackend(options) needs an object such as { bucket: 'artifacts' }, not ${kindOfOption(given)}`)
   checkKnown(options, KNOWN, 'new GcsBackend(options)')
   const { bucket, client, storageClass, maxSockets = DEFAULT_MAX_SOCKETS } = given
   if (typeof bucket !== 'string' || !BUCKET.test(bucket)) {
-    throw new TypeError(`bucket must be the name of a bucket, 3 to 222 of a-z, 0-9, dot, dash and underscore, not ${typeof bucket === 'string' && bucket !== '' ? JSON.stringify(bucket) : kind(bucket)}`)
+    throw new TypeError(`bucket must be the name of a bucket, 3 to 222 of a-z, 0-9, dot, dash and underscore, not ${typeof bucket === 'string' && bucket !== '' ? JSON.stringify(bucket) : kindOfOption(bucket)}`)
   }
   if (storageClass !== undefined && !STORAGE_CLASSES.includes(storageClass)) throw new TypeError(`storageClass must be one of ${STORAGE_CLASSES.join(', ')}, not ${named(storageClass)}`)
-  if (!(Number.isInteger(maxSockets) && maxSockets > 0)) throw new TypeError(`maxSockets must be a positive whole number, not ${kind(maxSockets)}`)
+  if (!(Number.isInteger(maxSockets) && maxSockets > 0)) throw new TypeError(`maxSockets must be a positive whole number, not ${kindOfOption(maxSockets)}`)
   const names = new ObjectNames(checkObjectPrefix(given.prefix))
   return { bucket, names, storageClass, maxSockets, lifecycleRules: bucketRulesOf(checkLifecycleRules(given.lifecycleRules, STORAGE_CLASSES), names), ...(client === undefined ? own(given) : theirs(client, given)) }
 }
@@ -80,8 +80,8 @@ type Access = Pick<CheckedOptions, 'endpoint' | 'anonymous' | 'client' | 'accoun
 function own({ projectId, apiEndpoint, credentials, keyFilename, anonymous }: GcsBackendOptions): Access {
   text(projectId, 'projectId')
   text(keyFilename, 'keyFilename')
-  if (credentials !== undefined && !isObject(credentials)) throw new TypeError(`credentials must be an object, as a file of Google's has it, not ${kind(credentials)}`)
-  if (anonymous !== undefined && typeof anonymous !== 'boolean') throw new TypeError(`anonymous must be true or false, not ${kind(anonymous)}`)
+  if (credentials !== undefined && !isObject(credentials)) throw new TypeError(`credentials must be an object, as a file of Google's has it, not ${kindOfOption(credentials)}`)
+  if (anonymous !== undefined && typeof anonymous !== 'boolean') throw new TypeError(`anonymous must be true or false, not ${kindOfOption(anonymous)}`)
   if (credentials !== undefined && keyFilename !== undefined) throw new TypeError('give one of credentials and keyFilename, not both')
   if (anonymous === true && (credentials !== undefined || keyFilename !== undefined)) throw new TypeError('anonymous must not be true together with credentials or keyFilename: they would not be used')
   const fromEnvironment = process.env['STORAGE_EMULATOR_HOST']
@@ -105,7 +105,7 @@ function theirs(client: GcsClient, options: GcsBackendOptions): Access {
   if (beside.length > 0) throw new TypeError(`give ${beside.join(', ')} to the client instead of the backend`)
   const given: unknown = client
   if (!isObject(given) || typeof given['apiEndpoint'] !== 'string' || !isObject(given['authClient']) || typeof given['authClient']['getRequestHeaders'] !== 'function') {
-    throw new TypeError(`client must be a Storage of @google-cloud/storage, not ${kind(given)}`)
+    throw new TypeError(`client must be a Storage of @google-cloud/storage, not ${kindOfOption(given)}`)
   }
   return { endpoint: address(client.apiEndpoint, 'client.apiEndpoint'), anonymous: client.customEndpoint && client.useAuthWithCustomEndpoint !== true, client, account: {} }
 }
@@ -113,15 +113,15 @@ function theirs(client: GcsClient, options: GcsBackendOptions): Access {
 function address(given: unknown, option: string): URL {
   const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.search !== '' || url.username !== '') {
-    throw new TypeError(`${option} must be an address without a path, such as ${GOOGLE} or http://localhost:4443, not ${typeof given === 'string' ? 'something else' : kind(given)}`)
+    throw new TypeError(`${option} must be an address without a path, such as ${GOOGLE} or http://localhost:4443, not ${typeof given === 'string' ? 'something else' : kindOfOption(given)}`)
   }
   return url
 }
 
 function text(value: unknown, option: string): void {
-  if (value !== undefined && (typeof value !== 'string' || value === '')) throw new TypeError(`${option} must be a non-empty string, not ${kind(value)}`)
+  if (value !== undefined && (typeof value !== 'string' || value === '')) throw new TypeError(`${option} must be a non-empty string, not ${kindOfOption(value)}`)
 }
 
 function named(value: unknown): string {
-  return typeof value === 'string' && value !== '' ? JSON.stringify(value) : kind(value)
+  return typeof value === 'string' && value !== '' ? JSON.stringify(value) : kindOfOption(value)
 }

@@ -103,7 +103,6 @@ export class Reader {
       body: chunksOf(response, progress),
       drop: () => drop(response),
       failed: (error) => asGcsError(error, place),
-      abandoned: (ended) => abandoned(ended, place),
       onDamage: (reason) => this.#damaged(asked, facts, reason),
     })
   }

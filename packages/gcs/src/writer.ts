@@ -1,4 +1,14 @@
-import { CacheEntry, crc32, isStreamed, withChunks, type Hosts, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheEntry,
+  crc32,
+  isStreamed,
+  withChunks,
+  type Hosts,
+  type PutOptions,
+  type StreamedEntry,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, isKept, recognize, type ObjectNames, type ObjectPayload } from '@thermocline/object-store'
 import { abandoned, asGcsError, isRefusal } from './errors.js'
 import type { ObjectApi } from './object-api.js'

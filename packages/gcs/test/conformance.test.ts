@@ -4,9 +4,9 @@ import { CircuitBreaker, retry, timeout } from '@thermocline/core'
 import { systemClock, type Layer } from '@thermocline/backend'
 import { Storage } from '@google-cloud/storage'
 import { describeBackend, type Subject } from '@thermocline/testkit'
+import type { GcsBackendOptions } from '@thermocline/gcs'
 import { startStrictGcs } from '../../../test/support/gcs/index.js'
 import { onEachServer, staged, type Stage } from './support/shelf.js'
-import type { GcsBackendOptions } from '@thermocline/gcs'
 
 /** A backend in a part of the bucket that no other subject uses, as empty as a new bucket. */
 function subject(stage: Stage, options: Partial<GcsBackendOptions> = {}, layer: Layer = (inner) => inner): Subject {

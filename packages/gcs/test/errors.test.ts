@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
-import { asGcsError, Refusal } from '../src/errors.js'
-import { retry } from '@thermocline/core'
 import { systemClock, validateKey } from '@thermocline/backend'
+import { retry } from '@thermocline/core'
+import { asGcsError, Refusal } from '../src/errors.js'
 import { onStrictServer, scopeOf } from './support/shelf.js'
 
 const jsonBody = (status: number, reason: string, message: string): string => JSON.stringify({ error: { code: status, message, errors: [{ message, domain: 'global', reason }] } })

@@ -1,4 +1,25 @@
-import { estimateBytes, isOfTheLanguage, NO_VALUE, ownMemoryOf, ScopeSlot, systemClock, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Clock, type Detach, type EvictionReason, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  estimateBytes,
+  isOfTheLanguage,
+  NO_VALUE,
+  ownMemoryOf,
+  ScopeSlot,
+  systemClock,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type ClearOptions,
+  type Clock,
+  type Detach,
+  type EvictionReason,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { MemoryEntry } from './memory-entry.js'
 import { OldestFirst } from './oldest-first.js'
 import { checkOptions, type MemoryBackendOptions } from './options.js'

@@ -15,4 +15,4 @@ export { givenUp, isOfConnection, isUnanswered, LANDS_WITHIN_MS, type Place } fr
 // Lifecycle rules, and what adapters' options may be
 export { checkLifecycleRules, idOfRule, namesOfRule, type LifecycleRule } from './lifecycle-rules.js'
 export { LIFECYCLE, LifecycleComparison, type AppliedLifecycle, type BucketLifecycle } from './lifecycle.js'
-export { checkObjectPrefix, isObject, kind } from './option-values.js'
+export { checkObjectPrefix } from './object-prefix.js'

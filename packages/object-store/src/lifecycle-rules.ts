@@ -1,6 +1,5 @@
-import { checkKnown, TenantScope, validatePrefix, validateTenant } from '@thermocline/backend'
+import { checkKnown, isObject, kindOfOption, TenantScope, validatePrefix, validateTenant } from '@thermocline/backend'
 import type { ObjectNames } from './names.js'
-import { isObject, kind } from './option-values.js'
 
 /** One rule of the bucket's lifecycle for objects of ours. It counts from when an object was stored, not from its entry's end. */
 export interface LifecycleRule {
@@ -29,7 +28,7 @@ const ENDS_IN_DOTS = /(?:^|\/)\.+$/
  */
 export function checkLifecycleRules(given: unknown, classes?: readonly string[]): readonly LifecycleRule[] {
   if (given === undefined) return []
-  if (!Array.isArray(given)) throw new TypeError(`lifecycleRules must be a list of rules such as { expirationDays: 365 }, not ${kind(given)}`)
+  if (!Array.isArray(given)) throw new TypeError(`lifecycleRules must be a list of rules such as { expirationDays: 365 }, not ${kindOfOption(given)}`)
   const rules = given as readonly LifecycleRule[]
   rules.forEach((rule, at) => checkRule(rule, `lifecycleRules[${at}]`, classes))
   const ids = rules.map(idOfRule)
@@ -49,10 +48,10 @@ export function namesOfRule({ tenant, prefix }: LifecycleRule, names: ObjectName
 }
 
 function checkRule(rule: unknown, option: string, classes: readonly string[] | undefined): void {
-  if (!isObject(rule)) throw new TypeError(`${option} must be a rule such as { expirationDays: 365 }, not ${kind(rule)}`)
+  if (!isObject(rule)) throw new TypeError(`${option} must be a rule such as { expirationDays: 365 }, not ${kindOfOption(rule)}`)
   checkKnown(rule, KNOWN, option)
   const { id, tenant, prefix, transitionDays, storageClass, expirationDays } = rule
-  if (id !== undefined && !(typeof id === 'string' && ID.test(id))) throw new TypeError(`${option}.id must be 1 to 100 letters, digits, -, _ and ., not ${kind(id)}`)
+  if (id !== undefined && !(typeof id === 'string' && ID.test(id))) throw new TypeError(`${option}.id must be 1 to 100 letters, digits, -, _ and ., not ${kindOfOption(id)}`)
   checkConcern(tenant, prefix, option)
   checkDays(transitionDays, `${option}.transitionDays`, 0)
   checkDays(expirationDays, `${option}.expirationDays`, 1)
@@ -73,13 +72,13 @@ function checkConcern(tenant: unknown, prefix: unknown, option: string): void {
 }
 
 function checkClass(given: unknown, option: string, classes: readonly string[] | undefined): void {
-  if (typeof given !== 'string' || given === '') throw new TypeError(`${option} must be the name of a storage class, not ${kind(given)}`)
+  if (typeof given !== 'string' || given === '') throw new TypeError(`${option} must be the name of a storage class, not ${kindOfOption(given)}`)
   if (classes?.includes(given) === false) throw new TypeError(`${option} must be one of ${classes.join(', ')}, not ${given}`)
 }
 
 function checkDays(value: unknown, option: string, least: number): void {
   if (value !== undefined && !(typeof value === 'number' && Number.isSafeInteger(value) && value >= least)) {
-    throw new TypeError(`${option} must be a whole number of days, at least ${least}, not ${kind(value)}`)
+    throw new TypeError(`${option} must be a whole number of days, at least ${least}, not ${kindOfOption(value)}`)
   }
 }
 

@@ -16,6 +16,8 @@ export interface AppliedLifecycle {
 export interface BucketLifecycle {
   readonly backend: string
   readonly bucket: string
+  /** Whether rules were given. */
+  readonly hasRules: boolean
   /** What lets a user read the rules. */
   readonly permission: string
   /** What is not as it ought to be, in words. */
@@ -37,9 +39,9 @@ export class LifecycleComparison {
     this.#lifecycle = lifecycle
   }
 
-  /** Begins when first called. Nobody waits for it. */
+  /** Begins when first called, where rules were given. Nobody waits for it. */
   begin(): void {
-    if (this.#isBegun) return
+    if (this.#isBegun || !this.#lifecycle.hasRules) return
     this.#isBegun = true
     this.#compareIn(0)
   }

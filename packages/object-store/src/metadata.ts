@@ -1,5 +1,20 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import { CacheError, isCodecName, isCount, isInstant, isKey, isMetadata, isTags, storedInstant, type CacheEntry, type EntryDetails, type EntryFields, type EpochMs, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  isCodecName,
+  isCount,
+  isInstant,
+  isKey,
+  isMetadata,
+  isTags,
+  storedInstant,
+  type CacheEntry,
+  type EntryDetails,
+  type EntryFields,
+  type EpochMs,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { lookup } from 'mrmime'
 
 /*

@@ -1,5 +1,5 @@
-import { CacheError, checkedChunks, type PayloadStream } from '@thermocline/backend'
-import type { Place } from './failures.js'
+import { CacheError, checkedChunks, readOnce, type PayloadStream } from '@thermocline/backend'
+import { givenUp, type Place } from './failures.js'
 import type { StoreChecksum } from './store-checksum.js'
 
 /** An object whose payload has not been read. */
@@ -19,8 +19,6 @@ export interface Arriving {
   readonly drop: () => void
   /** What a failure of the connection means for the cache. */
   readonly failed: (error: unknown) => CacheError
-  /** The caller's signal fired. */
-  readonly abandoned: (signal: AbortSignal) => CacheError
   /** Makes the error for a payload that is not what was stored, tells of it, and sees to the rest. */
   readonly onDamage: (reason: string) => CacheError
 }
@@ -34,7 +32,8 @@ export class ObjectStream implements PayloadStream {
   readonly byteLength: number | undefined
   readonly crc32: number | undefined
   readonly #arriving: Arriving
-  #isTaken = false
+  /** @throws TypeError the second time */
+  readonly chunks: () => AsyncIterable<Uint8Array>
   #isCancelled = false
 
   constructor(arriving: Arriving) {
@@ -42,15 +41,11 @@ export class ObjectStream implements PayloadStream {
     this.byteLength = arriving.byteLength
     this.crc32 = arriving.crc32
     this.#arriving = arriving
+    this.chunks = readOnce(() => {
+      forgotten.unregister(this)
+      return this.#checked()
+    })
     forgotten.register(this, arriving.drop, this)
-  }
-
-  /** @throws TypeError the second time */
-  chunks(): AsyncIterable<Uint8Array> {
-    if (this.#isTaken) throw new TypeError('a payload stream can be read once, and this one was begun already')
-    this.#isTaken = true
-    forgotten.unregister(this)
-    return this.#checked()
   }
 
   cancel(): void {
@@ -60,14 +55,14 @@ export class ObjectStream implements PayloadStream {
   }
 
   async *#checked(): AsyncGenerator<Uint8Array, void, undefined> {
-    const { body, backend, place, checksum, signal, failed, abandoned, onDamage } = this.#arriving
+    const { body, backend, place, checksum, signal, failed, onDamage } = this.#arriving
     try {
       for await (const chunk of checkedChunks(body, this, onDamage)) {
         checksum?.update(chunk)
         yield chunk
       }
     } catch (error) {
-      if (signal?.aborted === true) throw abandoned(signal)
+      if (signal?.aborted === true) throw givenUp(backend, signal, place, false)
       if (this.#isCancelled) throw new CacheError('failed', `the stream of an entry on ${backend} was cancelled before its end, and has nothing more`, { ...place, backend, cause: error })
       throw failed(error)
     }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
-import { tableCrc32 } from '../../backend/src/frame/crc32.js'
 import { CacheEntry, checkedChunks, crc32, TenantScope, validateKey, validateTenant, type EntryDetails, type EntryFields } from '@thermocline/backend'
 import { contentEncodingOf, contentTypeOf, decodeObjectMetadata, encodeObjectMetadata, keyInMetadata, ObjectNames } from '@thermocline/object-store'
+import { tableCrc32 } from '../../backend/src/frame/crc32.js'
 
 const acme = new TenantScope(validateTenant('acme'))
 const names = new ObjectNames('cache/v1/')

@@ -17,7 +17,6 @@ function arriving(more: Partial<Arriving> = {}): Arriving {
     })(),
     drop: () => undefined,
     failed: (error) => error as CacheError,
-    abandoned: (signal) => new CacheError('failed', `given up: ${String(signal.reason)}`, place),
     onDamage: (reason) => new CacheError('corrupt', reason, place),
     ...more,
   }
@@ -49,7 +48,7 @@ describe('the stream of an object', () => {
       throw new CacheError('unavailable', 'the connection ended', place)
     })(), ...more }))
     await expect(read(broken({}))).rejects.toMatchObject({ code: 'unavailable' })
-    await expect(read(broken({ signal: AbortSignal.abort('bored') }))).rejects.toThrow('given up: bored')
+    await expect(read(broken({ signal: AbortSignal.abort('bored') }))).rejects.toThrow('get on shelf was given up: bored')
     let dropped = 0
     const cancelled = broken({ drop: () => (dropped += 1) })
     cancelled.cancel()

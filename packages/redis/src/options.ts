@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from 'node:tls'
-import { checkKnown, positiveDurationMs, type Duration } from '@thermocline/backend'
+import { checkKnown, isObject, kindOfOption, positiveDurationMs, type Duration } from '@thermocline/backend'
 import { Cluster, Redis } from 'ioredis'
 
 export interface RedisAddress {
@@ -98,16 +98,16 @@ const KNOWN_OF_ADDRESS: readonly (keyof RedisAddress)[] = ['host', 'port']
 /** @throws TypeError that names the option, what it was and the rule */
 export function checkOptions(given: RedisBackendOptions): CheckedOptions {
   const options: unknown = given
-  if (!isObject(options)) throw new TypeError(`new RedisBackend(options) needs an object such as { url: 'redis://localhost:6379' }, not ${kind(given)}`)
+  if (!isObject(options)) throw new TypeError(`new RedisBackend(options) needs an object such as { url: 'redis://localhost:6379' }, not ${kindOfOption(given)}`)
   checkKnown(options, KNOWN, 'new RedisBackend(options)')
   const { keyPrefix = 'tc:', maxPayloadBytes = DEFAULT_MAX_PAYLOAD_BYTES, pool = {}, maxMemory, evictionPolicy } = given
-  if (typeof keyPrefix !== 'string' || keyPrefix === '') throw new TypeError(`keyPrefix must be a non-empty string, not ${kind(keyPrefix)}: other keys of the server must stay apart`)
+  if (typeof keyPrefix !== 'string' || keyPrefix === '') throw new TypeError(`keyPrefix must be a non-empty string, not ${kindOfOption(keyPrefix)}: other keys of the server must stay apart`)
   if (!keyPrefix.isWellFormed()) throw new TypeError('keyPrefix must be well-formed Unicode')
-  if (!isObject(pool)) throw new TypeError(`pool must be { maxConnections, timeout }, not ${kind(pool)}`)
+  if (!isObject(pool)) throw new TypeError(`pool must be { maxConnections, timeout }, not ${kindOfOption(pool)}`)
   checkKnown(pool, KNOWN_OF_POOL, 'pool')
   positiveInteger(maxPayloadBytes, 'maxPayloadBytes')
   positiveInteger(pool.maxConnections, 'pool.maxConnections')
-  if (maxMemory !== undefined && !(Number.isSafeInteger(maxMemory) && maxMemory >= 0)) throw new TypeError(`maxMemory must be a whole number of bytes, not ${kind(maxMemory)}`)
+  if (maxMemory !== undefined && !(Number.isSafeInteger(maxMemory) && maxMemory >= 0)) throw new TypeError(`maxMemory must be a whole number of bytes, not ${kindOfOption(maxMemory)}`)
   text(evictionPolicy, 'evictionPolicy')
   return {
     target: targetOf(given),
@@ -127,7 +127,7 @@ function targetOf(options: RedisBackendOptions): Target {
   if (named.length > 1) throw new TypeError(`give one of client, cluster, sentinel, url and host, not ${named.join(' and ')}`)
   if (client !== undefined) return { kind: 'client', client: checkClient(client) }
   if (cluster !== undefined) {
-    if (!Array.isArray(cluster) || cluster.length === 0) throw new TypeError(`cluster must be a list of at least one node, not ${kind(cluster)}`)
+    if (!Array.isArray(cluster) || cluster.length === 0) throw new TypeError(`cluster must be a list of at least one node, not ${kindOfOption(cluster)}`)
     const nodes = (cluster as readonly unknown[]).map((node, at) => (typeof node === 'string' ? parseUrl(node, `cluster[${at}]`) : addressOf(node, `cluster[${at}]`, DEFAULT_PORT)))
     const first = nodes.find((node): node is Server => 'tls' in node)
     const server = withCredentials(first ?? nowhere, options)
@@ -137,7 +137,7 @@ function targetOf(options: RedisBackendOptions): Target {
   if (sentinel !== undefined) {
     if (isObject(sentinel)) checkKnown(sentinel, KNOWN_OF_SENTINEL, 'sentinel')
     if (!isObject(sentinel) || typeof sentinel.name !== 'string' || sentinel.name === '') throw new TypeError('sentinel must be { name, sentinels }, with the name of the group')
-    if (!Array.isArray(sentinel.sentinels) || sentinel.sentinels.length === 0) throw new TypeError(`sentinel.sentinels must be a list of at least one address, not ${kind(sentinel.sentinels)}`)
+    if (!Array.isArray(sentinel.sentinels) || sentinel.sentinels.length === 0) throw new TypeError(`sentinel.sentinels must be a list of at least one address, not ${kindOfOption(sentinel.sentinels)}`)
     text(sentinel.username, 'sentinel.username')
     text(sentinel.password, 'sentinel.password')
     const sentinels = (sentinel.sentinels as readonly unknown[]).map((one, at) => addressOf(one, `sentinel.sentinels[${at}]`, SENTINEL_PORT))
@@ -151,7 +151,7 @@ const nowhere: Server = { host: 'localhost', port: DEFAULT_PORT, username: undef
 function checkClient(client: Redis | Cluster): Redis | Cluster {
   const given = client as unknown
   if (!isObject(given) || typeof given['getBuffer'] !== 'function' || typeof given['on'] !== 'function') {
-    throw new TypeError(`client must be a Redis or Cluster of ioredis, not ${kind(given)}`)
+    throw new TypeError(`client must be a Redis or Cluster of ioredis, not ${kindOfOption(given)}`)
   }
   const options = given['options']
   const prefix = isObject(options) ? options['keyPrefix'] : undefined
@@ -167,8 +167,8 @@ function checkClient(client: Redis | Cluster): Redis | Cluster {
 function withCredentials(server: Server, { username, password, db, tls }: RedisConnectionOptions): Server {
   text(username, 'username')
   text(password, 'password')
-  if (db !== undefined && !(Number.isInteger(db) && db >= 0)) throw new TypeError(`db must be a whole number of at least 0, not ${kind(db)}`)
-  if (tls !== undefined && typeof tls !== 'boolean' && !isObject(tls)) throw new TypeError(`tls must be true, false or TLS options, not ${kind(tls)}`)
+  if (db !== undefined && !(Number.isInteger(db) && db >= 0)) throw new TypeError(`db must be a whole number of at least 0, not ${kindOfOption(db)}`)
+  if (tls !== undefined && typeof tls !== 'boolean' && !isObject(tls)) throw new TypeError(`tls must be true, false or TLS options, not ${kindOfOption(tls)}`)
   return {
     ...server,
     username: username ?? server.username,
@@ -182,7 +182,7 @@ function parseUrl(given: unknown, option: string): Server {
   const expected = 'an address such as redis://localhost:6379 or rediss://cache.example.org:6380/1'
   // the address itself stays out of messages: it may hold a password
   const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined
-  if (url === undefined || !/^rediss?:$/.test(url.protocol)) throw new TypeError(`${option} must be ${expected}, not ${typeof given === 'string' ? 'something else' : kind(given)}`)
+  if (url === undefined || !/^rediss?:$/.test(url.protocol)) throw new TypeError(`${option} must be ${expected}, not ${typeof given === 'string' ? 'something else' : kindOfOption(given)}`)
   const db = url.pathname.replace(/^\//, '') || (url.searchParams.get('db') ?? '0')
   if (!/^\d+$/.test(db)) throw new TypeError(`${option} must end in the number of a database, as in ${expected}`)
   return {
@@ -204,30 +204,19 @@ function decoded(text: string, option: string): string {
 }
 
 function addressOf(given: unknown, option: string, defaultPort: number): { host: string; port: number } {
-  if (!isObject(given)) throw new TypeError(`${option} must be { host, port }, not ${kind(given)}`)
+  if (!isObject(given)) throw new TypeError(`${option} must be { host, port }, not ${kindOfOption(given)}`)
   if (option !== '') checkKnown(given, KNOWN_OF_ADDRESS, option)
   const { host = 'localhost', port = defaultPort } = given
   const name = (field: string): string => (option === '' ? field : `${option}.${field}`)
-  if (typeof host !== 'string' || host === '') throw new TypeError(`${name('host')} must be a name or an address, not ${kind(host)}`)
-  if (typeof port !== 'number' || !Number.isInteger(port) || port < 1 || port > 65_535) throw new TypeError(`${name('port')} must be a whole number from 1 to 65535, not ${kind(port)}`)
+  if (typeof host !== 'string' || host === '') throw new TypeError(`${name('host')} must be a name or an address, not ${kindOfOption(host)}`)
+  if (typeof port !== 'number' || !Number.isInteger(port) || port < 1 || port > 65_535) throw new TypeError(`${name('port')} must be a whole number from 1 to 65535, not ${kindOfOption(port)}`)
   return { host, port }
 }
 
 function positiveInteger(value: unknown, option: string): void {
-  if (value !== undefined && !(typeof value === 'number' && Number.isInteger(value) && value > 0)) throw new TypeError(`${option} must be a positive whole number, not ${kind(value)}`)
+  if (value !== undefined && !(typeof value === 'number' && Number.isInteger(value) && value > 0)) throw new TypeError(`${option} must be a positive whole number, not ${kindOfOption(value)}`)
 }
 
 function text(value: unknown, option: string): void {
-  if (value !== undefined && typeof value !== 'string') throw new TypeError(`${option} must be a string, not ${kind(value)}`)
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null
-}
-
-/** For messages: never the content of text, which may be secret. */
-function kind(value: unknown): string {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list'
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value === '' ? 'an empty string' : typeof value
+  if (value !== undefined && typeof value !== 'string') throw new TypeError(`${option} must be a string, not ${kindOfOption(value)}`)
 }

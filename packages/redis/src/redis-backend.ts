@@ -1,4 +1,25 @@
-import { CacheError, encodeFrameHeader, getEach, Hosts, Paged, PROBE_TENANT, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  encodeFrameHeader,
+  getEach,
+  Hosts,
+  Paged,
+  PROBE_TENANT,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type ClearOptions,
+  type Detach,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Cluster } from 'ioredis'
 import { numbersOnEachMaster } from './cluster-slots.js'
 import { SetCommand } from './commands.js'

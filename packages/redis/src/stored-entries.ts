@@ -1,4 +1,18 @@
-import { CacheError, entryOfFrame, ownMemory, PROBE_TENANT, readFrame, readFrameHead, type CacheEntry, type FrameContent, type Hosts, type OperationOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  entryOfFrame,
+  ownMemory,
+  PROBE_TENANT,
+  readFrame,
+  readFrameHead,
+  type CacheEntry,
+  type FrameContent,
+  type Hosts,
+  type OperationOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Connection } from './connection.js'
 import type { Connections } from './connections.js'
 import { ManyReads, OneRead, type EntryRead } from './entry-reads.js'

@@ -1,6 +1,6 @@
 import type { CreateMultipartUploadCommandInput, PutObjectCommandInput } from '@aws-sdk/client-s3'
-import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, type ObjectPayload } from '@thermocline/object-store'
 import type { CacheEntry, EpochMs, TenantScope, ValidKey } from '@thermocline/backend'
+import { contentEncodingOf, contentTypeOf, encodeObjectMetadata, type ObjectPayload } from '@thermocline/object-store'
 import type { CheckedOptions } from './options.js'
 
 /** All that is said of an object when it is stored, in one piece or in parts, but not the payload nor a condition. */

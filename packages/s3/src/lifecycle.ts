@@ -27,11 +27,13 @@ interface Difference {
 export class Lifecycle implements BucketLifecycle {
   readonly backend = 's3'
   readonly bucket: string
+  readonly hasRules: boolean
   readonly permission = 's3:GetLifecycleConfiguration'
   readonly #shared: Shared
 
   constructor(shared: Shared) {
     this.bucket = shared.bucket
+    this.hasRules = shared.options.lifecycleRules.length > 0
     this.#shared = shared
   }
 

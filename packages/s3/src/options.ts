@@ -1,6 +1,6 @@
 import type { S3Client, StorageClass } from '@aws-sdk/client-s3'
-import { checkKnown } from '@thermocline/backend'
-import { checkLifecycleRules, checkObjectPrefix, isObject, kind, type LifecycleRule } from '@thermocline/object-store'
+import { checkKnown, isObject, kindOfOption } from '@thermocline/backend'
+import { checkLifecycleRules, checkObjectPrefix, type LifecycleRule } from '@thermocline/object-store'
 import type { AwsCredentialIdentity, AwsCredentialIdentityProvider } from './credentials.js'
 
 export interface S3BackendOptions {
@@ -60,21 +60,21 @@ const KNOWN_OF_CREDENTIALS = ['accessKeyId', 'secretAccessKey', 'sessionToken', 
 /** @throws TypeError that names the option, what it was and the rule */
 export function checkOptions(given: S3BackendOptions): CheckedOptions {
   const options: unknown = given
-  if (!isObject(options)) throw new TypeError(`new S3Backend(options) needs an object such as { bucket: 'artifacts' }, not ${kind(given)}`)
+  if (!isObject(options)) throw new TypeError(`new S3Backend(options) needs an object such as { bucket: 'artifacts' }, not ${kindOfOption(given)}`)
   checkKnown(options, KNOWN, 'new S3Backend(options)')
   const { bucket, endpoint, credentials, maxSockets = DEFAULT_MAX_SOCKETS, client, serverSideEncryption, sseKmsKeyId } = given
-  if (typeof bucket !== 'string' || bucket === '') throw new TypeError(`bucket must be the name of a bucket, not ${kind(bucket)}`)
+  if (typeof bucket !== 'string' || bucket === '') throw new TypeError(`bucket must be the name of a bucket, not ${kindOfOption(bucket)}`)
   const prefix = checkObjectPrefix(given.prefix)
   for (const name of ['region', 'storageClass', 'sseKmsKeyId'] as const) nonEmptyText(given[name], name)
-  if (endpoint !== undefined && !isAddress(endpoint)) throw new TypeError(`endpoint must be an address such as http://localhost:9000, not ${kind(endpoint)}`)
+  if (endpoint !== undefined && !isAddress(endpoint)) throw new TypeError(`endpoint must be an address such as http://localhost:9000, not ${kindOfOption(endpoint)}`)
   oneOf(given.requestChecksumCalculation, 'requestChecksumCalculation', CHECKSUMS)
   oneOf(given.responseChecksumValidation, 'responseChecksumValidation', CHECKSUMS)
   oneOf(serverSideEncryption, 'serverSideEncryption', ENCRYPTIONS)
   if (sseKmsKeyId !== undefined && serverSideEncryption !== 'aws:kms') throw new TypeError("sseKmsKeyId belongs to serverSideEncryption: 'aws:kms'")
-  if (given.forcePathStyle !== undefined && typeof given.forcePathStyle !== 'boolean') throw new TypeError(`forcePathStyle must be true or false, not ${kind(given.forcePathStyle)}`)
+  if (given.forcePathStyle !== undefined && typeof given.forcePathStyle !== 'boolean') throw new TypeError(`forcePathStyle must be true or false, not ${kindOfOption(given.forcePathStyle)}`)
   if (isObject(credentials) && typeof credentials !== 'function') checkKnown(credentials, KNOWN_OF_CREDENTIALS, 'credentials')
-  if (credentials !== undefined && !areCredentials(credentials)) throw new TypeError(`credentials must be { accessKeyId, secretAccessKey } or a function that finds them, not ${kind(credentials)}`)
-  if (!Number.isSafeInteger(maxSockets) || maxSockets < 1) throw new TypeError(`maxSockets must be a positive whole number, not ${kind(maxSockets)}`)
+  if (credentials !== undefined && !areCredentials(credentials)) throw new TypeError(`credentials must be { accessKeyId, secretAccessKey } or a function that finds them, not ${kindOfOption(credentials)}`)
+  if (!Number.isSafeInteger(maxSockets) || maxSockets < 1) throw new TypeError(`maxSockets must be a positive whole number, not ${kindOfOption(maxSockets)}`)
   if (client !== undefined) checkClient(client, given)
   return {
     ...given,
@@ -87,7 +87,7 @@ export function checkOptions(given: S3BackendOptions): CheckedOptions {
 }
 
 function checkClient(client: unknown, options: S3BackendOptions): void {
-  if (!isObject(client) || typeof client['send'] !== 'function' || !isObject(client['config'])) throw new TypeError(`client must be an S3Client of @aws-sdk/client-s3, not ${kind(client)}`)
+  if (!isObject(client) || typeof client['send'] !== 'function' || !isObject(client['config'])) throw new TypeError(`client must be an S3Client of @aws-sdk/client-s3, not ${kindOfOption(client)}`)
   for (const name of OF_THE_CLIENT) if (options[name] !== undefined) throw new TypeError(`${name} may not be given beside client: the client has its own`)
 }
 
@@ -100,9 +100,9 @@ function areCredentials(credentials: unknown): boolean {
 }
 
 function oneOf(value: unknown, option: string, allowed: readonly string[]): void {
-  if (value !== undefined && !allowed.includes(value as string)) throw new TypeError(`${option} must be ${allowed.join(' or ')}, not ${kind(value)}`)
+  if (value !== undefined && !allowed.includes(value as string)) throw new TypeError(`${option} must be ${allowed.join(' or ')}, not ${kindOfOption(value)}`)
 }
 
 function nonEmptyText(value: unknown, option: string): void {
-  if (value !== undefined && (typeof value !== 'string' || value === '')) throw new TypeError(`${option} must be a non-empty string, not ${kind(value)}`)
+  if (value !== undefined && (typeof value !== 'string' || value === '')) throw new TypeError(`${option} must be a non-empty string, not ${kindOfOption(value)}`)
 }

@@ -125,7 +125,6 @@ export class Reads {
       body: received(body, found.ContentLength, progress, place),
       drop: () => body.destroy(),
       failed: (error) => asS3Error(error, place),
-      abandoned: (ended) => abandoned(ended, place),
       onDamage: (reason) => this.#damaged(opened, asked, found, reason),
     })
   }

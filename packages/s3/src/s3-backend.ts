@@ -1,4 +1,20 @@
-import { getEach, type BackendCapabilities, type BackendHost, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  getEach,
+  type BackendCapabilities,
+  type BackendHost,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type ClearOptions,
+  type Detach,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { LANDS_WITHIN_MS, LifecycleComparison, MAX_USER_METADATA_BYTES, ObjectNames, type AppliedLifecycle } from '@thermocline/object-store'
 import { Cancellation } from './cancellation.js'
 import { Connection } from './connection.js'
@@ -27,7 +43,6 @@ export class S3Backend implements CacheBackend {
   readonly #removals: Removals
   readonly #lifecycle: Lifecycle
   readonly #comparison: LifecycleComparison
-  readonly #hasRules: boolean
 
   /** Connects to nothing, and loads nothing of the AWS SDK. @throws TypeError for invalid options */
   constructor(options: S3BackendOptions) {
@@ -40,7 +55,6 @@ export class S3Backend implements CacheBackend {
     this.#writes = new Writes(this.#shared, this.#reads, async (scope, key, given) => this.#removals.delete(scope, [key], given, 'put'))
     this.#lifecycle = new Lifecycle(this.#shared)
     this.#comparison = new LifecycleComparison(this.#shared.hosts, this.#lifecycle)
-    this.#hasRules = checked.lifecycleRules.length > 0
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -54,7 +68,7 @@ export class S3Backend implements CacheBackend {
 
   attach(host: BackendHost): Detach {
     const detach = this.#shared.hosts.attach(host)
-    if (this.#hasRules) this.#comparison.begin()
+    this.#comparison.begin()
     return detach
   }
 

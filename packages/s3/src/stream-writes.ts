@@ -1,4 +1,14 @@
-import { CacheError, crc32, isPromise, withChunks, type EpochMs, type PutOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  crc32,
+  isPromise,
+  withChunks,
+  type EpochMs,
+  type PutOptions,
+  type StreamedEntry,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { sourceChunks, type ObjectPayload, type Place } from '@thermocline/object-store'
 import { Cancellation } from './cancellation.js'
 import type { Opened } from './connection.js'

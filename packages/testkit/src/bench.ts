@@ -1,7 +1,25 @@
 import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'
 import v8 from 'node:v8'
-import { CacheEntry, isStreamed, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant, type BackendHost, type CacheBackend, type CacheError, type Clock, type EncodedPayload, type EntryDetails, type PayloadStream, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
+import {
+  CacheEntry,
+  isStreamed,
+  NO_VALUE,
+  StreamedEntry,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type BackendHost,
+  type CacheBackend,
+  type CacheError,
+  type Clock,
+  type EncodedPayload,
+  type EntryDetails,
+  type PayloadStream,
+  type StoredEntryInfo,
+  type ValidKey,
+} from '@thermocline/backend'
 import { bytesOf } from './streams.js'
 
 /** A backend under test, new and empty. */

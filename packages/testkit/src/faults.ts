@@ -1,4 +1,28 @@
-import { CacheError, isPromise, isStreamed, systemClock, WrappedBackend, type Awaitable, type BackendCapabilities, type BackendHost, type CacheBackend, type CacheEntry, type CacheErrorCode, type ClearOptions, type Clock, type Detach, type Layer, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  isPromise,
+  isStreamed,
+  systemClock,
+  WrappedBackend,
+  type Awaitable,
+  type BackendCapabilities,
+  type BackendHost,
+  type CacheBackend,
+  type CacheEntry,
+  type CacheErrorCode,
+  type ClearOptions,
+  type Clock,
+  type Detach,
+  type Layer,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type StreamedEntry,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { withBodyFault, type BodyFault } from './faulty-bodies.js'
 
 /** The operations a fault can be put on. */

@@ -1,4 +1,4 @@
-import { crc32, type PayloadStream } from '@thermocline/backend'
+import { crc32, readOnce, type PayloadStream } from '@thermocline/backend'
 
 /** What a stream says of itself before its end; by default only its codec. */
 export interface StreamWishes {
@@ -140,19 +140,13 @@ class SourceStream implements ObservedStream {
   isReleased = false
   readonly #source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>
   #cancelled = false
-  #begun = false
+  readonly chunks = readOnce(() => this.#pass())
 
   constructor(source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, { codec = 'buffer', byteLength, crc32: crc }: StreamWishes) {
     this.codec = codec
     this.byteLength = byteLength
     this.crc32 = crc
     this.#source = source
-  }
-
-  chunks(): AsyncIterable<Uint8Array> {
-    if (this.#begun) throw new TypeError('a payload stream is read once')
-    this.#begun = true
-    return this.#pass()
   }
 
   cancel(): void {

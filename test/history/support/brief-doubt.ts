@@ -1,4 +1,15 @@
-import { CacheError, isCacheError, WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type Layer, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  isCacheError,
+  WrappedBackend,
+  type Awaitable,
+  type CacheBackend,
+  type CacheEntry,
+  type Layer,
+  type PutOptions,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 
 /** Keeps what object stores leave in doubt short enough for a test: what it delays arrives within that time. */
 export function briefDoubt(landsWithinMs: number): Layer {

@@ -1,4 +1,15 @@
-import { CacheEntry, TenantScope, validateTenant, WrappedBackend, type Awaitable, type CacheBackend, type OperationOptions, type PutOptions, type ReadOptions, type ValidKey } from '@thermocline/backend'
+import {
+  CacheEntry,
+  TenantScope,
+  validateTenant,
+  WrappedBackend,
+  type Awaitable,
+  type CacheBackend,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { TenantCache, TieredCacheManager } from '@thermocline/core'
 
 type Break = 'drops a delete' | 'brings an old value back late' | 'crosses tenants' | 'flips a byte' | 'keeps for ever'

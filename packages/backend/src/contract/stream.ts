@@ -38,13 +38,17 @@ export class StreamedEntry extends CacheEntry {
  */
 export function withChunks(entry: StreamedEntry, chunks: () => AsyncIterable<Uint8Array>, cancel = (): void => entry.payload.cancel()): StreamedEntry {
   const { codec, byteLength, crc32 } = entry.payload
+  return new StreamedEntry({ codec, byteLength, crc32, chunks: readOnce(chunks), cancel }, entry)
+}
+
+/** Chunks that can be begun once: the second time is a `TypeError`. */
+export function readOnce(chunks: () => AsyncIterable<Uint8Array>): () => AsyncIterable<Uint8Array> {
   let isBegun = false
-  const once = (): AsyncIterable<Uint8Array> => {
+  return () => {
     if (isBegun) throw new TypeError('a payload stream can be read once, and this one was begun already')
     isBegun = true
     return chunks()
   }
-  return new StreamedEntry({ codec, byteLength, crc32, chunks: once, cancel }, entry)
 }
 
 /** True for a {@link StreamedEntry}, also of another copy of this package. */

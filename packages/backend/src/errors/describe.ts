@@ -29,3 +29,14 @@ export function kindOnly(value: unknown): string {
   if (Array.isArray(value)) return 'an array'
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
+
+/** Names the kind of an option's value for an error message, with numbers as they are: never the content of text, which may be secret. */
+export function kindOfOption(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list'
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : value === '' ? 'an empty string' : typeof value
+}
+
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
+}

@@ -1,4 +1,14 @@
-import type { BackendCapabilities, BackendStats, CacheBackend, Detach, JournalKeeper, StoredEntryInfo, TenantScope, ValidKey, WriteBackJournal } from '@thermocline/backend'
+import type {
+  BackendCapabilities,
+  BackendStats,
+  CacheBackend,
+  Detach,
+  JournalKeeper,
+  StoredEntryInfo,
+  TenantScope,
+  ValidKey,
+  WriteBackJournal,
+} from '@thermocline/backend'
 
 /**
  * Stands in every tier of a cache with `enabled: false`: no package is loaded, no directory made, no server asked, and

@@ -1,7 +1,7 @@
 import v8 from 'node:v8'
+import { ownMemoryOf } from '@thermocline/backend'
 import type { Codec } from './codec.js'
 import { describeLoss, lossIn } from './losses.js'
-import { ownMemoryOf } from '@thermocline/backend'
 
 /**
  * The structured binary form: V8's serialisation, which is what `structuredClone` uses, so Date, Map, Set, BigInt,

@@ -1,4 +1,15 @@
-import { CacheEntry, CacheError, isCacheError, PROBE_TENANT, TenantScope, validateKey, type CacheBackend, type CancelTimer, type Clock, type Layer } from '@thermocline/backend'
+import {
+  CacheEntry,
+  CacheError,
+  isCacheError,
+  PROBE_TENANT,
+  TenantScope,
+  validateKey,
+  type CacheBackend,
+  type CancelTimer,
+  type Clock,
+  type Layer,
+} from '@thermocline/backend'
 import type { Circuit, Guard } from './resilience-parts.js'
 import { resilience } from './resilience.js'
 

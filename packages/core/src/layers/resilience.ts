@@ -1,4 +1,25 @@
-import { isCacheError, isPromise, isStreamed, Paged, pagesOf, withChunks, WrappedBackend, type Awaitable, type BackendStats, type CacheBackend, type CacheEntry, type ClearOptions, type Layer, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  isCacheError,
+  isPromise,
+  isStreamed,
+  Paged,
+  pagesOf,
+  withChunks,
+  WrappedBackend,
+  type Awaitable,
+  type BackendStats,
+  type CacheBackend,
+  type CacheEntry,
+  type ClearOptions,
+  type Layer,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { Deadlines } from './deadlines.js'
 import type { Guard, ResilienceParts } from './resilience-parts.js'
 import { isOfCaller, noProgress, Run, type RunHost } from './run.js'

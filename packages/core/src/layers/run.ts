@@ -1,4 +1,21 @@
-import { CacheError, isCacheError, isPromise, isStreamed, withChunks, type Awaitable, type CacheEntry, type ClearOptions, type Clock, type JournalSlot, type OperationOptions, type PutOptions, type ReadOptions, type StreamedEntry, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  isCacheError,
+  isPromise,
+  isStreamed,
+  withChunks,
+  type Awaitable,
+  type CacheEntry,
+  type ClearOptions,
+  type Clock,
+  type JournalSlot,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StreamedEntry,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Deadline, Deadlines } from './deadlines.js'
 import type { Gate, Waiting } from './gate.js'
 import type { Circuit, Guard, ResilienceParts } from './resilience-parts.js'

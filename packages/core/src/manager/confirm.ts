@@ -1,5 +1,5 @@
-import { abortable } from '../compute/abort.js'
 import { CacheError, type Invalidation } from '@thermocline/backend'
+import { abortable } from '../compute/abort.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'

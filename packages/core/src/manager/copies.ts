@@ -1,7 +1,7 @@
 import { types } from 'node:util'
+import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields } from '@thermocline/backend'
 import { isCompressed } from '../codec/compression.js'
 import { takeIn } from '../codec/isolate.js'
-import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields } from '@thermocline/backend'
 import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { EngineHost } from './host.js'

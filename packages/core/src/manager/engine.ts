@@ -1,5 +1,22 @@
 import type { Attributes } from '@opentelemetry/api'
-import { asCacheError, CacheError, completeClock, kindOf, KnownNames, messageOf, systemClock, ttlMs, validateTenant, type BackendHost, type CacheBackend, type CacheErrorCode, type Clock, type EvictionReason, type Isolation, type RecordLog } from '@thermocline/backend'
+import {
+  asCacheError,
+  CacheError,
+  completeClock,
+  kindOf,
+  KnownNames,
+  messageOf,
+  systemClock,
+  ttlMs,
+  validateTenant,
+  type BackendHost,
+  type CacheBackend,
+  type CacheErrorCode,
+  type Clock,
+  type EvictionReason,
+  type Isolation,
+  type RecordLog,
+} from '@thermocline/backend'
 import { CodecTable } from '../codec/standard.js'
 import { TransientMap } from '../compute/transient-map.js'
 import type { Circuit } from '../layers/resilience-parts.js'

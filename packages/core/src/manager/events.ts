@@ -1,5 +1,5 @@
-import { outsideComputes } from '../compute/waiting.js'
 import { isPromise, type CacheError, type EvictionReason } from '@thermocline/backend'
+import { outsideComputes } from '../compute/waiting.js'
 
 /** Whom and what an event is about. */
 export interface KeyEvent {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
-import type { Compute } from '../compute/compute-context.js'
 import { CacheError, checkNothing, positiveDurationMs, validateTenant, type TenantId } from '@thermocline/backend'
+import type { Compute } from '../compute/compute-context.js'
 import { Engine } from './engine.js'
 import type { CacheEventName, CacheEvents } from './events.js'
 import { until } from './confirm.js'

@@ -1,4 +1,14 @@
-import { estimateBytes, isPromise, NO_VALUE, type Awaitable, type CacheEntry, type EncodedPayload, type EpochMs, type ReadOptions, type ValidKey } from '@thermocline/backend'
+import {
+  estimateBytes,
+  isPromise,
+  NO_VALUE,
+  type Awaitable,
+  type CacheEntry,
+  type EncodedPayload,
+  type EpochMs,
+  type ReadOptions,
+  type ValidKey,
+} from '@thermocline/backend'
 import { decompressed, isCompressed } from '../codec/compression.js'
 import type { Fence, FencedKey } from '../compute/fence.js'
 import { keepUntil, promotedUntil, type Plan, type Slot } from '../policies/policy.js'

@@ -1,7 +1,7 @@
+import { TenantScope, type Invalidation, type TenantId } from '@thermocline/backend'
 import { FenceTable, type Fence } from '../compute/fence.js'
 import type { Flight, FlightOwner } from '../compute/flight.js'
 import { TransientMap } from '../compute/transient-map.js'
-import { TenantScope, type Invalidation, type TenantId } from '@thermocline/backend'
 import { Counters } from './counters.js'
 import type { StreamFlight } from './streams/stream-flight.js'
 

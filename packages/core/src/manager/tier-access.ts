@@ -1,5 +1,14 @@
+import {
+  isPromise,
+  NO_VALUE,
+  type Awaitable,
+  type CacheEntry,
+  type ListOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type ValidKey,
+} from '@thermocline/backend'
 import { isCompressed } from '../codec/compression.js'
-import { isPromise, NO_VALUE, type Awaitable, type CacheEntry, type ListOptions, type ReadOptions, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'
 import type { TenantState } from './tenant-state.js'

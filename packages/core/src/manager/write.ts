@@ -1,7 +1,19 @@
 import { types } from 'node:util'
+import {
+  asCacheError,
+  CacheEntry,
+  CacheError,
+  estimateBytes,
+  Invalidation,
+  isPromise,
+  messageOf,
+  NO_VALUE,
+  type Awaitable,
+  type EncodedPayload,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Compression } from '../codec/compression.js'
 import { cloneValue, takeIn } from '../codec/isolate.js'
-import { asCacheError, CacheEntry, CacheError, estimateBytes, Invalidation, isPromise, messageOf, NO_VALUE, type Awaitable, type EncodedPayload, type ValidKey } from '@thermocline/backend'
 import type { Fence } from '../compute/fence.js'
 import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'

@@ -1,5 +1,5 @@
-import type { CodecTable } from '../codec/standard.js'
 import { kindOf } from '@thermocline/backend'
+import type { CodecTable } from '../codec/standard.js'
 import type { Tier } from '../tiers/tier.js'
 import { Policy, type PolicyOptions } from './policy.js'
 

@@ -1,7 +1,7 @@
+import { instantAfter, kindOf, KnownNames, ttlMs, type CacheBackend, type EpochMs, type Ttl } from '@thermocline/backend'
 import type { Codec } from '../codec/codec.js'
 import { Compression, type CompressionOption } from '../codec/compression.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
-import { instantAfter, kindOf, KnownNames, ttlMs, type CacheBackend, type EpochMs, type Ttl } from '@thermocline/backend'
 import type { Tier } from '../tiers/tier.js'
 
 /**

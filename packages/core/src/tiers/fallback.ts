@@ -1,4 +1,17 @@
-import { CacheEntry, kindOf, type CacheBackend, type CacheError, type Clock, type Detach, type EncodedPayload, type ListOptions, type ReadOptions, type StoredEntryInfo, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheEntry,
+  kindOf,
+  type CacheBackend,
+  type CacheError,
+  type Clock,
+  type Detach,
+  type EncodedPayload,
+  type ListOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Circuit } from '../layers/resilience-parts.js'
 
 /*

@@ -1,4 +1,15 @@
-import { asCacheError, Invalidation, TenantScope, validateKey, validateTenant, type CacheError, type Clock, type InvalidationRecord, type RecordLog, type ValidKey } from '@thermocline/backend'
+import {
+  asCacheError,
+  Invalidation,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type CacheError,
+  type Clock,
+  type InvalidationRecord,
+  type RecordLog,
+  type ValidKey,
+} from '@thermocline/backend'
 import { Deadlines } from '../layers/deadlines.js'
 import { Prefixes } from './prefixes.js'
 

@@ -1,4 +1,21 @@
-import { isJournalKeeper, isRecordKeeper, kindOf, KnownNames, positiveDurationMs, ttlMs, type BackendCapabilities, type BackendHost, type CacheBackend, type CacheError, type Clock, type Duration, type JournalKeeper, type Layer, type RecordLog, type Ttl } from '@thermocline/backend'
+import {
+  isJournalKeeper,
+  isRecordKeeper,
+  kindOf,
+  KnownNames,
+  positiveDurationMs,
+  ttlMs,
+  type BackendCapabilities,
+  type BackendHost,
+  type CacheBackend,
+  type CacheError,
+  type Clock,
+  type Duration,
+  type JournalKeeper,
+  type Layer,
+  type RecordLog,
+  type Ttl,
+} from '@thermocline/backend'
 import { CircuitBreaker } from '../layers/circuit-breaker.js'
 import { Deadlines } from '../layers/deadlines.js'
 import { Gate } from '../layers/gate.js'

@@ -1,4 +1,18 @@
-import { asCacheError, CacheError, isPromise, isStreamed, type Awaitable, type CacheBackend, type CacheEntry, type Clock, type Invalidation, type JournalSlot, type RecordLog, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  asCacheError,
+  CacheError,
+  isPromise,
+  isStreamed,
+  type Awaitable,
+  type CacheBackend,
+  type CacheEntry,
+  type Clock,
+  type Invalidation,
+  type JournalSlot,
+  type RecordLog,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Fence, FencedKey } from '../compute/fence.js'
 import { TransientMap } from '../compute/transient-map.js'
 import { landing } from '../layers/run.js'

@@ -3,7 +3,17 @@ import assert from 'node:assert/strict'
 import v8 from 'node:v8'
 import zlib from 'node:zlib'
 import fc from 'fast-check'
-import { CacheEntry, decodeFrameHeader, estimateBytes, isCacheError, TenantScope, validateKey, validateTenant, type EntryFields, type FrameHeader } from '@thermocline/backend'
+import {
+  CacheEntry,
+  decodeFrameHeader,
+  estimateBytes,
+  isCacheError,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type EntryFields,
+  type FrameHeader,
+} from '@thermocline/backend'
 import { decodeObjectMetadata, encodeObjectMetadata } from '@thermocline/object-store'
 import { CodecTable } from '../../src/codec/standard.js'
 import { decompressed, type CompressionName } from '../../src/codec/compression.js'

@@ -1,4 +1,22 @@
-import { CacheEntry, CacheError, TenantScope, validateKey, validateTenant, type Awaitable, type BackendCapabilities, type BackendStats, type CacheBackend, type CacheErrorCode, type Detach, type ListOptions, type OperationOptions, type PutOptions, type ReadOptions, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
+import {
+  CacheEntry,
+  CacheError,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type Awaitable,
+  type BackendCapabilities,
+  type BackendStats,
+  type CacheBackend,
+  type CacheErrorCode,
+  type Detach,
+  type ListOptions,
+  type OperationOptions,
+  type PutOptions,
+  type ReadOptions,
+  type StoredEntryInfo,
+  type ValidKey,
+} from '@thermocline/backend'
 
 export type Operation = 'get' | 'put' | 'delete' | 'clear'
 

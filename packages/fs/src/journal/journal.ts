@@ -1,6 +1,24 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { asCacheError, CacheEntry, CacheError, isStreamed, StreamedEntry, validateKey, validateTenant, type EntryFields, type EpochMs, type FrameHeader, type JournalSlot, type JournalStepOptions, type JournalWant, type PendingWrite, type Superseding, type TenantScope, type WriteBackJournal } from '@thermocline/backend'
+import {
+  asCacheError,
+  CacheEntry,
+  CacheError,
+  isStreamed,
+  StreamedEntry,
+  validateKey,
+  validateTenant,
+  type EntryFields,
+  type EpochMs,
+  type FrameHeader,
+  type JournalSlot,
+  type JournalStepOptions,
+  type JournalWant,
+  type PendingWrite,
+  type Superseding,
+  type TenantScope,
+  type WriteBackJournal,
+} from '@thermocline/backend'
 import { WholeBody } from '../body.js'
 import { readEntryFile } from '../entry-file.js'
 import { openEntryStream } from '../entry-stream.js'

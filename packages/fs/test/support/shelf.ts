@@ -1,6 +1,21 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheEntry, isStreamed, NO_VALUE, StreamedEntry, systemClock, TenantScope, validateKey, validateTenant, type CacheError, type Clock, type EvictionReason, type JournalSlot, type PayloadStream, type ValidKey } from '@thermocline/backend'
+import {
+  CacheEntry,
+  isStreamed,
+  NO_VALUE,
+  StreamedEntry,
+  systemClock,
+  TenantScope,
+  validateKey,
+  validateTenant,
+  type CacheError,
+  type Clock,
+  type EvictionReason,
+  type JournalSlot,
+  type PayloadStream,
+  type ValidKey,
+} from '@thermocline/backend'
 import { FileSystemBackend, type FileSystemBackendOptions } from '@thermocline/fs'
 import { afterwards, temporaryDirectory } from '../../../../test/support/afterwards.js'
 

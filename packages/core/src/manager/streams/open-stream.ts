@@ -1,5 +1,5 @@
-import { checkCompression } from '../../codec/compression.js'
 import { isPromise, isStreamed, type CacheEntry, type EncodedPayload, type PayloadStream, type ValidKey } from '@thermocline/backend'
+import { checkCompression } from '../../codec/compression.js'
 import type { Plan, Slot } from '../../policies/policy.js'
 import { count } from '../counters.js'
 import { tierAttributes, type Engine } from '../engine.js'

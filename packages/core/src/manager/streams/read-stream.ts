@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
+import type { ValidKey } from '@thermocline/backend'
 import { abortable } from '../../compute/abort.js'
 import { beginWaiting, callingFlight, type Waiter } from '../../compute/waiting.js'
-import type { ValidKey } from '@thermocline/backend'
 import { promotedUntil, type Plan } from '../../policies/policy.js'
 import { travellingFields } from '../copies.js'
 import { countOutcome } from '../count-outcome.js'

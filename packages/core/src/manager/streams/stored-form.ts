@@ -1,6 +1,6 @@
 import { pipeline, Readable } from 'node:stream'
-import type { Compression } from '../../codec/compression.js'
 import type { Clock } from '@thermocline/backend'
+import type { Compression } from '../../codec/compression.js'
 import { compressedOnPool } from '../on-pool.js'
 import { SharedStream, type Reader } from './shared-stream.js'
 

@@ -1,9 +1,9 @@
 import { pipeline, Readable } from 'node:stream'
+import { CacheError } from '@thermocline/backend'
 import { decompressorOf, isCompressed } from '../../codec/compression.js'
 import { onAbort } from '../../compute/abort.js'
 import type { Fence } from '../../compute/fence.js'
 import { Waiter } from '../../compute/waiting.js'
-import { CacheError } from '@thermocline/backend'
 import type { Reader, SharedStream } from './shared-stream.js'
 
 /** What a flight has come to: a stream that callers read, found or made. */

@@ -1,6 +1,17 @@
+import {
+  CacheEntry,
+  CacheError,
+  messageOf,
+  NO_VALUE,
+  StreamedEntry,
+  type Awaitable,
+  type EntryFields,
+  type JournalSlot,
+  type PayloadStream,
+  type ValidKey,
+} from '@thermocline/backend'
 import { decompressedUpTo, isCompressed } from '../../codec/compression.js'
 import type { Fence } from '../../compute/fence.js'
-import { CacheEntry, CacheError, messageOf, NO_VALUE, StreamedEntry, type Awaitable, type EntryFields, type JournalSlot, type PayloadStream, type ValidKey } from '@thermocline/backend'
 import type { Slot } from '../../policies/policy.js'
 import type { NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'

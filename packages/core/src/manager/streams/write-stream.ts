@@ -1,5 +1,5 @@
-import type { Fence } from '../../compute/fence.js'
 import { CacheEntry, Invalidation, isStreamed, StreamedEntry, type Awaitable, type ValidKey } from '@thermocline/backend'
+import type { Fence } from '../../compute/fence.js'
 import { onAbort } from '../../compute/abort.js'
 import type { Plan, Slot } from '../../policies/policy.js'
 import type { NotApplied } from '../../tiers/outcome.js'

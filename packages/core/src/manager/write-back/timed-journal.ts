@@ -1,4 +1,18 @@
-import { CacheError, isStreamed, withChunks, type CacheEntry, type Clock, type EpochMs, type JournalSlot, type JournalWant, type PendingWrite, type StreamedEntry, type Superseding, type TenantScope, type WriteBackJournal } from '@thermocline/backend'
+import {
+  CacheError,
+  isStreamed,
+  withChunks,
+  type CacheEntry,
+  type Clock,
+  type EpochMs,
+  type JournalSlot,
+  type JournalWant,
+  type PendingWrite,
+  type StreamedEntry,
+  type Superseding,
+  type TenantScope,
+  type WriteBackJournal,
+} from '@thermocline/backend'
 import { Deadlines } from '../../layers/deadlines.js'
 import { StepsInTime } from '../../layers/steps-in-time.js'
 import { TimeLimit } from '../../layers/time-limit.js'

@@ -1,5 +1,5 @@
-import { Fence } from '../../compute/fence.js'
 import type { CacheError, JournalSlot, ValidKey } from '@thermocline/backend'
+import { Fence } from '../../compute/fence.js'
 import type { Tier } from '../../tiers/tier.js'
 import type { TenantState } from '../tenant-state.js'
 import type { TimedJournal } from './timed-journal.js'

@@ -1,6 +1,18 @@
+import {
+  CacheEntry,
+  instantAfter,
+  isStreamed,
+  StreamedEntry,
+  validateTenant,
+  type CacheError,
+  type Invalidation,
+  type JournalSlot,
+  type JournalWant,
+  type StoredEntryInfo,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Fence } from '../../compute/fence.js'
 import { TransientMap } from '../../compute/transient-map.js'
-import { CacheEntry, instantAfter, isStreamed, StreamedEntry, validateTenant, type CacheError, type Invalidation, type JournalSlot, type JournalWant, type StoredEntryInfo, type ValidKey } from '@thermocline/backend'
 import { journalSlot, type Plan, type Slot } from '../../policies/policy.js'
 import type { Tier } from '../../tiers/tier.js'
 import { CopyRemovals } from './copy-removals.js'
