@@ -1,11 +1,12 @@
 import { onAbort } from './abort.js'
-import { Waiter } from './waiting.js'
+import type { Fence } from './fence.js'
+import { beginWaiting, Waiter } from './waiting.js'
 
 /*
  * Single flight. All callers of one (tenant, key) since the last invalidation share one flight: one walk, one compute, one
- * outcome. The flight belongs to nobody: a caller that aborts leaves alone, and only when the last one has left does the
- * compute's signal fire. A flight that was invalidated, or left by everybody, is detached: its fence is broken, it stores
- * nothing, and the next caller starts anew.
+ * outcome, which is a value or a stream that they share. The flight belongs to nobody: a caller that aborts leaves alone, and only
+ * when the last one has left does the compute's signal fire. A flight that was invalidated, or left by everybody, is detached: its fence is
+ * broken, it stores nothing, and the next caller starts anew.
  *
  * Rejected: tying the flight to its first caller's signal (one impatient caller would fail everybody), and racing each
  * joiner against a promise of its own (a closure and a promise per caller; without a signal, joiners share one promise).
@@ -18,22 +19,25 @@ export interface FlightOwner {
   deserted(flight: Flight): void
 }
 
-/** One running compute for one (tenant, key). */
-export class Flight extends Waiter {
+/** One running walk or compute for one (tenant, key). */
+export class Flight<T = unknown> extends Waiter {
+  /** What it stores is checked against it. */
+  readonly fence: Fence
   readonly #owner: FlightOwner
   /** The outcome, shared by all callers. */
-  #outcome: Promise<unknown> | undefined
+  #outcome: Promise<T> | undefined
   #controller: AbortController | undefined
   #ended: { readonly reason: unknown } | undefined
   #waiting = 0
 
-  constructor(key: string, owner: FlightOwner) {
-    super(key, owner.tenant)
+  constructor(fence: Fence, owner: FlightOwner) {
+    super(fence.key, owner.tenant)
+    this.fence = fence
     this.#owner = owner
   }
 
   /** Begins the work; once, and before anybody joins. */
-  start(outcome: Promise<unknown>): void {
+  start(outcome: Promise<T>): void {
     this.#outcome = outcome
   }
 
@@ -61,14 +65,26 @@ export class Flight extends Waiter {
   }
 
   /** The outcome for one more caller; with a signal, a rejection with the signal's own reason when it fires first. */
-  join(signal: AbortSignal | undefined): Promise<unknown> {
+  join(signal: AbortSignal | undefined): Promise<T> {
     this.#waiting++
-    return signal === undefined ? (this.#outcome as Promise<unknown>) : this.#joinUntil(signal)
+    return signal === undefined ? (this.#outcome as Promise<T>) : this.#joinUntil(signal)
   }
 
-  /** A caller does not join after all: if nobody else has, nobody is told how it fails. */
-  notJoined(): void {
-    this.#outcome?.catch(() => undefined)
+  /**
+   * The same for a caller that may be a part of a flight's compute, which waits for this one until `left` is called.
+   *
+   * @throws CacheError `circular` when this one waits for the caller's already
+   */
+  joinFrom(caller: Waiter | undefined, signal: AbortSignal | undefined, operation: string): { readonly outcome: Promise<T>; readonly left: () => void } {
+    let left: () => void
+    try {
+      left = beginWaiting(caller, this, operation)
+    } catch (error) {
+      // it does not join after all: if nobody else has, nobody is told how the flight fails
+      this.#outcome?.catch(() => undefined)
+      throw error
+    }
+    return { outcome: this.join(signal), left }
   }
 
   /** Ends the compute's reason to go on. */
@@ -77,13 +93,21 @@ export class Flight extends Waiter {
     this.#controller?.abort(reason)
   }
 
-  #joinUntil(signal: AbortSignal): Promise<unknown> {
+  /** Called when the last caller has left before the end. */
+  protected deserted(_outcome: Promise<T>): void {
+    // what it comes to is nobody's
+  }
+
+  #joinUntil(signal: AbortSignal): Promise<T> {
+    const outcome = this.#outcome as Promise<T>
     return new Promise((resolve, reject) => {
-      const stop = onAbort(signal, () => {
+      const leave = (): void => {
         reject(signal.reason as Error)
-        this.#leave(signal.reason)
-      })
-      ;(this.#outcome as Promise<unknown>).then(
+        this.#leave(outcome, signal.reason)
+      }
+      if (signal.aborted) return leave() // by the work itself, before its first wait: the signal does not fire again
+      const stop = onAbort(signal, leave)
+      outcome.then(
         (value) => {
           stop()
           resolve(value)
@@ -96,9 +120,10 @@ export class Flight extends Waiter {
     })
   }
 
-  #leave(reason: unknown): void {
+  #leave(outcome: Promise<T>, reason: unknown): void {
     if (--this.#waiting > 0) return
     this.#owner.deserted(this)
     this.abort(reason)
+    this.deserted(outcome)
   }
 }

@@ -1,14 +1,12 @@
-import type { ValidKey } from '@thermocline/backend'
-import type { Plan, Slot } from '../policies/policy.js'
+import type { Slot } from '../policies/policy.js'
 import { count } from './counters.js'
-import type { Engine } from './engine.js'
-import type { TenantState } from './tenant-state.js'
+import type { Operation } from './operation.js'
 
 /**
  * Counts for so many callers what a read has come to, and tells who listens: a hit in a slot, which saved each of them a compute that had
  * taken so long; without a slot, a miss.
  */
-export function countOutcome(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, slot: Slot | undefined, savedMicros = 0, callers = 1): void {
+export function countOutcome({ engine, state, key, plan }: Operation, slot: Slot | undefined, savedMicros = 0, callers = 1): void {
   const { counters, tenant } = state
   const { events } = engine
   const policy = plan.policy.name

@@ -18,6 +18,7 @@ import {
   type RecordLog,
 } from '@thermocline/backend'
 import { CodecTable } from '../codec/standard.js'
+import { ComputePoint } from '../compute/compute-point.js'
 import { TransientMap } from '../compute/transient-map.js'
 import type { Circuit } from '../layers/resilience-parts.js'
 import type { Policy } from '../policies/policy.js'
@@ -65,6 +66,7 @@ export class Engine implements EngineHost {
   readonly background: Background
   readonly writeBack: WriteBack
   readonly demotion: Demotion
+  readonly computePoint = new ComputePoint()
   /** Streams that somebody reads or writes; close gives them up. */
   readonly streams = new Set<SharedStream>()
   readonly logger: Log

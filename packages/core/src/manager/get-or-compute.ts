@@ -1,36 +1,26 @@
-import type { Span } from '@opentelemetry/api'
-import { messageOf, type Awaitable, type Metadata, type ValidKey } from '@thermocline/backend'
+import { messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
 import { handOut } from '../codec/isolate.js'
 import { abortable, onAbort } from '../compute/abort.js'
 import { ComputeWishes, type Compute } from '../compute/compute-context.js'
 import type { Fence } from '../compute/fence.js'
 import { Flight } from '../compute/flight.js'
-import { beginWaiting, callingFlight, computing, type Waiter } from '../compute/waiting.js'
+import { callingFlight } from '../compute/waiting.js'
+import type { Slot } from '../policies/policy.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
-import type { Plan, Slot } from '../policies/policy.js'
+import { ComputeRun } from './compute-run.js'
 import { countOutcome } from './count-outcome.js'
 import { count } from './counters.js'
-import type { Engine } from './engine.js'
-import { promote, walkThen, type Found } from './read.js'
-import { joinOrStart, type SharedOpened } from './streams/read-stream.js'
-import type { StreamFlight } from './streams/stream-flight.js'
+import type { ComputeOperation } from './operation.js'
+import { promote } from './promote.js'
+import { walk, walkThen } from './read.js'
+import { joinStream } from './streams/read-stream.js'
+import { StreamFlight } from './streams/stream-flight.js'
 import type { TenantState } from './tenant-state.js'
+import type { Found } from './tier-access.js'
 import { fillEverywhere, ValueSnapshot } from './write.js'
 
-const VALUE_IN_USE = Object.freeze({ want: 'value', use: true } as const)
-
-/** What the first caller of a flight asked for. */
-export interface FlightRequest {
-  readonly key: ValidKey
-  readonly plan: Plan
-  readonly compute: Compute<unknown>
-  readonly ttlMs: number | undefined
-  readonly tags: readonly string[] | undefined
-  readonly metadata: Metadata | undefined
-}
-
 /** A flight that looks for the value and, where it is not found, computes it; the outcome is the value. */
-export class ReadFlight extends Flight {
+export class ValueFlight extends Flight {
   /** Where the value was found; `undefined`: it was computed. */
   slot: Slot | undefined = undefined
   /** What computing it had cost. */
@@ -40,40 +30,33 @@ export class ReadFlight extends Flight {
 }
 
 /** The long way of getOrCompute: joins the key's flight or starts it. Each caller counts one hit or one miss. */
-export function getOrComputeInFlight(engine: Engine, state: TenantState, request: FlightRequest, signal: AbortSignal | undefined): Promise<unknown> {
-  const { key, plan } = request
-  const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
-  let flight = state.flights.get(key) as ReadFlight | undefined // nobody else starts any
-  if (flight === undefined) flight = start(engine, state, request, span)
-  else count(state.counters.coalesced, plan.policy.index)
-  const joined = flight
+export function getOrComputeInFlight(operation: ComputeOperation, signal: AbortSignal | undefined): Promise<unknown> {
+  const { engine, state, key, plan } = operation
+  const running = state.flights.get(key)
+  if (running instanceof StreamFlight) return wholeOrNext(operation, running, signal)
+  if (running !== undefined) count(state.counters.coalesced, plan.policy.index)
+  const flight = running === undefined ? start(operation) : (running as ValueFlight)
   const caller = callingFlight()
-  if (caller === undefined && signal === undefined && span === NO_SPAN && engine.isolation === 'share') {
-    joined.plain++
-    return joined.join(undefined)
+  if (caller === undefined && signal === undefined && operation.span === NO_SPAN && engine.isolation === 'share') {
+    flight.plain++
+    return flight.join(undefined)
   }
-  return joinFrom(caller, joined, signal).then(
-    (value) => {
-      countOutcome(engine, state, key, plan, joined.slot, joined.savedMicros)
-      engine.telemetry.endGet(span, joined.slot?.tier.name)
-      return handOutAnyway(value, engine)
-    },
-    (error: unknown) => {
-      countOutcome(engine, state, key, plan, undefined)
-      engine.telemetry.endGet(span, undefined, { error })
-      throw error
-    },
-  )
+  return handedOut(operation, flight, signal)
 }
 
-function joinFrom(caller: Waiter | undefined, flight: Flight, signal: AbortSignal | undefined): Promise<unknown> {
-  if (caller === undefined) return flight.join(signal)
+/** The outcome as one caller is to have it, counted and told. */
+async function handedOut(operation: ComputeOperation, flight: ValueFlight, signal: AbortSignal | undefined): Promise<unknown> {
+  const { engine, span } = operation
   try {
-    const left = beginWaiting(caller, flight, 'getOrCompute')
-    return flight.join(signal).finally(left)
+    const { outcome, left } = flight.joinFrom(callingFlight(), signal, 'getOrCompute')
+    const value = await outcome.finally(left)
+    countOutcome(operation, flight.slot, flight.savedMicros)
+    engine.telemetry.endGet(span, flight.slot?.tier.name)
+    return handOutAnyway(value, operation)
   } catch (error) {
-    flight.notJoined()
-    return Promise.reject(error)
+    countOutcome(operation, undefined)
+    engine.telemetry.endGet(span, undefined, { error })
+    throw error
   }
 }
 
@@ -83,12 +66,11 @@ export function justCompute(state: TenantState, key: ValidKey, compute: Compute<
   return abortable(run(), signal)
 }
 
-function start(engine: Engine, state: TenantState, request: FlightRequest, span: Span): ReadFlight {
-  const { key } = request
-  const fence = state.fences.open(key)
-  const flight = new ReadFlight(key, state)
+function start(operation: ComputeOperation): ValueFlight {
+  const { state, key } = operation
+  const flight = new ValueFlight(state.fences.open(key), state)
   state.flights.set(key, flight) // before anything of the caller's runs
-  flight.start(land(engine, state, request, fence, span, flight))
+  flight.start(land(operation, flight))
   return flight
 }
 
@@ -96,82 +78,99 @@ function start(engine: Engine, state: TenantState, request: FlightRequest, span:
  * Finds the value or makes it, and ends the flight whatever happens. Not an async function: a hit in a tier that is waited for
  * is worth one promise, not five.
  */
-function land(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: ReadFlight): Promise<unknown> {
-  const { key, plan } = request
-  const end = (): void => {
-    countOutcome(engine, state, key, plan, flight.slot, flight.savedMicros, flight.plain)
-    state.landed(flight, fence)
-  }
+function land(operation: ComputeOperation, flight: ValueFlight): Promise<unknown> {
   const goOn = (found: Found | undefined): Awaitable<unknown> => {
     // the compute must not run before the flight can be joined
     if (!flight.isStarted) return Promise.resolve(found).then(goOn)
-    if (found === undefined) return engine.computing(compute(engine, state, request, fence, span, flight, end))
+    if (found === undefined) return operation.engine.computing(compute(operation, flight))
     try {
-      promote(engine, state, key, plan, found, fence)
-      flight.slot = found.slot
-      flight.savedMicros = found.entry.computeMicros
-      return found.entry.value
+      return taken(operation, flight, found)
     } finally {
-      end()
+      end(operation, flight)
     }
   }
   try {
-    const streaming = streamOf(state, key)
-    if (streaming !== undefined) return streamedOr(state, plan, streaming, flight, () => walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn), end)
-    return Promise.resolve(walkThen(engine, state, key, plan, VALUE_IN_USE, 0, goOn))
+    return Promise.resolve(walkThen(operation, 0, goOn))
   } catch (error) {
-    end()
+    end(operation, flight)
     return Promise.reject(error)
   }
 }
 
-async function compute(engine: Engine, state: TenantState, request: FlightRequest, fence: Fence, span: Span, flight: Flight, end: () => void): Promise<unknown> {
+/** The value that was found. */
+function taken(operation: ComputeOperation, flight: ValueFlight, found: Found): unknown {
+  promote(operation, found, flight.fence)
+  flight.slot = found.slot
+  flight.savedMicros = found.entry.computeMicros
+  return found.entry.value
+}
+
+function end(operation: ComputeOperation, flight: ValueFlight): void {
+  countOutcome(operation, flight.slot, flight.savedMicros, flight.plain)
+  operation.state.landed(flight)
+}
+
+async function compute(operation: ComputeOperation, flight: ValueFlight): Promise<unknown> {
   try {
-    flight.throwIfAborted()
-    const streaming = streamOf(state, request.key)
-    const streamed = streaming === undefined ? undefined : await wholeOf(state, streaming, flight)
-    if (streamed !== undefined) {
-      count(state.counters.coalesced, request.plan.policy.index)
-      return streamed
-    }
-    const wishes = new ComputeWishes(request.key, state.tenant, flight)
-    const startedAt = engine.clock.monotonic()
-    const value = await computing(flight, () => engine.telemetry.compute(span, () => request.compute(wishes)))
-    const ms = engine.clock.monotonic() - startedAt
-    countCompute(engine, state, request, ms)
-    if (!wishes.uncached && !fence.broken && !engine.stopped) await store(engine, state, request, wishes, value, ms, fence)
-    return value
+    const made = await operation.engine.computePoint.run<Value>({
+      flight,
+      make: () => make(operation, flight),
+      look: async () => {
+        const found = await walk(operation)
+        return found && { value: taken(operation, flight, found) }
+      },
+      stored: () => Promise.resolve(),
+    })
+    return made.value
   } finally {
-    end()
+    end(operation, flight)
   }
 }
 
-/** The stream that somebody computes of the key: one compute is enough for both. */
-function streamOf(state: TenantState, key: ValidKey): StreamFlight<SharedOpened> | undefined {
-  const streaming = state.streams.get(key) as StreamFlight<SharedOpened> | undefined
-  return streaming?.computes === true ? streaming : undefined
+/** A value that may be `undefined`. */
+interface Value {
+  readonly value: unknown
 }
 
-/** What the stream gives as a value; where a tier had it, or its beginning has passed, what `look` finds. */
-async function streamedOr(state: TenantState, plan: Plan, streaming: StreamFlight<SharedOpened>, flight: Flight, look: () => Awaitable<unknown>, end: () => void): Promise<unknown> {
+async function make(operation: ComputeOperation, flight: ValueFlight): Promise<Value> {
+  const run = new ComputeRun(operation, flight)
+  const value = await run.begin()
+  run.ended()
+  if (run.mayStore) await store(operation, run, value, flight.fence)
+  return { value }
+}
+
+/** Somebody computes the key as a stream, and one compute is enough for both: what that gives as a value; where a tier had it, or its beginning has passed, what is found now. */
+async function wholeOrNext(operation: ComputeOperation, streaming: StreamFlight, signal: AbortSignal | undefined): Promise<unknown> {
+  const { engine, state, plan, span } = operation
   let bytes: Buffer | undefined
   try {
-    bytes = await wholeOf(state, streaming, flight)
+    const { outcome, left } = (streaming.whole ?? startWhole(state, streaming)).joinFrom(callingFlight(), signal, 'getOrCompute')
+    bytes = await outcome.finally(left)
   } catch (error) {
-    end()
+    countOutcome(operation, undefined)
+    engine.telemetry.endGet(span, undefined, { error })
     throw error
   }
-  if (bytes === undefined) return look()
+  if (bytes === undefined) return getOrComputeInFlight(operation, signal)
   count(state.counters.coalesced, plan.policy.index)
-  end()
-  return bytes
+  countOutcome(operation, undefined)
+  engine.telemetry.endGet(span, undefined)
+  return handOutAnyway(bytes, operation)
 }
 
-/** All bytes of the stream, as one of its callers; `undefined`: a tier had it, or its beginning has passed. */
-async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>, flight: Flight): Promise<Buffer | undefined> {
+/** All bytes of a stream, as one of its callers, for all who want its value. */
+function startWhole({ tenant }: TenantState, streaming: StreamFlight): Flight<Buffer | undefined> {
+  const flight = new Flight<Buffer | undefined>(streaming.fence, { tenant, deserted: () => (streaming.whole = undefined) })
+  streaming.whole = flight
+  flight.start(wholeOf(streaming, flight))
+  return flight
+}
+
+async function wholeOf(streaming: StreamFlight, flight: Flight): Promise<Buffer | undefined> {
   const { signal } = flight
-  const joined = await joinOrStart(state, streaming, () => undefined, signal, flight, 'getOrCompute')
-  if (joined === undefined) return undefined
+  const joined = await joinStream(streaming, signal, flight, 'getOrCompute')
+  if (joined === undefined || joined === 'passed') return undefined
   const { reader, opened } = joined
   const leave = (): void => void reader.return()
   if (opened.found !== undefined) {
@@ -192,37 +191,24 @@ async function wholeOf(state: TenantState, streaming: StreamFlight<SharedOpened>
 }
 
 /** Stores what was computed. A value the codec refuses is still the callers'; the failure is reported. */
-function store(engine: Engine, state: TenantState, request: FlightRequest, wishes: ComputeWishes, value: unknown, ms: number, fence: Fence): Awaitable<unknown> {
-  const { key, plan } = request
+function store(operation: ComputeOperation, run: ComputeRun<unknown>, value: unknown, fence: Fence): Awaitable<unknown> {
+  const { engine, state, key, plan } = operation
   let snapshot: ValueSnapshot
   try {
-    snapshot = new ValueSnapshot(engine, plan, {
-      value,
-      ttlMs: wishes.ttlMs ?? request.ttlMs,
-      computeMicros: Math.round(ms * 1000),
-      tags: wishes.tags === undefined ? request.tags : [...(request.tags ?? []), ...wishes.tags],
-      metadata: request.metadata,
-    })
+    snapshot = new ValueSnapshot(engine, plan, { value, ...run.wishes })
   } catch (error) {
-    engine.report(error, { operation: 'encode', state, key })
+    operation.report(error, 'encode')
     engine.warnOnce(`encode ${plan.policy.name}`, `a value computed for policy ${plan.policy.name} cannot be stored and is computed each time: ${messageOf(error)}`, { code: 'not-encodable', policy: plan.policy.name, tenant: state.tenant, key })
     return undefined
   }
-  return fillEverywhere(engine, state, key, plan, snapshot, fence)
+  return fillEverywhere(operation, snapshot, fence)
 }
 
 /** What cannot be copied was not stored either (and that was reported): the callers get what was computed. */
-function handOutAnyway(value: unknown, engine: Engine): unknown {
+function handOutAnyway(value: unknown, { engine }: ComputeOperation): unknown {
   try {
     return handOut(value, engine.isolation)
   } catch {
     return value
   }
-}
-
-export function countCompute(engine: Engine, state: TenantState, { key, plan }: Pick<FlightRequest, 'key' | 'plan'>, ms: number): void {
-  count(state.counters.computes, plan.policy.index)
-  count(state.counters.computeMicros, plan.policy.index, Math.round(ms * 1000))
-  engine.telemetry.recordCompute({ policy: plan.policy.name }, ms)
-  if (engine.events.wants('compute')) engine.events.emit('compute', { tenant: state.tenant, key, policy: plan.policy.name, ms })
 }

@@ -1,8 +1,6 @@
-import { CacheError, type ValidKey } from '@thermocline/backend'
-import type { Plan } from '../policies/policy.js'
+import { CacheError } from '@thermocline/backend'
 import type { Tier } from '../tiers/tier.js'
-import type { Engine } from './engine.js'
-import type { TenantState } from './tenant-state.js'
+import type { Operation } from './operation.js'
 import type { Terms } from './terms.js'
 
 /** What was to be stored. */
@@ -22,13 +20,14 @@ export interface Refused {
  * A value that no tier has stored: if it is larger than all take that were to hold it, that is told, or nobody would see why it is a miss
  * each time. What was refused for other reasons, such as no room just now, is not told of. Whether it was told.
  */
-export function noteHeldNowhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, operation: 'set' | 'put', refused: Refused): boolean {
+export function noteHeldNowhere(operation: Operation, verb: 'set' | 'put', refused: Refused): boolean {
+  const { engine, state, key, plan } = operation
   const { name } = plan.policy
   const sizes = plan.slots.filter((slot) => refused.terms.livesIn(slot)).map(({ tier }) => ({ tier: tier.name, ...refused.sizeIn(tier) }))
   if (sizes.length === 0 || sizes.some(({ bytes, most }) => bytes <= most)) return false
   const limits = sizes.map(({ tier, most }) => `${tier} (at most ${most} bytes)`)
   const what = `${refused.what} of ${refused.bytes} bytes of policy ${name} is too large for every tier that was to hold it, ${limits.join(', ')}: it is not stored`
-  engine.report(new CacheError('too-large', what, { operation, tenant: state.tenant, key }), { operation, state, key })
+  operation.report(new CacheError('too-large', what, { operation: verb, tenant: state.tenant, key }), verb)
   engine.warnOnce(`too large ${name}`, `${what}. ${refused.hint}`, { code: 'too-large', policy: name, tenant: state.tenant, key, bytes: refused.bytes })
   return true
 }

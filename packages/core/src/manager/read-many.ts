@@ -1,27 +1,33 @@
 import type { Span } from '@opentelemetry/api'
-import { isPromise, type Awaitable, type CacheEntry, type EpochMs, type ValidKey } from '@thermocline/backend'
+import { isPromise, type CacheEntry, type ValidKey } from '@thermocline/backend'
 import { FencedKey, type WideFence } from '../compute/fence.js'
 import type { Plan, Slot } from '../policies/policy.js'
+import type { Tier } from '../tiers/tier.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
 import { count } from './counters.js'
 import type { Engine } from './engine.js'
-import { accept, conclude, readOptions, walk, type Found } from './read.js'
+import { ReadOperation, wholeOptions } from './operation.js'
+import { conclude } from './read.js'
 import type { TenantState } from './tenant-state.js'
-import { answeredByTier } from './tier-access.js'
+import { adoptedOrFailed, answeredByTier, askThen, Found, type Answer } from './tier-access.js'
 
 /** Keys in one question to a tier. */
 const KEYS_AT_ONCE = 256
-const VALUE_IN_USE = Object.freeze({ want: 'value', use: true } as const)
 
 /** A key on its way through the tiers. */
-class KeyOnItsWay extends FencedKey {
-  declare readonly key: ValidKey
+class KeyOnItsWay extends ReadOperation {
   readonly span: Span
   found: Found | undefined = undefined
 
-  constructor(key: ValidKey, fence: WideFence, span: Span) {
-    super(key, fence)
+  constructor(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, span: Span) {
+    super(engine, state, key, plan, 'value', true)
     this.span = span
+  }
+
+  /** What a tier has answered. */
+  answered(slot: Slot, answer: Answer): void {
+    if (answer instanceof Found) this.found = answer
+    else if (answer.wasAsked) count(this.state.counters.tierMisses, slot.cell)
   }
 }
 
@@ -34,14 +40,15 @@ export async function readMany(engine: Engine, state: TenantState, keys: readonl
   const fence = state.fences.openWide(keys)
   const spanOf = (key: ValidKey): Span => telemetry.startGet(key, state.tenant, plan.policy.name)
   const first = spanOf(keys[0] as ValidKey)
-  const wanted = keys.map((key, at) => new KeyOnItsWay(key, fence, at === 0 || first === NO_SPAN ? first : spanOf(key)))
+  const wanted = keys.map((key, at) => new KeyOnItsWay(engine, state, key, plan, at === 0 || first === NO_SPAN ? first : spanOf(key)))
   try {
     let missing: readonly KeyOnItsWay[] = wanted
     for (let position = 0; position < plan.slots.length && missing.length > 0; position++) {
-      for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTier(engine, state, plan, position, missing.slice(at, at + KEYS_AT_ONCE))
+      const slot = plan.slots[position] as Slot
+      for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTogether(engine, state, slot, position, missing.slice(at, at + KEYS_AT_ONCE))
       missing = missing.filter(({ found }) => found === undefined)
     }
-    for (const one of wanted) conclude(engine, state, one.key, plan, one.found, one)
+    concludeAll(wanted, fence)
     return wanted.map(({ found }) => found)
   } finally {
     state.fences.closeWide(fence)
@@ -49,30 +56,41 @@ export async function readMany(engine: Engine, state: TenantState, keys: readonl
   }
 }
 
-async function askTier(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
-  const slot = plan.slots[position] as Slot
+function concludeAll(wanted: readonly KeyOnItsWay[], fence: WideFence): void {
+  for (const one of wanted) conclude(one, one.found, new FencedKey(one.key, fence))
+}
+
+/** Asks a tier for all keys at once, as far as it is the tier itself that answers. */
+async function askTogether(engine: Engine, state: TenantState, slot: Slot, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
   const { tier } = slot
   const asked = answeredByTier(engine, state, wanted, tier)
-  const others = asked === wanted ? [] : without(wanted, new Set(asked))
   if (asked.length > 1) {
     try {
-      const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
-      const answer = tier.backend.getMany(state.scope, asked.map(({ key }) => key), readOptions(plan, VALUE_IN_USE))
-      const entries = isPromise(answer) ? await answer : answer
-      const now = engine.clock.now()
-      for (let at = 0; at < asked.length; at++) {
-        const one = asked[at] as KeyOnItsWay
-        const found = acceptOne(engine, state, slot, position, one.key, entries[at], startedAt, now)
-        one.found = isPromise(found) ? await found : found
-      }
-      return await askAlone(engine, state, plan, position, others)
+      await askBackend(tier, slot, position, asked)
+      if (asked.length < wanted.length) await askAlone(slot, position, without(wanted, new Set(asked)))
+      return
     } catch (error) {
       engine.report(error, { operation: 'get', tier, state })
-      if (!tier.readable) return await askAlone(engine, state, plan, position, others) // what failed was the tier, not one of the keys
+      // what failed was the tier, not one of the keys
+      if (!tier.readable) return await askAlone(slot, position, without(wanted, new Set(asked)))
     }
   }
   // one alone, those a fallback may have, and those of whom one spoiled the answer for all
-  await askAlone(engine, state, plan, position, wanted)
+  await askAlone(slot, position, wanted)
+}
+
+/** @throws what the tier fails with */
+async function askBackend(tier: Tier, slot: Slot, position: number, asked: readonly KeyOnItsWay[]): Promise<void> {
+  const [{ engine, state, plan }] = asked as readonly [KeyOnItsWay]
+  const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
+  const answer = tier.backend.getMany(state.scope, asked.map(({ key }) => key), wholeOptions(plan.policy.adopts, true))
+  const entries = isPromise(answer) ? await answer : answer
+  const now = engine.clock.now()
+  for (let at = 0; at < asked.length; at++) {
+    const one = asked[at] as KeyOnItsWay
+    const adopted = adoptedOrFailed(one, slot, position, entries[at] as CacheEntry | undefined, startedAt, now)
+    one.answered(slot, isPromise(adopted) ? await adopted : adopted)
+  }
 }
 
 function without(keys: readonly KeyOnItsWay[], some: ReadonlySet<KeyOnItsWay>): readonly KeyOnItsWay[] {
@@ -80,30 +98,6 @@ function without(keys: readonly KeyOnItsWay[], some: ReadonlySet<KeyOnItsWay>): 
 }
 
 /** Asks a tier for each key by itself. */
-async function askAlone(engine: Engine, state: TenantState, plan: Plan, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
-  if (wanted.length === 0) return
-  const alone: Plan = { policy: plan.policy, slots: plan.slots.slice(0, position + 1), leftOut: plan.leftOut }
-  await Promise.all(
-    wanted.map(async (one) => {
-      one.found = await walk(engine, state, one.key, alone, VALUE_IN_USE, position)
-    }),
-  )
-}
-
-/** What one tier has under one key; a payload that cannot be decoded is a miss. */
-function acceptOne(engine: Engine, state: TenantState, slot: Slot, position: number, key: ValidKey, entry: CacheEntry | undefined, startedAt: number, now: EpochMs): Awaitable<Found | undefined> {
-  try {
-    const found = accept(engine, slot, position, entry, VALUE_IN_USE, startedAt, now)
-    if (isPromise(found)) return found.catch((error: unknown) => missed(engine, state, slot, key, error))
-    if (found !== undefined) return found
-  } catch (error) {
-    return missed(engine, state, slot, key, error)
-  }
-  return missed(engine, state, slot, key, undefined)
-}
-
-function missed(engine: Engine, state: TenantState, slot: Slot, key: ValidKey, error: unknown): undefined {
-  if (error !== undefined) engine.report(error, { operation: 'get', tier: slot.tier, state, key })
-  count(state.counters.tierMisses, slot.cell)
-  return undefined
+async function askAlone(slot: Slot, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
+  await Promise.all(wanted.map((one) => askThen(one, position, (answer) => one.answered(slot, answer))))
 }

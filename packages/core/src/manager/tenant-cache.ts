@@ -12,7 +12,8 @@ import { clearEverywhere, deleteEverywhere } from './invalidate.js'
 import { listTiers } from './list.js'
 import { confirm } from './confirm.js'
 import type { ClearVerbOptions, DeleteOptions, GetOptions, GetOrComputeOptions, KeyOptions, ListedEntry, ListVerbOptions, Lookup, LookupOptions, SetOptions } from './options.js'
-import { conclude, walk, type Found } from './read.js'
+import { ComputeOperation, Operation, ReadOperation } from './operation.js'
+import { conclude, walk } from './read.js'
 import { readMany } from './read-many.js'
 import { composeStats, type CacheStats } from './stats.js'
 import { bytesFrom, type ByteSource } from './streams/bytes-from.js'
@@ -20,7 +21,8 @@ import { getOrComputeStream, justProduce, type Produce } from './streams/compute
 import { getStream } from './streams/read-stream.js'
 import { setStream } from './streams/write-stream.js'
 import type { TenantState } from './tenant-state.js'
-import { peekTier } from './tier-access.js'
+import type { EntryWishes } from './terms.js'
+import { peekTier, type Found } from './tier-access.js'
 import { iterable, writeOptions } from './verb-options.js'
 import * as verbs from './verbs.js'
 import { allInWindows } from './windows.js'
@@ -124,7 +126,7 @@ export class TenantCache {
     if (!engine.enabled) return
     // taken before anything is touched: a value that is refused changes nothing
     const snapshot = new ValueSnapshot(engine, plan, { value, ...wishes })
-    const isKept = await abortable(engine.invalidation(setEverywhere(engine, this.#state, validKey, plan, snapshot)), options.signal)
+    const isKept = await abortable(engine.invalidation(setEverywhere(new Operation(engine, this.#state, validKey, plan), snapshot)), options.signal)
     if (options.confirmed === true) await confirm(engine, this.#state, 'set', Invalidation.ofKey(validKey), options.signal)
     if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
@@ -176,7 +178,7 @@ export class TenantCache {
     verbs.GET_STREAM.check(options)
     const plan = this.#plan(validKey, options, verbs.GET_STREAM)
     options.signal?.throwIfAborted()
-    return engine.enabled ? getStream(engine, this.#state, validKey, plan, options.signal) : undefined
+    return engine.enabled ? getStream(new ReadOperation(engine, this.#state, validKey, plan, 'stream', true), options.signal) : undefined
   }
 
   /**
@@ -196,7 +198,7 @@ export class TenantCache {
     const chunks = bytesFrom(source, 'source')
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
-    const isKept = await engine.invalidation(setStream(engine, this.#state, validKey, plan, chunks, wishes, options.signal))
+    const isKept = await engine.invalidation(setStream(new Operation(engine, this.#state, validKey, plan), chunks, wishes, options.signal))
     if (options.confirmed === true) await confirm(engine, this.#state, 'setStream', Invalidation.ofKey(validKey), options.signal)
     if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
@@ -216,7 +218,7 @@ export class TenantCache {
     const wishes = writeOptions(options, plan)
     options.signal?.throwIfAborted()
     if (engine.closed || !engine.enabled) return justProduce(this.#state, validKey, produce, options.signal)
-    return getOrComputeStream(engine, this.#state, { key: validKey, plan, produce, wishes }, options.signal)
+    return getOrComputeStream(this.#making(validKey, plan, 'stream', produce, wishes), options.signal)
   }
 
   /** The cached values of those keys that are hits, in the order of the keys. */
@@ -261,7 +263,7 @@ export class TenantCache {
     })
     await allInWindows('setMany', items, async ({ key, plan, snapshot }) => {
       if (snapshot === undefined) return
-      const isKept = await abortable(this.#engine.invalidation(setEverywhere(this.#engine, this.#state, key, plan, snapshot)), options.signal)
+      const isKept = await abortable(this.#engine.invalidation(setEverywhere(new Operation(this.#engine, this.#state, key, plan), snapshot)), options.signal)
       if (options.confirmed === true) await confirm(this.#engine, this.#state, 'setMany', Invalidation.ofKey(key), options.signal)
       if (isKept && this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
     })
@@ -309,7 +311,7 @@ export class TenantCache {
       const wishes = writeOptions(options, plan)
       options.signal?.throwIfAborted()
       if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
-      return getOrComputeInFlight(engine, this.#state, { key: validKey, plan, compute, ttlMs: wishes.ttlMs, tags: wishes.tags, metadata: wishes.metadata }, options.signal)
+      return getOrComputeInFlight(this.#making(validKey, plan, 'value', compute, wishes), options.signal)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -332,13 +334,14 @@ export class TenantCache {
     if (!engine.enabled) return undefined
     if (!engine.telemetry.bound) engine.telemetry.bind()
     const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
+    const operation = new ReadOperation(engine, state, validKey, plan, 'value', true)
     const fence = state.fences.open(validKey)
     let hit: string | undefined
     let failure: { error: unknown } | undefined
     try {
-      const found = await until(walk(engine, state, validKey, plan, USE), options.signal)
+      const found = await until(walk(operation), options.signal)
       hit = found?.slot.tier.name
-      conclude(engine, state, validKey, plan, found, fence)
+      conclude(operation, found, fence)
       return found
     } catch (error) {
       failure = { error }
@@ -358,7 +361,7 @@ export class TenantCache {
     const plan = this.#plan(validKey, options, verb)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return undefined
-    return until(walk(engine, this.#state, validKey, plan, { want, use: false }), options.signal)
+    return until(walk(new ReadOperation(engine, this.#state, validKey, plan, want, false)), options.signal)
   }
 
   #peek(key: string, options: KeyOptions | undefined): unknown {
@@ -373,6 +376,12 @@ export class TenantCache {
       if (entry !== undefined && isFresh(entry, engine.clock)) return handOut(entry.value, engine.isolation)
     }
     return undefined
+  }
+
+  /** A call of a verb that makes what it does not find. Its span begins. */
+  #making<T>(key: ValidKey, plan: Plan, want: 'value' | 'stream', make: ComputeOperation<T>['make'], wishes: EntryWishes): ComputeOperation<T> {
+    const engine = this.#engine
+    return new ComputeOperation(engine, this.#state, key, plan, want, make, wishes, engine.telemetry.startGet(key, this.tenant, plan.policy.name))
   }
 
   #plan<O extends KeyOptions>(key: ValidKey, options: O, verb: verbs.Verb<O>): Plan {
@@ -408,7 +417,6 @@ export class TenantCache {
 
 const LOOK = Object.freeze({ want: 'payload', touch: false } as const)
 const NO_OPTIONS = Object.freeze({})
-const USE = Object.freeze({ want: 'value', use: true } as const)
 
 /** The answer of a walk, or the signal's reason if it fires first. */
 function until<T>(answer: Awaitable<T>, signal: AbortSignal | undefined): Awaitable<T> {

@@ -1,18 +1,18 @@
 import { TenantScope, type Invalidation, type TenantId } from '@thermocline/backend'
-import { FenceTable, type Fence } from '../compute/fence.js'
+import { FenceTable } from '../compute/fence.js'
 import type { Flight, FlightOwner } from '../compute/flight.js'
 import { TransientMap } from '../compute/transient-map.js'
 import { Counters } from './counters.js'
-import type { StreamFlight } from './streams/stream-flight.js'
 
 /** What a manager keeps in the process about one tenant: nothing that grows with its entries. */
 export class TenantState implements FlightOwner {
   readonly tenant: TenantId
   readonly scope: TenantScope
   readonly fences = new FenceTable()
+  /** What is looked for and made where it is not found, a value or a stream: at most one for a key. */
   readonly flights = new TransientMap<string, Flight>()
-  /** Streams under way that more callers may join. */
-  readonly streams = new Map<string, StreamFlight>()
+  /** Streams of what tiers hold that more callers may join. */
+  readonly downloads = new TransientMap<string, Flight>()
   readonly counters: Counters
 
   constructor(tenant: TenantId, counters: Counters) {
@@ -39,28 +39,41 @@ export class TenantState implements FlightOwner {
 
   /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. */
   deserted(flight: Flight): void {
-    if (this.flights.get(flight.key) === flight) this.detachKey(flight.key)
+    if (this.#registerOf(flight) !== undefined) this.detachKey(flight.key)
   }
 
-  /** The flight is over. */
-  landed(flight: Flight, fence: Fence): void {
+  /** The flight is over: nobody joins it any more. */
+  landed(flight: Flight): void {
     flight.end()
-    this.fences.close(fence)
-    if (this.flights.get(flight.key) === flight) this.flights.delete(flight.key)
+    this.fences.close(flight.fence)
+    this.#registerOf(flight)?.delete(flight.key)
+  }
+
+  /** A flight has found its stream in a tier, and makes nothing any more: whoever wants the value looks for it there. */
+  onlyReads(flight: Flight): void {
+    if (this.flights.get(flight.key) !== flight) return
+    this.flights.delete(flight.key)
+    this.downloads.set(flight.key, flight)
+  }
+
+  /** Where others find the flight; `undefined`: it was detached. */
+  #registerOf(flight: Flight): TransientMap<string, Flight> | undefined {
+    if (this.flights.get(flight.key) === flight) return this.flights
+    return this.downloads.get(flight.key) === flight ? this.downloads : undefined
   }
 
   /** Whatever began on what the invalidation covers stores nothing from now on; the next caller starts a new flight. */
   detach(invalidation: Invalidation): void {
     if (invalidation.key !== undefined) return this.detachKey(invalidation.key)
     this.fences.break(invalidation)
-    for (const flights of [this.flights, this.streams]) for (const key of flights.keys()) if (invalidation.covers(key)) flights.delete(key)
+    for (const flights of [this.flights, this.downloads]) for (const key of flights.keys()) if (invalidation.covers(key)) flights.delete(key)
   }
 
   /** The same for one key. */
   detachKey(key: string): void {
     this.fences.breakKey(key)
     this.flights.delete(key)
-    this.streams.delete(key)
+    this.downloads.delete(key)
   }
 }
 
@@ -95,7 +108,7 @@ export class TenantRegistry {
   abortFlights(reason: unknown): void {
     for (const { state } of this.#live.values()) {
       const tenant = state.deref()
-      if (tenant !== undefined) for (const flights of [tenant.flights, tenant.streams]) for (const flight of [...flights.values()]) flight.abort(reason)
+      if (tenant !== undefined) for (const flights of [tenant.flights, tenant.downloads]) for (const flight of [...flights.values()]) flight.abort(reason)
     }
   }
 

@@ -1,36 +1,174 @@
 import {
   isPromise,
+  isStreamed,
   NO_VALUE,
   type Awaitable,
   type CacheEntry,
+  type EncodedPayload,
+  type EpochMs,
   type ListOptions,
   type ReadOptions,
   type StoredEntryInfo,
+  type StreamedEntry,
   type ValidKey,
 } from '@thermocline/backend'
-import { isCompressed } from '../codec/compression.js'
+import { checkCompression, decompressed, isCompressed } from '../codec/compression.js'
+import type { Slot } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
-import type { Engine } from './engine.js'
+import { tierAttributes, type Engine } from './engine.js'
+import { onPool } from './on-pool.js'
+import type { Operation, ReadOperation } from './operation.js'
 import type { TenantState } from './tenant-state.js'
 
 /*
- * Who answers for a tier, about one key: the one place that decides it, for every verb that reads.
+ * Who answers for a tier, about one key, and whether the answer may be served: the one place that decides it, for every verb that reads.
  *
  * First the copy of what the tier is still to have: what the tier itself holds is older. Then, while the tier is away, its fallback. Then the tier
  * itself, unless it cannot be read, or an operation on the key may still land there, or it owes the removal of the key. Otherwise nobody.
  */
 
-/** Nobody answers for the tier about the key now. */
-export const NOBODY = Symbol('nobody')
+/**
+ * Why a tier has not answered with an entry:
+ *
+ * - `absent`, `expired`: it was asked, and has none, or none whose life there goes on
+ * - `failed`: it was asked and could not answer, which has been reported
+ * - `away`: it is not read now, since it failed
+ * - `in-doubt`, `owed`: it is not asked for this key, as an operation on it may still land there, or its removal is owed
+ */
+export type Reason = 'absent' | 'expired' | 'failed' | 'away' | 'in-doubt' | 'owed'
 
-/** @param asStream whether the payload is wanted as a stream where whoever answers has streams */
-export function askTier(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, options: ReadOptions, asStream = false): Awaitable<CacheEntry | undefined> | typeof NOBODY {
+/** No entry, and why. There is one for each reason. */
+export class NoEntry {
+  static readonly absent = new NoEntry('absent')
+  static readonly expired = new NoEntry('expired')
+  static readonly failed = new NoEntry('failed')
+  static readonly away = new NoEntry('away')
+  static readonly 'in-doubt' = new NoEntry('in-doubt')
+  static readonly owed = new NoEntry('owed')
+
+  readonly reason: Reason
+
+  private constructor(reason: Reason) {
+    this.reason = reason
+  }
+
+  /** Whether the tier was asked at all. */
+  get wasAsked(): boolean {
+    return this === NoEntry.absent || this === NoEntry.expired || this === NoEntry.failed
+  }
+}
+
+/** A fresh entry and where it was found. */
+export class Found {
+  readonly entry: CacheEntry
+  readonly slot: Slot
+  /** The slot's place in the plan. */
+  readonly position: number
+  /** When it was found. */
+  readonly at: EpochMs
+
+  constructor(entry: CacheEntry, slot: Slot, position: number, at: EpochMs) {
+    this.entry = entry
+    this.slot = slot
+    this.position = position
+    this.at = at
+  }
+}
+
+export type Answer = Found | NoEntry
+
+/**
+ * Asks the tier at a place of the plan, and goes on with its answer in the step in which it is there. What a tier fails with is reported, and no
+ * error of this. Not an async function: one promise for each tier that has to be waited for is enough.
+ */
+export function askThen<T>(operation: ReadOperation, position: number, goOn: (answer: Answer) => Awaitable<T>): Awaitable<T> {
+  const { engine } = operation
+  const slot = operation.plan.slots[position] as Slot
+  const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
+  let answer: Awaitable<Answer>
+  try {
+    const entry = whoAnswers(operation, slot.tier)
+    if (entry instanceof NoEntry) return goOn(entry)
+    if (isPromise(entry)) return askedThen(operation, slot, position, goOn, entry, startedAt)
+    answer = adopted(operation, slot, position, entry, startedAt)
+  } catch (error) {
+    answer = failed(operation, slot, error)
+  }
+  return isPromise(answer) ? answer.then(goOn) : goOn(answer)
+}
+
+/** When the tier has to be waited for. */
+function askedThen<T>(operation: ReadOperation, slot: Slot, position: number, goOn: (answer: Answer) => Awaitable<T>, entry: Promise<CacheEntry | undefined>, startedAt: number): Promise<T> {
+  return entry.then(
+    (entry) => {
+      const answer = adoptedOrFailed(operation, slot, position, entry, startedAt)
+      return isPromise(answer) ? answer.then(goOn) : goOn(answer)
+    },
+    (error: unknown) => goOn(failed(operation, slot, error)),
+  )
+}
+
+function whoAnswers(operation: ReadOperation, tier: Tier): Awaitable<CacheEntry | undefined> | NoEntry {
+  const { engine, state, key } = operation
   const pending = engine.writeBack.isIdle ? undefined : engine.writeBack.pending(tier, state, key)
-  if (pending !== undefined) return pending(asStream ? 'stream' : options.want)
+  if (pending !== undefined) return pending(operation.want === 'value' ? 'payload' : operation.want)
+  const options = operation.optionsFor(tier)
   const held = tier.fallback?.get(state.scope, key, options)
   if (held !== undefined) return held
-  if (!tier.readable || !tier.queues.mayAsk(state.scope, key)) return NOBODY
-  return tier.backend.get(state.scope, key, asStream && tier.capabilities.streams ? { ...options, want: 'stream' } : options)
+  if (!tier.readable) return NoEntry.away
+  const suspicion = tier.queues.suspicionOf(state.scope, key)
+  return suspicion === undefined ? tier.backend.get(state.scope, key, options) : NoEntry[suspicion]
+}
+
+/** As {@link adopted}; what cannot be decoded is a failure. */
+export function adoptedOrFailed(operation: ReadOperation, slot: Slot, position: number, entry: CacheEntry | undefined, startedAt: number, now?: EpochMs): Awaitable<Answer> {
+  try {
+    return adopted(operation, slot, position, entry, startedAt, now)
+  } catch (error) {
+    return failed(operation, slot, error)
+  }
+}
+
+/** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where that has to be decompressed. */
+function adopted(operation: ReadOperation, slot: Slot, position: number, entry: CacheEntry | undefined, startedAt: number, now = operation.engine.clock.now()): Awaitable<Answer> {
+  const { clock, telemetry, codecs } = operation.engine
+  if (telemetry.bound) telemetry.recordLatency({ ...tierAttributes(slot.tier), operation: 'get' }, clock.monotonic() - startedAt)
+  if (entry === undefined) return NoEntry.absent
+  if (isStreamed(entry)) return adoptedStream(entry, slot, position, now)
+  if (now >= entry.keepUntil) return NoEntry.expired
+  if (operation.want !== 'head' && entry.value === NO_VALUE && entry.encoded !== undefined) {
+    if (isCompressed(entry.encoded.codec)) return unpacked(operation, new Found(entry, slot, position, now), entry.encoded)
+    entry.value = codecs.decode(entry.encoded)
+  }
+  return new Found(entry, slot, position, now)
+}
+
+/** A stream that is not served is not left open. */
+function adoptedStream(entry: StreamedEntry, slot: Slot, position: number, now: EpochMs): Answer {
+  let isServed = false
+  try {
+    if (now >= entry.keepUntil) return NoEntry.expired
+    checkCompression(entry.payload.codec)
+    isServed = true
+    return new Found(entry, slot, position, now)
+  } finally {
+    if (!isServed) entry.payload.cancel()
+  }
+}
+
+/** Makes the value of compressed bytes; they stay as they are, for faster tiers. */
+async function unpacked(operation: ReadOperation, found: Found, encoded: EncodedPayload): Promise<Answer> {
+  try {
+    found.entry.value = operation.engine.codecs.decode(await onPool('decode', encoded.bytes.byteLength, decompressed(encoded)))
+    return found
+  } catch (error) {
+    return failed(operation, found.slot, error)
+  }
+}
+
+function failed(operation: Operation, slot: Slot, error: unknown): NoEntry {
+  operation.report(error, 'get', slot.tier)
+  return NoEntry.failed
 }
 
 /** What is answered at once, with its value: by a synchronous tier, without its layers, or by a fallback. */
@@ -58,7 +196,7 @@ export function answeredByTier<K extends { readonly key: ValidKey }>(engine: Eng
 }
 
 function answersItself(engine: Engine, state: TenantState, key: ValidKey, tier: Tier): boolean {
-  return answersFor(engine, state, key, tier) && tier.readable && tier.queues.mayAsk(state.scope, key)
+  return answersFor(engine, state, key, tier) && tier.readable && tier.queues.suspicionOf(state.scope, key) === undefined
 }
 
 /** Whether no copy answers instead of the tier and its fallback. */

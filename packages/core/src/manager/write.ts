@@ -10,7 +10,6 @@ import {
   NO_VALUE,
   type Awaitable,
   type EncodedPayload,
-  type ValidKey,
 } from '@thermocline/backend'
 import type { Compression } from '../codec/compression.js'
 import { cloneValue, takeIn } from '../codec/isolate.js'
@@ -22,7 +21,7 @@ import { tierAttributes, type Engine } from './engine.js'
 import { noteHeldNowhere } from './held-nowhere.js'
 import { InvalidationUnderWay, noteFailure, notRecorded } from './invalidate.js'
 import { compressedOnPool } from './on-pool.js'
-import type { TenantState } from './tenant-state.js'
+import type { Operation } from './operation.js'
 import { Terms, type EntryWishes } from './terms.js'
 import type { Belongs, QueuedWrites } from './write-back/write-back.js'
 
@@ -100,7 +99,8 @@ export class ValueSnapshot {
 }
 
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. False when it is too large for all of them. */
-export async function setEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, snapshot: ValueSnapshot): Promise<boolean> {
+export async function setEverywhere(operation: Operation, snapshot: ValueSnapshot): Promise<boolean> {
+  const { engine, state, key, plan } = operation
   const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key), true)
   const queue = engine.writeBack.queue(state, key, plan, snapshot.encoded?.bytes.byteLength ?? 0, snapshot.belongs)
   const steps: Step[] = []
@@ -116,12 +116,12 @@ export async function setEverywhere(engine: Engine, state: TenantState, key: Val
     }
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.queues.delete(state.scope, key) })
-  return settled(engine, state, key, steps, {
+  return settled(operation, steps, {
     underWay,
     queue,
     entryOf: (slot) => snapshot.entryFor(slot),
-    through: (slot, fence) => fillNow(engine, state, key, slot, snapshot, fence),
-    heldNowhere: () => noteHeldNowhere(engine, state, key, plan, 'set', snapshot),
+    through: (slot, fence) => fillNow(operation, slot, snapshot, fence),
+    heldNowhere: () => noteHeldNowhere(operation, 'set', snapshot),
   })
 }
 
@@ -143,7 +143,8 @@ export interface SetUnderWay {
 }
 
 /** Waits for what a set has asked of the tiers, and sees to what is to be written back. False when it is too large for all tiers. @throws CacheError `not-recorded` */
-export async function settled(engine: Engine, state: TenantState, key: ValidKey, steps: readonly Step[], { underWay, queue, entryOf, through, heldNowhere }: SetUnderWay): Promise<boolean> {
+export async function settled(operation: Operation, steps: readonly Step[], { underWay, queue, entryOf, through, heldNowhere }: SetUnderWay): Promise<boolean> {
+  const { engine, state, key } = operation
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   let isKept = false
@@ -156,8 +157,8 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
       if (tier === queue?.keeper.tier) isKept = answer === true
     }
     if (queue !== undefined) {
-      const answer = isKept ? await entered(engine, state, key, queue, entryOf(queue.keeper)) : 'no'
-      if (answer !== 'yes') await giveUp(engine, state, key, queue, lost, answer === 'through' ? through : undefined)
+      const answer = isKept ? await entered(operation, queue, entryOf(queue.keeper)) : 'no'
+      if (answer !== 'yes') await giveUp(operation, queue, lost, answer === 'through' ? through : undefined)
     }
     const going = underWay.gone()
     left = isPromise(going) ? await going : going
@@ -170,7 +171,8 @@ export async function settled(engine: Engine, state: TenantState, key: ValidKey,
 }
 
 /** Whether what is to be written back has all its copies; `through`: it has not, and that was soon known. What went wrong is the journal's matter, not the tier's. */
-async function entered(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, entry: CacheEntry): Promise<'yes' | 'no' | 'through'> {
+async function entered(operation: Operation, queue: QueuedWrites, entry: CacheEntry): Promise<'yes' | 'no' | 'through'> {
+  const { engine, state, key } = operation
   const { tier } = queue.keeper
   try {
     await queue.enter(entry)
@@ -178,27 +180,28 @@ async function entered(engine: Engine, state: TenantState, key: ValidKey, queue:
   } catch (thrown) {
     const error = asCacheError(thrown, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key })
     engine.warnOnce(`${tier.name} ${error.code}`, `the journal of write-back takes no copies, and what is to be written back is written through or deleted in the slow tier: ${error.message}`)
-    engine.report(error, { operation: 'write-back', tier, state, key })
+    operation.report(error, 'write-back', tier)
     return error.code === 'timeout' || error.code === 'circuit-open' ? 'no' : 'through'
   }
 }
 
 /** Nothing is written back. A put that hangs is not waited for twice: the removal of its copy is owed then. */
-export async function abandonQueue(state: TenantState, key: ValidKey, queue: QueuedWrites): Promise<void> {
+export async function abandonQueue({ state, key }: Operation, queue: QueuedWrites): Promise<void> {
   const done = queue.abandon()
-  if (queue.keeper.tier.queues.mayAsk(state.scope, key)) await done
+  if (queue.keeper.tier.queues.suspicionOf(state.scope, key) === undefined) await done
 }
 
 /** What was to be written back has no copy: it is written through, unless something newer was called; where that fails the key is deleted there. */
-async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: QueuedWrites, lost: CacheError[], through: SetUnderWay['through'] | undefined): Promise<void> {
+async function giveUp(operation: Operation, queue: QueuedWrites, lost: CacheError[], through: SetUnderWay['through'] | undefined): Promise<void> {
+  const { engine, state, key } = operation
   const left: Tier[] = []
   for (const slot of queue.slots) {
     const fence = queue.fenceOf(slot)
     const written = through === undefined || fence.broken ? undefined : await through(slot, fence)
-    if (written instanceof NotApplied && written.error !== undefined) engine.report(written.error, { operation: 'set', tier: slot.tier, state, key })
+    if (written instanceof NotApplied && written.error !== undefined) operation.report(written.error, 'set', slot.tier)
     if (written !== true) left.push(slot.tier)
   }
-  await abandonQueue(state, key, queue)
+  await abandonQueue(operation, queue)
   for (const tier of left) {
     const outcome = await tier.queues.delete(state.scope, key)
     if (outcome instanceof NotApplied) noteFailure(engine, state, key, 'set', tier, outcome, lost)
@@ -206,36 +209,38 @@ async function giveUp(engine: Engine, state: TenantState, key: ValidKey, queue: 
 }
 
 /** Stores a value in one slot, unless the fence is broken. */
-function fillNow(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
+function fillNow({ engine, state, key }: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
   const entry = snapshot.entryFor(slot)
   return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()) }, fence)
 }
 
 /** Stores a computed value where the plan says, unless an invalidation has come since the fence was opened. */
-export function fillEverywhere(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, snapshot: ValueSnapshot, fence: Fence): Awaitable<unknown> {
+export function fillEverywhere(operation: Operation, snapshot: ValueSnapshot, fence: Fence): Awaitable<unknown> {
+  const { engine, state, key, plan } = operation
   const queue = fence.broken ? undefined : engine.writeBack.queue(state, key, plan, snapshot.encoded?.bytes.byteLength ?? 0, snapshot.belongs)
   let waits: Promise<unknown> | undefined = fence.broken ? undefined : engine.writeBack.outdate(state, key)
   const outcomes: Awaitable<unknown>[] = queue === undefined ? [] : [true]
   for (const slot of plan.slots) {
     if (queue?.slots.has(slot) === true) continue
-    const filled = fillOne(engine, state, key, slot, snapshot, fence, slot === queue?.keeper ? queue : undefined, outcomes)
+    const filled = fillOne(operation, slot, snapshot, fence, slot === queue?.keeper ? queue : undefined, outcomes)
     if (filled !== undefined) waits = waits === undefined ? filled : Promise.all([waits, filled])
   }
   // a tier that the call left out was not asked; what it may hold is older than what was just computed
   for (const tier of plan.leftOut) {
-    const left = noted(engine, state, key, tier, tier.queues.deleteUnlessBroken(state.scope, key, fence))
+    const left = noted(operation, tier, tier.queues.deleteUnlessBroken(state.scope, key, fence))
     if (left !== undefined) waits = waits === undefined ? left : Promise.all([waits, left])
   }
   if (outcomes.length > 0 && outcomes.every((outcome) => outcome === false || isPromise(outcome))) {
     const refused = Promise.all(outcomes.filter(isPromise)).then((settled) => {
-      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(engine, state, key, plan, 'put', snapshot)
+      if (settled.every((outcome) => outcome === false)) noteHeldNowhere(operation, 'put', snapshot)
     })
     waits = waits === undefined ? refused : Promise.all([waits, refused])
   }
   return waits
 }
 
-function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, snapshot: ValueSnapshot, fence: Fence, queue: QueuedWrites | undefined, outcomes: Awaitable<unknown>[]): Promise<unknown> | undefined {
+function fillOne(operation: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence, queue: QueuedWrites | undefined, outcomes: Awaitable<unknown>[]): Promise<unknown> | undefined {
+  const { engine, state, key } = operation
   const { tier } = slot
   const belongs = snapshot.belongsIn(slot)
   if (tier.breaker.isOpen('write')) {
@@ -250,19 +255,17 @@ function fillOne(engine: Engine, state: TenantState, key: ValidKey, slot: Slot, 
     const entry = snapshot.entryFor(slot)
     const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
     const filled = tier.queues.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? snapshot.ready : undefined)
-    const outcome = queue === undefined ? filled : enterIfKept(engine, state, key, queue, filled, entry, fence, (each) => fillNow(engine, state, key, each, snapshot, fence))
+    const outcome = queue === undefined ? filled : enterIfKept(operation, queue, filled, entry, fence, (each) => fillNow(operation, each, snapshot, fence))
     outcomes.push(outcome)
-    return noted(engine, state, key, tier, outcome)
+    return noted(operation, tier, outcome)
   }
   if (snapshot.terms.livesIn(slot)) outcomes.push(false)
-  return snapshot.terms.ttlFor(slot) === 0 ? noted(engine, state, key, tier, tier.queues.deleteUnlessBroken(state.scope, key, fence)) : undefined
+  return snapshot.terms.ttlFor(slot) === 0 ? noted(operation, tier, tier.queues.deleteUnlessBroken(state.scope, key, fence)) : undefined
 }
 
 /** What is to be written back is queued once its keeper has it; where the journal cannot have it, it is written through; where the keeper has not, nothing happens. */
 export async function enterIfKept(
-  engine: Engine,
-  state: TenantState,
-  key: ValidKey,
+  operation: Operation,
   queue: QueuedWrites,
   filled: Awaitable<boolean | NotApplied>,
   entry: CacheEntry,
@@ -270,19 +273,19 @@ export async function enterIfKept(
   through: (slot: Slot) => Awaitable<boolean | NotApplied>,
 ): Promise<boolean | NotApplied> {
   const outcome = await filled
-  const answer = outcome === true && !fence.broken ? await entered(engine, state, key, queue, entry) : 'no'
+  const answer = outcome === true && !fence.broken ? await entered(operation, queue, entry) : 'no'
   if (answer === 'yes') return outcome
-  if (answer === 'through') for (const slot of queue.slots) await noted(engine, state, key, slot.tier, through(slot))
-  await abandonQueue(state, key, queue)
+  if (answer === 'through') for (const slot of queue.slots) await noted(operation, slot.tier, through(slot))
+  await abandonQueue(operation, queue)
   return outcome
 }
 
 /** Reports what went wrong; a promise only where there is something to wait for. */
-export function noted(engine: Engine, state: TenantState, key: ValidKey, tier: Tier, outcome: Awaitable<unknown>): Promise<void> | undefined {
+export function noted(operation: Operation, tier: Tier, outcome: Awaitable<unknown>): Promise<void> | undefined {
   const note = (settled: unknown): void => {
-    if (settled instanceof NotApplied && settled.error !== undefined) engine.report(settled.error, { operation: 'put', tier, state, key })
+    if (settled instanceof NotApplied && settled.error !== undefined) operation.report(settled.error, 'put', tier)
   }
-  if (isPromise(outcome)) return timed(engine, tier, outcome).then(note)
+  if (isPromise(outcome)) return timed(operation.engine, tier, outcome).then(note)
   note(outcome)
   return undefined
 }

@@ -160,7 +160,7 @@ export class Tier {
     return bytes <= this.maxPayloadBytes
   }
 
-  /** Whether the tier can be read at all; `queues.mayAsk` says it of one key. */
+  /** Whether the tier can be read at all; `queues.suspicionOf` says it of one key. */
   get readable(): boolean {
     return !this.breaker.isOpen('read')
   }

@@ -116,10 +116,11 @@ export class WriteQueues {
     return this.#doubts
   }
 
-  /** Whether the tier may be asked for the key: nothing on it is in doubt or owed. */
-  mayAsk(scope: TenantScope, key: ValidKey): boolean {
-    if (!this.anySuspect) return true
-    return !this.#owed.covers(scope, key) && !this.#isInDoubt(scope, key)
+  /** Why the tier may not be asked for the key: its removal is owed, or an operation on it may still land. `undefined`: it may. */
+  suspicionOf(scope: TenantScope, key: ValidKey): 'owed' | 'in-doubt' | undefined {
+    if (!this.anySuspect) return undefined
+    if (this.#owed.covers(scope, key)) return 'owed'
+    return this.#isInDoubt(scope, key) ? 'in-doubt' : undefined
   }
 
   /**

@@ -2,13 +2,15 @@ import { pipeline, Readable } from 'node:stream'
 import { CacheError } from '@thermocline/backend'
 import { decompressorOf, isCompressed } from '../../codec/compression.js'
 import { onAbort } from '../../compute/abort.js'
-import type { Fence } from '../../compute/fence.js'
-import { Waiter } from '../../compute/waiting.js'
+import { Flight } from '../../compute/flight.js'
+import type { FoundStream } from './open-stream.js'
 import type { Reader, SharedStream } from './shared-stream.js'
 
 /** What a flight has come to: a stream that callers read, found or made. */
 export interface OpenedStream {
   readonly stream: SharedStream
+  /** Where it was found; `undefined`: it was made. */
+  readonly found: FoundStream | undefined
   /** For a compute: resolves when what passed is stored. Who comes too late for the stream finds it then, instead of computing once more. */
   readonly stored?: Promise<unknown> | undefined
   /** The codec of the bytes as they pass. */
@@ -19,36 +21,16 @@ export interface OpenedStream {
   readonly resume: (offset: number) => AsyncIterable<Uint8Array>
 }
 
-/** One download or compute of one key, shared by all who ask for its stream while it runs. */
-export class StreamFlight<O extends OpenedStream = OpenedStream> extends Waiter {
-  readonly fence: Fence
-  /** Whether it makes what it does not find. */
-  readonly computes: boolean
-  /** Whether it has come to something. */
-  isOpen = false
-  /** Callers who wait for it to open. */
-  waiting = 0
-  /** What it has come to; `undefined`: nothing was found, and it computes nothing. */
-  opened: Promise<O | undefined> = Promise.resolve(undefined)
-  #controller: AbortController | undefined
-  #aborted: { readonly reason: unknown } | undefined
+/** One download or compute of one key, shared by all who ask for its stream while it runs; `undefined`: nothing was found, and it makes nothing. */
+export class StreamFlight extends Flight<OpenedStream | undefined> {
+  /** All of what it makes as one value, while somebody wants it so. */
+  whole: Flight<Buffer | undefined> | undefined = undefined
 
-  constructor(key: string, tenant: string, fence: Fence, computes: boolean) {
-    super(key, tenant)
-    this.fence = fence
-    this.computes = computes
-  }
-
-  /** Fires when nobody waits for it any more. */
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController()
-    if (this.#aborted !== undefined) this.#controller.abort(this.#aborted.reason)
-    return this.#controller.signal
-  }
-
-  abort(reason: unknown): void {
-    this.#aborted ??= { reason }
-    this.#controller?.abort(reason)
+  /** What nobody is left to read is given up. */
+  protected override deserted(outcome: Promise<OpenedStream | undefined>): void {
+    outcome.then((opened) => {
+      if (opened?.stream.isWanted === false) opened.stream.desert()
+    }, () => undefined)
   }
 }
 

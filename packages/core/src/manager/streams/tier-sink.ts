@@ -8,16 +8,14 @@ import {
   type EntryFields,
   type JournalSlot,
   type PayloadStream,
-  type ValidKey,
 } from '@thermocline/backend'
 import { decompressedUpTo, isCompressed } from '../../codec/compression.js'
 import type { Fence } from '../../compute/fence.js'
 import type { Slot } from '../../policies/policy.js'
 import type { NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'
-import type { Engine } from '../engine.js'
 import { onPool } from '../on-pool.js'
-import type { TenantState } from '../tenant-state.js'
+import type { Operation } from '../operation.js'
 import type { Reader, SharedStream } from './shared-stream.js'
 
 /*
@@ -55,9 +53,7 @@ export function mostOfStream({ capabilities, maxPayloadBytes }: Tier): number {
 
 export class TierSink {
   readonly slot: Slot
-  readonly #engine: Engine
-  readonly #state: TenantState
-  readonly #key: ValidKey
+  readonly #operation: Operation
   readonly #options: SinkOptions
   readonly #reader: Reader
   /** The most bytes the tier is given. */
@@ -71,20 +67,18 @@ export class TierSink {
   #isTooLarge = false
 
   /** `undefined` when the tier takes nothing of that size, or cannot be written now. */
-  static open(engine: Engine, state: TenantState, key: ValidKey, stream: SharedStream, options: SinkOptions): TierSink | undefined {
+  static open(operation: Operation, stream: SharedStream, options: SinkOptions): TierSink | undefined {
     const { tier } = options.slot
     const { byteLength } = options.payload
     const most = mostOfStream(tier)
     if ((byteLength ?? 0) > most || tier.breaker.isOpen('write')) return undefined
     const reader = stream.join({ paces: false, patienceMs: options.patienceMs })
-    return reader === undefined ? undefined : new TierSink(engine, state, key, reader, options, most)
+    return reader === undefined ? undefined : new TierSink(operation, reader, options, most)
   }
 
-  private constructor(engine: Engine, state: TenantState, key: ValidKey, reader: Reader, options: SinkOptions, most: number) {
+  private constructor(operation: Operation, reader: Reader, options: SinkOptions, most: number) {
     this.slot = options.slot
-    this.#engine = engine
-    this.#state = state
-    this.#key = key
+    this.#operation = operation
     this.#options = options
     this.#reader = reader
     this.#most = most
@@ -103,7 +97,7 @@ export class TierSink {
     const chunks = (): AsyncIterable<Uint8Array> => this.#heldBack(gate, most)
     const entry = new StreamedEntry({ codec, byteLength, crc32, chunks, cancel: () => void reader.return() }, options.fields)
     const { onlyIfAbsent, keepUntil, journal } = options
-    this.#putting = (async () => tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal }))()
+    this.#putting = (async () => tier.backend.put(operation.state.scope, operation.key, entry, { onlyIfAbsent, keepUntil, journal }))()
     this.#putting.catch(() => undefined)
     void this.#putting.finally(() => reader.return()).catch(() => undefined) // one that ended early reads no further
   }
@@ -111,15 +105,17 @@ export class TierSink {
   /** Everything has passed and was verified: stores it in its turn, for a `set`. Where that fails, the key is deleted. */
   set(): Awaitable<boolean | NotApplied> {
     const { queues } = this.slot.tier
-    if (this.#collecting === undefined) return this.#ending(queues.commit(this.#state.scope, this.#key, this.#release))
-    return queues.commit(this.#state.scope, this.#key, () => this.#putCollected())
+    const { state, key } = this.#operation
+    if (this.#collecting === undefined) return this.#ending(queues.commit(state.scope, key, this.#release))
+    return queues.commit(state.scope, key, () => this.#putCollected())
   }
 
   /** The same for a promotion or a compute, unless the fence is broken. Where that fails, nothing happens. */
   fill(fence: Fence): Awaitable<boolean | NotApplied> {
     const { queues } = this.slot.tier
-    if (this.#collecting === undefined) return this.#ending(queues.commitFill(this.#state.scope, this.#key, this.#release, fence))
-    return queues.commitFill(this.#state.scope, this.#key, () => this.#putCollected(), fence)
+    const { state, key } = this.#operation
+    if (this.#collecting === undefined) return this.#ending(queues.commitFill(state.scope, key, this.#release, fence))
+    return queues.commitFill(state.scope, key, () => this.#putCollected(), fence)
   }
 
   /** Nothing is to be stored. Resolves when the put has ended. */
@@ -154,6 +150,7 @@ export class TierSink {
     const bytes = await (this.#collecting as Promise<Uint8Array | undefined>)
     if (bytes === undefined) return false
     const { tier } = this.slot
+    const { engine, state, key } = this.#operation
     const { fields, payload, onlyIfAbsent, keepUntil, journal } = this.#options
     const encoded = { codec: payload.codec, bytes }
     let entry = CacheEntry.ofBytes(encoded, fields)
@@ -161,9 +158,9 @@ export class TierSink {
       const isPacked = isCompressed(encoded.codec)
       const plain = isPacked ? await onPool('decode', bytes.byteLength, decompressedUpTo(this.#most, encoded)) : encoded
       if (plain === undefined) return false // small only as long as it is compressed
-      entry = new CacheEntry(this.#engine.codecs.decode(plain), plain, fields)
+      entry = new CacheEntry(engine.codecs.decode(plain), plain, fields)
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
-    return tier.backend.put(this.#state.scope, this.#key, entry, { onlyIfAbsent, keepUntil, journal })
+    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal })
   }
 
   async #collect(most: number): Promise<Uint8Array | undefined> {
@@ -193,7 +190,7 @@ export class TierSink {
     for (let step = await this.#reader.next(); step.done !== true; step = await this.#reader.next()) {
       bytes += step.value.byteLength
       if (bytes > most) this.#isTooLarge = true
-      if (bytes > most) throw new CacheError('failed', `a streamed payload is larger than the ${most} bytes that the tier takes`, { operation: 'put', backend: this.slot.tier.backend.name, key: this.#key })
+      if (bytes > most) throw new CacheError('failed', `a streamed payload is larger than the ${most} bytes that the tier takes`, { operation: 'put', backend: this.slot.tier.backend.name, key: this.#operation.key })
       if (this.#options.fence?.broken === true) throw abandoned()
       this.#options.grown?.(bytes)
       if (held !== undefined) yield held

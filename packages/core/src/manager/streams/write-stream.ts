@@ -1,13 +1,12 @@
-import { CacheEntry, Invalidation, isStreamed, StreamedEntry, type Awaitable, type ValidKey } from '@thermocline/backend'
+import { CacheEntry, Invalidation, isStreamed, StreamedEntry, type Awaitable } from '@thermocline/backend'
 import type { Fence } from '../../compute/fence.js'
 import { onAbort } from '../../compute/abort.js'
-import type { Plan, Slot } from '../../policies/policy.js'
+import type { Slot } from '../../policies/policy.js'
 import type { NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'
-import type { Engine } from '../engine.js'
 import { noteHeldNowhere } from '../held-nowhere.js'
 import { InvalidationUnderWay } from '../invalidate.js'
-import type { TenantState } from '../tenant-state.js'
+import type { Operation } from '../operation.js'
 import { Terms, type EntryWishes } from '../terms.js'
 import { abandonQueue, enterIfKept, noted, settled, type Step } from '../write.js'
 import type { PreparedWrites } from '../write-back/write-back.js'
@@ -23,10 +22,7 @@ const HINT = 'Let the policy use a tier that takes streams, such as a disk or a 
  * that has it, because they want to know length and checksum beforehand.
  */
 export class StreamedWrite {
-  readonly #engine: Engine
-  readonly #state: TenantState
-  readonly #key: ValidKey
-  readonly #plan: Plan
+  readonly #operation: Operation
   readonly #terms: Terms
   readonly #sinks = new Map<Slot, TierSink>()
   readonly #spooled = new Map<Slot, Slot>()
@@ -41,11 +37,9 @@ export class StreamedWrite {
    * @param source the stream as it came, before it was compressed
    * @param fence for a compute; a set has none, and waits for each tier as long as its put makes progress
    */
-  constructor(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: SharedStream, { stream, codec }: StoredForm, terms: Terms, fence: Fence | undefined) {
-    this.#engine = engine
-    this.#state = state
-    this.#key = key
-    this.#plan = plan
+  constructor(operation: Operation, source: SharedStream, { stream, codec }: StoredForm, terms: Terms, fence: Fence | undefined) {
+    const { engine, state, key, plan } = operation
+    this.#operation = operation
     this.#terms = terms
     this.#source = source
     this.#stream = stream
@@ -58,7 +52,7 @@ export class StreamedWrite {
         this.#spooled.set(slot, spool)
         continue
       }
-      const sink = TierSink.open(engine, state, key, stream, {
+      const sink = TierSink.open(operation, stream, {
         slot,
         fields: terms.fieldsFor(slot),
         keepUntil: terms.keepUntil(slot, engine.clock.now()),
@@ -80,21 +74,21 @@ export class StreamedWrite {
 
   /** Everything has passed: each tier stores it or loses the key, as for a set that is called now. False when it is too large for all of them. */
   async set(): Promise<boolean> {
-    const engine = this.#engine
+    const { engine, state, key, plan } = this.#operation
     this.#makeRoom(this.#stream.bytes) // the disk may not have read all of it yet
-    const underWay = new InvalidationUnderWay(engine, this.#state, Invalidation.ofKey(this.#key))
+    const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key))
     this.#queue?.register()
     this.#refused?.register()
     const steps: Step[] = []
     const outcomes = new Map<Slot, Awaitable<unknown>>()
-    for (const slot of this.#plan.slots) {
+    for (const slot of plan.slots) {
       if (this.#queue?.slots.has(slot) === true) continue
       const outcome = this.#setOne(slot, outcomes)
       outcomes.set(slot, outcome)
       steps.push({ tier: slot.tier, outcome })
     }
-    for (const tier of this.#plan.leftOut) steps.push({ tier, outcome: tier.queues.delete(this.#state.scope, this.#key) })
-    const settling = settled(engine, this.#state, this.#key, steps, {
+    for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.queues.delete(state.scope, key) })
+    const settling = settled(this.#operation, steps, {
       underWay,
       queue: this.#queue,
       entryOf: (slot) => CacheEntry.head(this.#terms.fieldsFor(slot)),
@@ -106,15 +100,16 @@ export class StreamedWrite {
 
   /** Everything has passed: each tier stores it, unless an invalidation has come since the fence was opened. */
   async fill(fence: Fence): Promise<void> {
-    const engine = this.#engine
+    const operation = this.#operation
+    const { engine, state, key, plan } = operation
     this.#makeRoom(this.#stream.bytes)
     if (!fence.broken) for (const queue of [this.#queue, this.#refused]) queue?.register()
     const outcomes = new Map<Slot, Awaitable<boolean | NotApplied>>()
-    const noting: Promise<void>[] = fence.broken ? [] : [engine.writeBack.outdate(this.#state, this.#key) ?? Promise.resolve()]
+    const noting: Promise<void>[] = fence.broken ? [] : [engine.writeBack.outdate(state, key) ?? Promise.resolve()]
     const kept: Awaitable<unknown>[] = this.#queue === undefined ? [] : [true]
-    for (const slot of this.#plan.slots) {
+    for (const slot of plan.slots) {
       if (this.#terms.ttlFor(slot) === 0) {
-        noting.push(noted(engine, this.#state, this.#key, slot.tier, slot.tier.queues.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
+        noting.push(noted(operation, slot.tier, slot.tier.queues.deleteUnlessBroken(state.scope, key, fence)) ?? Promise.resolve())
         continue
       }
       if (this.#queue?.slots.has(slot) === true) continue
@@ -123,21 +118,21 @@ export class StreamedWrite {
       if (filled === undefined) continue
       outcomes.set(slot, filled)
       const queue = slot === this.#queue?.keeper ? this.#queue : undefined
-      const outcome = queue === undefined ? filled : enterIfKept(engine, this.#state, this.#key, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence, (each) => this.#through(each, fence))
-      noting.push(noted(engine, this.#state, this.#key, slot.tier, outcome) ?? Promise.resolve())
+      const outcome = queue === undefined ? filled : enterIfKept(operation, queue, filled, CacheEntry.head(this.#terms.fieldsFor(slot)), fence, (each) => this.#through(each, fence))
+      noting.push(noted(operation, slot.tier, outcome) ?? Promise.resolve())
     }
     if (this.#queue !== undefined && !outcomes.has(this.#queue.keeper)) await this.#queue.abandon()
-    for (const tier of this.#plan.leftOut) noting.push(noted(engine, this.#state, this.#key, tier, tier.queues.deleteUnlessBroken(this.#state.scope, this.#key, fence)) ?? Promise.resolve())
+    for (const tier of plan.leftOut) noting.push(noted(operation, tier, tier.queues.deleteUnlessBroken(state.scope, key, fence)) ?? Promise.resolve())
     await Promise.all(noting).finally(() => this.#removeRefused())
     if (kept.length > 0 && (await Promise.all(kept)).every((outcome) => outcome === false)) this.#noteHeldNowhere('put')
   }
 
   /** As for values: told where it is larger than all tiers take of a stream. */
-  #noteHeldNowhere(operation: 'set' | 'put'): boolean {
+  #noteHeldNowhere(verb: 'set' | 'put'): boolean {
     const [source, stored] = [this.#source.bytes, this.#stream.bytes]
     // a tier of values is given it unpacked
     const sizeIn = (tier: Tier): { bytes: number; most: number } => ({ bytes: tier.capabilities.keeps === 'value' ? source : stored, most: mostOfStream(tier) })
-    return noteHeldNowhere(this.#engine, this.#state, this.#key, this.#plan, operation, { terms: this.#terms, what: 'a stream', bytes: source, sizeIn, hint: HINT })
+    return noteHeldNowhere(this.#operation, verb, { terms: this.#terms, what: 'a stream', bytes: source, sizeIn, hint: HINT })
   }
 
   /** Nothing is stored, and nothing changes. */
@@ -148,7 +143,7 @@ export class StreamedWrite {
   }
 
   async #removeRefused(): Promise<void> {
-    if (this.#refused !== undefined) await abandonQueue(this.#state, this.#key, this.#refused)
+    if (this.#refused !== undefined) await abandonQueue(this.#operation, this.#refused)
   }
 
   /** What the journal has no room for is written through, from the disk once that has it. */
@@ -161,33 +156,36 @@ export class StreamedWrite {
   }
 
   #setOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>): Awaitable<unknown> {
+    const { state, key } = this.#operation
     const { queues } = slot.tier
     const sink = this.#sinks.get(slot)
     if (sink !== undefined) return sink.set()
     const spool = this.#spooled.get(slot)
-    if (spool === undefined) return queues.delete(this.#state.scope, this.#key)
-    return queues.commit(this.#state.scope, this.#key, () => this.#copy(spool, slot), Promise.resolve(outcomes.get(spool)))
+    if (spool === undefined) return queues.delete(state.scope, key)
+    return queues.commit(state.scope, key, () => this.#copy(spool, slot), Promise.resolve(outcomes.get(spool)))
   }
 
   #fillOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>, fence: Fence): Awaitable<boolean | NotApplied> | undefined {
+    const { state, key } = this.#operation
     const sink = this.#sinks.get(slot)
     if (sink !== undefined) return sink.fill(fence)
     const spool = this.#spooled.get(slot)
     if (spool === undefined || slot.tier.breaker.isOpen('write')) return undefined
-    return slot.tier.queues.commitFill(this.#state.scope, this.#key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
+    return slot.tier.queues.commitFill(state.scope, key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
   }
 
   /** Writes through what was to be written back, from the durable tier above that has it. */
   #through(slot: Slot, fence: Fence): Awaitable<boolean | NotApplied> {
+    const { state, key } = this.#operation
     const keeper = this.#keeper
     if (keeper === undefined || !slot.tier.capabilities.streams) return false
-    return slot.tier.queues.commitFill(this.#state.scope, this.#key, () => this.#copy(keeper, slot), fence)
+    return slot.tier.queues.commitFill(state.scope, key, () => this.#copy(keeper, slot), fence)
   }
 
   /** Gives a slot's tier what the durable tier above holds, if that is still this entry. */
   async #copy(spool: Slot, slot: Slot): Promise<boolean> {
-    const { scope } = this.#state
-    const entry = await spool.tier.backend.get(scope, this.#key, { want: 'stream', touch: false })
+    const { engine, key, state: { scope } } = this.#operation
+    const entry = await spool.tier.backend.get(scope, key, { want: 'stream', touch: false })
     if (entry === undefined || !isStreamed(entry)) return false
     if (entry.createdAt !== this.#terms.createdAt || (entry.payload.byteLength ?? 0) > slot.tier.maxPayloadBytes) {
       entry.payload.cancel()
@@ -195,7 +193,7 @@ export class StreamedWrite {
     }
     const copy = new StreamedEntry(entry.payload, this.#terms.fieldsFor(slot))
     try {
-      return await slot.tier.backend.put(scope, this.#key, copy, { onlyIfAbsent: false, keepUntil: this.#terms.keepUntil(slot, this.#engine.clock.now()) })
+      return await slot.tier.backend.put(scope, key, copy, { onlyIfAbsent: false, keepUntil: this.#terms.keepUntil(slot, engine.clock.now()) })
     } finally {
       entry.payload.cancel()
     }
@@ -208,7 +206,8 @@ export class StreamedWrite {
 }
 
 /** The verb `setStream`; false when no tier takes so much. It takes its place in the order of calls when its source has ended: until then it only reads. */
-export async function setStream(engine: Engine, state: TenantState, key: ValidKey, plan: Plan, source: SourceChunks, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<boolean> {
+export async function setStream(operation: Operation, source: SourceChunks, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<boolean> {
+  const { engine, plan } = operation
   const stream = new SharedStream(source, { clock: engine.clock, cancel: () => source.cancel() })
   const side = plan.policy.compression === undefined ? undefined : stream.join({ paces: false, patienceMs: undefined })
   const drain = drained(stream)
@@ -218,7 +217,7 @@ export async function setStream(engine: Engine, state: TenantState, key: ValidKe
   let write: StreamedWrite | undefined
   try {
     const form = await storedForm(stream, side, plan.policy.compression, engine.clock)
-    write = new StreamedWrite(engine, state, key, plan, stream, form, new Terms(engine.clock.now(), plan, wishes), undefined)
+    write = new StreamedWrite(operation, stream, form, new Terms(engine.clock.now(), plan, wishes), undefined)
     if (form.stream !== stream) void drained(form.stream)
     await drain
     await Promise.all([stream.ended, form.stream.ended])
