@@ -15,8 +15,8 @@ export const PLACES = {
     guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back-hazards', 'listing', 'journal-hazards')],
   },
   flights: {
-    files: ['packages/core/src/compute/flight.ts'],
-    guards: [...promises('flights', '4-one-compute', 'fences'), ...core('abort')],
+    files: ['packages/core/src/compute/flight.ts', 'packages/core/src/compute/compute-point.ts', 'packages/core/src/manager/compute-run.ts'],
+    guards: [...promises('flights', '4-one-compute', 'fences'), ...core('abort', 'compute-point')],
   },
   'write queues': {
     files: ['packages/core/src/tiers/write-queues.ts', 'packages/core/src/tiers/write-queue.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
@@ -27,8 +27,8 @@ export const PLACES = {
     guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations', 'prefixes')],
   },
   promotion: {
-    files: ['packages/core/src/manager/read.ts', 'packages/core/src/manager/read-many.ts'],
-    guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback'), ...core('get-many', 'one-tier')],
+    files: ['read', 'read-many', 'promote', 'tier-access'].map((name) => `packages/core/src/manager/${name}.ts`),
+    guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback', 'listing'), ...core('get-many', 'one-tier')],
   },
   terms: {
     files: ['packages/core/src/manager/terms.ts', 'packages/core/src/manager/write.ts'],

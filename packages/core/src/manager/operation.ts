@@ -4,11 +4,11 @@ import type { ComputeContext } from '../compute/compute-context.js'
 import type { Plan } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'
-import type { TenantState } from './tenant-state.js'
+import type { Target, TenantState } from './tenant-state.js'
 import type { EntryWishes } from './terms.js'
 
 /** One call about one key, made once and handed to whatever carries it out: whose key it is, and the plan it follows. */
-export class Operation {
+export class Operation implements Target {
   readonly engine: Engine
   readonly state: TenantState
   readonly key: ValidKey

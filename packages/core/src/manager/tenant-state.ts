@@ -1,4 +1,4 @@
-import { TenantScope, type Invalidation, type TenantId } from '@thermocline/backend'
+import { TenantScope, type Invalidation, type TenantId, type ValidKey } from '@thermocline/backend'
 import { FenceTable } from '../compute/fence.js'
 import type { Flight, FlightOwner } from '../compute/flight.js'
 import { TransientMap } from '../compute/transient-map.js'
@@ -75,6 +75,12 @@ export class TenantState implements FlightOwner {
     this.flights.delete(key)
     this.downloads.delete(key)
   }
+}
+
+/** An entry's place: whose, and under which key. */
+export interface Target {
+  readonly state: TenantState
+  readonly key: ValidKey
 }
 
 /**

@@ -7,6 +7,10 @@ export interface Work<T> {
   readonly run: (budgetMs: number | undefined) => Awaitable<T>
   /** Looked at in the moment of applying; `true`: it is dropped. */
   readonly isDropped?: (() => boolean) | undefined
+  /**
+   * It waits for something that may take long, such as an upload: while it does, whatever is called later and sets or deletes the key takes its place, and this is called.
+   */
+  readonly superseded?: (() => void) | undefined
   /** Whether the key must be deleted later if this cannot be carried out: a set or delete that somebody called. */
   readonly invalidates: boolean
   /** In the order in which things came to be owed, what success pays: everything owed until then. */

@@ -74,6 +74,14 @@ export interface StoreOptions {
   readonly journal?: JournalSlot | undefined
 }
 
+/** What goes before a commit and may take long, such as an upload. */
+export interface Preparation {
+  /** Resolves when the commit can be carried out. */
+  readonly ready: Promise<unknown>
+  /** Called when something newer takes its place before that. */
+  readonly superseded: () => void
+}
+
 const NO_TIMER = (): void => undefined
 const DELETIONS_AT_ONCE = 64
 /** With less of its budget left, an operation that had to wait is not started: it would blame a healthy store. */
@@ -145,14 +153,14 @@ export class WriteQueues {
    * Lets a streamed put that has been given all but its end be carried out in its turn, for a `set`: `commit` releases the end and is how the
    * put went. Where that fails or is refused, the key is deleted instead.
    */
-  commit(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
+  commit(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, preparation?: Preparation): Awaitable<boolean | NotApplied> {
     this.#options.fallback?.delete(scope, key)
-    return this.#submit(scope, key, setting(() => this.#deleteUnlessStored(scope, key, commit(), undefined)), after)
+    return this.#submit(scope, key, { ...setting(() => this.#deleteUnlessStored(scope, key, commit(), undefined)), superseded: preparation?.superseded }, preparation?.ready)
   }
 
   /** The same for a promotion or a compute: where that fails, nothing happens. */
-  commitFill(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, fence: Fence, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
-    return this.#submit(scope, key, this.#filling(scope, key, fence, commit), after)
+  commitFill(scope: TenantScope, key: ValidKey, commit: () => Promise<boolean>, fence: Fence, preparation?: Preparation): Awaitable<boolean | NotApplied> {
+    return this.#submit(scope, key, { ...this.#filling(scope, key, fence, commit), superseded: preparation?.superseded }, preparation?.ready)
   }
 
   /** Removes what the invalidation covers, when `after` has resolved. */
@@ -188,6 +196,7 @@ export class WriteQueues {
     let end = (): void => undefined
     const clear: RunningClear = { scope, prefixes, ended: new Promise((resolve) => (end = resolve)) }
     const under = [...this.#queues.values()].filter((queue) => isUnder(queue, clear))
+    for (const queue of under) this.#supersede(queue)
     const before = under.flatMap(outcomesOf)
     this.#clears.push(clear)
     try {
@@ -285,6 +294,7 @@ export class WriteQueues {
     const outcome = new Promise<T | NotApplied>((resolve) => (settle = resolve))
     const ticket: Ticket = { work, calledAt: this.#owed.now, settle: settle as (outcome: unknown) => void, outcome, countsFrom: undefined, cancelTimer: NO_TIMER }
     const queue = this.#queueOf(scope, key)
+    if (work.invalidates) this.#supersede(queue)
     queue.waiting.push(ticket)
     if (this.#clears.length === 0 && after === undefined) {
       this.#admit(queue, ticket)
@@ -300,6 +310,7 @@ export class WriteQueues {
   /** Nothing in other tiers or clears goes first any more: the ticket's budget begins. */
   #admit(queue: WriteQueue, ticket: Ticket): void {
     const { budgetMs, time } = this.#options
+    if (!queue.waiting.includes(ticket)) return // superseded
     ticket.countsFrom = time.now()
     if (queue.inDoubt) return this.#withdraw(queue, ticket, inDoubt(this.#backend.name, ticket.work.operation, queue))
     this.#startNext(queue)
@@ -373,6 +384,15 @@ export class WriteQueues {
     ticket.cancelTimer()
     void this.#refuse(queue, ticket, error)
     this.#startNext(queue)
+  }
+
+  /** Something newer is called: uploads that are not there yet would only be replaced by it. */
+  #supersede(queue: WriteQueue): void {
+    for (const ticket of queue.waiting.filter(({ countsFrom, work }) => countsFrom === undefined && work.superseded !== undefined)) {
+      queue.waiting.splice(queue.waiting.indexOf(ticket), 1)
+      ticket.work.superseded?.()
+      ticket.settle(new NotApplied('safe'))
+    }
   }
 
   /** Tells the caller that its operation was not applied, after recording what that means for the key. */

@@ -12,12 +12,12 @@ import type { ComputeOperation } from '../operation.js'
 import type { TenantState } from '../tenant-state.js'
 import { Terms } from '../terms.js'
 import { bytesFrom, type ByteSource, type SourceChunks } from './bytes-from.js'
+import { abandoned } from './held-back-put.js'
 import { openStream } from './open-stream.js'
 import { begin, joinStream } from './read-stream.js'
 import { SharedStream } from './shared-stream.js'
 import { storedForm } from './stored-form.js'
 import { after, goneMeanwhile, readableOf, StreamFlight, type OpenedStream } from './stream-flight.js'
-import { abandoned } from './tier-sink.js'
 import { drained, StreamedWrite } from './write-stream.js'
 
 /** A function that makes a stream that was not found. */

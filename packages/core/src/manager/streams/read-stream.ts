@@ -6,10 +6,11 @@ import { travellingFields } from '../copies.js'
 import { countOutcome } from '../count-outcome.js'
 import type { ReadOperation } from '../operation.js'
 import { notePromotion, promote } from '../promote.js'
+import { abandoned } from './held-back-put.js'
 import { openStream, type FoundStream } from './open-stream.js'
 import { SharedStream, type Reader } from './shared-stream.js'
 import { after, goneMeanwhile, readableOf, StreamFlight, type OpenedStream } from './stream-flight.js'
-import { abandoned, TierSink } from './tier-sink.js'
+import { TierSink } from './tier-sink.js'
 
 /** The verb `getStream`: the payload from the fastest tier that has it, on its way into faster ones at the same time. */
 export async function getStream(operation: ReadOperation, signal: AbortSignal | undefined): Promise<Readable | undefined> {

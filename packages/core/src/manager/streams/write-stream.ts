@@ -1,4 +1,4 @@
-import { CacheEntry, Invalidation, isStreamed, StreamedEntry, type Awaitable } from '@thermocline/backend'
+import { CacheEntry, Invalidation, type Awaitable } from '@thermocline/backend'
 import type { Fence } from '../../compute/fence.js'
 import { onAbort } from '../../compute/abort.js'
 import type { Slot } from '../../policies/policy.js'
@@ -11,9 +11,11 @@ import { Terms, type EntryWishes } from '../terms.js'
 import { abandonQueue, enterIfKept, noted, settled, type Step } from '../write.js'
 import type { PreparedWrites } from '../write-back/write-back.js'
 import type { SourceChunks } from './bytes-from.js'
+import { CopyPut } from './copy-put.js'
+import { abandoned } from './held-back-put.js'
 import { SharedStream } from './shared-stream.js'
 import { storedForm, type StoredForm } from './stored-form.js'
-import { abandoned, mostOfStream, TierSink } from './tier-sink.js'
+import { mostOfStream, TierSink } from './tier-sink.js'
 
 const HINT = 'Let the policy use a tier that takes streams, such as a disk or a bucket, or raise the limit of one (maxPayloadBytes, maxBytes)'
 
@@ -162,41 +164,22 @@ export class StreamedWrite {
     if (sink !== undefined) return sink.set()
     const spool = this.#spooled.get(slot)
     if (spool === undefined) return queues.delete(state.scope, key)
-    return queues.commit(state.scope, key, () => this.#copy(spool, slot), Promise.resolve(outcomes.get(spool)))
+    return new CopyPut(this.#operation, spool, slot, this.#terms, Promise.resolve(outcomes.get(spool))).set()
   }
 
   #fillOne(slot: Slot, outcomes: ReadonlyMap<Slot, Awaitable<unknown>>, fence: Fence): Awaitable<boolean | NotApplied> | undefined {
-    const { state, key } = this.#operation
     const sink = this.#sinks.get(slot)
     if (sink !== undefined) return sink.fill(fence)
     const spool = this.#spooled.get(slot)
     if (spool === undefined || slot.tier.breaker.isOpen('write')) return undefined
-    return slot.tier.queues.commitFill(state.scope, key, () => this.#copy(spool, slot), fence, Promise.resolve(outcomes.get(spool)))
+    return new CopyPut(this.#operation, spool, slot, this.#terms, Promise.resolve(outcomes.get(spool))).fill(fence)
   }
 
   /** Writes through what was to be written back, from the durable tier above that has it. */
   #through(slot: Slot, fence: Fence): Awaitable<boolean | NotApplied> {
-    const { state, key } = this.#operation
     const keeper = this.#keeper
     if (keeper === undefined || !slot.tier.capabilities.streams) return false
-    return slot.tier.queues.commitFill(state.scope, key, () => this.#copy(keeper, slot), fence)
-  }
-
-  /** Gives a slot's tier what the durable tier above holds, if that is still this entry. */
-  async #copy(spool: Slot, slot: Slot): Promise<boolean> {
-    const { engine, key, state: { scope } } = this.#operation
-    const entry = await spool.tier.backend.get(scope, key, { want: 'stream', touch: false })
-    if (entry === undefined || !isStreamed(entry)) return false
-    if (entry.createdAt !== this.#terms.createdAt || (entry.payload.byteLength ?? 0) > slot.tier.maxPayloadBytes) {
-      entry.payload.cancel()
-      return false
-    }
-    const copy = new StreamedEntry(entry.payload, this.#terms.fieldsFor(slot))
-    try {
-      return await slot.tier.backend.put(scope, key, copy, { onlyIfAbsent: false, keepUntil: this.#terms.keepUntil(slot, engine.clock.now()) })
-    } finally {
-      entry.payload.cancel()
-    }
+    return new CopyPut(this.#operation, keeper, slot, this.#terms, Promise.resolve()).fill(fence)
   }
 
   #canSpool({ tier, write }: Slot): boolean {

@@ -30,6 +30,8 @@ export interface Upload {
   isDue: boolean
   attempts: number
   cancelRetry: (() => void) | undefined
+  /** Ends a streamed put of it that has not come to its turn. */
+  stop: (() => void) | undefined
 }
 
 /** What an earlier process left is older than all that is called in this one. */
@@ -38,7 +40,7 @@ const LEFT_BEFORE = -(2 ** 52)
 export function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
   let leave!: Upload['leave'] // set by the constructor below
   const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
-  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, rank: slot.sequence + LEFT_BEFORE, entered: false, holders: 0, isDue: false, attempts: 0, cancelRetry: undefined }
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, rank: slot.sequence + LEFT_BEFORE, entered: false, holders: 0, isDue: false, attempts: 0, cancelRetry: undefined, stop: undefined }
 }
 
 /** By tier, tenant and key. */

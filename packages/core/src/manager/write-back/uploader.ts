@@ -1,7 +1,8 @@
-import { CacheError, instantAfter, isStreamed, type CacheEntry, type JournalSlot } from '@thermocline/backend'
-import { NotApplied } from '../../tiers/outcome.js'
+import { CacheError, instantAfter, isStreamed, type CacheEntry, type JournalSlot, type StreamedEntry } from '@thermocline/backend'
+import { FENCED, NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'
 import type { EngineHost } from '../host.js'
+import { abandoned, HeldBackPut } from '../streams/held-back-put.js'
 import type { Upload } from './upload.js'
 
 const DEFAULT_CONCURRENCY = 4
@@ -93,8 +94,7 @@ export class Uploader {
       return fence.broken ? undefined : this.#forget(upload)
     }
     const keepUntil = Math.min(slot.expiresAt, instantAfter(clock.now(), tier.maxTtlMs ?? Number.POSITIVE_INFINITY))
-    const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
-    cancel(entry) // where its turn never came
+    const outcome = isStreamed(entry) ? await this.#stream(upload, entry, keepUntil) : await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil }, fence)
     if (fence.broken) return
     if (outcome === true) {
       this.uploaded++
@@ -103,6 +103,27 @@ export class Uploader {
       if (this.#engine.events.wants('writeBack')) this.#engine.events.emit('writeBack', { tenant: state.tenant, key, tier: tier.name })
     } else if (outcome === false) await this.#giveUp(upload, 'the tier does not take it')
     else this.#later(upload, outcome instanceof NotApplied ? outcome.error : undefined)
+  }
+
+  /** A large copy takes its turn on the key only for its end: what is called meanwhile does not wait for it, and ends it. */
+  async #stream(upload: Upload, entry: StreamedEntry, keepUntil: number): Promise<boolean | NotApplied> {
+    const { tier, state, key, fence } = upload
+    const { payload } = entry
+    const most = tier.maxPayloadBytes
+    const suspicion = tier.queues.suspicionOf(state.scope, key)
+    if ((payload.byteLength ?? 0) > most || suspicion !== undefined) {
+      payload.cancel()
+      if (suspicion === undefined) return false
+      return suspicion === 'owed' ? FENCED : new NotApplied('safe', new CacheError('in-doubt', `an entry is written back to ${tier.name} later: an operation on its key may still land there`, { operation: 'write-back', backend: tier.backend.name, tenant: state.tenant, key }))
+    }
+    const put = new HeldBackPut(upload, tier, { fields: entry, keepUntil, onlyIfAbsent: false, payload, most, fence })
+    upload.stop = () => void put.abandon(abandoned())
+    try {
+      await put.held
+      return await put.fill(fence)
+    } finally {
+      upload.stop = undefined
+    }
   }
 
   /** Tries again after a random wait that doubles, up to half a minute. */

@@ -399,6 +399,7 @@ export class WriteBack {
     upload.fence.broken = true
     upload.cancelRetry?.()
     upload.cancelRetry = undefined
+    upload.stop?.()
   }
 
   /** Not to be uploaded any more: removes its copy. Resolves with what went wrong, if that is still there. */
