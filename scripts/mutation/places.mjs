@@ -23,8 +23,8 @@ export const PLACES = {
     guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('budgets', 'late-landing', 'one-tier', 'prefixes')],
   },
   'owed work': {
-    files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/tiers/prefixes.ts'],
-    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations', 'prefixes')],
+    files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/layers/backoff.ts', 'packages/core/src/tiers/prefixes.ts'],
+    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations', 'prefixes', 'backoff')],
   },
   promotion: {
     files: ['read', 'read-many', 'promote', 'tier-access'].map((name) => `packages/core/src/manager/${name}.ts`),

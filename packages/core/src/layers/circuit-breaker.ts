@@ -6,10 +6,10 @@ import {
   TenantScope,
   validateKey,
   type CacheBackend,
-  type CancelTimer,
   type Clock,
   type Layer,
 } from '@thermocline/backend'
+import { Backoff } from './backoff.js'
 import type { Circuit, Guard } from './resilience-parts.js'
 import { resilience } from './resilience.js'
 
@@ -55,7 +55,7 @@ export class CircuitBreaker implements Guard {
   }
 
   readonly #options: CircuitBreakerOptions
-  readonly #circuits: Readonly<Record<Circuit, CircuitState>> = { read: new CircuitState(), write: new CircuitState() }
+  readonly #circuits: Readonly<Record<Circuit, CircuitState>>
   readonly #probeScope = new TenantScope(PROBE_TENANT)
   readonly #probeKey = validateKey('probe')
   #probed: CacheBackend | undefined
@@ -64,6 +64,7 @@ export class CircuitBreaker implements Guard {
 
   constructor(options: CircuitBreakerOptions) {
     this.#options = options
+    this.#circuits = { read: new CircuitState(options.clock), write: new CircuitState(options.clock) }
   }
 
   /** What the background probes ask: the backend inside this breaker. The layer sets it by itself. */
@@ -84,8 +85,8 @@ export class CircuitBreaker implements Guard {
   /** Ends the probes. The circuits stay as they are. */
   dispose(): void {
     this.#disposed = true
-    this.#circuits.read.cancelProbe()
-    this.#circuits.write.cancelProbe()
+    this.#circuits.read.probes.cancel()
+    this.#circuits.write.probes.cancel()
   }
 
   succeeded(circuit: Circuit): void {
@@ -136,21 +137,24 @@ export class CircuitBreaker implements Guard {
     for (const circuit of circuits) {
       if (this.isOpen(circuit)) continue
       this.#circuits[circuit].open(error)
-      this.#scheduleProbe(circuit, FIRST_PROBE_MS)
+      this.#scheduleProbe(circuit)
     }
     if (wasClosed) this.#options.onChange?.('open', circuits[0] as Circuit, error)
   }
 
-  #scheduleProbe(circuit: Circuit, waitMs: number): void {
-    this.#circuits[circuit].cancelProbe = this.#options.clock.schedule(waitMs, () => void this.#probe(circuit, waitMs), { background: true })
+  #scheduleProbe(circuit: Circuit): void {
+    this.#circuits[circuit].probes.schedule(() => void this.#probe(circuit))
   }
 
-  async #probe(circuit: Circuit, waitedMs: number): Promise<void> {
-    if (circuit === 'write' && this.isOpen('read')) return this.#scheduleProbe(circuit, FIRST_PROBE_MS)
+  async #probe(circuit: Circuit): Promise<void> {
+    if (circuit === 'write' && this.isOpen('read')) {
+      this.#circuits.write.probes.reset() // nothing was asked
+      return this.#scheduleProbe(circuit)
+    }
     try {
       await (circuit === 'read' ? this.#probeRead() : this.#probeWrite())
     } catch {
-      if (!this.#disposed) this.#scheduleProbe(circuit, Math.min(waitedMs * 2, LONGEST_PROBE_INTERVAL_MS))
+      if (!this.#disposed) this.#scheduleProbe(circuit)
       return
     }
     if (this.#disposed) return
@@ -176,11 +180,16 @@ class CircuitState {
   openedBy: CacheError | undefined
   failures = 0
   refusal: CacheError | undefined
-  cancelProbe: CancelTimer = () => undefined
+  readonly probes: Backoff
+
+  constructor(clock: Clock) {
+    this.probes = new Backoff({ clock, firstMs: FIRST_PROBE_MS, longestMs: LONGEST_PROBE_INTERVAL_MS })
+  }
 
   open(error: CacheError): void {
     this.openedBy = error
     this.refusal = undefined
+    this.probes.reset()
   }
 
   close(): void {

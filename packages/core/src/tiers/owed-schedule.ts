@@ -1,4 +1,5 @@
-import type { CancelTimer, Clock } from '@thermocline/backend'
+import type { Clock } from '@thermocline/backend'
+import { Backoff } from '../layers/backoff.js'
 
 const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 60_000
@@ -13,37 +14,34 @@ export interface OwedScheduleOptions {
 /** When what is owed is tried: after a second, then half as often each time up to once a minute, and at once on recovery. */
 export class OwedSchedule {
   readonly #options: OwedScheduleOptions
-  #waitMs = FIRST_WAIT_MS
-  #cancel: CancelTimer | undefined
+  readonly #backoff: Backoff
   #closed = false
 
   constructor(options: OwedScheduleOptions) {
     this.#options = options
+    this.#backoff = new Backoff({ clock: options.clock, firstMs: FIRST_WAIT_MS, longestMs: LONGEST_WAIT_MS })
   }
 
   /** Makes sure that there will be a next attempt, if anything is owed. */
   schedule(): void {
-    if (this.#closed || this.#cancel !== undefined || !this.#options.isOwed()) return
-    const { clock } = this.#options
-    this.#cancel = clock.schedule(this.#waitMs, () => this.#attempt(Math.min(this.#waitMs * 2, LONGEST_WAIT_MS)), { background: true })
+    if (!this.#closed && this.#options.isOwed()) this.#backoff.schedule(() => this.#attempt())
   }
 
   /** Attempts now, and soon again if that does not pay everything. */
   now(): void {
-    this.#cancel?.()
-    this.#attempt(FIRST_WAIT_MS)
+    this.#backoff.cancel()
+    this.#backoff.reset()
+    this.#attempt()
   }
 
   close(): void {
     this.#closed = true
-    this.#cancel?.()
+    this.#backoff.cancel()
   }
 
-  #attempt(nextWaitMs: number): void {
-    this.#cancel = undefined
-    this.#waitMs = nextWaitMs
+  #attempt(): void {
     void this.#options.pay().then(() => {
-      if (!this.#options.isOwed()) this.#waitMs = FIRST_WAIT_MS
+      if (!this.#options.isOwed()) this.#backoff.reset()
       this.schedule()
     })
   }

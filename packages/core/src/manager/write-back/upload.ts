@@ -1,5 +1,6 @@
 import type { CacheError, JournalSlot, ValidKey } from '@thermocline/backend'
 import { Fence } from '../../compute/fence.js'
+import type { Backoff } from '../../layers/backoff.js'
 import type { Tier } from '../../tiers/tier.js'
 import type { TenantState } from '../tenant-state.js'
 import type { TimedJournal } from './timed-journal.js'
@@ -28,8 +29,8 @@ export interface Upload {
   holders: number
   /** One of them is carried out: it goes as soon as it may. */
   isDue: boolean
-  attempts: number
-  cancelRetry: (() => void) | undefined
+  /** When it is tried again. */
+  readonly retries: Backoff
   /** Ends a streamed put of it that has not come to its turn. */
   stop: (() => void) | undefined
 }
@@ -37,10 +38,10 @@ export interface Upload {
 /** What an earlier process left is older than all that is called in this one. */
 const LEFT_BEFORE = -(2 ** 52)
 
-export function newUpload(journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
+export function newUpload(retries: Backoff, journal: TimedJournal, slot: JournalSlot, tier: Tier, state: TenantState, key: ValidKey): Upload {
   let leave!: Upload['leave'] // set by the constructor below
   const tried = new Promise<CacheError | undefined>((resolve) => (leave = resolve))
-  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, rank: slot.sequence + LEFT_BEFORE, entered: false, holders: 0, isDue: false, attempts: 0, cancelRetry: undefined, stop: undefined }
+  return { id: idOf(tier, state, key), journal, slot, tier, state, key, fence: new Fence(key), tried, leave, rank: slot.sequence + LEFT_BEFORE, entered: false, holders: 0, isDue: false, retries, stop: undefined }
 }
 
 /** By tier, tenant and key. */

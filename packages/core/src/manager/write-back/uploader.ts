@@ -1,4 +1,5 @@
 import { CacheError, instantAfter, isStreamed, type CacheEntry, type JournalSlot, type StreamedEntry } from '@thermocline/backend'
+import { Backoff } from '../../layers/backoff.js'
 import { FENCED, NotApplied } from '../../tiers/outcome.js'
 import type { Tier } from '../../tiers/tier.js'
 import type { EngineHost } from '../host.js'
@@ -47,12 +48,9 @@ export class Uploader {
     this.#closed = true
   }
 
-  /** Tries at once what waits to be tried again. */
-  retryNow(upload: Upload): void {
-    if (upload.cancelRetry === undefined) return
-    upload.cancelRetry()
-    upload.cancelRetry = undefined
-    this.schedule(upload)
+  /** Attempts after a random wait that doubles, up to half a minute. */
+  newRetries(): Backoff {
+    return new Backoff({ clock: this.#engine.clock, firstMs: FIRST_RETRY_MS, longestMs: LAST_RETRY_MS, jitter: 0.5 })
   }
 
   /** Uploads it in its turn. */
@@ -126,18 +124,15 @@ export class Uploader {
     }
   }
 
-  /** Tries again after a random wait that doubles, up to half a minute. */
+  /** Tries again in a while. */
   #later(upload: Upload, error: unknown): void {
-    if (upload.fence.broken || this.#closed) return
+    const { tier, state, key, fence, retries } = upload
+    if (fence.broken || this.#closed) return
     if (error !== undefined) {
       this.retries++
-      this.#engine.report(error, { operation: 'write-back', tier: upload.tier, state: upload.state, key: upload.key })
+      this.#engine.report(error, { operation: 'write-back', tier, state, key })
     }
-    const mostMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** upload.attempts++)
-    upload.cancelRetry = this.#engine.clock.schedule(mostMs * (0.5 + Math.random() / 2), () => {
-      upload.cancelRetry = undefined
-      this.schedule(upload)
-    }, { background: true })
+    retries.schedule(() => this.schedule(upload))
   }
 
   /** One that is missing was taken up by another process, or invalidated by one from which this one has taken it: nothing here may delete what they have put. */

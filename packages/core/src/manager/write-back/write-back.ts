@@ -181,7 +181,7 @@ export class WriteBack {
         if (this.#isFull(journal, bytes)) this.#warnOfFull(journal)
         continue
       }
-      const upload = newUpload(journal, place, slot.tier, state, key)
+      const upload = newUpload(this.#uploader.newRetries(), journal, place, slot.tier, state, key)
       slots.set(slot, upload)
       uploads.push(upload)
     }
@@ -264,7 +264,7 @@ export class WriteBack {
   /** Tries everything that waits at once: a tier has recovered, or somebody flushes. */
   kick(): void {
     this.#removals.retryNow()
-    for (const uploads of this.#queued.values()) for (const upload of uploads) this.#uploader.retryNow(upload)
+    for (const uploads of this.#queued.values()) for (const { retries } of uploads) retries.now()
   }
 
   /** Resolves when nothing is queued any more but what cannot be removed. */
@@ -278,7 +278,7 @@ export class WriteBack {
     this.#closed = true
     this.#uploader.close()
     this.#leftBehind.close()
-    for (const uploads of this.#queued.values()) for (const upload of uploads) upload.cancelRetry?.()
+    for (const uploads of this.#queued.values()) for (const { retries } of uploads) retries.cancel()
     await this.#removals.close()
     const { owed } = this.#removals
     if (owed > 0) this.#engine.warnOnce('write-back owed', `the journal of write-back still has copies that could not be removed (${owed}): the next start will upload them, over what is newer`)
@@ -316,7 +316,7 @@ export class WriteBack {
       return
     }
     const state = this.#engine.tenants.of(validateTenant(slot.tenant))
-    const upload = newUpload(journal, slot, tier, state, slot.key)
+    const upload = newUpload(this.#uploader.newRetries(), journal, slot, tier, state, slot.key)
     const others = this.#queued.get(upload.id) ?? []
     if (others.some(({ entered, fence, rank }) => entered && !fence.broken && rank > upload.rank)) upload.fence.broken = true
     this.#add(upload)
@@ -397,8 +397,7 @@ export class WriteBack {
 
   #cancel(upload: Upload): void {
     upload.fence.broken = true
-    upload.cancelRetry?.()
-    upload.cancelRetry = undefined
+    upload.retries.cancel()
     upload.stop?.()
   }
 
