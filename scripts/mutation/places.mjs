@@ -7,15 +7,15 @@ const core = (...names) => names.map((name) => `packages/core/test/${name}.test.
 
 export const PLACES = {
   fences: {
-    files: ['packages/core/src/compute/fence.ts', 'packages/core/src/manager/tenant-state.ts'],
+    files: ['packages/core/src/flights/fence.ts', 'packages/core/src/state/tenant-state.ts'],
     guards: [...core('fence-table'), ...promises('fences', 'copies', '4-one-compute', 'demotion')],
   },
   invalidations: {
-    files: ['packages/backend/src/contract/invalidation.ts', 'packages/core/src/manager/invalidate.ts'],
+    files: ['packages/backend/src/contract/invalidation.ts', 'packages/core/src/invalidation/invalidate.ts'],
     guards: [...core('invalidation'), ...promises('fences', 'owed-work', '6-nothing-lost', 'confirmed', 'write-back-hazards', 'listing', 'journal-hazards')],
   },
   flights: {
-    files: ['packages/core/src/compute/flight.ts', 'packages/core/src/compute/compute-point.ts', 'packages/core/src/manager/compute-run.ts'],
+    files: ['packages/core/src/flights/flight.ts', 'packages/core/src/flights/compute-point.ts', 'packages/core/src/computing/compute-run.ts'],
     guards: [...promises('flights', '4-one-compute', 'fences'), ...core('abort', 'compute-point')],
   },
   'write queues': {
@@ -27,11 +27,11 @@ export const PLACES = {
     guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations', 'prefixes', 'backoff')],
   },
   promotion: {
-    files: ['read', 'read-many', 'promote', 'tier-access'].map((name) => `packages/core/src/manager/${name}.ts`),
+    files: ['reading/walk', 'reading/read-many', 'reading/tier-access', 'promotion/promote'].map((name) => `packages/core/src/${name}.ts`),
     guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback', 'listing'), ...core('get-many', 'one-tier')],
   },
   terms: {
-    files: ['packages/core/src/manager/terms.ts', 'packages/core/src/manager/write.ts'],
+    files: ['packages/core/src/operation/terms.ts', 'packages/core/src/writing/write.ts'],
     guards: [...core('one-tier'), ...promises('copies', 'owed-work', '2-lifetimes', '6-nothing-lost', 'compression', 'too-large', 'write-back-hazards')],
   },
   breakers: {

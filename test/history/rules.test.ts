@@ -93,6 +93,13 @@ describe('legal with one manager', () => {
     story.returned(other, value)
     story.returned(starter, value)
   })
+  isLegal('a value computed since a delete, by a call that began before it', (story) => {
+    const starter = story.beginRead({ verb: 'getOrCompute' })
+    story.delete()
+    const computed = story.beginCompute(starter)
+    story.returned(starter, story.end(computed))
+    story.read(computed)
+  })
   isLegal('has and list of what may be there', (story) => [story.set(), story.present('has'), story.present('list')])
 })
 
@@ -141,7 +148,7 @@ describe('broken with one manager', () => {
   breaks('stale', 'list of what was deleted', (story) => [story.set(), story.delete(), story.present('list')])
   breaks('twice', 'two computes at once', (story) => {
     const [first, second] = [story.beginRead({ verb: 'getOrCompute' }), story.beginRead({ verb: 'getOrComputeStream' })]
-    const computes = [story.beginCompute(first), story.beginCompute(second, { isStream: true })]
+    const computes = [story.beginCompute(first), story.beginCompute(second)]
     for (const record of [...computes, first, second]) story.end(record)
   })
   breaks('twice', 'two computes at once, and a delete before both', (story) => {

@@ -6,23 +6,22 @@ export type {
   DeleteOptions,
   GetOptions,
   GetOrComputeOptions,
-  ListedEntry,
-  ListVerbOptions,
   Lookup,
   LookupOptions,
   SetOptions,
   TieredCacheManagerOptions,
   Unfinished,
 } from './manager/options.js'
-export type { LogFields, Logger } from './manager/log.js'
-export type { ByteSource } from './manager/streams/bytes-from.js'
-export type { Produce } from './manager/streams/compute-stream.js'
-export type { CacheEventName, CacheEvents } from './manager/events.js'
+export type { ListedEntry, ListVerbOptions } from './reading/list.js'
+export type { LogFields, Logger } from './state/log.js'
+export type { ByteSource } from './streams/bytes-from.js'
+export type { Produce } from './computing/get-or-compute-stream.js'
+export type { CacheEventName, CacheEvents } from './state/events.js'
 export type { CacheStats, TierStats } from './manager/stats.js'
 export type { PolicyOptions, TierUse, WriteMode } from './policies/policy.js'
 export type { TierOptions } from './tiers/tier.js'
-export type { WriteBackOptions } from './manager/write-back/write-back.js'
-export type { Compute, ComputeContext } from './compute/compute-context.js'
+export type { WriteBackOptions } from './write-back/write-back.js'
+export type { Compute, ComputeContext } from './flights/compute-context.js'
 export type { TelemetryOptions } from './telemetry/telemetry.js'
 export type { Codec } from './codec/codec.js'
 export { CircuitBreaker, type CircuitBreakerOptions } from './layers/circuit-breaker.js'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { getEventListeners } from 'node:events'
-import { abortable, onAbort } from '../src/compute/abort.js'
+import { abortable, onAbort } from '../src/flights/abort.js'
 import { turns } from './support/manual-clock.js'
 
 const listeners = (signal: AbortSignal): number => getEventListeners(signal, 'abort').length

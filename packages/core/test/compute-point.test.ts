@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import type { Readable } from 'node:stream'
 import { CacheEntry, validateKey, validateTenant } from '@thermocline/backend'
 import { MemoryBackend } from '@thermocline/memory'
-import type { AroundCompute } from '../src/compute/compute-point.js'
+import type { AroundCompute } from '../src/flights/compute-point.js'
 import { Engine } from '../src/manager/engine.js'
 import { TenantCache } from '../src/manager/tenant-cache.js'
-import type { TenantState } from '../src/manager/tenant-state.js'
+import type { TenantState } from '../src/state/tenant-state.js'
 
 let engine: Engine
 let state: TenantState

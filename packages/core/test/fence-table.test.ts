@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { Invalidation, validateKey } from '@thermocline/backend'
-import { FenceTable, type Fence } from '../src/compute/fence.js'
-import { TenantRegistry } from '../src/manager/tenant-state.js'
+import { FenceTable, type Fence } from '../src/flights/fence.js'
+import { TenantRegistry } from '../src/state/tenant-state.js'
 
 const key = validateKey('k')
 

@@ -4,7 +4,7 @@ import { MemoryBackend } from '@thermocline/memory'
 import { Faults } from '@thermocline/testkit'
 import fc from 'fast-check'
 import { Engine } from '../src/manager/engine.js'
-import { applyFromElsewhere } from '../src/manager/invalidate.js'
+import { applyFromElsewhere } from '../src/invalidation/invalidate.js'
 import { TenantCache } from '../src/manager/tenant-cache.js'
 import { afterwards } from '../../../test/support/afterwards.js'
 

@@ -61,8 +61,8 @@ export class Story {
     return this.end(read)
   }
 
-  beginCompute(starter: Read, { ttlMs = Infinity, isStream = false }: { readonly ttlMs?: number; readonly isStream?: boolean } = {}): Computed {
-    return this.history.computed(starter, { version: `v${++this.#versions}`, form: 'object', ttlMs, isStream })
+  beginCompute(starter: Read, { ttlMs = Infinity }: { readonly ttlMs?: number } = {}): Computed {
+    return this.history.computed(starter, { version: `v${++this.#versions}`, form: 'object', ttlMs })
   }
 
   /** A `getOrCompute` that computed. */

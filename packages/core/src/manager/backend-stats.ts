@@ -1,6 +1,6 @@
 import type { BackendStats } from '@thermocline/backend'
 import type { Engine } from './engine.js'
-import type { TenantState } from './tenant-state.js'
+import type { TenantState } from '../state/tenant-state.js'
 
 /** What every tier's backend says of itself; nothing for one that cannot be asked now. */
 export async function backendStats(engine: Engine, state: TenantState | undefined): Promise<BackendStats[]> {

@@ -1,8 +1,8 @@
 import { CacheError, type Invalidation } from '@thermocline/backend'
-import { abortable } from '../compute/abort.js'
+import { abortable } from '../flights/abort.js'
 import type { Tier } from '../tiers/tier.js'
 import type { Engine } from './engine.js'
-import type { TenantState } from './tenant-state.js'
+import type { TenantState } from '../state/tenant-state.js'
 
 /** How long a confirmed verb waits for tiers that are away. */
 export const LONGEST_CONFIRMATION_MS = 30_000

@@ -18,23 +18,24 @@ import {
   type RecordLog,
 } from '@thermocline/backend'
 import { CodecTable } from '../codec/standard.js'
-import { ComputePoint } from '../compute/compute-point.js'
-import { TransientMap } from '../compute/transient-map.js'
+import { ComputePoint } from '../flights/compute-point.js'
+import { TransientMap } from '../flights/transient-map.js'
 import type { Circuit } from '../layers/resilience-parts.js'
 import type { Policy } from '../policies/policy.js'
+import type { OperationHost } from '../operation/operation.js'
 import { PolicyTable } from '../policies/policy-table.js'
 import { Telemetry, type Reading } from '../telemetry/telemetry.js'
 import { openRecordLog, Tier, type TierHost, type TierOptions } from '../tiers/tier.js'
-import { Background } from './background.js'
-import { count, Counters } from './counters.js'
-import { Events } from './events.js'
-import type { EngineHost, Failure } from './host.js'
-import { Log, type LogFields } from './log.js'
+import { Background } from '../state/background.js'
+import { count, Counters } from '../state/counters.js'
+import { Events } from '../state/events.js'
+import type { Failure } from '../state/host.js'
+import { Log, type LogFields } from '../state/log.js'
 import type { TieredCacheManagerOptions, Unfinished } from './options.js'
-import { TenantRegistry } from './tenant-state.js'
-import type { SharedStream } from './streams/shared-stream.js'
-import { WriteBack, type WriteBackOptions } from './write-back/write-back.js'
-import { Demotion } from './demotion.js'
+import { TenantRegistry } from '../state/tenant-state.js'
+import type { SharedStream } from '../streams/shared-stream.js'
+import { WriteBack, type WriteBackOptions } from '../write-back/write-back.js'
+import { Demotion } from '../promotion/demotion.js'
 
 const DEFAULT_TTL_MS = 3_600_000
 const MAX_BACKGROUND = 1000
@@ -52,7 +53,7 @@ const OPTIONS = new KnownNames(
 const WRITE_BACK = new KnownNames(Object.keys({ directory: true, maxBytes: true, maxEntries: true, concurrency: true } satisfies Readonly<Record<keyof WriteBackOptions, true>>))
 
 /** What all verbs of one manager share: its parts, put together once. */
-export class Engine implements EngineHost {
+export class Engine implements OperationHost {
   readonly clock: Clock
   readonly enabled: boolean
   readonly tiers: readonly Tier[]
@@ -185,7 +186,7 @@ export class Engine implements EngineHost {
     if (error.code === 'circuit-open') return // the outage itself was reported when the circuit opened
     const counters = (state ?? this.tenants.peek(error.tenant ?? ''))?.counters ?? this.#unowned
     count(counters.errors, tier?.index ?? this.tiers.length)
-    this.telemetry.recordError({ ...(tier === undefined ? {} : tierAttributes(tier)), operation, reason: error.code, ...(key === undefined ? {} : { policy: this.policies.forKey(key).name }) })
+    this.telemetry.recordError({ ...tier?.attributes, operation, reason: error.code, ...(key === undefined ? {} : { policy: this.policies.forKey(key).name }) })
     // only a person can help: seen at once, not when the circuit opens after several
     if (FOR_A_PERSON.has(error.code)) this.warnOnce(`${tier?.name} ${error.code}`, `${tier === undefined ? '' : `tier ${tier.name} (${tier.backend.name}): `}${error.message}`, { tier: tier?.name, backend: tier?.backend.name, code: error.code, operation })
     if (this.events.wants('error')) this.events.emit('error', { error, operation, tier: tier?.name, tenant: state?.tenant ?? error.tenant, key: key ?? error.key })
@@ -254,7 +255,7 @@ export class Engine implements EngineHost {
     const perCell = (name: 'hits' | 'tierMisses' | 'promotions' | 'evictions') => (): Iterable<Reading> =>
       this.#readings(byTenant, (counters) =>
         this.policies.all.flatMap((policy) =>
-          this.tiers.map((tier): Reading => [counters[name][this.#cell(policy, tier)] ?? 0, { ...tierAttributes(tier), policy: policy.name }]),
+          this.tiers.map((tier): Reading => [counters[name][this.#cell(policy, tier)] ?? 0, { ...tier.attributes, policy: policy.name }]),
         ),
       )
     const gauge = (name: 'entries' | 'bytes') => (): Promise<readonly Reading[]> => this.#gauges(name, byTenant)
@@ -296,15 +297,11 @@ export class Engine implements EngineHost {
       const scopes = byTenant ? [...this.tenants.each()].map(([tenant]) => this.tenants.of(validateTenant(tenant)).scope) : [undefined]
       for (const scope of scopes) {
         const value = (await Promise.resolve(tier.backend.stats(scope)).catch(() => undefined))?.[name]
-        if (value !== undefined) readings.push([value, { ...tierAttributes(tier), ...(scope === undefined ? {} : { tenant: scope.tenant }) }])
+        if (value !== undefined) readings.push([value, { ...tier.attributes, ...(scope === undefined ? {} : { tenant: scope.tenant }) }])
       }
     }
     return readings
   }
-}
-
-export function tierAttributes(tier: Tier): Attributes {
-  return { tier: tier.name, backend: tier.backend.name }
 }
 
 function tierNames(tiers: unknown): string[] {

@@ -1,6 +1,6 @@
 import type { CacheEntry, Clock, ValidKey } from '@thermocline/backend'
-import { tierAttributes, type Engine } from './engine.js'
-import type { TenantState } from './tenant-state.js'
+import type { Engine } from './engine.js'
+import type { TenantState } from '../state/tenant-state.js'
 
 /*
  * The short way of a hit. It waits for nothing, allocates nothing after an entry's first hit, builds no string and finds no
@@ -80,5 +80,5 @@ function addSaved(state: TenantState, cell: number, micros: number): void {
 function sample({ telemetry, clock, firstTier }: Engine, state: TenantState, key: ValidKey): void {
   const startedAt = clock.monotonic()
   void firstTier.direct?.get(state.scope, key, PEEK)
-  telemetry.recordLatency({ ...tierAttributes(firstTier), operation: 'get' }, clock.monotonic() - startedAt)
+  telemetry.recordLatency({ ...firstTier.attributes, operation: 'get' }, clock.monotonic() - startedAt)
 }

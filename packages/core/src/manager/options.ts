@@ -4,8 +4,8 @@ import type { Codec } from '../codec/codec.js'
 import type { PolicyOptions, TierUse } from '../policies/policy.js'
 import type { TelemetryOptions } from '../telemetry/telemetry.js'
 import type { TierOptions } from '../tiers/tier.js'
-import type { Logger } from './log.js'
-import type { WriteBackOptions } from './write-back/write-back.js'
+import type { Logger } from '../state/log.js'
+import type { WriteBackOptions } from '../write-back/write-back.js'
 
 export interface TieredCacheManagerOptions {
   /** Fastest first: the order of the keys is the order of the tiers. */
@@ -61,12 +61,6 @@ export interface LookupOptions extends GetOptions {
   readonly value?: boolean | undefined
 }
 
-export interface ListVerbOptions {
-  /** Sizes and instants also where the store has to look them up. Default false. */
-  readonly detail?: boolean | undefined
-  readonly signal?: AbortSignal | undefined
-}
-
 /** For verbs that change something. */
 export interface Confirmable {
   /**
@@ -110,15 +104,5 @@ export type Lookup<T> =
       readonly metadata?: Metadata | undefined
       readonly tags?: readonly string[] | undefined
     }
-
-/** One entry in one tier, as `list` shows it. */
-export interface ListedEntry {
-  readonly key: string
-  readonly tier: string
-  /** Bytes it occupies in that tier. */
-  readonly size?: number | undefined
-  /** Epoch milliseconds; `null`: never. */
-  readonly expiresAt?: number | null | undefined
-}
 
 export type { Codec, CodecName }

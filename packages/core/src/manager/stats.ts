@@ -1,8 +1,8 @@
 import type { BackendStats } from '@thermocline/backend'
 import type { Policy } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
-import type { Counters } from './counters.js'
-import type { WriteBackStats } from './write-back/write-back.js'
+import type { Counters } from '../state/counters.js'
+import type { WriteBackStats } from '../write-back/write-back.js'
 
 export interface TierStats {
   readonly backend: string

@@ -1,5 +1,5 @@
 import { kindOf, ttlMs, type Metadata } from '@thermocline/backend'
-import { validateTags } from '../compute/compute-context.js'
+import { validateTags } from '../flights/compute-context.js'
 import type { Plan } from '../policies/policy.js'
 import type { SetOptions } from './options.js'
 

@@ -85,6 +85,8 @@ const DEFAULT_MAX_RECORDS = 100_000
  */
 export class Tier {
   readonly name: string
+  /** What telemetry says of it. */
+  readonly attributes: Readonly<{ tier: string; backend: string }>
   readonly index: number
   /** Guarded by all layers. */
   readonly backend: CacheBackend
@@ -111,6 +113,7 @@ export class Tier {
     this.#raw = options.backend
     const bare = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
     this.capabilities = bare.capabilities
+    this.attributes = { tier: name, backend: bare.name }
     this.budgetMs = options.budget === undefined ? (DEFAULT_BUDGET_MS.get(bare.name) ?? OTHER_BUDGET_MS) : positiveDurationMs(options.budget, `tiers.${name}.budget`)
     this.maxTtlMs = ttlMs(options.maxTtl, `tiers.${name}.maxTtl`)
     this.defaultTtlMs = ttlMs(options.defaultTtl, `tiers.${name}.defaultTtl`)

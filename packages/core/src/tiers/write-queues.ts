@@ -13,8 +13,8 @@ import {
   type TenantScope,
   type ValidKey,
 } from '@thermocline/backend'
-import type { Fence, FencedKey } from '../compute/fence.js'
-import { TransientMap } from '../compute/transient-map.js'
+import type { Fence, FencedKey } from '../flights/fence.js'
+import { TransientMap } from '../flights/transient-map.js'
 import { landing } from '../layers/run.js'
 import type { AskedTime } from './asked-time.js'
 import { OwedInvalidations } from './owed-invalidations.js'

@@ -211,7 +211,7 @@ class Call {
     const read = this.#beginRead(key)
     const options = { ...this.#setOptions, ...this.#signal() }
     const begin = (isStream: boolean): { readonly computed: Computed; readonly value: unknown } => {
-      const computed = this.#history.computed(read, { version: this.#nextVersion(), form: isStream ? 'bytes' : form, ttlMs: this.#ttlMs, isStream })
+      const computed = this.#history.computed(read, { version: this.#nextVersion(), form: isStream ? 'bytes' : form, ttlMs: this.#ttlMs })
       return { computed, value: stamped({ tenant, key, version: computed.version }, computed.form, length) }
     }
     const compute = async (): Promise<unknown> => {

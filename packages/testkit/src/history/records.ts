@@ -83,7 +83,6 @@ export interface Computed extends Recorded {
   readonly ttlMs: number
   /** The call that began the flight. */
   readonly starter: Read
-  readonly isStream: boolean
   bornBy: number
 }
 
@@ -147,7 +146,7 @@ export class History {
     return this.#keep({ ...this.#begun(given), kind: 'read', recentMs: this.clock.recent(), answer: undefined, hasLeft: false })
   }
 
-  computed(starter: Read, given: Pick<Computed, 'version' | 'form' | 'ttlMs' | 'isStream'>): Computed {
+  computed(starter: Read, given: Pick<Computed, 'version' | 'form' | 'ttlMs'>): Computed {
     const { manager, client, verb, tenant, key } = starter
     return this.#keep({ ...this.#begun({ manager, client, verb: `compute of ${verb}`, tenant, ...given }), kind: 'computed', key, starter, bornBy: Number.POSITIVE_INFINITY })
   }

@@ -8,15 +8,14 @@ import type { Violation } from './violation.js'
  *
  * Sound where two calls overlap: a value is only objected to if it began before the invalidation's place in the order of calls, and
  * whichever of two calls came first is known, as the manager takes their places in the order in which they are called. What takes its place
- * later (a stream, when its source has ended; the compute of a stream) counts as late as possible as a value, and as early as
- * possible as an invalidation. A call that rejected or has no answer invalidates nothing, and its value may be there or not: until a later
+ * later counts as late as possible as a value, and as early as possible as an invalidation: a stream, when its source has ended; a compute, whose caller may
+ * have waited for another one first, in vain. A call that rejected or has no answer invalidates nothing, and its value may be there or not: until a later
  * invalidation has resolved, then no more. A miss is always allowed.
  */
 
 /** When a value began at the latest. */
 export function beganBy(origin: Origin): number {
-  if (origin.kind === 'computed') return origin.isStream ? origin.calledAt : origin.starter.calledAt
-  return origin.verb === 'setStream' ? origin.returnedAt : origin.calledAt
+  return origin.kind === 'write' && origin.verb === 'setStream' ? origin.returnedAt : origin.calledAt
 }
 
 /** The reads of a key, in the order of the calls, each with the invalidation that wins over what began before its place. */

@@ -1,0 +1,104 @@
+import type { Span } from '@opentelemetry/api'
+import type { ReadOptions, ValidKey } from '@thermocline/backend'
+import type { ComputeContext } from '../flights/compute-context.js'
+import type { ComputePoint } from '../flights/compute-point.js'
+import type { Plan } from '../policies/policy.js'
+import type { Tier } from '../tiers/tier.js'
+import type { EngineHost } from '../state/host.js'
+import type { TenantState } from '../state/tenant-state.js'
+import type { Telemetry } from '../telemetry/telemetry.js'
+import type { WriteBack } from '../write-back/write-back.js'
+import type { EntryWishes } from './terms.js'
+
+/** What carries operations out needs of the engine. */
+export interface OperationHost extends EngineHost {
+  readonly enabled: boolean
+  /** What was computed or read is not stored any more. */
+  readonly stopped: boolean
+  readonly telemetry: Telemetry
+  readonly writeBack: WriteBack
+  readonly computePoint: ComputePoint
+  /** Streams that somebody reads or writes; close gives them up. */
+  readonly streams: Set<{ abort(error: unknown): void }>
+  /** Keeps track of a compute under way: close waits for it. */
+  computing<T>(work: Promise<T>): Promise<T>
+}
+
+/** One call about one key, made once and handed to whatever carries it out: whose key it is, and the plan it follows. */
+export class Operation {
+  readonly engine: OperationHost
+  readonly state: TenantState
+  readonly key: ValidKey
+  readonly plan: Plan
+
+  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan) {
+    this.engine = engine
+    this.state = state
+    this.key = key
+    this.plan = plan
+  }
+
+  /** Makes a failure visible that the caller is not told of. */
+  report(error: unknown, operation: string, tier?: Tier): void {
+    const { state, key } = this
+    this.engine.report(error, { operation, tier, state, key })
+  }
+}
+
+/** What a read wants of a payload: the value made of it; nothing, as its head is enough; or a stream of its bytes, where the tier has streams. */
+export type Want = 'value' | 'head' | 'stream'
+
+/** A call that reads. */
+export class ReadOperation extends Operation {
+  readonly want: Want
+  /** Whether it counts as a use: for recency and in the counts of each tier. */
+  readonly isUse: boolean
+
+  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: Want, isUse: boolean) {
+    super(engine, state, key, plan)
+    this.want = want
+    this.isUse = isUse
+  }
+
+  /** How a tier is asked for it. */
+  optionsFor(tier: Tier): ReadOptions {
+    const { adopts } = this.plan.policy
+    if (this.want === 'head') return adopts ? ADOPTING_LOOK : LOOK
+    if (this.want === 'stream' && tier.capabilities.streams) return adopts ? ADOPTING_STREAM : STREAM
+    return wholeOptions(adopts, this.isUse)
+  }
+}
+
+/** A call that makes what it does not find. */
+export class ComputeOperation<T = unknown> extends ReadOperation {
+  /** The caller's function. */
+  readonly make: (context: ComputeContext) => T | Promise<T>
+  /** What is to be stored with it. */
+  readonly wishes: EntryWishes
+  /** Of the call; the compute's own hangs below it. */
+  readonly span: Span
+
+  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: 'value' | 'stream', make: ComputeOperation<T>['make'], wishes: EntryWishes, span: Span) {
+    super(engine, state, key, plan, want, true)
+    this.make = make
+    this.wishes = wishes
+    this.span = span
+  }
+}
+
+/** How tiers are asked: for everything and as a use, without being one, for the head only, or for a stream. */
+const USE: ReadOptions = { want: 'payload', touch: true }
+const PASS: ReadOptions = { want: 'payload', touch: false }
+const LOOK: ReadOptions = { want: 'head', touch: false }
+const STREAM: ReadOptions = { want: 'stream', touch: true }
+/** The same by policies that take other tools' objects for entries. */
+const ADOPTING_USE: ReadOptions = { ...USE, adopt: true }
+const ADOPTING_PASS: ReadOptions = { ...PASS, adopt: true }
+const ADOPTING_LOOK: ReadOptions = { ...LOOK, adopt: true }
+const ADOPTING_STREAM: ReadOptions = { ...STREAM, adopt: true }
+
+/** How a tier is asked for whole payloads. */
+export function wholeOptions(adopts: boolean, isUse: boolean): ReadOptions {
+  if (adopts) return isUse ? ADOPTING_USE : ADOPTING_PASS
+  return isUse ? USE : PASS
+}

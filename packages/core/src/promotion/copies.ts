@@ -1,0 +1,41 @@
+import { types } from 'node:util'
+import { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields } from '@thermocline/backend'
+import { isCompressed } from '../codec/compression.js'
+import { takeIn } from '../codec/isolate.js'
+import type { Policy } from '../policies/policy.js'
+import type { Tier } from '../tiers/tier.js'
+import type { EngineHost } from '../state/host.js'
+
+/** An entry with the view another tier keeps, and without what belongs to the copy it was read from. Its value has been made, or its bytes are there. */
+export function copyFor(engine: EngineHost, policy: Policy, entry: CacheEntry, tier: Tier): CacheEntry {
+  const keepsValues = tier.capabilities.keeps === 'value'
+  // as it was read, where nothing in it belongs to the copy it was read from
+  if (keepsValues && entry.value !== NO_VALUE && entry.details === undefined && engine.isolation === 'share' && !isPacked(entry)) return entry
+  if (keepsValues) {
+    if (entry.value === NO_VALUE && entry.encoded !== undefined) entry.value = engine.codecs.decode(entry.encoded)
+    // compressed bytes say nothing about the size of the value
+    return new CacheEntry(takeIn(entry.value, engine.isolation), isPacked(entry) ? undefined : entry.encoded, travellingFields(entry))
+  }
+  entry.encoded ??= engine.codecs.encode(entry.value, policy.codec)
+  return new CacheEntry(NO_VALUE, apart(entry), travellingFields(entry))
+}
+
+/** What an entry takes along to another tier: its instants as they are. */
+export function travellingFields(entry: CacheEntry): EntryFields {
+  return { createdAt: entry.createdAt, expiresAt: entry.expiresAt, computeMicros: entry.computeMicros, details: travelling(entry.details) }
+}
+
+function isPacked({ encoded }: CacheEntry): boolean {
+  return encoded !== undefined && isCompressed(encoded.codec)
+}
+
+/** The payload in memory that the receiver of the value cannot reach: raw bytes are handed out as they were read. */
+function apart({ encoded, value }: CacheEntry): EncodedPayload | undefined {
+  return encoded === undefined || isCompressed(encoded.codec) || value === NO_VALUE || !types.isUint8Array(value) ? encoded : { codec: encoded.codec, bytes: Buffer.from(encoded.bytes) }
+}
+
+function travelling(details: EntryDetails | undefined): EntryDetails | undefined {
+  if (details?.keepUntil === undefined) return details
+  const { keepUntil: _stays, ...travels } = details
+  return Object.keys(travels).length === 0 ? undefined : travels
+}

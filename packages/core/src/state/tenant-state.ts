@@ -1,0 +1,143 @@
+import { TenantScope, type Invalidation, type TenantId } from '@thermocline/backend'
+import { FenceTable } from '../flights/fence.js'
+import type { Flight, FlightOwner } from '../flights/flight.js'
+import { TransientMap } from '../flights/transient-map.js'
+import { Counters } from './counters.js'
+
+/** What a manager keeps in the process about one tenant: nothing that grows with its entries. */
+export class TenantState implements FlightOwner {
+  readonly tenant: TenantId
+  readonly scope: TenantScope
+  readonly fences = new FenceTable()
+  /** What is looked for and made where it is not found, a value or a stream: at most one for a key. */
+  readonly flights = new TransientMap<string, Flight>()
+  /** Streams of what tiers hold that more callers may join. */
+  readonly downloads = new TransientMap<string, Flight>()
+  readonly counters: Counters
+
+  constructor(tenant: TenantId, counters: Counters) {
+    this.tenant = tenant
+    this.scope = new TenantScope(tenant)
+    this.counters = counters
+  }
+
+  /**
+   * Begins an invalidation: whatever began on a key that it covers stores nothing from now on, and the next caller starts a new flight.
+   * So it stays until the returned function is called, at the end: what begins meanwhile may still read the old value in
+   * some tier, so it stores nothing either, and its flight is left then.
+   *
+   * @param isAtOnce whether synchronous tiers will have applied it before anything else happens: a set of a value that is at hand
+   */
+  invalidating(invalidation: Invalidation, isAtOnce = false): () => void {
+    this.detach(invalidation)
+    const end = this.fences.whileInvalidating(invalidation, isAtOnce)
+    return () => {
+      end()
+      this.detach(invalidation)
+    }
+  }
+
+  /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. */
+  deserted(flight: Flight): void {
+    if (this.#registerOf(flight) !== undefined) this.detachKey(flight.key)
+  }
+
+  /** The flight is over: nobody joins it any more. */
+  landed(flight: Flight): void {
+    flight.end()
+    this.fences.close(flight.fence)
+    this.#registerOf(flight)?.delete(flight.key)
+  }
+
+  /** A flight has found its stream in a tier, and makes nothing any more: whoever wants the value looks for it there. */
+  onlyReads(flight: Flight): void {
+    if (this.flights.get(flight.key) !== flight) return
+    this.flights.delete(flight.key)
+    this.downloads.set(flight.key, flight)
+  }
+
+  /** Where others find the flight; `undefined`: it was detached. */
+  #registerOf(flight: Flight): TransientMap<string, Flight> | undefined {
+    if (this.flights.get(flight.key) === flight) return this.flights
+    return this.downloads.get(flight.key) === flight ? this.downloads : undefined
+  }
+
+  /** Whatever began on what the invalidation covers stores nothing from now on; the next caller starts a new flight. */
+  detach(invalidation: Invalidation): void {
+    if (invalidation.key !== undefined) return this.detachKey(invalidation.key)
+    this.fences.break(invalidation)
+    for (const flights of [this.flights, this.downloads]) for (const key of flights.keys()) if (invalidation.covers(key)) flights.delete(key)
+  }
+
+  /** The same for one key. */
+  detachKey(key: string): void {
+    this.fences.breakKey(key)
+    this.flights.delete(key)
+    this.downloads.delete(key)
+  }
+}
+
+/**
+ * The tenants of a manager: one state per tenant for as long as anybody uses it. Two states for one tenant at the same
+ * time would break single flight and fences, so the state lives while a handle or a running operation holds it (the manager
+ * itself keeps the handles of up to 1,000). The counts of those that are gone go into the totals.
+ */
+export class TenantRegistry {
+  readonly #live = new Map<string, { readonly state: WeakRef<TenantState>; readonly counters: Counters }>()
+  /** The counts of tenants that are gone. */
+  readonly retired: Counters
+  readonly #policies: number
+  readonly #tiers: number
+  readonly #collected = new FinalizationRegistry<string>((tenant) => this.#retire(tenant))
+
+  constructor(policies: number, tiers: number) {
+    this.#policies = policies
+    this.#tiers = tiers
+    this.retired = new Counters(policies, tiers)
+  }
+
+  of(tenant: TenantId): TenantState {
+    return this.#live.get(tenant)?.state.deref() ?? this.#create(tenant)
+  }
+
+  peek(tenant: string): TenantState | undefined {
+    return this.#live.get(tenant)?.state.deref()
+  }
+
+  /** Tells every running compute that nobody wants it any more. */
+  abortFlights(reason: unknown): void {
+    for (const { state } of this.#live.values()) {
+      const tenant = state.deref()
+      if (tenant !== undefined) for (const flights of [tenant.flights, tenant.downloads]) for (const flight of [...flights.values()]) flight.abort(reason)
+    }
+  }
+
+  /** The sum over all tenants there ever were. */
+  totals(): Counters {
+    const totals = new Counters(this.#policies, this.#tiers)
+    totals.add(this.retired)
+    for (const { counters } of this.#live.values()) totals.add(counters)
+    return totals
+  }
+
+  /** The tenants remembered, with their counts. */
+  *each(): Iterable<readonly [tenant: string, counters: Counters]> {
+    for (const [tenant, { counters }] of this.#live) yield [tenant, counters]
+  }
+
+  #create(tenant: TenantId): TenantState {
+    this.#retire(tenant)
+    const counters = new Counters(this.#policies, this.#tiers)
+    const state = new TenantState(tenant, counters)
+    this.#live.set(tenant, { state: new WeakRef(state), counters })
+    this.#collected.register(state, tenant)
+    return state
+  }
+
+  #retire(tenant: string): void {
+    const gone = this.#live.get(tenant)
+    if (gone === undefined || gone.state.deref() !== undefined) return
+    this.retired.add(gone.counters)
+    this.#live.delete(tenant)
+  }
+}
