@@ -12,7 +12,7 @@ const MIB = 1024 ** 2
 /** A far store: of a streamed put it takes the first chunk, and the others when it is let. */
 class FarStore extends WrappedBackend {
   readonly #plain: boolean
-  readonly #gate = deferred<void>()
+  readonly #gate = deferred<undefined>()
   /** Streamed puts that have begun, and how those went that have ended. */
   begun = 0
   readonly ended: string[] = []
@@ -36,7 +36,7 @@ class FarStore extends WrappedBackend {
 
   /** Takes what comes. */
   open(): void {
-    this.#gate.resolve()
+    this.#gate.resolve(undefined)
   }
 
   async *#slow(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {

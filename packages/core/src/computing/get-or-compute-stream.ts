@@ -7,7 +7,7 @@ import { ComputeRun } from './compute-run.js'
 import { countOutcome } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
 import type { OperationHost } from '../operation/operation.js'
-import type { ValueFlight } from './get-or-compute.js'
+import { ValueFlight } from './get-or-compute.js'
 import type { ComputeOperation } from '../operation/operation.js'
 import type { TenantState } from '../state/tenant-state.js'
 import { Terms } from '../operation/terms.js'
@@ -35,12 +35,12 @@ export async function getOrComputeStream(operation: ProduceOperation, signal: Ab
   try {
     for (;;) {
       const running = state.flights.get(key) ?? state.downloads.get(key)
-      if (running !== undefined && !(running instanceof StreamFlight)) {
-        const { slot, bytes } = await ofValue(operation, running as ValueFlight, signal)
+      if (running instanceof ValueFlight) {
+        const { slot, bytes } = await ofValue(operation, running, signal)
         hit = slot?.tier.name
         return Readable.from([bytes], { objectMode: false })
       }
-      const isJoined = running !== undefined && running !== passed
+      const isJoined = running instanceof StreamFlight && running !== passed
       const flight = isJoined ? running : start(operation)
       const joined = await joinStream(flight, signal, callingFlight(), 'getOrComputeStream')
       if (joined === 'passed') passed = flight

@@ -34,8 +34,9 @@ export function getOrComputeInFlight(operation: ComputeOperation, signal: AbortS
   const { engine, state, key, plan } = operation
   const running = state.flights.get(key)
   if (running instanceof StreamFlight) return wholeOrNext(operation, running, signal)
-  if (running !== undefined) count(state.counters.coalesced, plan.policy.index)
-  const flight = running === undefined ? start(operation) : (running as ValueFlight)
+  const isJoined = running instanceof ValueFlight
+  if (isJoined) count(state.counters.coalesced, plan.policy.index)
+  const flight = isJoined ? running : start(operation)
   const caller = callingFlight()
   if (caller === undefined && signal === undefined && operation.span === NO_SPAN && engine.isolation === 'share') {
     flight.plain++

@@ -1,4 +1,3 @@
-import type { Attributes } from '@opentelemetry/api'
 import {
   asCacheError,
   CacheError,

@@ -1,5 +1,5 @@
 import type { Span } from '@opentelemetry/api'
-import { isPromise, type CacheEntry, type ValidKey } from '@thermocline/backend'
+import { isPromise, type ValidKey } from '@thermocline/backend'
 import { FencedKey, type WideFence } from '../flights/fence.js'
 import type { Plan, Slot } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
@@ -89,7 +89,7 @@ async function askBackend(tier: Tier, slot: Slot, position: number, asked: reado
   const now = engine.clock.now()
   for (let at = 0; at < asked.length; at++) {
     const one = asked[at] as KeyOnItsWay
-    const adopted = adoptedOrFailed(one, slot, position, entries[at] as CacheEntry | undefined, startedAt, now)
+    const adopted = adoptedOrFailed(one, slot, position, entries[at], startedAt, now)
     one.answered(slot, isPromise(adopted) ? await adopted : adopted)
   }
 }
@@ -100,5 +100,5 @@ function without(keys: readonly KeyOnItsWay[], some: ReadonlySet<KeyOnItsWay>): 
 
 /** Asks a tier for each key by itself. */
 async function askAlone(slot: Slot, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
-  await Promise.all(wanted.map((one) => askThen(one, position, (answer) => one.answered(slot, answer))))
+  await Promise.all(wanted.map(async (one) => askThen(one, position, (answer) => one.answered(slot, answer))))
 }

@@ -87,7 +87,9 @@ function startReading(operation: ReadOperation): StreamFlight {
   const { state, key } = operation
   const flight = new StreamFlight(state.fences.open(key), state)
   state.downloads.set(key, flight)
-  const land = (): undefined => void state.landed(flight)
+  const land = (): undefined => {
+    state.landed(flight)
+  }
   flight.start(
     openStream(operation).then(
       (found) => (found === undefined ? land() : begin(operation, flight, found)),
