@@ -20,15 +20,15 @@ export const PLACES = {
   },
   'write queues': {
     files: ['packages/core/src/tiers/write-queues.ts', 'packages/core/src/tiers/write-queue.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
-    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('budgets', 'late-landing', 'one-tier', 'prefixes')],
+    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('write-queues', 'budgets', 'late-landing', 'one-tier', 'prefixes')],
   },
   'owed work': {
     files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/layers/backoff.ts', 'packages/core/src/tiers/prefixes.ts'],
-    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('owed-clears', 'inherited-invalidations', 'prefixes', 'backoff')],
+    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('write-queues', 'owed-clears', 'inherited-invalidations', 'prefixes', 'backoff')],
   },
   promotion: {
     files: ['reading/walk', 'reading/read-many', 'reading/tier-access', 'promotion/promote'].map((name) => `packages/core/src/${name}.ts`),
-    guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback', 'listing'), ...core('get-many', 'one-tier')],
+    guards: [...promises('copies', '2-lifetimes', 'fences', 'fallback', 'listing', 'demotion', 'streams'), ...core('get-many', 'one-tier'), 'test/telemetry/spans.test.ts'],
   },
   terms: {
     files: ['packages/core/src/operation/terms.ts', 'packages/core/src/writing/write.ts'],

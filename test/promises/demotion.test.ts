@@ -53,6 +53,18 @@ describe('demotion', () => {
     expect(tiers['warm']?.demotions).toBeGreaterThanOrEqual(2)
   })
 
+  test('what is found below such a tier is promoted past it', async () => {
+    const tiers = { hot: { backend: new MemoryBackend() }, warm: { backend: new MemoryBackend() }, cold: { backend: new MemoryBackend() } }
+    const cache = new TieredCacheManager({ tiers, policies: { default: { tiers: { warm: { write: 'demote' } } } }, logger: false })
+    afterwards(() => cache.close())
+    const acme = cache.tenant('acme')
+    await acme.set('k', 1, { tiers: { hot: false } })
+    expect(await acme.get('k')).toBe(1)
+    const held: string[] = []
+    for await (const { tier } of acme.list()) held.push(tier)
+    expect(held).toEqual(['hot', 'cold'])
+  })
+
   test('a burst is demoted too: all of setMany, and each entry once', async () => {
     const { acme, faults } = smallOverDisk({ maxEntries: 10 })
     await acme.setMany(Array.from({ length: 200 }, (_, at) => [`k${at}`, 'x'.repeat(100)] as const))

@@ -5,6 +5,7 @@ import {
   type Awaitable,
   type CacheBackend,
   type CacheEntry,
+  type OperationOptions,
   type ReadOptions,
   type TenantScope,
   type ValidKey,
@@ -16,6 +17,12 @@ import { MemoryBackend } from '@thermocline/memory'
 class Counting extends WrappedBackend {
   readonly asked = { get: 0, getMany: 0 }
   broken: (keys: readonly string[]) => CacheError | undefined = () => undefined
+  /** Whether it fails to delete. */
+  refuses = false
+
+  override delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Awaitable<number | undefined> {
+    return this.refuses ? Promise.reject(new CacheError('failed', 'not now', { operation: 'delete' })) : super.delete(scope, keys, options)
+  }
 
   override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {
     this.asked.get++
@@ -91,6 +98,19 @@ describe('getMany', () => {
     fast.broken = () => new CacheError('unavailable', 'gone', { operation: 'get' })
     expect((await acme.getMany(names(4))).size).toBe(4)
     expect(fast.asked).toEqual({ get: 0, getMany: 1 })
+    await cache.close()
+  })
+
+  test('a tier is not asked for the keys whose removal it owes', async () => {
+    const { cache, slow } = rig()
+    const acme = cache.tenant('acme')
+    for (const key of names(4)) await acme.set(key, 'old', { tiers: { fast: false } })
+    slow.refuses = true
+    await acme.delete('a/2')
+    expect([...(await acme.getMany(names(4))).keys()]).toEqual(['a/0', 'a/1', 'a/3'])
+    slow.refuses = false
+    await acme.delete('a/2')
+    expect([...(await acme.getMany(names(4))).keys()]).toEqual(['a/0', 'a/1', 'a/3'])
     await cache.close()
   })
 
