@@ -40,7 +40,7 @@ export const PLACES = {
   },
   frames: {
     files: ['checked-chunks', 'crc32', 'frame', 'read-frame'].map((name) => `packages/backend/src/frame/${name}.ts`),
-    guards: [...backend('frame', 'read-frame'), ...core('golden'), 'packages/fs/test/corruption.test.ts'],
+    guards: [...backend('frame', 'read-frame', 'checked-chunks'), ...core('golden'), 'packages/fs/test/corruption.test.ts'],
   },
   journal: {
     files: ['copy-name', 'journal', 'options', 'own-directories', 'owner', 'pending-copy', 'read-head-now', 'set-aside', 'superseded', 'take-up'].map((name) => `packages/fs/src/journal/${name}.ts`),

@@ -21,6 +21,24 @@ const contents = fc.record({
   fence: fc.option(fc.nat(), { nil: undefined }),
 })
 
+/** The fields of a frame's header, each whole. */
+function fieldsOf(frame: Buffer): { readonly id: number; readonly bytes: Buffer }[] {
+  const end = FRAME_PREAMBLE_BYTES + frame.readUInt32LE(8)
+  const fields: { readonly id: number; readonly bytes: Buffer }[] = []
+  for (let at = FRAME_PREAMBLE_BYTES; at < end;) {
+    let next = at + 1
+    let length = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = frame[next++] as number
+      length |= (byte & 0x7f) << shift
+      if (byte < 0x80) break
+    }
+    fields.push({ id: frame[at] as number, bytes: frame.subarray(at, next + length) })
+    at = next + length
+  }
+  return fields
+}
+
 /** Never an entry that was not written: none, or exactly the one that the whole frame holds. */
 function expectSameOrNone(damaged: Buffer, whole: Buffer): string {
   const read = readFrame(damaged)
@@ -156,6 +174,17 @@ describe('a damaged frame', () => {
     for (const text of ['null', '[]', '"x"', '1', '{"a":1}', '{"a":null}', '{"a":["b"]}', '{"__proto__":{}}']) expect(readFrame(withFields(SMALL, field(11, text)))).toEqual({ none: 'corrupt' })
     for (const id of [1, 2, 3]) expect(readFrame(withFields(SMALL, field(id, '')))).toEqual({ none: 'corrupt' })
     for (const id of [1, 2]) for (const text of ['a\0b', 'x'.repeat(1025)]) expect(readFrame(withFields(SMALL, field(id, text)))).toEqual({ none: 'corrupt' })
+  })
+
+  test('whose header lacks a field that it must have is corrupt, whoever reads it', () => {
+    const fields = fieldsOf(SMALL)
+    const needed = fields.map(({ id }) => id).filter((id) => {
+      const frame = reassemble(SMALL, Buffer.concat(fields.filter((one) => one.id !== id).map(({ bytes }) => bytes)))
+      const readings = [decodeFrameHeader(frame), decodeFrameHeader(frame, { tenant: 't', key: validateKey('k') })]
+      expect(readings[0]?.status).toBe(readings[1]?.status)
+      return readings[0]?.status === 'corrupt'
+    })
+    expect(new Set(needed).size).toBe(7) // tenant, key, codec, both instants, length and checksum of the payload
   })
 
   test('that claims a header beyond all measure is corrupt, without waiting for it', () => {

@@ -60,6 +60,17 @@ describe('a circuit opens', () => {
     expect(outage.changes).toEqual(['open read failed'])
   })
 
+  test('after as many, however often it told its statistics in between', async () => {
+    const outage = new Outage()
+    for (let i = 0; i < 2; i++) await outage.fail('get', failure('failed'))
+    await outage.backend.stats()
+    outage.store.statsAnswer = () => Promise.reject(failure('unavailable'))
+    await expect(outage.backend.stats()).rejects.toThrow()
+    expect(outage.open).toBe('')
+    await outage.fail('get', failure('failed'))
+    expect(outage.open).toBe('read')
+  })
+
   test('never for what says nothing about the store', async () => {
     const outage = new Outage()
     for (const code of ['in-doubt', 'corrupt', 'foreign', 'not-encodable', 'closed'] as const) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { retry } from '@thermocline/core'
-import type { CacheBackend, OperationOptions } from '@thermocline/backend'
+import type { CacheBackend, CacheError, OperationOptions } from '@thermocline/backend'
 import { ManualClock, watch } from './support/manual-clock.js'
 import { call, failure, OPERATIONS, SCOPE, ScriptedBackend } from './support/scripted-backend.js'
 
@@ -31,6 +31,26 @@ describe('retry', () => {
     await clock.advance(1000)
     expect(seen.outcome).toBe(failures[2])
     expect(store.calls).toHaveLength(3)
+  })
+
+  test('tries six times where a store asks for fewer requests, however few it was told to', async () => {
+    for (const [attempts, calls] of [[2, 6], [8, 8]] as const) {
+      const { clock, store, backend } = retrying(attempts)
+      store.answer = () => Promise.reject(failure('throttled', true))
+      const seen = watch(call(backend, 'get'))
+      await clock.advance(10_000)
+      expect([store.calls.length, (seen.outcome as CacheError).code]).toEqual([calls, 'throttled'])
+    }
+  })
+
+  test("gives the store the caller's own signal, and none where there is none", async () => {
+    const { store, backend } = retrying(2)
+    store.answer = () => Promise.resolve(undefined)
+    const { signal } = new AbortController()
+    await call(backend, 'get', { signal })
+    expect(store.options.signal).toBe(signal)
+    await call(backend, 'get')
+    expect(store.options.signal).toBeUndefined()
   })
 
   test('waits a random part of the time, none at all too', async () => {

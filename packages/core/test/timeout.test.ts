@@ -90,6 +90,26 @@ describe('timeout', () => {
     expect(clock.pending).toBe(0)
   })
 
+  test('an answer that is on its way has time, and is looked after once a budget, not at each turn', async () => {
+    const { clock, store, backend } = timed()
+    store.answer = () => new Promise(() => undefined)
+    const seen = watch(call(backend, 'get'))
+    let asked = 0
+    let movedAt = 0
+    store.options.watch?.(() => {
+      asked++
+      return movedAt
+    })
+    for (let n = 0; n < 10; n++) {
+      movedAt = clock.monotonic() + BUDGET / 2
+      await clock.advance(BUDGET)
+    }
+    expect(seen.outcome).toBe('waiting')
+    expect(asked).toBeLessThanOrEqual(25)
+    await clock.advance(2 * BUDGET)
+    expect(seen.outcome).toMatchObject({ code: 'timeout' })
+  })
+
   test("the caller's signal reaches the store beside the layer's own", async () => {
     const { clock, store, backend } = timed()
     store.answer = () => new Promise(() => undefined)
