@@ -224,6 +224,30 @@ describe('the journal', () => {
     expect(fs.existsSync(desk.directory)).toBe(false)
   })
 
+  test('counts what a copy has grown to, within its limit, and no less when it is told of less', async () => {
+    const desk = new Desk({ maxPending: 3, maxPendingBytes: 1000 })
+    const slot = desk.reserve('a', 100)
+    desk.reserve('b', 400)
+    const grown = (bytes: number): [boolean, number] => [desk.journal.grow(slot, bytes), desk.journal.size.bytes]
+    expect(grown(100)).toEqual([true, 500])
+    expect(grown(101)).toEqual([true, 501])
+    expect(grown(600)).toEqual([true, 1000])
+    expect(grown(601)).toEqual([false, 1000])
+    expect(grown(50)).toEqual([true, 1000])
+    await desk.journal.remove(slot)
+    expect(desk.journal.size).toEqual({ entries: 1, bytes: 400 })
+  })
+
+  test('leaves no timer when it is closed', async () => {
+    const clock = new FakeClock()
+    const desk = new Desk({ clock })
+    const before = clock.pending
+    await desk.put('k', 'x')
+    expect(clock.pending).toBeGreaterThan(before) // it tells others that it lives
+    await desk.journal.close()
+    expect(clock.pending).toBe(before)
+  })
+
   test.each([
     [{ maxBytes: 0, maxEntries: 1 }, /maxBytes must be .* not 0/],
     [{ maxBytes: 1, maxEntries: Number.NaN }, /maxEntries must be .* not NaN/],
@@ -342,6 +366,21 @@ describe('a copy that cannot be read', () => {
     expect(fs.readdirSync(path.join(next.directory, 'damaged'))).toHaveLength(2)
     expect(next.files).toHaveLength(1)
     expect((fs.readdirSync(next.directory, { recursive: true }) as string[]).filter((name) => name.endsWith('notes.txt') || name === 'some directory')).toHaveLength(2)
+  })
+
+  test.each([
+    ['a directory', (file: string) => fs.mkdirSync(file), /it is no file/],
+    ['a link to itself', (file: string) => fs.symlinkSync(file, file), /ELOOP/],
+  ] as const)('in whose place %s lies is set aside, and the report says why', async (_, put, reason) => {
+    const desk = new Desk()
+    await desk.put('k', 'x')
+    const { file } = desk
+    fs.rmSync(file)
+    put(file)
+    const { desk: next, slots } = await desk.next()
+    expect(slots).toEqual([])
+    expect(next.shelf.reports.map(({ code, message }) => [code, reason.test(message)])).toEqual([['corrupt', true]])
+    expect(fs.readdirSync(path.join(next.directory, 'damaged'))).toHaveLength(1)
   })
 
   test('takes up no more than a hundred places', async () => {
