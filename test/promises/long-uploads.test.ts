@@ -1,6 +1,17 @@
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import { isStreamed, withChunks, WrappedBackend, type Awaitable, type BackendCapabilities, type CacheBackend, type CacheEntry, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  isStreamed,
+  withChunks,
+  WrappedBackend,
+  type Awaitable,
+  type BackendCapabilities,
+  type CacheBackend,
+  type CacheEntry,
+  type PutOptions,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
 import { afterwards, temporaryDirectory } from '../support/afterwards.js'

@@ -168,9 +168,10 @@ describe('what waits for an upload', () => {
     ['a delete', () => queues.delete(SCOPE, KEY)],
     ['a clear', () => queues.clear(SCOPE, '')],
   ] as const)('gives way to %s that is called meanwhile', async (_, call) => {
-    const waits = [queues.commit(SCOPE, KEY, commit('set'), upload()), queues.commitFill(SCOPE, KEY, commit('fill'), new Fence(KEY), upload())]
+    const set = queues.commit(SCOPE, KEY, commit('set'), upload())
+    const fill = queues.commitFill(SCOPE, KEY, commit('fill'), new Fence(KEY), upload())
     await call()
-    expect(await Promise.all(waits)).toEqual([new NotApplied('safe'), new NotApplied('safe')])
+    expect([await set, await fill]).toEqual([new NotApplied('safe'), new NotApplied('safe')])
     ready()
     await clock.advance(1)
     expect([commits, superseded, queues.owed]).toEqual([[], 2, 0])

@@ -4,7 +4,20 @@ import type { Compute } from '../flights/compute-context.js'
 import { Engine } from './engine.js'
 import type { CacheEventName, CacheEvents } from '../state/events.js'
 import { until } from './confirm.js'
-import type { ClearVerbOptions, CloseOptions, DeleteOptions, ForTenant, GetOptions, GetOrComputeOptions, KeyOptions, Lookup, LookupOptions, SetOptions, TieredCacheManagerOptions, Unfinished } from './options.js'
+import type {
+  ClearVerbOptions,
+  CloseOptions,
+  DeleteOptions,
+  ForTenant,
+  GetOptions,
+  GetOrComputeOptions,
+  KeyOptions,
+  Lookup,
+  LookupOptions,
+  SetOptions,
+  TieredCacheManagerOptions,
+  Unfinished,
+} from './options.js'
 import { composeStats, tenantSummary, type CacheStats } from './stats.js'
 import { backendStats } from './backend-stats.js'
 import type { ByteSource } from '../streams/bytes-from.js'

@@ -1,6 +1,16 @@
 import { kindOf, KnownNames } from '@thermocline/backend'
 import type { ListVerbOptions } from '../reading/list.js'
-import type { ClearVerbOptions, CloseOptions, DeleteOptions, ForTenant, GetOptions, GetOrComputeOptions, KeyOptions, LookupOptions, SetOptions } from './options.js'
+import type {
+  ClearVerbOptions,
+  CloseOptions,
+  DeleteOptions,
+  ForTenant,
+  GetOptions,
+  GetOrComputeOptions,
+  KeyOptions,
+  LookupOptions,
+  SetOptions,
+} from './options.js'
 import { checkSignal } from './verb-options.js'
 
 /** The names of all options of a kind: the compiler sees to it that none is left out. */

@@ -1,4 +1,14 @@
-import { CacheError, messageOf, StreamedEntry, type Awaitable, type EntryFields, type JournalSlot, type PayloadStream, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheError,
+  messageOf,
+  StreamedEntry,
+  type Awaitable,
+  type EntryFields,
+  type JournalSlot,
+  type PayloadStream,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 import type { Fence } from '../flights/fence.js'
 import type { NotApplied } from './outcome.js'
 import type { Tier } from './tier.js'

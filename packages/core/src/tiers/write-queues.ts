@@ -18,7 +18,19 @@ import { TransientMap } from '../flights/transient-map.js'
 import { landing } from '../layers/run.js'
 import type { AskedTime } from './asked-time.js'
 import { OwedInvalidations } from './owed-invalidations.js'
-import { inDoubt, isUnder, queueId, outcomesOf, underOwedClear, unrecordedDoubt, waitedTooLong, type WriteQueue, type RunningClear, type Ticket, type Work } from './write-queue.js'
+import {
+  inDoubt,
+  isUnder,
+  queueId,
+  outcomesOf,
+  underOwedClear,
+  unrecordedDoubt,
+  waitedTooLong,
+  type WriteQueue,
+  type RunningClear,
+  type Ticket,
+  type Work,
+} from './write-queue.js'
 import { FENCED, NotApplied } from './outcome.js'
 import { OwedSchedule } from './owed-schedule.js'
 import { commonPrefix, Prefixes } from './prefixes.js'
