@@ -43,7 +43,7 @@ const FOLDERS: Readonly<Record<string, Readonly<Record<string, readonly string[]
     policies: ['codec', 'tiers'],
     state: ['codec', 'flights', 'policies', 'tiers'],
     'write-back': ['layers', 'flights', 'tiers', 'policies', 'state'],
-    operation: ['flights', 'telemetry', 'tiers', 'policies', 'state', 'write-back'],
+    operation: ['codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'write-back'],
     promotion: ['codec', 'flights', 'tiers', 'policies', 'state', 'operation'],
     reading: ['codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'operation', 'promotion'],
     invalidation: ['tiers', 'policies', 'state', 'write-back', 'operation'],

@@ -1,9 +1,16 @@
 import { describe, expect, test } from '@jest/globals'
 import zlib from 'node:zlib'
-import { Compression, decompressed, decompressedUpTo } from '../src/codec/compression.js'
+import type { EncodedPayload } from '@thermocline/backend'
+import { Compression } from '../src/codec/compression.js'
+import { Payloads } from '../src/codec/payloads.js'
 
 const MiB = 1024 ** 2
 const brotli = (bytes: number): Buffer => zlib.brotliCompressSync(Buffer.alloc(bytes), { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 1 } })
+
+const payloads = new Payloads()
+const PLACE = { tenant: 't', key: 'k' }
+const decompressed = (payload: EncodedPayload, maxBytes?: number): Promise<EncodedPayload> => payloads.unpack(payload, PLACE, maxBytes)
+const decompressedUpTo = (maxBytes: number, payload: EncodedPayload): Promise<EncodedPayload | undefined> => payloads.unpackUpTo(maxBytes, payload, PLACE)
 
 describe('decompressing', () => {
   test('makes no more bytes than the header says, and not fewer', async () => {
@@ -31,9 +38,9 @@ describe('decompressing', () => {
   test('what was compressed says how long it was', async () => {
     const payload = { codec: 'buffer', bytes: Buffer.alloc(10_000) }
     for (const algorithm of ['gzip', 'brotli'] as const) {
-      const compressed = await Compression.of(algorithm, 'compression')?.compressed(payload)
+      const compressed = await payloads.pack(payload, [Compression.of(algorithm, 'compression') as Compression], PLACE)
       expect(compressed).toMatchObject({ plainBytes: 10_000 })
-      expect(await decompressed(compressed ?? payload)).toEqual(payload)
+      expect(await decompressed(compressed)).toEqual(payload)
     }
   })
 })

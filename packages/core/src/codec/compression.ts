@@ -1,12 +1,11 @@
 import { constants } from 'node:buffer'
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
-import { CacheError, kindOf, KnownNames, messageOf, type EncodedPayload } from '@thermocline/backend'
+import { CacheError, kindOf, KnownNames, messageOf } from '@thermocline/backend'
+import type { PayloadStep, StepReader } from './payload-step.js'
 
 /*
- * Compression: a codec around a codec. Compressed bytes name it behind the codec that made them, `json+gzip`, so a reader knows what to
- * undo whatever its own setting is, and one that does not know the name has a miss. The names are those of HTTP's
- * Content-Encoding, which is what an object store is told.
+ * Compression: a step around the codec (see payloads.ts). Its names in an entry are those of HTTP's Content-Encoding, which is what an object store is told.
  */
 
 export type CompressionName = 'gzip' | 'brotli' | 'zstd'
@@ -85,8 +84,9 @@ const DEFAULT_THRESHOLD = 1024
 const OPTIONS = new KnownNames(['algorithm', 'level', 'threshold'])
 
 /** A policy's compression, checked. */
-export class Compression {
-  readonly threshold: number
+export class Compression implements PayloadStep {
+  readonly id: string
+  readonly optionalFrom: number
   readonly #algorithm: Algorithm
   readonly #level: number
 
@@ -110,86 +110,35 @@ export class Compression {
     if (!Number.isInteger(threshold) || threshold < 0) throw new TypeError(`${where}.threshold must be a whole number of bytes, not ${kindOf(threshold)}`)
     this.#algorithm = algorithm
     this.#level = level
-    this.threshold = threshold
+    this.id = algorithm.suffix
+    this.optionalFrom = threshold
   }
 
-  /** The compressed payload; the payload itself where that is not smaller. Works on the thread pool. */
-  async compressed(payload: EncodedPayload): Promise<EncodedPayload> {
-    const bytes = await this.#algorithm.compress(payload.bytes, this.#level)
-    return bytes.byteLength < payload.bytes.byteLength ? { codec: this.codecOver(payload.codec), bytes, plainBytes: payload.bytes.byteLength } : payload
+  apply(bytes: Uint8Array): Promise<Uint8Array> {
+    return this.#algorithm.compress(bytes, this.#level)
   }
 
-  /** The id of this compression over a codec. */
-  codecOver(codec: string): string {
-    return `${codec}+${this.#algorithm.suffix}`
-  }
-
-  compressor(): Transform {
+  applying(): Transform {
     return this.#algorithm.compressor(this.#level)
   }
 }
 
-/** Whether the bytes have to be decompressed before their codec can read them. */
-export function isCompressed(codec: string): boolean {
-  return codec.includes('+')
-}
+/** Undoes each compression that this version of Node has. */
+export const DECOMPRESSION: readonly StepReader[] = Object.values(ALGORITHMS).flatMap((algorithm) => algorithm === undefined ? [] : [readerOf(algorithm)])
 
-/** Whether the bytes can be read here: they are not compressed, or in a way that is known. @throws CacheError `foreign` otherwise */
-export function checkCompression(codec: string): void {
-  if (isCompressed(codec)) algorithmOf(codec)
-}
-
-/** The codec under a compression, or the codec itself. */
-function plainCodec(codec: string): string {
-  const at = codec.indexOf('+')
-  return at < 0 ? codec : codec.slice(0, at)
-}
-
-/** The most bytes of one payload that are made in memory, unless an option says otherwise: 1 GiB. */
-export const DEFAULT_MAX_BUFFERED_BYTES = 1024 ** 3
-/** Payloads that do not say how long they are may become so many times as long: what deflate can do at most. Brotli and zstd can do much more. */
-const MOST_TIMES = 1032
-/** So long they may become in any case. */
-const ALWAYS_BYTES = 16 * 1024 ** 2
-
-/**
- * Decompresses a payload, in memory. Never makes more bytes than it ought to have: a few hundred can become gigabytes.
- *
- * @param maxBytes of the payload as it was
- * @throws CacheError `foreign` when the compression is not known here, the bytes are none of its, or they become more than such a payload can have
- * been; `corrupt` when they are not as many as its header says; `too-large` when they are more than `maxBytes`
- */
-export async function decompressed(payload: EncodedPayload, maxBytes: number = DEFAULT_MAX_BUFFERED_BYTES): Promise<EncodedPayload> {
-  const { plainBytes } = payload
-  const likely = plainBytes ?? Math.max(ALWAYS_BYTES, payload.bytes.byteLength * MOST_TIMES)
-  const plain = likely > maxBytes && plainBytes !== undefined ? undefined : await decompressedUpTo(Math.min(maxBytes, likely), payload)
-  if (plain !== undefined && (plainBytes === undefined || plain.bytes.byteLength === plainBytes)) return plain
-  const what = `the entry's payload of ${payload.bytes.byteLength} bytes`
-  if (likely > maxBytes) throw new CacheError('too-large', `${what} is more than ${maxBytes} bytes when it is decompressed: read it as a stream, or allow more`, { operation: 'decode' })
-  if (plainBytes !== undefined) throw new CacheError('corrupt', `${what} does not decompress to the ${plainBytes} that its header says`, { operation: 'decode' })
-  throw new CacheError('foreign', `${what} decompresses to more than ${likely}, and its header does not say so`, { operation: 'decode' })
-}
-
-/** The same; `undefined` when that is more than so many bytes. */
-export async function decompressedUpTo(maxBytes: number, payload: EncodedPayload): Promise<EncodedPayload | undefined> {
-  const algorithm = algorithmOf(payload.codec)
-  try {
-    // zlib refuses a limit of no bytes
-    const bytes = await algorithm.decompress(payload.bytes, { maxOutputLength: Math.max(1, Math.min(maxBytes, constants.MAX_LENGTH)) })
-    return bytes.byteLength > maxBytes ? undefined : { codec: plainCodec(payload.codec), bytes }
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') return undefined
-    throw new CacheError('foreign', `the entry's payload is no ${algorithm.suffix}: ${messageOf(cause)}`, { operation: 'decode', cause })
+function readerOf({ suffix, decompress, decompressor }: Algorithm): StepReader {
+  return {
+    id: suffix,
+    async undo(bytes, _place, maxBytes) {
+      try {
+        // zlib refuses a limit of no bytes
+        const before = await decompress(bytes, { maxOutputLength: Math.max(1, Math.min(maxBytes, constants.MAX_LENGTH)) })
+        return before.byteLength > maxBytes ? undefined : before
+      } catch (cause) {
+        if ((cause as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') return undefined
+        throw new CacheError('foreign', `the entry's payload is no ${suffix}: ${messageOf(cause)}`, { operation: 'decode', cause })
+      }
+    },
+    undoing: decompressor,
   }
-}
-
-/** A stream that decompresses what a codec names. @throws CacheError `foreign` when the compression is not known here */
-export function decompressorOf(codec: string): Transform {
-  return algorithmOf(codec).decompressor()
-}
-
-function algorithmOf(codec: string): Algorithm {
-  const suffix = codec.slice(codec.indexOf('+') + 1)
-  for (const algorithm of Object.values(ALGORITHMS)) if (algorithm?.suffix === suffix) return algorithm
-  throw new CacheError('foreign', `the entry was written with compression ${JSON.stringify(suffix)}, which is not known here`, { operation: 'decode' })
 }

@@ -1,18 +1,12 @@
-import { CacheError, systemClock, type EncodedPayload } from '@thermocline/backend'
-import type { Compression } from './compression.js'
+import { CacheError, systemClock } from '@thermocline/backend'
 import { Deadlines } from '../layers/deadlines.js'
 
 const PATIENCE_MS = 10_000
 /** Brotli at its highest level was measured at 173 bytes in a millisecond on one core; a busy machine has less. */
 const SLOWEST_BYTES_PER_MS = 50
 
-/** The compressed payload; the payload as it is where it cannot be compressed, or not in time. */
-export function compressedOnPool(compression: Compression, payload: EncodedPayload): Promise<EncodedPayload> {
-  return onPool('encode', payload.bytes.byteLength, compression.compressed(payload)).catch(() => payload)
-}
-
 /**
- * What zlib makes of so many bytes. It works on the thread pool of the process, which somebody else may have filled for ever: with reads of a disk that hangs. That is a
+ * What a step makes of so many bytes, which may come from zlib. That works on the thread pool of the process, which somebody else may have filled for ever: with reads of a disk that hangs. That is a
  * matter of real threads, and so of real time, whatever clock the manager has.
  *
  * @throws CacheError `timeout` when it is not there within ten seconds and twenty per megabyte

@@ -49,7 +49,7 @@ export async function getOrComputeStream(operation: ProduceOperation, signal: Ab
       if (isJoined) count(state.counters.coalesced, plan.policy.index)
       countOutcome(operation, found?.slot, found?.entry.computeMicros)
       hit = found?.slot.tier.name
-      const readable = readableOf(joined.reader, codec, signal)
+      const readable = readableOf(operation, joined.reader, codec, signal)
       if (found === undefined) readable.once('close', joined.left)
       else joined.left()
       return readable
@@ -160,13 +160,12 @@ async function produced(operation: ProduceOperation, flight: StreamFlight): Prom
 const OTHERS_WAIT_MS = 5000
 
 async function store(operation: ProduceOperation, stream: SharedStream, terms: Terms, { fence }: StreamFlight, run: ComputeRun<ByteSource>): Promise<void> {
-  const { engine, plan } = operation
-  const { compression } = plan.policy
-  const side = compression === undefined ? undefined : stream.join({ paces: false, patienceMs: OTHERS_WAIT_MS })
+  const isPlain = operation.plan.policy.steps.length === 0
+  const side = isPlain ? undefined : stream.join({ paces: false, patienceMs: OTHERS_WAIT_MS })
   let write: StreamedWrite | undefined
   try {
-    // without compression at once: the tiers join at the beginning
-    const form = compression === undefined ? { stream, codec: 'buffer' } : await storedForm(stream, side, compression, engine.clock)
+    // without steps at once: the tiers join at the beginning
+    const form = isPlain ? { stream, codec: 'buffer' } : await storedForm(operation, stream, side)
     write = new StreamedWrite(operation, stream, form, terms, fence)
     if (write.isEmpty) await side?.return()
     if (form.stream !== stream && !write.isEmpty) void drained(form.stream) // also when no tier reads it any more
@@ -187,7 +186,7 @@ async function* again(operation: ProduceOperation, termsOf: () => Terms | undefi
     found?.payload.cancel()
     throw goneMeanwhile(operation.key)
   }
-  yield* readableOf(oneReader(operation.engine, found.payload.chunks()), found.payload.codec, undefined) as AsyncIterable<Uint8Array>
+  yield* readableOf(operation, oneReader(operation.engine, found.payload.chunks()), found.payload.codec, undefined) as AsyncIterable<Uint8Array>
 }
 
 function oneReader(engine: OperationHost, chunks: AsyncIterable<Uint8Array>): NonNullable<ReturnType<SharedStream['join']>> {

@@ -196,7 +196,7 @@ function store(operation: ComputeOperation, run: ComputeRun<unknown>, value: unk
   const { engine, state, key, plan } = operation
   let snapshot: ValueSnapshot
   try {
-    snapshot = new ValueSnapshot(engine, plan, { value, ...run.wishes })
+    snapshot = new ValueSnapshot(operation, { value, ...run.wishes })
   } catch (error) {
     operation.report(error, 'encode')
     engine.warnOnce(`encode ${plan.policy.name}`, `a value computed for policy ${plan.policy.name} cannot be stored and is computed each time: ${messageOf(error)}`, { code: 'not-encodable', policy: plan.policy.name, tenant: state.tenant, key })

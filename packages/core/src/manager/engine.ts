@@ -16,6 +16,7 @@ import {
   type Isolation,
   type RecordLog,
 } from '@thermocline/backend'
+import { Payloads } from '../codec/payloads.js'
 import { CodecTable } from '../codec/standard.js'
 import { ComputePoint } from '../flights/compute-point.js'
 import { TransientMap } from '../flights/transient-map.js'
@@ -60,6 +61,7 @@ export class Engine implements OperationHost {
   readonly firstTier: Tier
   readonly policies: PolicyTable
   readonly codecs: CodecTable
+  readonly payloads = new Payloads()
   readonly tenants: TenantRegistry
   readonly events: Events
   readonly telemetry: Telemetry

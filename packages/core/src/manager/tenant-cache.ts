@@ -125,9 +125,10 @@ export class TenantCache {
     const wishes = writeOptions(options, plan)
     options.signal?.throwIfAborted()
     if (!engine.enabled) return
+    const operation = new Operation(engine, this.#state, validKey, plan)
     // taken before anything is touched: a value that is refused changes nothing
-    const snapshot = new ValueSnapshot(engine, plan, { value, ...wishes })
-    const isKept = await abortable(engine.invalidation(setEverywhere(new Operation(engine, this.#state, validKey, plan), snapshot)), options.signal)
+    const snapshot = new ValueSnapshot(operation, { value, ...wishes })
+    const isKept = await abortable(engine.invalidation(setEverywhere(operation, snapshot)), options.signal)
     if (options.confirmed === true) await confirm(engine, this.#state, 'set', Invalidation.ofKey(validKey), options.signal)
     if (isKept && engine.events.wants('set')) engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
   }
@@ -260,11 +261,13 @@ export class TenantCache {
     options.signal?.throwIfAborted()
     const { enabled } = this.#engine
     const items = planned.map(({ key, value, plan }) => {
-      return { key, plan, snapshot: enabled ? new ValueSnapshot(this.#engine, plan, { value, ...wishes }) : undefined }
+      const operation = new Operation(this.#engine, this.#state, key, plan)
+      return { operation, snapshot: enabled ? new ValueSnapshot(operation, { value, ...wishes }) : undefined }
     })
-    await allInWindows('setMany', items, async ({ key, plan, snapshot }) => {
+    await allInWindows('setMany', items, async ({ operation, snapshot }) => {
       if (snapshot === undefined) return
-      const isKept = await abortable(this.#engine.invalidation(setEverywhere(new Operation(this.#engine, this.#state, key, plan), snapshot)), options.signal)
+      const { key, plan } = operation
+      const isKept = await abortable(this.#engine.invalidation(setEverywhere(operation, snapshot)), options.signal)
       if (options.confirmed === true) await confirm(this.#engine, this.#state, 'setMany', Invalidation.ofKey(key), options.signal)
       if (isKept && this.#engine.events.wants('set')) this.#engine.events.emit('set', { tenant: this.tenant, key, policy: plan.policy.name })
     })

@@ -1,5 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import type { ReadOptions, ValidKey } from '@thermocline/backend'
+import type { PayloadPlace } from '../codec/payload-step.js'
 import type { ComputeContext } from '../flights/compute-context.js'
 import type { ComputePoint } from '../flights/compute-point.js'
 import type { Plan } from '../policies/policy.js'
@@ -36,6 +37,11 @@ export class Operation {
     this.state = state
     this.key = key
     this.plan = plan
+  }
+
+  /** Whose payload it is. */
+  get place(): PayloadPlace {
+    return { tenant: this.state.tenant, key: this.key }
   }
 
   /** Makes a failure visible that the caller is not told of. */

@@ -1,6 +1,7 @@
 import { instantAfter, kindOf, KnownNames, ttlMs, type CacheBackend, type EpochMs, type Ttl } from '@thermocline/backend'
 import type { Codec } from '../codec/codec.js'
 import { Compression, type CompressionOption } from '../codec/compression.js'
+import type { PayloadStep } from '../codec/payload-step.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
 import type { Tier } from '../tiers/tier.js'
 
@@ -95,7 +96,8 @@ export class Policy implements Plan {
   readonly name: string
   readonly index: number
   readonly codec: Codec | undefined
-  readonly compression: Compression | undefined
+  /** What the bytes of its payloads go through before a tier gets them. */
+  readonly steps: readonly PayloadStep[]
   readonly contentType: string | undefined
   readonly adopts: boolean
   readonly slots: readonly Slot[]
@@ -117,7 +119,8 @@ export class Policy implements Plan {
     this.name = name
     this.index = index
     this.codec = codecs.resolve(options.codec, `${where}.codec`)
-    this.compression = Compression.of(options.compression, `${where}.compression`)
+    const compression = Compression.of(options.compression, `${where}.compression`)
+    this.steps = compression === undefined ? [] : [compression]
     this.contentType = mediaType(options.contentType, `${where}.contentType`)
     this.adopts = adoption(options.foreignObjects, `${where}.foreignObjects`)
     this.#ttlMs = ttlMs(options.ttl, `${where}.ttl`)

@@ -4,9 +4,8 @@ import { demotionSlot, keepUntil, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { count } from '../state/counters.js'
-import { copyFor, travellingFields } from './copies.js'
+import { copyFor, packed, travellingFields } from './copies.js'
 import type { EngineHost } from '../state/host.js'
-import { compressedOnPool } from '../codec/on-pool.js'
 import type { TenantState } from '../state/tenant-state.js'
 
 /** Demotions at once. */
@@ -75,7 +74,7 @@ export class Demotion {
     const engine = this.#engine
     const { tier } = slot
     try {
-      const entry = await this.#copyOf(evicted, tier, key)
+      const entry = await this.#copyOf(evicted, tier, state.scope, key)
       const now = engine.clock.now()
       if (entry === undefined || fence.broken || now >= entry.expiresAt) return
       const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now) }, fence)
@@ -88,15 +87,12 @@ export class Demotion {
     }
   }
 
-  /** The entry as the tier takes it; bytes stay as they are, and a value is encoded and compressed as its policy says. */
-  async #copyOf(evicted: CacheEntry, tier: Tier, key: ValidKey): Promise<CacheEntry | undefined> {
+  /** The entry as the tier takes it; packed bytes stay as they are, and what is not is encoded and packed as its policy says. */
+  async #copyOf(evicted: CacheEntry, tier: Tier, scope: TenantScope, key: ValidKey): Promise<CacheEntry | undefined> {
     const policy = this.#engine.policies.forKey(key)
     if (isStreamed(evicted)) return tier.capabilities.streams ? new StreamedEntry(evicted.payload, travellingFields(evicted)) : undefined
-    const isEncoded = evicted.encoded !== undefined
     const entry = copyFor(this.#engine, policy, evicted, tier)
-    if (!isEncoded && entry.encoded !== undefined && policy.compression !== undefined && entry.encoded.bytes.byteLength >= policy.compression.threshold) {
-      entry.encoded = await compressedOnPool(policy.compression, entry.encoded)
-    }
+    if (tier.capabilities.keeps === 'bytes') await packed(this.#engine, policy, entry, { tenant: scope.tenant, key })
     return entry
   }
 }

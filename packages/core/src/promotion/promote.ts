@@ -1,9 +1,9 @@
 import { estimateBytes, isPromise, type CacheEntry } from '@thermocline/backend'
-import { isCompressed } from '../codec/compression.js'
+import { isPacked } from '../codec/payloads.js'
 import type { Fence, FencedKey } from '../flights/fence.js'
 import { keepUntil, promotedUntil, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
-import { copyFor } from './copies.js'
+import { copyFor, packed } from './copies.js'
 import { count } from '../state/counters.js'
 import type { Operation } from '../operation/operation.js'
 import type { Found } from '../operation/found.js'
@@ -38,7 +38,8 @@ function fillFrom(operation: Operation, found: Found, slot: Slot, fence: Fence |
   const entry = copyFor(engine, plan.policy, found.entry, tier)
   if (!tier.takes(sizeOf(entry, found.entry))) return
   if (tier.direct === undefined && !engine.background.hasRoom) return
-  const filled = tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, found.at) }, fence)
+  const ready = tier.capabilities.keeps === 'bytes' ? packed(engine, plan.policy, entry, operation.place) : undefined
+  const filled = tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, found.at) }, fence, ready)
   if (!isPromise(filled)) return notePromotion(operation, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(operation, found.slot, slot, outcome)).finally(release))
@@ -47,7 +48,7 @@ function fillFrom(operation: Operation, found: Found, slot: Slot, fence: Fence |
 /** Bytes of a payload, as far as they are known: how small it is when compressed says nothing about its value. */
 function sizeOf({ encoded, value }: CacheEntry, { encoded: read }: CacheEntry): number {
   if (encoded !== undefined) return encoded.bytes.byteLength
-  return read !== undefined && isCompressed(read.codec) ? estimateBytes(value) : 0
+  return read !== undefined && isPacked(read.codec) ? estimateBytes(value) : 0
 }
 
 export function notePromotion(operation: Operation, from: Slot, slot: Slot, outcome: boolean | NotApplied): void {

@@ -12,10 +12,9 @@ import {
   type StreamedEntry,
   type ValidKey,
 } from '@thermocline/backend'
-import { checkCompression, decompressed, isCompressed } from '../codec/compression.js'
+import { isPacked } from '../codec/payloads.js'
 import type { Slot } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
-import { onPool } from '../codec/on-pool.js'
 import { Found } from '../operation/found.js'
 import type { OperationHost, Operation, ReadOperation } from '../operation/operation.js'
 import type { TenantState } from '../state/tenant-state.js'
@@ -112,26 +111,26 @@ export function adoptedOrFailed(operation: ReadOperation, slot: Slot, position: 
   }
 }
 
-/** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where that has to be decompressed. */
+/** What a tier answered, if it may be served; its value is made if it is wanted. A promise only where its bytes have to be unpacked. */
 function adopted(operation: ReadOperation, slot: Slot, position: number, entry: CacheEntry | undefined, startedAt: number, now = operation.engine.clock.now()): Awaitable<Answer> {
   const { clock, telemetry, codecs } = operation.engine
   if (telemetry.bound) telemetry.recordLatency({ ...slot.tier.attributes, operation: 'get' }, clock.monotonic() - startedAt)
   if (entry === undefined) return NoEntry.absent
-  if (isStreamed(entry)) return adoptedStream(entry, slot, position, now)
+  if (isStreamed(entry)) return adoptedStream(operation, entry, slot, position, now)
   if (now >= entry.keepUntil) return NoEntry.expired
   if (operation.want !== 'head' && entry.value === NO_VALUE && entry.encoded !== undefined) {
-    if (isCompressed(entry.encoded.codec)) return unpacked(operation, new Found(entry, slot, position, now), entry.encoded)
+    if (isPacked(entry.encoded.codec)) return unpacked(operation, new Found(entry, slot, position, now), entry.encoded)
     entry.value = codecs.decode(entry.encoded)
   }
   return new Found(entry, slot, position, now)
 }
 
 /** A stream that is not served is not left open. */
-function adoptedStream(entry: StreamedEntry, slot: Slot, position: number, now: EpochMs): Answer {
+function adoptedStream({ engine }: Operation, entry: StreamedEntry, slot: Slot, position: number, now: EpochMs): Answer {
   let isServed = false
   try {
     if (now >= entry.keepUntil) return NoEntry.expired
-    checkCompression(entry.payload.codec)
+    engine.payloads.check(entry.payload.codec)
     isServed = true
     return new Found(entry, slot, position, now)
   } finally {
@@ -139,10 +138,11 @@ function adoptedStream(entry: StreamedEntry, slot: Slot, position: number, now: 
   }
 }
 
-/** Makes the value of compressed bytes; they stay as they are, for faster tiers. */
+/** Makes the value of bytes that went through steps; they stay as they are, for faster tiers. */
 async function unpacked(operation: ReadOperation, found: Found, encoded: EncodedPayload): Promise<Answer> {
+  const { codecs, payloads } = operation.engine
   try {
-    found.entry.value = operation.engine.codecs.decode(await onPool('decode', encoded.bytes.byteLength, decompressed(encoded)))
+    found.entry.value = codecs.decode(await payloads.unpack(encoded, operation.place))
     return found
   } catch (error) {
     return failed(operation, found.slot, error)
@@ -163,10 +163,10 @@ export function peekTier(engine: OperationHost, state: TenantState, key: ValidKe
   return isPromise(answer) ? undefined : answer
 }
 
-/** What has to be decompressed first cannot be had at once. */
+/** What has to be unpacked first cannot be had at once. */
 function withValue(engine: OperationHost, entry: CacheEntry): CacheEntry | undefined {
   if (entry.value !== NO_VALUE) return entry
-  if (entry.encoded === undefined || isCompressed(entry.encoded.codec)) return undefined
+  if (entry.encoded === undefined || isPacked(entry.encoded.codec)) return undefined
   entry.value = engine.codecs.decode(entry.encoded)
   return entry
 }

@@ -1,4 +1,5 @@
 import type { Clock, Isolation } from '@thermocline/backend'
+import type { Payloads } from '../codec/payloads.js'
 import type { CodecTable } from '../codec/standard.js'
 import type { PolicyTable } from '../policies/policy-table.js'
 import type { Tier } from '../tiers/tier.js'
@@ -21,6 +22,7 @@ export interface EngineHost {
   readonly tiers: readonly Tier[]
   readonly policies: PolicyTable
   readonly codecs: CodecTable
+  readonly payloads: Payloads
   readonly isolation: Isolation
   readonly tenants: TenantRegistry
   readonly events: Events

@@ -29,7 +29,7 @@ export async function getStream(operation: ReadOperation, signal: AbortSignal | 
     const found = joined.opened.found as FoundStream
     hit = found.slot.tier.name
     countOutcome(operation, found.slot, found.entry.computeMicros)
-    return readableOf(joined.reader, joined.opened.codec, signal)
+    return readableOf(operation, joined.reader, joined.opened.codec, signal)
   } catch (error) {
     failure = { error }
     throw error

@@ -1,8 +1,9 @@
-import { pipeline, Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { CacheError } from '@thermocline/backend'
-import { decompressorOf, isCompressed } from '../codec/compression.js'
+import { isPacked, through } from '../codec/payloads.js'
 import { onAbort } from '../flights/abort.js'
 import { Flight } from '../flights/flight.js'
+import type { Operation } from '../operation/operation.js'
 import type { FoundStream } from './open-stream.js'
 import type { Reader, SharedStream } from './shared-stream.js'
 
@@ -35,10 +36,8 @@ export class StreamFlight extends Flight<OpenedStream | undefined> {
 }
 
 /** One caller's stream of the values' bytes. Ending it early gives the caller's part up. */
-export function readableOf(reader: Reader, codec: string, signal: AbortSignal | undefined): Readable {
-  const readable: Readable = isCompressed(codec)
-    ? pipeline(Readable.from(reader, { objectMode: false }), decompressorOf(codec), () => undefined)
-    : Readable.from(new OwnChunks(reader), { objectMode: false })
+export function readableOf({ engine, place }: Operation, reader: Reader, codec: string, signal: AbortSignal | undefined): Readable {
+  const readable = isPacked(codec) ? through(reader, engine.payloads.unpacking(codec, place)) : Readable.from(new OwnChunks(reader), { objectMode: false })
   readable.on('error', () => undefined) // told to whoever reads; without a listener Node would end the process
   if (signal !== undefined) {
     const stop = onAbort(signal, () => readable.destroy(signal.reason as Error))

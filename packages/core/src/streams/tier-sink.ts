@@ -6,12 +6,11 @@ import {
   type JournalSlot,
   type PayloadStream,
 } from '@thermocline/backend'
-import { decompressedUpTo, isCompressed } from '../codec/compression.js'
+import { isPacked } from '../codec/payloads.js'
 import type { Fence } from '../flights/fence.js'
 import type { Slot } from '../policies/policy.js'
 import type { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
-import { onPool } from '../codec/on-pool.js'
 import type { Operation } from '../operation/operation.js'
 import { HeldBackPut } from '../tiers/held-back-put.js'
 import type { Reader, SharedStream } from './shared-stream.js'
@@ -107,9 +106,8 @@ export class TierSink {
     const encoded = { codec: payload.codec, bytes }
     let entry = CacheEntry.ofBytes(encoded, fields)
     if (tier.capabilities.keeps === 'value') {
-      const isPacked = isCompressed(encoded.codec)
-      const plain = isPacked ? await onPool('decode', bytes.byteLength, decompressedUpTo(this.#most, encoded)) : encoded
-      if (plain === undefined) return false // small only as long as it is compressed
+      const plain = isPacked(encoded.codec) ? await engine.payloads.unpackUpTo(this.#most, encoded, this.#operation.place) : encoded
+      if (plain === undefined) return false // small only as long as it is packed
       entry = new CacheEntry(engine.codecs.decode(plain), plain, fields)
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
     return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal })

@@ -192,14 +192,14 @@ export class StreamedWrite {
 export async function setStream(operation: Operation, source: SourceChunks, wishes: EntryWishes, signal: AbortSignal | undefined): Promise<boolean> {
   const { engine, plan } = operation
   const stream = new SharedStream(source, { clock: engine.clock, cancel: () => source.cancel() })
-  const side = plan.policy.compression === undefined ? undefined : stream.join({ paces: false, patienceMs: undefined })
+  const side = plan.policy.steps.length === 0 ? undefined : stream.join({ paces: false, patienceMs: undefined })
   const drain = drained(stream)
   const stop = signal === undefined ? undefined : onAbort(signal, () => stream.abort(signal.reason))
   if (signal?.aborted === true) stream.abort(signal.reason)
   engine.streams.add(stream)
   let write: StreamedWrite | undefined
   try {
-    const form = await storedForm(stream, side, plan.policy.compression, engine.clock)
+    const form = await storedForm(operation, stream, side)
     write = new StreamedWrite(operation, stream, form, new Terms(engine.clock.now(), plan, wishes), undefined)
     if (form.stream !== stream) void drained(form.stream)
     await drain

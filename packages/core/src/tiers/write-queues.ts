@@ -278,7 +278,8 @@ export class WriteQueues {
 
   #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean> {
     const bytes = isStreamed(entry) ? entry.payload.byteLength : entry.encoded?.bytes.byteLength
-    if ((bytes ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is compressed first
+    if ((bytes ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is packed first
+    if (bytes === undefined && !isStreamed(entry) && this.#backend.capabilities.keeps === 'bytes') return false // it could not be packed
     const { onlyIfAbsent, keepUntil, journal } = options
     return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, budgetMs })
   }

@@ -11,15 +11,14 @@ import {
   type Awaitable,
   type EncodedPayload,
 } from '@thermocline/backend'
-import type { Compression } from '../codec/compression.js'
+import { isToBePacked } from '../codec/payloads.js'
 import { cloneValue, takeIn } from '../codec/isolate.js'
 import type { Fence } from '../flights/fence.js'
-import { keepUntil, type Plan, type Slot } from '../policies/policy.js'
+import { keepUntil, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { noteHeldNowhere } from './held-nowhere.js'
 import { InvalidationUnderWay, noteFailure, notRecorded } from '../invalidation/invalidate.js'
-import { compressedOnPool } from '../codec/on-pool.js'
 import type { OperationHost, Operation } from '../operation/operation.js'
 import { Terms, type EntryWishes } from '../operation/terms.js'
 import type { Belongs, QueuedWrites } from '../write-back/write-back.js'
@@ -34,20 +33,24 @@ export class ValueSnapshot {
   readonly terms: Terms
   /** The bytes as the codec made them. */
   readonly encoded: EncodedPayload | undefined
-  /** Resolves when the bytes that tiers are given are compressed; `undefined`: they are given as they are. */
+  /** Resolves when the bytes that tiers are given are packed; `undefined`: they are given as they are. */
   readonly ready: Promise<void> | undefined
   readonly #live: unknown
   #forValues: CacheEntry | undefined
   readonly #forBytes: CacheEntry[] = []
+  /** The bytes that tiers are given, once they are packed. */
+  #packed: EncodedPayload | undefined
 
   /** @throws CacheError `not-encodable` when a tier of the plan needs bytes and the codec refuses the value */
-  constructor(engine: OperationHost, plan: Plan, item: Storable) {
-    const { codec, compression } = plan.policy
+  constructor(operation: Operation, item: Storable) {
+    const { engine, plan } = operation
+    const { codec, steps } = plan.policy
     this.terms = new Terms(engine.clock.now(), plan, item)
     const goesAsBytes = plan.slots.some((slot) => slot.tier.capabilities.keeps === 'bytes')
     if (goesAsBytes || codec !== undefined) this.encoded = engine.codecs.encode(item.value, codec)
+    this.#packed = this.encoded
     if (plan.slots.some((slot) => slot.tier.capabilities.keeps === 'value')) this.#live = this.#takeLive(engine, item.value)
-    if (goesAsBytes && compression !== undefined && this.encoded !== undefined && this.encoded.bytes.byteLength >= compression.threshold) this.ready = this.#compress(compression, this.encoded)
+    if (goesAsBytes && this.encoded !== undefined && isToBePacked(steps, this.encoded.bytes.byteLength)) this.ready = this.#pack(operation, this.encoded)
   }
 
   /** Of the payload, before it is compressed: an estimate where no tier needs bytes. */
@@ -69,7 +72,7 @@ export class ValueSnapshot {
       return this.#forValues
     }
     let entry = this.#forBytes.find((made) => made.expiresAt === expiresAt)
-    if (entry === undefined) this.#forBytes.push((entry = new CacheEntry(NO_VALUE, this.encoded, this.terms.fieldsFor(slot))))
+    if (entry === undefined) this.#forBytes.push((entry = new CacheEntry(NO_VALUE, this.#packed, this.terms.fieldsFor(slot))))
     return entry
   }
 
@@ -81,10 +84,16 @@ export class ValueSnapshot {
   /** How {@link WriteBack.queue} asks. */
   readonly belongs: Belongs = (slot) => (this.belongsIn(slot) ? { expiresAt: this.terms.expiresAt(slot) } : undefined)
 
-  /** What compression cannot do is left as it is. */
-  async #compress(compression: Compression, encoded: EncodedPayload): Promise<void> {
-    const compressed = await compressedOnPool(compression, encoded)
-    for (const entry of this.#forBytes) entry.encoded = compressed
+  /** What must not be stored as it is and cannot be packed is left without bytes, which no tier takes. */
+  async #pack(operation: Operation, encoded: EncodedPayload): Promise<void> {
+    let packed: EncodedPayload | undefined
+    try {
+      packed = await operation.engine.payloads.pack(encoded, operation.plan.policy.steps, operation.place)
+    } catch (error) {
+      operation.report(error, 'encode')
+    }
+    this.#packed = packed
+    for (const entry of this.#forBytes) entry.encoded = packed
   }
 
   #takeLive(engine: OperationHost, value: unknown): unknown {
@@ -111,7 +120,7 @@ export async function setEverywhere(operation: Operation, snapshot: ValueSnapsho
       const entry = snapshot.entryFor(slot)
       const journal = slot === queue?.keeper ? queue.first : undefined
       const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, entry.createdAt), journal }
-      steps.push({ tier, outcome: tier.queues.set(state.scope, key, entry, options, tier.capabilities.keeps === 'bytes' ? snapshot.ready : undefined) })
+      steps.push({ tier, outcome: tier.queues.set(state.scope, key, entry, options, readyFor(tier, snapshot)) })
     }
   }
   for (const tier of plan.leftOut) steps.push({ tier, outcome: tier.queues.delete(state.scope, key) })
@@ -210,7 +219,12 @@ async function giveUp(operation: Operation, queue: QueuedWrites, lost: CacheErro
 /** Stores a value in one slot, unless the fence is broken. */
 function fillNow({ engine, state, key }: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
   const entry = snapshot.entryFor(slot)
-  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()) }, fence)
+  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()) }, fence, readyFor(slot.tier, snapshot))
+}
+
+/** What a tier waits for before it takes the snapshot's bytes. */
+function readyFor(tier: Tier, { ready }: ValueSnapshot): Promise<void> | undefined {
+  return tier.capabilities.keeps === 'bytes' ? ready : undefined
 }
 
 /** Stores a computed value where the plan says, unless an invalidation has come since the fence was opened. */
@@ -253,7 +267,7 @@ function fillOne(operation: Operation, slot: Slot, snapshot: ValueSnapshot, fenc
   if (belongs) {
     const entry = snapshot.entryFor(slot)
     const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
-    const filled = tier.queues.fill(state.scope, key, entry, options, fence, tier.capabilities.keeps === 'bytes' ? snapshot.ready : undefined)
+    const filled = tier.queues.fill(state.scope, key, entry, options, fence, readyFor(tier, snapshot))
     const outcome = queue === undefined ? filled : enterIfKept(operation, queue, filled, entry, fence, (each) => fillNow(operation, each, snapshot, fence))
     outcomes.push(outcome)
     return noted(operation, tier, outcome)
