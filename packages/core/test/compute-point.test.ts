@@ -52,8 +52,7 @@ describe.each(VERBS)('around the compute of $verb', ({ call, value }) => {
   test('it may be answered with what somebody else has stored, which is a hit', async () => {
     engine.computePoint.wrap(async (step) => {
       expect(await step.look()).toBeUndefined()
-      const bytes = Buffer.from('elsewhere')
-      const entry = new CacheEntry(bytes, { codec: 'buffer', bytes }, { createdAt: engine.clock.now(), expiresAt: Number.POSITIVE_INFINITY })
+      const entry = CacheEntry.ofValue(value('elsewhere'), { createdAt: engine.clock.now(), expiresAt: Number.POSITIVE_INFINITY })
       await engine.firstTier.backend.put(state.scope, validateKey('k'), entry, { onlyIfAbsent: false, keepUntil: Number.POSITIVE_INFINITY })
       return (await step.look()) ?? step.make()
     })

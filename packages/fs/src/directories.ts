@@ -12,6 +12,9 @@ const MARKER_TEXT = 'This directory belongs to a Thermocline cache (https://www.
 /** Tenants' directories of which is remembered that their modes were looked at. */
 const MOST_LOOKED = 10_000
 
+/** Others may remove a directory each time before the file is in it: as soon as it is empty. More often means that something else is missing. */
+const MOST_ATTEMPTS = 10
+
 /** Makes the directories that a write needs, also when somebody removes them meanwhile. */
 export class Directories {
   readonly #store: Store
@@ -44,7 +47,7 @@ export class Directories {
       try {
         return await step()
       } catch (error) {
-        if (!isMissing(error) || attempt === 3) throw error
+        if (!isMissing(error) || attempt === MOST_ATTEMPTS) throw error
         const directory = path.dirname(file)
         const made = await this.#make(directory).catch((failure: unknown) => {
           // a link to nowhere, or another thing in the tenant's place, is no matter of other tenants

@@ -1,3 +1,5 @@
+import fs from 'node:fs'
+import path from 'node:path'
 import { describe, expect, jest, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
@@ -99,6 +101,23 @@ describe('the limit holds for all processes together, at every moment', () => {
     }
     expect(occupied(basePath)).toBeLessThanOrEqual(1.05 * maxBytes)
   }, 30_000)
+
+  test("an entry is stored although others remove its tenant's directory again and again, just before it is in it", async () => {
+    const shelf = new Shelf({ maxBytes: 1_000_000 })
+    const { rename } = fs
+    let removed = 0
+    fs.rename = ((from: string, to: string, done: fs.NoParamCallback) => {
+      if (removed++ < 6) fs.rmdirSync(path.dirname(to))
+      rename(from, to, done)
+    }) as typeof fs.rename
+    try {
+      await shelf.put('k', 'tiny')
+    } finally {
+      fs.rename = rename
+    }
+    expect(removed).toBe(7)
+    expect(String(await shelf.get('k'))).toBe('tiny')
+  })
 })
 
 describe('an entry that is larger than the limit', () => {
