@@ -22,11 +22,14 @@ export function copyFor(engine: EngineHost, policy: Policy, entry: CacheEntry, t
 }
 
 /**
- * Packs an entry's bytes as its policy says, if they are not packed yet. Resolves when it has them; `undefined`: it does. What must not be stored as it is and cannot be packed
- * is left without bytes, which no tier takes, and reported.
+ * Packs an entry's bytes as its policy says, if they are not packed yet. Bytes that some tier had are left as they are, but for what must not be left out.
+ * Resolves when the entry has them; `undefined`: it does. What must not be stored as it is and cannot be packed is left without bytes, which no tier takes, and reported.
+ *
+ * @param isNew whether the bytes were made just now
  */
-export function packed(engine: EngineHost, { steps }: Policy, entry: CacheEntry, place: PayloadPlace): Promise<void> | undefined {
+export function packed(engine: EngineHost, policy: Policy, entry: CacheEntry, place: PayloadPlace, isNew: boolean): Promise<void> | undefined {
   const { encoded } = entry
+  const steps = isNew ? policy.steps : policy.steps.filter(({ optionalFrom }) => optionalFrom === undefined)
   if (encoded === undefined || isPacked(encoded.codec) || !isToBePacked(steps, encoded.bytes.byteLength)) return undefined
   return engine.payloads.pack(encoded, steps, place).then(
     (payload) => {

@@ -87,12 +87,13 @@ export class Demotion {
     }
   }
 
-  /** The entry as the tier takes it; packed bytes stay as they are, and what is not is encoded and packed as its policy says. */
+  /** The entry as the tier takes it; a value is encoded and packed as its policy says. */
   async #copyOf(evicted: CacheEntry, tier: Tier, scope: TenantScope, key: ValidKey): Promise<CacheEntry | undefined> {
     const policy = this.#engine.policies.forKey(key)
     if (isStreamed(evicted)) return tier.capabilities.streams ? new StreamedEntry(evicted.payload, travellingFields(evicted)) : undefined
+    const isNew = evicted.encoded === undefined
     const entry = copyFor(this.#engine, policy, evicted, tier)
-    if (tier.capabilities.keeps === 'bytes') await packed(this.#engine, policy, entry, { tenant: scope.tenant, key })
+    if (tier.capabilities.keeps === 'bytes') await packed(this.#engine, policy, entry, { tenant: scope.tenant, key }, isNew)
     return entry
   }
 }

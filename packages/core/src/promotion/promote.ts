@@ -35,10 +35,11 @@ export function promote(operation: Operation, found: Found, fence: Fence | Fence
 function fillFrom(operation: Operation, found: Found, slot: Slot, fence: Fence | FencedKey): void {
   const { engine, state, key, plan } = operation
   const { tier } = slot
+  const isNew = found.entry.encoded === undefined
   const entry = copyFor(engine, plan.policy, found.entry, tier)
   if (!tier.takes(sizeOf(entry, found.entry))) return
   if (tier.direct === undefined && !engine.background.hasRoom) return
-  const ready = tier.capabilities.keeps === 'bytes' ? packed(engine, plan.policy, entry, operation.place) : undefined
+  const ready = tier.capabilities.keeps === 'bytes' ? packed(engine, plan.policy, entry, operation.place, isNew) : undefined
   const filled = tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, found.at) }, fence, ready)
   if (!isPromise(filled)) return notePromotion(operation, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
