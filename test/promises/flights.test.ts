@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from '@jest/globals'
+import { WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock } from '@thermocline/testkit'
@@ -43,6 +44,36 @@ describe('a caller who may leave', () => {
     await clock.settle()
     expect(listening(signal)).toBe(0)
     expect(await acme.getOrCompute('k', () => 'anew')).toBe('anew')
+  })
+
+  test('and does so before anything was waited for, is told so, and nobody else of it', async () => {
+    const backend = new MemoryBackend()
+    const controller = new AbortController()
+    const layer = (inner: CacheBackend): CacheBackend => new (class extends WrappedBackend {
+      override get(scope: TenantScope, key: ValidKey, options: ReadOptions): Awaitable<CacheEntry | undefined> {
+        controller.abort(new Error('enough'))
+        return super.get(scope, key, options)
+      }
+    })(inner)
+    const cache = new TieredCacheManager({ tiers: { hot: { backend, layers: [layer] } }, logger: false })
+    afterwards(() => cache.close())
+    await expect(cache.tenant('acme').getOrCompute('k', () => 1, { signal: controller.signal })).rejects.toThrow('enough')
+    await new Promise((resolve) => setTimeout(resolve, 5)) // an unhandled rejection would end the process
+  })
+
+  test('of a stream that is looked for ends no compute of the key', async () => {
+    const { acme, clock } = bench()
+    const gate = deferred<string>()
+    const computed = acme.getOrCompute('k', () => gate.promise)
+    await clock.settle()
+    const controller = new AbortController()
+    const reading = acme.getStream('k', { signal: controller.signal }).catch((error: unknown) => error)
+    controller.abort(new Error('enough'))
+    expect(await reading).toBeInstanceOf(Error)
+    const joined = acme.getOrCompute('k', () => 'a second compute')
+    gate.resolve('value')
+    expect(await Promise.all([computed, joined])).toEqual(['value', 'value'])
+    expect(acme.peek('k')).toBe('value')
   })
 
   test('leaves at once and alone; when the last one has left, the compute is told why, and nothing is kept', async () => {

@@ -133,9 +133,8 @@ describe.each(WAYS)('a large stream that is $way', (way) => {
   test('a stream that supersedes another is the one that stays', async () => {
     const { acme, far, cache, setting } = await underWay()
     const newer = acme.setStream('k', [Buffer.from('newer')])
-    await setting
     far.open()
-    await newer
+    await Promise.all([setting, newer])
     await cache.flush()
     expect(String(await acme.get('k', FAR))).toBe('newer')
   })

@@ -34,9 +34,11 @@ class Seal implements PayloadStep, StepReader {
   applying(place: PayloadPlace): Transform {
     const nonce = randomBytes(NONCE_BYTES)
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(aadOf(place))
+    const isBroken = (): boolean => this.isBroken
     let hasBegun = false
     return new Transform({
       transform(chunk: Buffer, _, done) {
+        if (isBroken()) return done(new Error('the key service is away'))
         if (!hasBegun) this.push(nonce)
         hasBegun = true
         done(null, cipher.update(chunk))
@@ -222,6 +224,28 @@ describe('a step that must not be left out', () => {
     expect(await acme.get('computed', DISK)).toBeUndefined()
     expect(await acme.get('k')).toBe(SECRET) // memory keeps the value
     expect(errors).toEqual(['encode failed', 'encode failed'])
+    expect(onDisk()).not.toContain(SECRET)
+  })
+
+  test('that fails in the middle of a stream stores nothing, and the compute is shared to its end', async () => {
+    const { acme } = open()
+    seal.isBroken = true
+    let computes = 0
+    let end = (): void => undefined
+    const rest = new Promise<void>((resolve) => (end = resolve))
+    const produce = async function* (): AsyncGenerator<string> {
+      computes++
+      yield SECRET
+      await rest
+      yield SECRET
+    }
+    const first = text(acme.getOrComputeStream('k', produce))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const second = text(acme.getOrComputeStream('k', produce))
+    end()
+    expect([await first, await second]).toEqual([SECRET + SECRET, SECRET + SECRET])
+    expect(computes).toBe(1)
+    expect(await acme.get('k', DISK)).toBeUndefined()
     expect(onDisk()).not.toContain(SECRET)
   })
 

@@ -70,6 +70,18 @@ describe.each(VERBS)('around the compute of $verb', ({ call, value }) => {
     expect(await call(() => 'made')).toBe('made')
   })
 
+  test('what fails after the compute is what callers get, and breaks no fence of somebody else', async () => {
+    engine.computePoint.wrap(async (step) => {
+      await step.make()
+      throw new Error('the lock is lost')
+    })
+    const fence = state.fences.open('k') // somebody else's
+    await expect(call(() => 'made')).rejects.toThrow('the lock is lost')
+    await acme.delete('k')
+    expect(fence.broken).toBe(true)
+    state.fences.close(fence)
+  })
+
   test('it is told when the last caller has left', async () => {
     const told = new Promise<unknown>((resolve) => {
       engine.computePoint.wrap(({ flight: { signal } }) => {

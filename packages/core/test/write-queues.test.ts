@@ -168,10 +168,19 @@ describe('what waits for an upload', () => {
     ['a delete', () => queues.delete(SCOPE, KEY)],
     ['a clear', () => queues.clear(SCOPE, '')],
   ] as const)('gives way to %s that is called meanwhile', async (_, call) => {
-    const set = queues.commit(SCOPE, KEY, commit('set'), upload())
-    const fill = queues.commitFill(SCOPE, KEY, commit('fill'), new Fence(KEY), upload())
-    await call()
-    expect([await set, await fill]).toEqual([new NotApplied('safe'), new NotApplied('safe')])
+    let carryOut = (): void => undefined
+    const carriedOut = new Promise<void>((resolve) => (carryOut = resolve))
+    store.answer = (operation) => carriedOut.then(() => (operation === 'put' ? true : 1))
+    const set = watch(Promise.resolve(queues.commit(SCOPE, KEY, commit('set'), upload())))
+    const fill = watch(Promise.resolve(queues.commitFill(SCOPE, KEY, commit('fill'), new Fence(KEY), upload())))
+    const called = Promise.resolve(call())
+    await clock.advance(1)
+    // until that is carried out, the store has what is older than both
+    expect([superseded, set.outcome, fill.outcome]).toEqual([2, 'waiting', 'waiting'])
+    carryOut()
+    await called
+    await clock.advance(1)
+    expect([set.outcome, fill.outcome]).toEqual([new NotApplied('safe'), new NotApplied('safe')])
     ready()
     await clock.advance(1)
     expect([commits, superseded, queues.owed]).toEqual([[], 2, 0])
@@ -186,6 +195,24 @@ describe('what waits for an upload', () => {
     expect(superseded).toBe(0)
     ready()
     expect(await waits).toBe(true)
+  })
+
+  test('gives way to no clear that was called before and is owed; it is not stored then, and says why', async () => {
+    store.answer = (operation) => (operation === 'clear' ? Promise.reject(failure('failed')) : Promise.resolve(1))
+    await queues.clear(SCOPE, '')
+    const waits = queues.commit(SCOPE, KEY, commit('set'), upload())
+    store.answer = () => Promise.resolve(1)
+    await clock.advance(1000)
+    expect(await waits).toMatchObject({ how: 'safe', error: { code: 'in-doubt' } })
+    expect(queues.owed).toBe(0)
+  })
+
+  test('holds up nothing that waits behind it when a clear takes its place', async () => {
+    void queues.commit(SCOPE, KEY, commit('set'), upload())
+    const filled = queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
+    await queues.clear(SCOPE, '')
+    expect(await filled).toBe(true)
+    expect(store.calls).toEqual(['put', 'clear'])
   })
 
   test('is not taken back once it is carried out', async () => {

@@ -105,8 +105,14 @@ async function openOrMake(operation: ProduceOperation, flight: StreamFlight): Pr
   }
   const found = await look()
   if (found !== undefined) return found
-  const { computePoint } = operation.engine
-  return computePoint.run<OpenedStream>({ flight, make: () => produced(operation, flight), look, stored: ({ stored }) => stored ?? Promise.resolve() })
+  let made: OpenedStream | undefined
+  const make = async (): Promise<OpenedStream> => (made = await produced(operation, flight))
+  try {
+    return await operation.engine.computePoint.run<OpenedStream>({ flight, make, look, stored: ({ stored }) => stored ?? Promise.resolve() })
+  } catch (error) {
+    made?.stream.abort(error) // nobody gets it
+    throw error
+  }
 }
 
 /** Makes the stream, shares it among the callers, and stores what passes. Its end is theirs once the tiers have it. */
@@ -175,6 +181,7 @@ async function store(operation: ProduceOperation, stream: SharedStream, terms: T
   } catch (error) {
     await write?.abandon(abandoned(error))
     if (!stream.hasFailed) operation.report(error, 'stream') // else its callers are told
+    await stream.ended.catch(() => undefined) // the compute goes on for its callers, and others share it
   }
 }
 

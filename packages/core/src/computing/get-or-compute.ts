@@ -180,6 +180,7 @@ async function wholeOf(streaming: StreamFlight, flight: Flight): Promise<Buffer 
     return undefined
   }
   const stop = onAbort(signal, leave) // the last one who waits for the value has left
+  if (signal.aborted) leave()
   try {
     const chunks: Uint8Array[] = []
     for await (const chunk of reader) chunks.push(chunk)

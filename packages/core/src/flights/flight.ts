@@ -29,6 +29,7 @@ export class Flight<T = unknown> extends Waiter {
   #controller: AbortController | undefined
   #ended: { readonly reason: unknown } | undefined
   #waiting = 0
+  #isOver = false
 
   constructor(fence: Fence, owner: FlightOwner) {
     super(fence.key, owner.tenant)
@@ -41,9 +42,12 @@ export class Flight<T = unknown> extends Waiter {
     this.#outcome = outcome
   }
 
-  /** Lets go of the outcome, which may be large: nobody joins any more. */
-  end(): void {
+  /** Lets go of the outcome, which may be large: nobody joins any more. False where that was done before. */
+  end(): boolean {
+    const isFirst = !this.#isOver
+    this.#isOver = true
     this.#outcome = undefined
+    return isFirst
   }
 
   /** Whether callers can join. */
@@ -105,7 +109,11 @@ export class Flight<T = unknown> extends Waiter {
         reject(signal.reason as Error)
         this.#leave(outcome, signal.reason)
       }
-      if (signal.aborted) return leave() // by the work itself, before its first wait: the signal does not fire again
+      if (signal.aborted) {
+        // by the work itself, before its first wait: the signal does not fire again
+        outcome.catch(() => undefined)
+        return leave()
+      }
       const stop = onAbort(signal, leave)
       outcome.then(
         (value) => {

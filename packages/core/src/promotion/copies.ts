@@ -29,8 +29,10 @@ export function copyFor(engine: EngineHost, policy: Policy, entry: CacheEntry, t
  */
 export function packed(engine: EngineHost, policy: Policy, entry: CacheEntry, place: PayloadPlace, isNew: boolean): Promise<void> | undefined {
   const { encoded } = entry
-  const steps = isNew ? policy.steps : policy.steps.filter(({ optionalFrom }) => optionalFrom === undefined)
-  if (encoded === undefined || isPacked(encoded.codec) || !isToBePacked(steps, encoded.bytes.byteLength)) return undefined
+  if (encoded === undefined) return undefined
+  const done = encoded.codec.split('+').slice(1)
+  const steps = policy.steps.filter(({ id, optionalFrom }) => !done.includes(id) && (isNew || optionalFrom === undefined))
+  if (!isToBePacked(steps, encoded.bytes.byteLength)) return undefined
   return engine.payloads.pack(encoded, steps, place).then(
     (payload) => {
       entry.encoded = payload

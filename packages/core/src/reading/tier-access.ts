@@ -67,15 +67,15 @@ export function askThen<T>(operation: ReadOperation, position: number, goOn: (an
   const { engine } = operation
   const slot = operation.plan.slots[position] as Slot
   const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
-  let answer: Awaitable<Answer>
+  let entry: ReturnType<typeof whoAnswers>
   try {
-    const entry = whoAnswers(operation, slot.tier)
-    if (entry instanceof NoEntry) return goOn(entry)
-    if (isPromise(entry)) return askedThen(operation, slot, position, goOn, entry, startedAt)
-    answer = adopted(operation, slot, position, entry, startedAt)
+    entry = whoAnswers(operation, slot.tier)
   } catch (error) {
-    answer = failed(operation, slot, error)
+    entry = failed(operation, slot, error)
   }
+  if (entry instanceof NoEntry) return goOn(entry)
+  if (isPromise(entry)) return askedThen(operation, slot, position, goOn, entry, startedAt)
+  const answer = adoptedOrFailed(operation, slot, position, entry, startedAt)
   return isPromise(answer) ? answer.then(goOn) : goOn(answer)
 }
 

@@ -39,14 +39,15 @@ export class TenantState implements FlightOwner {
 
   /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. */
   deserted(flight: Flight): void {
-    if (this.#registerOf(flight) !== undefined) this.detachKey(flight.key)
+    if (this.flights.get(flight.key) === flight) this.detachKey(flight.key)
+    else if (this.downloads.get(flight.key) === flight) this.downloads.delete(flight.key) // a compute of the key goes on
   }
 
   /** The flight is over: nobody joins it any more. */
   landed(flight: Flight): void {
-    flight.end()
+    if (!flight.end()) return
     this.fences.close(flight.fence)
-    this.#registerOf(flight)?.delete(flight.key)
+    for (const flights of [this.flights, this.downloads]) if (flights.get(flight.key) === flight) flights.delete(flight.key)
   }
 
   /** A flight has found its stream in a tier, and makes nothing any more: whoever wants the value looks for it there. */
@@ -54,12 +55,6 @@ export class TenantState implements FlightOwner {
     if (this.flights.get(flight.key) !== flight) return
     this.flights.delete(flight.key)
     this.downloads.set(flight.key, flight)
-  }
-
-  /** Where others find the flight; `undefined`: it was detached. */
-  #registerOf(flight: Flight): TransientMap<string, Flight> | undefined {
-    if (this.flights.get(flight.key) === flight) return this.flights
-    return this.downloads.get(flight.key) === flight ? this.downloads : undefined
   }
 
   /** Whatever began on what the invalidation covers stores nothing from now on; the next caller starts a new flight. */

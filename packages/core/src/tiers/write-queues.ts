@@ -195,20 +195,27 @@ export class WriteQueues {
   /** Removes everything under the prefix, after what was called before and `after`, and before what is called later. */
   async clear(scope: TenantScope, prefix: string, after?: Promise<unknown>): Promise<number | undefined | NotApplied> {
     this.#options.fallback?.clear(scope, prefix)
-    const outcome = await this.#clearNow(scope, Prefixes.of([prefix]), after)
+    const outcome = await this.#clearNow(scope, Prefixes.of([prefix]), true, after)
     if (!(outcome instanceof CacheError)) return outcome
     const recorded = await this.#owed.oweClear(scope, prefix)
     this.#schedule.schedule()
     return new NotApplied(recorded ? 'safe' : 'lost', outcome)
   }
 
-  /** Removes what begins with any of the prefixes, with one pass of the store; or says why not. */
-  async #clearNow(scope: TenantScope, prefixes: Prefixes, after?: Promise<unknown>): Promise<number | undefined | CacheError> {
+  /**
+   * Removes what begins with any of the prefixes, with one pass of the store; or says why not.
+   *
+   * @param isCalled whether it is called now; else it was before and is owed
+   */
+  async #clearNow(scope: TenantScope, prefixes: Prefixes, isCalled: boolean, after?: Promise<unknown>): Promise<number | undefined | CacheError> {
     const calledAt = this.#owed.now
     let end = (): void => undefined
     const clear: RunningClear = { scope, prefixes, ended: new Promise((resolve) => (end = resolve)) }
     const under = [...this.#queues.values()].filter((queue) => isUnder(queue, clear))
-    for (const queue of under) this.#supersede(queue)
+    for (const queue of under) {
+      this.#supersede(queue, clear.ended, isCalled ? undefined : underOwedClear(this.#backend.name, 'set', queue))
+      this.#startNext(queue)
+    }
     const before = under.flatMap(outcomesOf)
     this.#clears.push(clear)
     try {
@@ -307,7 +314,7 @@ export class WriteQueues {
     const outcome = new Promise<T | NotApplied>((resolve) => (settle = resolve))
     const ticket: Ticket = { work, calledAt: this.#owed.now, settle: settle as (outcome: unknown) => void, outcome, countsFrom: undefined, cancelTimer: NO_TIMER }
     const queue = this.#queueOf(scope, key)
-    if (work.invalidates) this.#supersede(queue)
+    if (work.invalidates) this.#supersede(queue, outcome)
     queue.waiting.push(ticket)
     if (this.#clears.length === 0 && after === undefined) {
       this.#admit(queue, ticket)
@@ -399,12 +406,16 @@ export class WriteQueues {
     this.#startNext(queue)
   }
 
-  /** Something newer is called: uploads that are not there yet would only be replaced by it. */
-  #supersede(queue: WriteQueue): void {
+  /**
+   * Something newer is called: uploads that are not there yet would only be replaced by it. They are answered when it is: until then the tier holds what is older than both.
+   *
+   * @param failure why they are not stored, where nothing newer was called
+   */
+  #supersede(queue: WriteQueue, newer: Promise<unknown>, failure?: CacheError): void {
     for (const ticket of queue.waiting.filter(({ countsFrom, work }) => countsFrom === undefined && work.superseded !== undefined)) {
       queue.waiting.splice(queue.waiting.indexOf(ticket), 1)
       ticket.work.superseded?.()
-      ticket.settle(new NotApplied('safe'))
+      void newer.then((outcome) => ticket.settle(outcome instanceof NotApplied && outcome.how === 'lost' ? outcome : new NotApplied('safe', failure)))
     }
   }
 
@@ -501,7 +512,7 @@ export class WriteQueues {
 
   async #payClears(scope: TenantScope, prefixes: readonly string[]): Promise<void> {
     if (this.#closed) return
-    const outcome = await this.#clearNow(scope, Prefixes.of(prefixes))
+    const outcome = await this.#clearNow(scope, Prefixes.of(prefixes), false)
     if (outcome instanceof CacheError) this.#options.report(outcome)
   }
 

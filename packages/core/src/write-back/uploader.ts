@@ -87,7 +87,11 @@ export class Uploader {
     if (fence.broken) return cancel(entry)
     if (entry === undefined) return this.#withoutCopy(upload)
     // right before it is put: another process that has it may have put something newer already
-    if (!(await isOwn(slot)) || fence.broken) {
+    const isStillOwn = await isOwn(slot).catch((error: unknown) => {
+      cancel(entry)
+      throw error
+    })
+    if (!isStillOwn || fence.broken) {
       cancel(entry)
       return fence.broken ? undefined : this.#forget(upload)
     }
@@ -105,7 +109,7 @@ export class Uploader {
 
   /** A large copy takes its turn on the key only for its end: what is called meanwhile does not wait for it, and ends it. */
   async #stream(upload: Upload, entry: StreamedEntry, keepUntil: number): Promise<boolean | NotApplied> {
-    const { tier, state, key, fence } = upload
+    const { tier, slot, state, key, fence } = upload
     const { payload } = entry
     const most = tier.maxPayloadBytes
     const suspicion = tier.queues.suspicionOf(state.scope, key)
@@ -118,7 +122,12 @@ export class Uploader {
     upload.stop = () => void put.abandon(abandoned())
     try {
       await put.held
+      // it may have taken long: another process may have the copy by now, and something newer
+      if (!fence.broken && !(await isOwn(slot))) this.#forget(upload)
       return await put.fill(fence)
+    } catch (error) {
+      void put.abandon(abandoned(error))
+      throw error
     } finally {
       upload.stop = undefined
     }

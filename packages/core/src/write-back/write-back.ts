@@ -278,7 +278,10 @@ export class WriteBack {
     this.#closed = true
     this.#uploader.close()
     this.#leftBehind.close()
-    for (const uploads of this.#queued.values()) for (const { retries } of uploads) retries.cancel()
+    for (const uploads of this.#queued.values()) for (const { retries, stop } of uploads) {
+      retries.cancel()
+      stop?.()
+    }
     await this.#removals.close()
     const { owed } = this.#removals
     if (owed > 0) this.#engine.warnOnce('write-back owed', `the journal of write-back still has copies that could not be removed (${owed}): the next start will upload them, over what is newer`)
