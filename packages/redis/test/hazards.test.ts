@@ -190,7 +190,7 @@ describeRedis('hazards', () => {
     let heldUp = 0
     while (performance.now() - startedAt < 5000) {
       const took = await stage.timed(() => stage.acme.getOrCompute('large', () => Buffer.alloc(300_000)))
-      if (took > 125) heldUp += took // half the budget: whoever waited for the tier, and none that the machine held up
+      if (took > 25) heldUp += took
       await pause(5)
     }
     expect([stage.degraded.length, stage.recovered, heldUp < 1500]).toEqual([1, 1, true])

@@ -4,7 +4,7 @@ import { abortable, onAbort } from '../flights/abort.js'
 import { ComputeWishes, type Compute } from '../flights/compute-context.js'
 import type { Fence } from '../flights/fence.js'
 import { Flight } from '../flights/flight.js'
-import { callingFlight } from '../flights/waiting.js'
+import { callingFlight, type Waiter } from '../flights/waiting.js'
 import type { Slot } from '../policies/policy.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
 import { ComputeRun } from './compute-run.js'
@@ -42,14 +42,14 @@ export function getOrComputeInFlight(operation: ComputeOperation, signal: AbortS
     flight.plain++
     return flight.join(undefined)
   }
-  return handedOut(operation, flight, signal)
+  return handedOut(operation, flight, caller, signal)
 }
 
 /** The outcome as one caller is to have it, counted and told. */
-async function handedOut(operation: ComputeOperation, flight: ValueFlight, signal: AbortSignal | undefined): Promise<unknown> {
+async function handedOut(operation: ComputeOperation, flight: ValueFlight, caller: Waiter | undefined, signal: AbortSignal | undefined): Promise<unknown> {
   const { engine, span } = operation
   try {
-    const { outcome, left } = flight.joinFrom(callingFlight(), signal, 'getOrCompute')
+    const { outcome, left } = flight.joinFrom(caller, signal, 'getOrCompute')
     const value = await outcome.finally(left)
     countOutcome(operation, flight.slot, flight.savedMicros)
     engine.telemetry.endGet(span, flight.slot?.tier.name)
