@@ -13,6 +13,7 @@ export default defineConfig(
       '@typescript-eslint/no-confusing-void-expression': 'off', // `return settle(error)` is how an early return is written here
       '@typescript-eslint/no-unnecessary-condition': 'off', // public methods check what JavaScript callers may pass
       '@typescript-eslint/no-unnecessary-type-parameters': 'off', // get<T>() names the type its caller expects
+      '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }], // a module of Nest is one
       '@typescript-eslint/require-await': 'off', // `async` alone turns a throw into a rejection, and list() of a synchronous store is an async generator
       '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }],
       '@typescript-eslint/only-throw-error': ['error', { allowThrowingUnknown: true }],
