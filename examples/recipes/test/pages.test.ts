@@ -5,8 +5,12 @@ import { expect, test } from '@jest/globals'
 
 const HERE = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const PAGES = path.resolve(HERE, '../../docs/recipes')
-const sources = ['src', 'test'].flatMap((folder) => readdirSync(path.join(HERE, folder)).map((name) => readFileSync(path.join(HERE, folder, name), 'utf8')))
-const blocks = readdirSync(PAGES).flatMap((page) => [...readFileSync(path.join(PAGES, page), 'utf8').matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code = '']) => [page, code] as const))
+const sources = ['src', 'test'].flatMap((folder) =>
+  readdirSync(path.join(HERE, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => readFileSync(path.join(parentPath, name), 'utf8')),
+)
+const blocks = readdirSync(PAGES).flatMap((page) => [...readFileSync(path.join(PAGES, page), 'utf8').matchAll(/^```(?:ts|js|json)\n(.*?)^```$/gms)].map(([, code = '']) => [page, code] as const))
 
 test('every recipe has code', () => {
   expect(new Set(blocks.map(([page]) => page)).size).toBe(readdirSync(PAGES).filter((page) => page !== 'README.md').length)
