@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -5,10 +6,13 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock } from '@thermocline/testkit'
+import { metrics } from '@opentelemetry/api'
 import { forget } from '../src/delete-a-tenant.js'
+import { SealedCache, type Sealed } from '../src/encrypt-values.js'
 import { shutDown } from '../src/graceful-shutdown.js'
 import { userOf } from '../src/negative-results.js'
 import { pageAt } from '../src/only-if-ok.js'
+import { serveMetrics } from '../src/prometheus.js'
 
 let clock: FakeClock
 let cache: TieredCacheManager
@@ -75,4 +79,61 @@ test('delete a tenant: nothing of it is left, and nothing of others is gone', as
   for (const tenant of ['acme', 'other']) await cache.tenant(tenant).set('a/b', tenant)
   await forget(cache, 'acme')
   expect([await cache.tenant('acme').get('a/b'), await cache.tenant('other').get('a/b')]).toEqual([undefined, 'other'])
+})
+
+describe('encrypt values', () => {
+  const OLD = randomBytes(32)
+  const NEW = randomBytes(32)
+  const before = { current: '2026-01', keys: new Map([['2026-01', OLD]]) }
+  const rotated = { current: '2026-06', keys: new Map([['2026-01', OLD], ['2026-06', NEW]]) }
+  const after = { current: '2026-06', keys: new Map([['2026-06', NEW]]) }
+  const sealed = (tenant: string, ring = before): SealedCache => new SealedCache(cache.tenant(tenant), ring)
+
+  test('a value comes back, and the tier does not have it', async () => {
+    const value = { text: 'attack at dawn', at: new Date(0), vector: new Float32Array([1, 2]) }
+    await sealed('acme').set('notes/1', value)
+    expect(await sealed('acme').get('notes/1')).toEqual(value)
+    expect(Buffer.from((await cache.tenant('acme').get<Sealed>('notes/1'))!.data).includes('dawn')).toBe(false)
+    expect([await sealed('acme').get('notes/2'), await sealed('acme').getOrCompute('notes/1', () => 'not computed')]).toEqual([undefined, value])
+  })
+
+  test('an older key opens until it is taken off the ring, then its values are computed again', async () => {
+    await sealed('acme').set('notes/1', 'old')
+    expect(await sealed('acme', rotated).get('notes/1')).toBe('old')
+    expect(await sealed('acme', after).get('notes/1')).toBeUndefined()
+    expect(await sealed('acme', after).getOrCompute('notes/1', () => 'new')).toBe('new')
+    expect(await sealed('acme', rotated).get('notes/1')).toBe('new')
+  })
+
+  test.each<[string, (entry: Sealed) => unknown, string, string]>([
+    ['moved to another key', (entry) => entry, 'acme', 'notes/2'],
+    ['moved to another tenant', (entry) => entry, 'other', 'notes/1'],
+    ['changed', (entry) => ({ ...entry, data: entry.data.map((byte) => byte ^ 1) }), 'acme', 'notes/1'],
+    ['cut in its tag', (entry) => ({ ...entry, tag: entry.tag.subarray(0, 4) }), 'acme', 'notes/1'],
+    ['plain', () => 'plain', 'acme', 'notes/1'],
+    ['nothing', () => null, 'acme', 'notes/1'],
+  ])('what was %s does not open and is computed again', async (_, change, tenant, key) => {
+    await sealed('acme').set('notes/1', 'mine')
+    await cache.tenant(tenant).set(key, change((await cache.tenant('acme').get<Sealed>('notes/1'))!))
+    expect(await sealed(tenant).get(key)).toBeUndefined()
+    expect(await sealed(tenant).getOrCompute(key, () => 'computed')).toBe('computed')
+  })
+})
+
+test('Prometheus: a scrape shows the counters', async () => {
+  const free = createServer().listen(0, '127.0.0.1')
+  await once(free, 'listening')
+  const { port } = free.address() as AddressInfo
+  await new Promise((resolve) => free.close(resolve))
+  const provider = serveMetrics(port)
+  try {
+    const acme = cache.tenant('acme')
+    await acme.getOrCompute('answers/all', () => 42)
+    await acme.get('answers/all')
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+    expect(text).toMatch(/^cache_hits_total\{[^}]*tier="hot"[^}]*\} 1( |$)/m)
+  } finally {
+    await provider.shutdown()
+    metrics.disable()
+  }
 })
