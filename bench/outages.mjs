@@ -5,7 +5,7 @@
  *   --outage <name>     only this outage (the same)
  *   --cap <seconds>     the most that a sequence of calls, and the way back, may take. Default 15
  *   --quick             a cap of 3 s: to see that everything runs
- *   --docs              writes the tables of docs/reliability.md from this run
+ *   --docs              writes the tables of docs/outages.md from this run
  *   --from <file>       writes those tables from kept results instead of a run (again for more files: a later one's outages win)
  *   --list              the names of outages and caches
  *
@@ -25,7 +25,7 @@ import { ask, freePort, redisVersion, startRedis } from './lib/redis-server.mjs'
 import { about } from './lib/about.mjs'
 
 const HERE = path.dirname(fileURLToPath(import.meta.url))
-const PAGE = path.join(path.dirname(HERE), 'docs', 'reliability.md')
+const PAGE = path.join(path.dirname(HERE), 'docs', 'outages.md')
 const BEGIN = '<!-- measured: made by `node bench/outages.mjs --docs` -->'
 const END = '<!-- end of measured -->'
 const CHILD = new URL('./lib/outage-child.mjs', import.meta.url)
@@ -280,7 +280,7 @@ function writePage(runs) {
   const page = fs.readFileSync(PAGE, 'utf8')
   const begin = page.indexOf(BEGIN)
   const end = page.indexOf(END)
-  if (begin < 0 || end < begin) throw new Error(`docs/reliability.md must have the lines ${BEGIN} and ${END}`)
+  if (begin < 0 || end < begin) throw new Error(`docs/outages.md must have the lines ${BEGIN} and ${END}`)
   fs.writeFileSync(PAGE, `${page.slice(0, begin)}${BEGIN}\n\n${outagePage(runs)}\n\n${page.slice(end)}`)
 }
 

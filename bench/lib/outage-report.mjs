@@ -1,7 +1,9 @@
-/* The tables of docs/reliability.md, made from a results file. */
+/* The tables of docs/outages.md, made from a results file. */
 import { asMarkdown, asText, digits } from './report.mjs'
 
 const NEVER = 'never started'
+/** The others differ little from these; the raw results have them. */
+const ON_PAGE = ['never started', 'killed, connections refused', 'stopped (SIGSTOP)', 'out of memory (noeviction)']
 const HEADINGS = {
   [NEVER]: ['cache', 'first call, ms', '1,000th call, ms', 'thousand together, ms', 'exceptions', 'back in use, s'],
   'busy process': ['cache', 'values not found', 'writes lost', 'exceptions'],
@@ -74,7 +76,7 @@ export function outagePage(runs) {
   return [
     ...runs.map((run) => measuredText(run, [...runOf].filter(([, of]) => of === run).map(([outage]) => outage))),
     asMarkdown([['cache', 'set up with'], ...caches]),
-    ...[...runOf].map(([outage, run]) => `### ${outage[0].toUpperCase()}${outage.slice(1)}\n\n${asMarkdown(tableOf(run, outage))}`),
+    ...[...runOf].filter(([outage]) => ON_PAGE.includes(outage)).map(([outage, run]) => `### ${outage[0].toUpperCase()}${outage.slice(1)}\n\n${asMarkdown(tableOf(run, outage))}`),
     `Versions: ${used.map((name) => `${name} ${versions[name]}`).join(', ')}.`,
   ].join('\n\n')
 }

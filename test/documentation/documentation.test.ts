@@ -17,6 +17,12 @@ function blocks(page: string, language: string): string[] {
   return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map((match) => match[1] ?? '')
 }
 
+/** What the headings of a page are called in links, as GitHub makes it. */
+function anchorsOf(page: string): string[] {
+  const text = readFileSync(path.join(root, page), 'utf8').replaceAll(/^```[\s\S]*?^```/gm, '')
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, '').trim().replaceAll(' ', '-'))
+}
+
 function syntaxErrors(code: string): unknown[] {
   const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
   return (ts.transpileModule(code, { reportDiagnostics: true, compilerOptions }).diagnostics ?? []).map(({ messageText }) => messageText)
@@ -27,6 +33,12 @@ describe.each(PAGES)('%s', (page) => {
     const text = readFileSync(path.join(root, page), 'utf8')
     const links = [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map((match) => match[1] ?? '').filter((link) => !/^[a-z]+:/.test(link))
     const broken = links.filter((link) => statSync(path.resolve(root, path.dirname(page), link), { throwIfNoEntry: false }) === undefined)
+    expect(broken).toEqual([])
+  })
+
+  test('links to headings that exist', () => {
+    const links = [...readFileSync(path.join(root, page), 'utf8').matchAll(/\]\(([^)#\s]*)#([^)]*)\)/g)].filter(([, link = '']) => !/^[a-z]+:/.test(link))
+    const broken = links.filter(([, link = '', anchor = '']) => !anchorsOf(link === '' ? page : path.join(path.dirname(page), link)).includes(anchor)).map(([whole]) => whole)
     expect(broken).toEqual([])
   })
 
@@ -50,16 +62,22 @@ describe.each(PAGES.filter((page) => blocks(page, 'yaml').length > 0))('the YAML
 
 describe('the README', () => {
   test('shows YAML that loads', () => {
-    const [yaml, cold] = blocks('README.md', 'yaml')
+    const [yaml] = blocks('README.md', 'yaml')
     const { tiers, policies } = parseConfig(yaml ?? '')
     expect(Object.keys(tiers)).toEqual(['hot', 'shared', 'warm'])
     expect(Object.keys(policies ?? {})).toEqual(['embeddings', 'search_results'])
-    expect(Object.keys(parseConfig(cold ?? '', { env: {} }).tiers)).toEqual(['hot', 'warm', 'cold'])
-    expect(cold?.trim().split('\n').length).toBeLessThanOrEqual(15)
   })
+})
 
+test('every page is in the list of docs/README.md', () => {
+  const list = readFileSync(path.join(root, 'docs', 'README.md'), 'utf8')
+  const missing = readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md') && name !== 'README.md' && !list.includes(`](${name})`))
+  expect(missing).toEqual([])
+})
+
+describe.each(PAGES.filter((page) => page !== EXCERPTS))('%s', (page) => {
   test('names verbs that exist', () => {
-    const code = blocks('README.md', 'ts').join('\n')
+    const code = blocks(page, 'ts').join('\n')
     const verbs = new Set([...code.matchAll(/\b(?:acme|cache)\.(\w+)\(/g)].map((match) => match[1] ?? ''))
     expect([...verbs].filter((verb) => !(verb in TieredCacheManager.prototype))).toEqual([])
   })
