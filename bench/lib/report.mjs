@@ -123,9 +123,9 @@ function metaOf(cases, meta) {
   return Object.assign({}, ...metas.sort((a, b) => Date.parse(a.startedAt) - Date.parse(b.startedAt)), load.length === 0 ? {} : { load })
 }
 
-/** A stretch is an aim of ours; who reads the page wants the bar. */
+/** As in the summary, without the stretch, which is an aim of ours, and without the store, which the section's heading names. */
 function pageRows(results) {
-  return [SUMMARY, ...results.cases.flatMap(barsOf).map((bar) => summaryRow({ ...bar, stretched: false }))].map((cells) => cells.filter((_, column) => SUMMARY[column] !== 'stretch'))
+  return [SUMMARY, ...results.cases.flatMap(barsOf).map((bar) => summaryRow({ ...bar, what: bar.what.replace(/^(?:S3|GCS[^:]*): /, ''), stretched: false }))].map((cells) => cells.filter((_, column) => SUMMARY[column] !== 'stretch'))
 }
 
 /** The cases whose every contender is on the page. The raw results have all of them. */
