@@ -63,6 +63,12 @@ function tableOf({ rows, meta }, outage) {
   return [HEADINGS[outage] ?? HEADINGS.other, ...rows.filter((row) => row.outage === outage).map((row) => rowOf(row, meta))]
 }
 
+/** Without columns in which every cache has 0, and the page says so. */
+function withoutNothing([head, ...rows]) {
+  const says = head.map((_, column) => rows.some((cells) => cells[column] !== '0'))
+  return [head, ...rows].map((cells) => cells.filter((_, column) => says[column]))
+}
+
 export function outageText(results, outage) {
   return asText(tableOf(results, outage))
 }
@@ -76,7 +82,7 @@ export function outagePage(runs) {
   return [
     ...runs.map((run) => measuredText(run, [...runOf].filter(([, of]) => of === run).map(([outage]) => outage))),
     asMarkdown([['cache', 'set up with'], ...caches]),
-    ...[...runOf].filter(([outage]) => ON_PAGE.includes(outage)).map(([outage, run]) => `### ${outage[0].toUpperCase()}${outage.slice(1)}\n\n${asMarkdown(tableOf(run, outage))}`),
+    ...[...runOf].filter(([outage]) => ON_PAGE.includes(outage)).map(([outage, run]) => `### ${outage[0].toUpperCase()}${outage.slice(1)}\n\n${asMarkdown(withoutNothing(tableOf(run, outage)))}`),
     `Versions: ${used.map((name) => `${name} ${versions[name]}`).join(', ')}.`,
   ].join('\n\n')
 }
