@@ -4,12 +4,9 @@ import {
   encodeFrameHeader,
   entryOfFrame,
   getEach,
+  Hosts,
   payloadProblem,
   positiveDurationMs,
-  systemClock,
-  TenantScope,
-  validateKey,
-  validateTenant,
   type Awaitable,
   type BackendCapabilities,
   type BackendHost,
@@ -18,7 +15,6 @@ import {
   type CacheEntry,
   type CancelTimer,
   type ClearOptions,
-  type Clock,
   type Detach,
   type Duration,
   type FrameHeader,
@@ -28,6 +24,7 @@ import {
   type PutOptions,
   type ReadOptions,
   type StoredEntryInfo,
+  type TenantScope,
   type ValidKey,
 } from '@thermocline/backend'
 import { ClassicLevel } from 'classic-level'
@@ -59,9 +56,8 @@ export class LevelBackend implements CacheBackend {
   }
   readonly #db: ClassicLevel<string, Buffer>
   readonly #sweepMs: number
-  readonly #hosts = new Set<BackendHost>()
+  readonly #hosts = new Hosts()
   readonly #turns = new Turns()
-  #clock: Clock = systemClock
   #cancelSweep: CancelTimer = () => undefined
   #closing: Promise<void> | undefined
 
@@ -72,12 +68,8 @@ export class LevelBackend implements CacheBackend {
   }
 
   attach(host: BackendHost): Detach {
-    this.#hosts.add(host)
-    if (this.#hosts.size === 1) {
-      this.#clock = host.clock
-      this.#scheduleSweep()
-    }
-    return () => void this.#hosts.delete(host)
+    if (this.#hosts.isEmpty) this.#scheduleSweep(host.clock)
+    return this.#hosts.attach(host)
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -89,7 +81,7 @@ export class LevelBackend implements CacheBackend {
       const found = options.want === 'head' ? readHead(head, name) : readWhole(head, payload, name)
       if (found.status === 'ok') return entryOfFrame(found.value, payload)
       const message = `get on level takes an entry for a miss: ${found.reason}`
-      this.#report(new CacheError(found.status, message, { operation: 'get', backend: this.name, tenant: scope.tenant, key }))
+      this.#hosts.report(new CacheError(found.status, message, { operation: 'get', backend: this.name, tenant: scope.tenant, key }))
       if (found.status === 'corrupt') await this.#remove(name, head)
       return undefined
     })
@@ -148,7 +140,7 @@ export class LevelBackend implements CacheBackend {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#hosts.size > 0) return
+    if (!this.#hosts.isEmpty) return
     this.#cancelSweep()
     await (this.#closing ??= this.#db.close())
   }
@@ -203,31 +195,26 @@ export class LevelBackend implements CacheBackend {
   #isKept(head: Buffer | undefined, name: string): boolean {
     if (head === undefined) return false
     const found = readHead(head, name)
-    return found.status === 'foreign' || (found.status === 'ok' && this.#clock.now() < found.value.keepUntil)
+    return found.status === 'foreign' || (found.status === 'ok' && this.#hosts.clock.now() < found.value.keepUntil)
   }
 
-  #scheduleSweep(): void {
+  #scheduleSweep(clock = this.#hosts.clock): void {
     this.#cancelSweep()
-    this.#cancelSweep = this.#clock.schedule(this.#sweepMs, () => void this.#sweep(), { background: true })
+    this.#cancelSweep = clock.schedule(this.#sweepMs, () => void this.#sweep(), { background: true })
   }
 
   async #sweep(): Promise<void> {
     try {
       for await (const [name, head] of this.#heads('', {})) {
         const found = readHead(head, name)
-        if (found.status !== 'ok' || this.#clock.now() < found.value.keepUntil) continue
+        if (found.status !== 'ok' || this.#hosts.clock.now() < found.value.keepUntil) continue
         if ((await this.#remove(name, head)) === undefined) continue // replaced meanwhile
-        const scope = new TenantScope(validateTenant(found.value.tenant))
-        for (const host of this.#hosts) host.evicted(scope, validateKey(found.value.key), undefined, 'expired')
+        this.#hosts.evicted(found.value, 'expired')
       }
     } catch (error) {
-      this.#report(levelFailure(error, { operation: 'sweep', backend: this.name }))
+      this.#hosts.report(levelFailure(error, { operation: 'sweep', backend: this.name }))
     }
     if (this.#closing === undefined) this.#scheduleSweep()
-  }
-
-  #report(error: CacheError): void {
-    for (const host of this.#hosts) host.report(error)
   }
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { systemClock as clock, type CacheBackend } from '@thermocline/backend'
 import { CircuitBreaker, retry, timeout } from '@thermocline/core'
-import { describeBackend, type Subject } from '@thermocline/testkit'
+import { describeBackend, type Feature, type Subject } from '@thermocline/testkit'
 import { LevelBackend } from '../src/index.js'
 
 async function create(wrap = (backend: CacheBackend) => backend): Promise<Subject> {
@@ -23,5 +23,8 @@ function guarded(backend: CacheBackend): CacheBackend {
   return new CircuitBreaker({ clock, failureThreshold: 5 }).layer(timed)
 }
 
-describeBackend({ name: 'level', create: () => create() })
-describeBackend({ name: 'level under circuit breaker, timeout and retry', create: () => create(guarded) })
+/** LevelDB takes no streams, has no limit of room, and lets nobody else into its directory. */
+const WITHOUT: readonly Feature[] = ['streams', 'room', 'damage', 'outage']
+
+describeBackend({ name: 'level', create: () => create(), without: WITHOUT })
+describeBackend({ name: 'level under circuit breaker, timeout and retry', create: () => create(guarded), without: WITHOUT })

@@ -6,11 +6,11 @@ import {
   validateKey,
   validateTenant,
   type BackendHost,
+  type CacheEntry,
   type CacheError,
   type Detach,
   type EvictionReason,
   type FrameOwner,
-  type StreamedEntry,
 } from '@thermocline/backend'
 
 /** Files of which it is remembered that something was reported. */
@@ -67,11 +67,8 @@ export class FileHosts extends Hosts {
     if (this.#reported.size > 0) this.#reported.delete(file)
   }
 
-  /** @param offers what of it is still to be read, by host */
-  evicted(owner: FrameOwner, reason: EvictionReason, offers?: ReadonlyMap<BackendHost, StreamedEntry>): void {
-    if (owner.tenant === PROBE_TENANT) return
-    const scope = new TenantScope(validateTenant(owner.tenant))
-    for (const host of this) host.evicted(scope, validateKey(owner.key), offers?.get(host), reason)
+  override evicted(owner: FrameOwner, reason: EvictionReason, entryFor?: (host: BackendHost) => CacheEntry | undefined): void {
+    if (owner.tenant !== PROBE_TENANT) super.evicted(owner, reason, entryFor)
   }
 
   /** Those that want an entry which leaves for space. */

@@ -1,10 +1,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { EpochMs, FrameHeader } from '@thermocline/backend'
+import type { FrameHeader } from '@thermocline/backend'
 import { Demotion, type Offers } from './demotion.js'
 import type { PathsInUse } from './paths-in-use.js'
 import { removeEntryFile, type FileTimes, type Removed } from './entry-file.js'
 import { isWholeStore } from './errors.js'
+import { EvictionOrder, type Candidate } from './eviction-order.js'
 import type { CloseFile } from './file-io.js'
 import type { FileHosts } from './hosts.js'
 import type { Modes } from './access.js'
@@ -14,21 +15,8 @@ import type { Recency } from './recency.js'
 import { scan, sizeOf } from './scan.js'
 import type { Usage } from './usage.js'
 
-/*
- * What is there, and who has to go.
- *
- * This is found without an index in memory: a scan lists the entries that were not used for the longest time, a quarter of
- * them where there are many, and evictions take from that list, each checked against the file's present times. An entry used since then is
- * skipped, and entries written since then are younger than everything on the list, so the order is exactly "least recently
- * used first". The next scan comes when the list is used up: at most four stats for one eviction.
- *
- * Rejected: an index of all entries in memory (150 MB for a million files, and blind to other processes).
- */
+/* What is there, and who has to go: see eviction-order.ts. */
 
-const LISTED_PART = 0.25
-/** Below so many entries all are listed: one stat for one eviction, and less than a megabyte. */
-const LEAST_LISTED = 4096
-const MOST_LISTED = 50_000
 const NEW_DIRECTORY_BYTES = 4096
 /** Evictions at once: each is three trips to the thread pool, which has four threads by default. */
 const EVICTIONS_AT_ONCE = 4
@@ -47,27 +35,13 @@ export interface InventoryHost {
   progress(): void
 }
 
-/** One that may have to go. */
-interface Candidate {
-  readonly path: string
-  readonly bytes: number
-  readonly usedAt: EpochMs
-  /** `Infinity` also where only the file's header knows. */
-  readonly keepUntil: EpochMs
-  /** Whether its turn has come. */
-  wasTried: boolean
-}
-
 export class Inventory {
   readonly #host: InventoryHost
   readonly #demotion: Demotion
   /** Files in the place of entries that are not ours or cannot be removed; anew with each sweep. */
   readonly #immovable = new Set<string>()
   readonly #grown = new Set<string>()
-  /** The candidates, the least recently used last: the next to go. */
-  #oldest: Candidate[] = []
-  /** The same ones, those whose life ends first last. */
-  #ending: Candidate[] = []
+  readonly #order = new EvictionOrder()
   #entriesIn = new Map<string, number>()
   #directorySizes = new Map<string, number>()
   #known = false
@@ -96,7 +70,7 @@ export class Inventory {
           entriesIn.set(directory, (entriesIn.get(directory) ?? 0) + 1)
           if (this.#immovable.has(file.path)) return
           const { usedAt, keepUntil } = file.times
-          found.push({ path: file.path, bytes: file.bytes, usedAt: Math.max(usedAt, recency.usedAt(file.path) ?? 0), keepUntil: keepUntil ?? Number.POSITIVE_INFINITY, wasTried: false })
+          found.push({ path: file.path, bytes: file.bytes, usedAt: Math.max(usedAt, recency.usedAt(file.path) ?? 0), keepUntil: keepUntil ?? Number.POSITIVE_INFINITY })
         },
         directory: (directory, bytes, isEmpty) => {
           directorySizes.set(directory, bytes)
@@ -110,10 +84,7 @@ export class Inventory {
     this.#entriesIn = entriesIn
     this.#directorySizes = directorySizes
     for (const directory of empty) await this.removeDirectory(directory)
-    const rank = (file: Candidate): number => (file.keepUntil <= now ? 0 : file.usedAt)
-    found.sort((a, b) => rank(b) - rank(a))
-    this.#oldest = found.slice(-Math.min(MOST_LISTED, Math.max(LEAST_LISTED, Math.ceil(found.length * LISTED_PART))))
-    this.#ending = this.#oldest.filter(({ keepUntil }) => keepUntil !== Number.POSITIVE_INFINITY).sort((a, b) => b.keepUntil - a.keepUntil)
+    this.#order.list(found, now)
   }
 
   /** Scans, and tries once more what could not be removed before. */
@@ -127,10 +98,10 @@ export class Inventory {
    * longest time, except the ones that were used since they were listed. False when more is occupied and none is left to try.
    */
   async evictTowards(target: number): Promise<boolean> {
-    if (!this.#isAnyLeft()) await this.take()
+    if (this.#order.isUsedUp) await this.take()
     const victims: Candidate[] = []
-    for (let excess = this.#host.usage.occupied - target; excess > 0 && victims.length < EVICTIONS_AT_ONCE && this.#isAnyLeft(); ) {
-      const victim = this.#next()
+    for (let excess = this.#host.usage.occupied - target; excess > 0 && victims.length < EVICTIONS_AT_ONCE && !this.#order.isUsedUp; ) {
+      const victim = this.#order.next(this.#host.hosts.clock.now())
       victims.push(victim)
       excess -= victim.bytes
     }
@@ -175,20 +146,6 @@ export class Inventory {
     this.#entriesIn.delete(directory)
   }
 
-  #isAnyLeft(): boolean {
-    while (this.#oldest.at(-1)?.wasTried === true) this.#oldest.pop()
-    return this.#oldest.length > 0
-  }
-
-  /** Call only when one is left. */
-  #next(): Candidate {
-    while (this.#ending.at(-1)?.wasTried === true) this.#ending.pop()
-    const isOver = (this.#ending.at(-1)?.keepUntil ?? Number.POSITIVE_INFINITY) <= this.#host.hosts.clock.now()
-    const next = (isOver ? this.#ending : this.#oldest).pop() as Candidate
-    next.wasTried = true
-    return next
-  }
-
   async #evict(victim: Candidate): Promise<void> {
     const { hosts, recency, usage } = this.#host
     if ((recency.usedAt(victim.path) ?? 0) > victim.usedAt) return
@@ -198,7 +155,7 @@ export class Inventory {
     recency.forget(victim.path)
     hosts.forget(victim.path)
     const { header } = removed
-    if (header !== undefined) hosts.evicted(header, header.keepUntil <= hosts.clock.now() ? 'expired' : 'space', removed.offers)
+    if (header !== undefined) hosts.evicted(header, header.keepUntil <= hosts.clock.now() ? 'expired' : 'space', (host) => removed.offers?.get(host))
     const directory = path.dirname(victim.path)
     const left = (this.#entriesIn.get(directory) ?? 0) - 1
     this.#entriesIn.set(directory, left)

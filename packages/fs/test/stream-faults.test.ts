@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { isStreamed, StreamedEntry, systemClock, validateKey, WrappedBackend, type CacheBackend, type PayloadStream } from '@thermocline/backend'
 import { FileSystemBackend } from '@thermocline/fs'
-import { bytesOf, cut, describeBackend, FakeClock, Faults, HandFedStream, patterned, streamOf, type Subject } from '@thermocline/testkit'
+import { bytesOf, cut, describeBackend, FakeClock, Faults, HandFedStream, patterned, streamOf, type Subject, type Feature } from '@thermocline/testkit'
 import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 import { scopeOf } from './support/shelf.js'
 
@@ -12,8 +12,10 @@ const key = validateKey('k')
 class Other extends WrappedBackend {}
 
 const subject = (wrap: (backend: CacheBackend) => CacheBackend): Subject => ({ backend: wrap(new FileSystemBackend({ basePath: temporaryDirectory() })) })
-describeBackend({ name: 'fs under a layer that changes nothing', create: () => subject((backend) => new Other(backend)) })
-describeBackend({ name: 'fs under faults, of which there are none', create: () => subject(new Faults().layer) })
+/** The directory itself goes through all of it in conformance.test.ts. */
+const WITHOUT: readonly Feature[] = ['reopening', 'payload limit', 'room', 'damage', 'outage']
+describeBackend({ name: 'fs under a layer that changes nothing', create: () => subject((backend) => new Other(backend)), without: WITHOUT })
+describeBackend({ name: 'fs under faults, of which there are none', create: () => subject(new Faults().layer), without: WITHOUT })
 
 function bench(clock = systemClock): { faults: Faults; put: (payload: PayloadStream) => Promise<boolean>; get: () => Promise<PayloadStream | undefined> } {
   const faults = new Faults()

@@ -1,18 +1,37 @@
 import { randomUUID } from 'node:crypto'
 import { describe, jest, test } from '@jest/globals'
 import { CircuitBreaker, retry, timeout } from '@thermocline/core'
-import { systemClock, type Layer } from '@thermocline/backend'
+import { systemClock, TenantScope, validateKey, validateTenant, type Layer } from '@thermocline/backend'
 import { Storage } from '@google-cloud/storage'
-import { describeBackend, type Subject } from '@thermocline/testkit'
+import { describeBackend, type Feature, type Subject } from '@thermocline/testkit'
+import { ObjectNames } from '@thermocline/object-store'
 import type { GcsBackendOptions } from '@thermocline/gcs'
+import { startProxy } from '../../../test/support/proxy.js'
 import { startStrictGcs } from '../../../test/support/gcs/index.js'
 import { onEachServer, staged, type Stage } from './support/shelf.js'
 
 /** A backend in a part of the bucket that no other subject uses, as empty as a new bucket. */
-function subject(stage: Stage, options: Partial<GcsBackendOptions> = {}, layer: Layer = (inner) => inner): Subject {
+function subject(stage: Stage, options: Partial<GcsBackendOptions> = {}, { layer = (inner) => inner, fail }: { readonly layer?: Layer; readonly fail?: () => Promise<void> } = {}): Subject {
   const prefix = `conformance/${randomUUID()}`
   const open = (): ReturnType<Layer> => layer(stage.backend({ prefix, ...options }))
-  return { backend: open(), reopen: () => Promise.resolve(open()) }
+  const damage = async (tenant: string, key: string): Promise<void> => {
+    const plain = new Storage({ ...stage.server.storageOptions(), retryOptions: { autoRetry: false } })
+    const file = plain.bucket(stage.bucket).file(new ObjectNames(prefix).of(new TenantScope(validateTenant(tenant)), validateKey(key)))
+    const [{ metadata, contentType = '', contentEncoding = '' }] = await file.getMetadata()
+    const [bytes] = await file.download({ decompress: false, validation: false })
+    bytes[bytes.byteLength >> 1] = (bytes[bytes.byteLength >> 1] as number) ^ 1
+    await file.save(bytes, { resumable: false, validation: false, metadata: { metadata, contentType, contentEncoding } })
+  }
+  return { backend: open(), reopen: () => Promise.resolve(open()), fail, ...(fail === undefined ? {} : { damage }) }
+}
+
+/** A bucket takes payloads of up to 5 TiB, and any number. */
+const WITHOUT: readonly Feature[] = ['payload limit', 'room']
+const ALSO_WITHOUT: readonly Feature[] = [...WITHOUT, 'damage', 'outage']
+
+async function behindProxy(stage: Stage): Promise<Subject> {
+  const proxy = await startProxy(stage.server.port)
+  return subject(stage, { apiEndpoint: `http://127.0.0.1:${proxy.port}` }, { fail: () => proxy.close() })
 }
 
 const clock = systemClock
@@ -42,15 +61,27 @@ const NOT_ON_THE_EMULATOR: ReadonlySet<string> = new Set([
   "a host's clock a day behind the machine's decides what is absent",
 ])
 
-const onEmulator = { describe, test: (title: string, body: () => Promise<void>) => (NOT_ON_THE_EMULATOR.has(title) ? test.skip : test)(title, body) }
+const onEmulator = {
+  describe,
+  test: Object.assign((title: string, body: () => Promise<void>) => (NOT_ON_THE_EMULATOR.has(title) ? test.skip : test)(title, body), { skip: test.skip }),
+}
 
 onEachServer((stage) => {
-  describeBackend({ name: 'gcs', create: () => subject(stage), runner: stage.kind === 'emulator' ? onEmulator : { describe, test }, many: stage.kind === 'emulator' ? FEW : undefined })
+  describeBackend({ name: 'gcs', create: () => behindProxy(stage), without: WITHOUT, runner: stage.kind === 'emulator' ? onEmulator : { describe, test }, many: stage.kind === 'emulator' ? FEW : undefined })
 })
 
 describe('on the strict server', () => {
   const stage = staged('strict', startStrictGcs)
-  describeBackend({ name: 'gcs without a prefix and with few connections', create: async () => subject(stage, { prefix: '', maxSockets: 8, bucket: await stage.server.createBucket() }), many: FEW })
-  describeBackend({ name: 'gcs with a client of the user’s', create: () => subject(stage, { client: new Storage(stage.server.storageOptions()) }), many: FEW })
-  describeBackend({ name: 'gcs under circuit breaker, timeout and retry', create: () => subject(stage, {}, guarded()), many: FEW })
+  describeBackend({
+    name: 'gcs without a prefix and with few connections',
+    create: async () => subject(stage, { prefix: '', maxSockets: 8, bucket: await stage.server.createBucket() }),
+    many: FEW,
+    without: ALSO_WITHOUT,
+  })
+  describeBackend({
+    name: 'gcs with a client of the user’s, under circuit breaker, timeout and retry',
+    create: () => subject(stage, { client: new Storage(stage.server.storageOptions()) }, { layer: guarded() }),
+    many: FEW,
+    without: ALSO_WITHOUT,
+  })
 })

@@ -1,3 +1,3 @@
 export { MemoryBackend } from './memory-backend.js'
 export type { MemoryBackendOptions } from './options.js'
-export type { Quota } from './tenant-store.js'
+export type { Quota } from './eviction-order.js'

@@ -20,10 +20,11 @@ import {
   type TenantScope,
   type ValidKey,
 } from '@thermocline/backend'
+import type { Quota } from './eviction-order.js'
 import { MemoryEntry } from './memory-entry.js'
 import { OldestFirst } from './oldest-first.js'
 import { checkOptions, type MemoryBackendOptions } from './options.js'
-import { TenantStore, type Quota } from './tenant-store.js'
+import { TenantStore } from './tenant-store.js'
 
 const SWEEP_INTERVAL_MS = 60_000
 /** Entries looked at per tenant and sweep: a sweep must not hold the event loop. */
@@ -33,7 +34,7 @@ const SWEEP_ENTRIES = 2000
  * The hot tier in this process: live values, least recently used out first. `get` and `put` answer at once, without a
  * promise.
  *
- * Each tenant has its own LRU, so a tenant's reads touch no other tenant's order and a quota is one tenant's matter; the
+ * Each tenant has its own order of leaving ({@link OrderedEntries}), so a tenant's reads touch no other tenant's order and a quota is one tenant's matter; the
  * global limits evict the oldest entry of all tenants.
  */
 export class MemoryBackend implements CacheBackend {
@@ -86,8 +87,8 @@ export class MemoryBackend implements CacheBackend {
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): CacheEntry | undefined {
     const store = this.#storeOf(scope)
     if (store === undefined) return undefined
-    if (!options.touch) return store.lru.peek(key)
-    const entry = store.lru.get(key)
+    if (!options.touch) return store.entries.peek(key)
+    const entry = store.entries.use(key)
     if (entry !== undefined) entry.usedAt = ++this.#tick
     return entry
   }
@@ -99,7 +100,7 @@ export class MemoryBackend implements CacheBackend {
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): boolean {
     const store = this.#storeOf(scope) ?? this.#createStore(scope)
     if (options.onlyIfAbsent) {
-      const present = store.lru.peek(key)
+      const present = store.entries.peek(key)
       if (present !== undefined && this.#clock.now() < present.keepUntil) return false
     }
     const value = ownBytes(entry.value)
@@ -110,15 +111,15 @@ export class MemoryBackend implements CacheBackend {
     }
     this.#evictionReason = 'quota' // what the store itself drops now, it drops for its quota
     const usedAt = ++this.#tick
-    const before = store.lru.calculatedSize
-    store.lru.set(key, new MemoryEntry(value, entry, options.keepUntil, usedAt), { size: bytes })
+    const before = store.entries.bytes
+    store.entries.set(key, new MemoryEntry(value, entry, options.keepUntil, usedAt), bytes)
     this.#entries++
-    this.#bytes += store.lru.calculatedSize - before
+    this.#bytes += store.entries.bytes - before
     this.#evictionReason = 'space'
     while (this.#entries > this.#maxEntries || this.#bytes > this.#maxBytes) {
       const losing = this.#oldestFirst.oldest()
       if (losing === undefined) break
-      this.#shrink(losing, () => losing.lru.pop())
+      this.#shrink(losing, () => losing.entries.evict())
     }
     if (this.#evicted.length > 0) this.#tellEvicted()
     return true
@@ -136,13 +137,13 @@ export class MemoryBackend implements CacheBackend {
     const store = this.#storeOf(scope)
     if (store === undefined) return 0
     const under: ValidKey[] = []
-    for (const key of store.keys()) if (key.startsWith(prefix) && only?.(key) !== false) under.push(key)
+    for (const key of store.entries.keys()) if (key.startsWith(prefix) && only?.(key) !== false) under.push(key)
     const now = this.#clock.now()
     let removed = 0
     this.#shrink(store, () => {
       for (const key of under) {
-        if (now < (store.lru.peek(key)?.keepUntil ?? now)) removed++
-        store.lru.delete(key)
+        if (now < (store.entries.peek(key)?.keepUntil ?? now)) removed++
+        store.entries.delete(key)
       }
     })
     return removed
@@ -151,9 +152,9 @@ export class MemoryBackend implements CacheBackend {
   async *list(scope: TenantScope, prefix: string): AsyncIterable<StoredEntryInfo> {
     const store = this.#storeOf(scope)
     if (store === undefined) return
-    for (const key of [...store.keys()]) {
-      const found = key.startsWith(prefix) ? store.lru.info(key) : undefined
-      if (found !== undefined) yield { key, size: found.size, expiresAt: found.value.keepUntil }
+    for (const key of [...store.entries.keys()]) {
+      const found = key.startsWith(prefix) ? store.entries.peek(key) : undefined
+      if (found !== undefined) yield { key, size: store.entries.bytesOf(key), expiresAt: found.keepUntil }
     }
   }
 
@@ -167,7 +168,7 @@ export class MemoryBackend implements CacheBackend {
       }
     }
     const store = this.#storeOf(scope)
-    return { entries: store?.lru.size ?? 0, bytes: store?.lru.calculatedSize ?? 0, maxEntries: this.#quota.maxEntries, maxBytes: this.#quota.maxBytes }
+    return { entries: store?.entries.size ?? 0, bytes: store?.entries.bytes ?? 0, maxEntries: this.#quota.maxEntries, maxBytes: this.#quota.maxBytes }
   }
 
   /** Forgets everything, once no manager uses it any more. */
@@ -176,7 +177,7 @@ export class MemoryBackend implements CacheBackend {
       this.#cancelSweep?.()
       this.#cancelSweep = undefined
       for (const store of this.#stores.values()) {
-        this.#shrink(store, () => store.lru.clear())
+        this.#shrink(store, () => store.entries.clear())
       }
     }
     return Promise.resolve()
@@ -202,12 +203,12 @@ export class MemoryBackend implements CacheBackend {
 
   /** Removes a key; true if it was there and its life was not over. */
   #remove(store: TenantStore, key: ValidKey): boolean {
-    const entry = store.lru.peek(key)
+    const entry = store.entries.peek(key)
     if (entry === undefined) {
       this.#dropIfEmpty(store)
       return false
     }
-    this.#shrink(store, () => store.lru.delete(key))
+    this.#shrink(store, () => store.entries.delete(key))
     return this.#clock.now() < entry.keepUntil
   }
 
@@ -225,15 +226,15 @@ export class MemoryBackend implements CacheBackend {
 
   /** Removes entries of a store and keeps the count of bytes, which only the store's own total knows. */
   #shrink(store: TenantStore, remove: () => unknown): void {
-    const before = store.lru.calculatedSize
+    const before = store.entries.bytes
     remove()
-    this.#bytes += store.lru.calculatedSize - before
+    this.#bytes += store.entries.bytes - before
     this.#dropIfEmpty(store)
   }
 
   /** A tenant without entries leaves nothing behind. */
   #dropIfEmpty(store: TenantStore): void {
-    if (store.lru.size > 0 || store.dropped) return
+    if (store.entries.size > 0 || store.dropped) return
     store.dropped = true
     this.#lastDropped = store
     this.#stores.delete(store.scope.tenant)
@@ -250,13 +251,13 @@ export class MemoryBackend implements CacheBackend {
     for (const store of [...this.#stores.values()]) {
       const over: ValidKey[] = []
       let looked = 0
-      for (const key of store.lru.rkeys()) {
-        if (now >= (store.lru.peek(key)?.keepUntil ?? now)) over.push(key)
+      for (const key of store.entries.leaving()) {
+        if (now >= (store.entries.peek(key)?.keepUntil ?? now)) over.push(key)
         if (++looked >= SWEEP_ENTRIES) break
       }
       for (const key of over) {
-        const entry = store.lru.peek(key)
-        this.#shrink(store, () => store.lru.delete(key))
+        const entry = store.entries.peek(key)
+        this.#shrink(store, () => store.entries.delete(key))
         for (const host of this.#hosts) host.evicted(store.scope, key, entry, 'expired')
       }
     }

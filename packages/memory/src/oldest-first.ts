@@ -30,7 +30,7 @@ export class OldestFirst {
   oldest(): TenantStore | undefined {
     for (;;) {
       const top = this.#heap[0]
-      const oldest = top?.oldestUse()
+      const oldest = top?.entries.oldestUse()
       if (top === undefined || oldest === top.floor) return top
       top.floor = oldest as number
       this.#sink(0)

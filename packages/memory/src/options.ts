@@ -1,5 +1,5 @@
 import { checkKnown, type Isolation } from '@thermocline/backend'
-import type { Quota } from './tenant-store.js'
+import type { Quota } from './eviction-order.js'
 
 export interface MemoryBackendOptions {
   /** The most entries of all tenants. Default: no limit. */

@@ -16,6 +16,7 @@ import {
   type Clock,
   type EncodedPayload,
   type EntryDetails,
+  type EvictionReason,
   type PayloadStream,
   type StoredEntryInfo,
   type ValidKey,
@@ -29,6 +30,10 @@ export interface Subject {
   readonly reopen?: (() => Promise<CacheBackend>) | undefined
   /** Removes what the subject leaves behind. */
   readonly cleanUp?: (() => Promise<void>) | undefined
+  /** Changes a byte of the payload that is stored under the key, behind the backend's back. */
+  readonly damage?: ((tenant: string, key: string) => Promise<void> | void) | undefined
+  /** Makes the store fail from now on, as when its server has gone or its directory cannot be read. */
+  readonly fail?: (() => Promise<void> | void) | undefined
 }
 
 export const HOUR_MS = 3_600_000
@@ -51,6 +56,7 @@ export class Bench {
   readonly backend: CacheBackend
   readonly scope = acme()
   readonly failures: CacheError[] = []
+  readonly evictions: { readonly key: string; readonly reason: EvictionReason }[] = []
   readonly now: number
   readonly host: BackendHost
   readonly #detach: () => void
@@ -60,7 +66,7 @@ export class Bench {
     this.subject = subject
     this.backend = subject.backend
     this.now = clock.now()
-    this.host = { clock, evicted: () => undefined, demotes: () => false, report: (error) => this.failures.push(error) }
+    this.host = { clock, evicted: (_scope, name, _entry, reason) => this.evictions.push({ key: name, reason }), demotes: () => false, report: (error) => this.failures.push(error) }
     this.#detach = this.backend.attach(this.host)
   }
 
@@ -106,6 +112,14 @@ export class Bench {
 
   async get(name: string, scope = this.scope): Promise<CacheEntry | undefined> {
     return this.backend.get(scope, key(name), { want: 'payload', touch: true })
+  }
+
+  async getMany(...names: readonly string[]): Promise<readonly (CacheEntry | undefined)[]> {
+    return this.backend.getMany(this.scope, names.map(key), { want: 'payload', touch: true })
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.backend.delete(this.scope, [key(name)], {})
   }
 
   async got(name: string, scope = this.scope): Promise<CacheEntry> {

@@ -1,4 +1,5 @@
 export { describeBackend, type ConformanceOptions, type TestRunner } from './conformance/suite.js'
+export type { Feature } from './conformance/check.js'
 export type { Subject } from './bench.js'
 export { FakeClock } from './fake-clock.js'
 export { Faults, type Fault, type FaultyOperation } from './faults.js'

@@ -18,14 +18,14 @@ export function clockChecks(check: Check): void {
       assert.ok((await bench.keys('')).includes('live'))
       const deleted = await bench.backend.delete(bench.scope, [key('live'), key('over')], {})
       assert.ok(deleted === 1 || deleted === undefined, `1 or unknown, not ${deleted}`)
-    }, clock)
+    }, { clock })
     check(`a host's clock a day ${where} the machine's decides what is absent`, async (bench) => {
       await bench.put('live', 'old', { keepUntil: bench.now + HOUR_MS })
       await bench.put('over', 'old', { keepUntil: bench.now - HOUR_MS })
       assert.equal(await bench.put('live', 'new', { onlyIfAbsent: true }), false)
       assert.equal(await bench.put('over', 'new', { onlyIfAbsent: true }), true)
       assert.deepEqual(await Promise.all(['live', 'over'].map(async (name) => bench.valueOf(await bench.got(name)))), ['old', 'new'])
-    }, clock)
+    }, { clock })
   }
 }
 

@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict'
-import { isCacheError, systemClock } from '@thermocline/backend'
-import { Bench, key } from '../bench.js'
+import type { CacheBackend } from '@thermocline/backend'
+import { Bench } from '../bench.js'
 import { WEIRD_KEYS } from '../key-corpus.js'
 import type { Check } from './check.js'
-
-/** Longer than any budget. */
-const HANGS_MS = 15_000
+import { expectErrorsOfTheCache } from './every-verb.js'
 
 /** Stats, several managers, the end, and what comes after it. */
 export function lifeChecks(check: Check): void {
@@ -30,35 +28,13 @@ export function lifeChecks(check: Check): void {
   check('after the end nothing hangs, and what fails is an error of the cache', async (bench) => {
     await bench.put('k', 'value')
     await bench.detach()
-    const { backend, scope } = bench
-    const read = { want: 'payload', touch: true } as const
-    const uses: Readonly<Record<string, () => unknown>> = {
-      get: () => backend.get(scope, key('k'), read),
-      getMany: () => backend.getMany(scope, [key('k'), key('other')], read),
-      put: () => bench.put('k', 'later'),
-      delete: () => backend.delete(scope, [key('k')], {}),
-      clear: () => backend.clear(scope, '', {}),
-      list: () => bench.keys(''),
-      stats: () => backend.stats(),
-    }
-    for (const [name, use] of Object.entries(uses)) {
-      let cancel = (): void => undefined
-      const late = new Promise<never>((_, reject) => (cancel = systemClock.schedule(HANGS_MS, () => reject(new assert.AssertionError({ message: `${name} hangs after the end` })))))
-      try {
-        await Promise.race([(async () => use())(), late])
-      } catch (error) {
-        assert.ok(isCacheError(error), `${name} fails after the end with ${String(error)}`)
-      } finally {
-        cancel()
-      }
-    }
+    await expectErrorsOfTheCache(bench, 'after the end')
   })
   check('a durable store is still there after reopening', async (bench) => {
-    if (!bench.backend.capabilities.durable || bench.subject.reopen === undefined) return
     for (const name of WEIRD_KEYS) await bench.put(name, `value of ${name}`)
     await bench.detach()
-    const reopened = new Bench({ backend: await bench.subject.reopen() })
+    const reopened = new Bench({ backend: await (bench.subject.reopen as () => Promise<CacheBackend>)() })
     for (const name of WEIRD_KEYS) assert.equal(reopened.valueOf(await reopened.got(name)), `value of ${name}`)
     await reopened.close()
-  })
+  }, { needs: 'reopening' })
 }

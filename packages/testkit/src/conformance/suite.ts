@@ -1,7 +1,10 @@
+import assert from 'node:assert/strict'
 import { Bench, type Subject } from '../bench.js'
-import type { Check } from './check.js'
+import type { Check, Feature } from './check.js'
 import { clockChecks } from './clock.js'
 import { concurrencyChecks } from './concurrency.js'
+import { damagedStreamChecks, failureChecks } from './failures.js'
+import { FEATURES } from './features.js'
 import { lifeChecks } from './life.js'
 import { listingChecks } from './listing.js'
 import { manyKeysChecks } from './many-keys.js'
@@ -9,12 +12,13 @@ import { nameChecks } from './names.js'
 import { oneKeyChecks } from './one-key.js'
 import { onlyIfAbsentChecks } from './only-if-absent.js'
 import { removingChecks } from './removing.js'
+import { spaceChecks } from './space.js'
 import { streamChecks } from './streams.js'
 
 /** The two functions of a test runner that the suite needs; jest, vitest, mocha and node:test have them. */
 export interface TestRunner {
   readonly describe: (name: string, body: () => void) => void
-  readonly test: (name: string, body: () => Promise<void>) => void
+  readonly test: ((name: string, body: () => Promise<void>) => void) & { readonly skip?: (name: string, body: () => Promise<void>) => void }
 }
 
 export interface ConformanceOptions {
@@ -26,6 +30,8 @@ export interface ConformanceOptions {
   readonly runner?: TestRunner | undefined
   /** How many keys the checks take that try many. Default 1,000; fewer where a slow store goes through the suite again in another way. */
   readonly many?: number | undefined
+  /** What this backend does not have, or this test cannot bring about: the checks of it are shown as skipped. What is there must not stand here. Default: nothing. */
+  readonly without?: readonly Feature[] | undefined
 }
 
 /**
@@ -38,11 +44,18 @@ export function describeBackend(options: ConformanceOptions): void {
     throw new TypeError('describeBackend needs a test runner: its globals describe and test, or { runner }')
   }
   const { describe, test } = runner
-  const { many = 1000 } = options
-  const check: Check = (title, body, clock) => {
+  const { many = 1000, without = [] } = options
+  const skip = (title: string, feature: Feature): void => {
+    const name = `${title} [does not apply: without ${feature}]`
+    if (test.skip === undefined) test(name, () => Promise.resolve())
+    else test.skip(name, () => Promise.resolve())
+  }
+  const check: Check = (title, body, { clock, needs } = {}) => {
+    if (needs !== undefined && without.includes(needs)) return skip(title, needs)
     test(title, async () => {
       const bench = new Bench(await options.create(), clock)
       try {
+        if (needs !== undefined) assert.ok(await FEATURES[needs](bench), `this needs ${needs}, which the subject does not have: if that is as it should be, give { without: ['${needs}'] }`)
         await body(bench)
       } finally {
         await bench.close()
@@ -59,13 +72,23 @@ export function describeBackend(options: ConformanceOptions): void {
     describe('keys and tenants', () => nameChecks(check))
     describe('concurrency', () => concurrencyChecks(check))
     describe('streams, where the backend has them', () => {
-      streamChecks((title, body) => {
-        check(title, async (bench) => {
-          if (bench.backend.capabilities.streams) await body(bench)
-        })
-      })
+      const ofStreams: Check = (title, body, given) => {
+        if (without.includes('streams')) skip(title, 'streams')
+        else check(title, body, { needs: 'streams', ...given })
+      }
+      streamChecks(ofStreams)
+      damagedStreamChecks(ofStreams)
     })
+    describe('room', () => spaceChecks(check))
+    describe('damage and outages', () => failureChecks(check))
     describe('time', () => clockChecks(check))
     describe('living and ending', () => lifeChecks(check))
+    if (without.length > 0) {
+      check('is without what it says it is without', async (bench) => {
+        const there: Feature[] = []
+        for (const feature of without) if (await FEATURES[feature](bench)) there.push(feature)
+        assert.deepEqual(there, [])
+      })
+    }
   })
 }
