@@ -28,6 +28,11 @@ export class Invalidation {
     return new Invalidation(undefined, prefix, origin)
   }
 
+  /** From what a record or a journal has kept; see {@link data}. */
+  static of(data: { readonly key: string } | { readonly prefix: string }, origin: InvalidationOrigin = 'here'): Invalidation {
+    return 'key' in data ? Invalidation.ofKey(data.key as ValidKey, origin) : Invalidation.ofPrefix(data.prefix, origin)
+  }
+
   covers(key: string): boolean {
     return this.key === undefined ? key.startsWith(this.prefix as string) : key === this.key
   }

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import type { Superseding } from '@thermocline/backend'
+import { Invalidation, type Superseding } from '@thermocline/backend'
 import type { Modes } from '../access.js'
 import { sharedDisk, withFiles } from '../disk.js'
 import { codeOf, isMissing, isNotAFile } from '../errors.js'
@@ -74,7 +74,7 @@ export class Superseded {
     for (const directory of directories) for (const note of notesIn(path.join(directory, NAME))) others.add(note)
     return (id, sequence, tenant, key) => {
       if (others.supersedes(id, sequence, tenant, key) || this.#noted.supersedes(id, sequence, tenant, key)) return true
-      return [...this.#arriving].some((what) => concerns(what, tenant, key))
+      return [...this.#arriving].some((what) => what.tenant === tenant && Invalidation.of(what).covers(key))
     }
   }
 
@@ -135,38 +135,45 @@ export class Superseded {
   }
 }
 
+/** What is noted of one invalidation. */
+interface Noting {
+  readonly tenant: string
+  readonly invalidation: Invalidation
+  /** `undefined`: everything that turns up is older. */
+  readonly in: Bounds | undefined
+}
+
 /** Notes to be looked up: there may be as many copies as notes. */
 class Noted {
-  readonly #keys = new Map<string, Note[]>()
-  readonly #prefixes: (Note & { readonly prefix: string })[] = []
-  readonly #forAll: Superseding[] = []
+  readonly #keys = new Map<string, Noting[]>()
+  readonly #others: Noting[] = []
 
   add(note: Note): void {
-    if ('prefix' in note) return void this.#prefixes.push(note)
-    const id = idOf(note.tenant, note.key)
-    const others = this.#keys.get(id)
-    if (others === undefined) this.#keys.set(id, [note])
-    else if (!isSame(others.at(-1)?.in, note.in)) others.push(note)
+    this.#add({ tenant: note.tenant, invalidation: Invalidation.of(note), in: note.in })
   }
 
   /** Everything that turns up is older. */
   addForAll(what: Superseding): void {
-    this.#forAll.push(what)
+    this.#add({ tenant: what.tenant, invalidation: Invalidation.of(what), in: undefined })
   }
 
   supersedes(id: string, sequence: number, tenant: string, key: string): boolean {
-    const isOlder = (note: Note): boolean => sequence <= (note.in[id] ?? -1)
+    const isOlder = (note: Noting): boolean => note.in === undefined || sequence <= (note.in[id] ?? -1)
     if (this.#keys.get(idOf(tenant, key))?.some(isOlder) === true) return true
-    if (this.#prefixes.some((note) => isOlder(note) && concerns(note, tenant, key))) return true
-    return this.#forAll.some((what) => concerns(what, tenant, key))
+    return this.#others.some((note) => note.tenant === tenant && note.invalidation.covers(key) && isOlder(note))
+  }
+
+  #add(noting: Noting): void {
+    const { key } = noting.invalidation
+    if (key === undefined) return void this.#others.push(noting)
+    const id = idOf(noting.tenant, key)
+    const ofKey = this.#keys.get(id)
+    if (ofKey === undefined) this.#keys.set(id, [noting])
+    else if (!isSame(ofKey.at(-1)?.in, noting.in)) ofKey.push(noting)
   }
 }
 
-function concerns(what: Superseding, tenant: string, key: string): boolean {
-  return what.tenant === tenant && ('prefix' in what ? key.startsWith(what.prefix) : key === what.key)
-}
-
-function isSame(a: Bounds | undefined, b: Bounds): boolean {
+function isSame(a: Bounds | undefined, b: Bounds | undefined): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
 }
 
