@@ -1,4 +1,5 @@
 import { diskCases } from './disk.mjs'
+import { besideUploadCases } from './beside-upload.mjs'
 import { coldCases } from './cold-key.mjs'
 import { gcsCases } from './gcs.mjs'
 import { heapCases } from './heap.mjs'
@@ -11,7 +12,7 @@ import { s3Cases, s3StreamCases } from './s3.mjs'
 import { s3TierCases } from './s3-tiers.mjs'
 
 /** In the order of the page. */
-export const cases = [...hotCases, ...coldCases, ...redisCases, ...diskCases, ...limitCases, ...openCases, ...heapCases, ...importCases, ...s3Cases, ...s3StreamCases, ...s3TierCases, ...gcsCases]
+export const cases = [...hotCases, ...coldCases, ...redisCases, ...diskCases, ...limitCases, ...besideUploadCases, ...openCases, ...heapCases, ...importCases, ...s3Cases, ...s3StreamCases, ...s3TierCases, ...gcsCases]
 
 export function findCase(name) {
   const found = cases.find((one) => one.name === name)
