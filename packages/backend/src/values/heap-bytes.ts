@@ -43,6 +43,9 @@ export function bytesOfString(text: string): number {
   return HEADER + (((isWide(text) ? text.length * 2 : text.length) + 7) & ~7)
 }
 
+/** V8 interns strings up to this length when it parses JSON. */
+export const INTERNED = 10
+
 /** Up to so many characters a look at each costs less than the pattern. */
 const FEW_CHARACTERS = 16
 

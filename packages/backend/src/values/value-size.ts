@@ -1,5 +1,6 @@
 import { types } from 'node:util'
-import { ARRAY, bytesOfBigint, bytesOfLeaf, bytesOfMap, bytesOfProperties, bytesOfSet, bytesOfString, BOXED_NUMBER, BUFFER, HEADER, isSmall, OBJECT, SLOT, VIEW } from './heap-bytes.js'
+import { ARRAY, bytesOfBigint, bytesOfLeaf, bytesOfMap, bytesOfProperties, bytesOfSet, bytesOfString, BOXED_NUMBER, BUFFER, HEADER, INTERNED, isSmall, OBJECT, SLOT, VIEW } from './heap-bytes.js'
+import { bytesOfSmall } from './small-value-size.js'
 
 /*
  * How much memory a live value takes, without looking at all of it.
@@ -25,8 +26,6 @@ const LARGE = 64
 /** Parts of a container that are looked at for what is heavy by itself: a string, a view. The others are chosen from the rest. */
 const MOST_SCANNED = 2 ** 17
 const HEAVY_BYTES = 1024
-/** V8 interns strings up to this length when it parses JSON. */
-const INTERNED = 10
 /** Arrays beyond it are hash tables; so are shorter ones with few items. */
 const MOST_ITEMS_IN_A_ROW = 2 ** 25
 
@@ -38,6 +37,11 @@ const MOST_ITEMS_IN_A_ROW = 2 ** 25
 export function estimateBytes(value: unknown): number {
   if (typeof value === 'string') return Math.max(SLOT, bytesOfString(value))
   if (value === null || (typeof value !== 'object' && typeof value !== 'bigint')) return SLOT
+  return (typeof value === 'object' ? bytesOfSmall(value) : undefined) ?? estimateLarge(value)
+}
+
+/** @internal the same for a value of any size: a walk that {@link bytesOfSmall} spares small ones */
+export function estimateLarge(value: unknown): number {
   return Math.max(SLOT, Math.round(new Estimate().of(value)))
 }
 
