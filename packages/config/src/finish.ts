@@ -1,8 +1,9 @@
 import type { PolicyOptions, TierUse, WriteBackOptions } from '@thermocline/core'
 import type { BuiltIn, Settings } from './adapters/built-in-adapter.js'
+import { camelCase } from './adapters/camel-case.js'
 import type { AdapterSchemas, CacheConfiguration, TierConfiguration } from './configuration.js'
 import type { Draft, DraftTier } from './draft.js'
-import { TIER_SCHEMA } from './schema/caching.js'
+import { POLICY_SETTINGS, TIER_SCHEMA } from './schema/caching.js'
 import { isRecord } from './schema/json-schema.js'
 import { propertyNames } from './schema/keywords.js'
 import { bytesOf } from './schema/size.js'
@@ -88,8 +89,12 @@ function tierConfiguration({ settings, backend = '' }: DraftTier, config: Settin
   }
 }
 
-function policyOptions({ ttl, codec, compression, content_type: contentType, foreign_objects: foreignObjects, ...tiers }: Settings): PolicyOptions {
-  return { tiers: tiers as Readonly<Record<string, TierUse>>, ...given<Omit<PolicyOptions, 'tiers'>>({ ttl, codec, compression, contentType, foreignObjects }) }
+/** What is no setting of a policy is how it uses a tier. */
+function policyOptions(policy: Settings): PolicyOptions {
+  const entries = Object.entries(policy)
+  const own = entries.filter(([name]) => POLICY_SETTINGS.includes(name)).map(([name, value]) => [camelCase(name), value])
+  const tiers = entries.filter(([name]) => !POLICY_SETTINGS.includes(name))
+  return { tiers: Object.fromEntries(tiers) as Readonly<Record<string, TierUse>>, ...given<Omit<PolicyOptions, 'tiers'>>(Object.fromEntries(own) as Settings) }
 }
 
 function writeBackOptions({ directory, max_size, max_entries: maxEntries, concurrency }: Settings): WriteBackOptions {

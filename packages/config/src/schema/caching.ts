@@ -1,25 +1,7 @@
+import { camelCase } from '../adapters/camel-case.js'
 import { COMPRESSION_SCHEMA } from './compression.js'
 import { choice, filePath, flag, interval, map, size, text, ttl, wholeNumber } from './fields.js'
 import type { JsonSchema } from './json-schema.js'
-
-/** What core's manager takes as the name of an option, so that no tier may have it; and what objects take for themselves. */
-export const RESERVED_TIER_NAMES: readonly string[] = [
-  'tiers',
-  'ttl',
-  'codec',
-  'compression',
-  'contentType',
-  'content_type',
-  'foreignObjects',
-  'foreign_objects',
-  'write',
-  'promote',
-  'tags',
-  'metadata',
-  'policy',
-  'signal',
-  '__proto__',
-]
 
 export const PRESET_NAMES = ['development', 'test', 'production'] as const
 
@@ -90,6 +72,11 @@ const POLICY_OWN: Readonly<Record<string, JsonSchema>> = {
 
 /** What a policy may say besides how it uses each tier. */
 export const POLICY_SETTINGS: readonly string[] = Object.keys(POLICY_OWN)
+
+/** What a policy or a call says, in either spelling, so that no tier may have the name; and what objects take for themselves. */
+export const RESERVED_TIER_NAMES: readonly string[] = [
+  ...new Set(['tiers', ...POLICY_SETTINGS.flatMap((name) => [name, camelCase(name)]), 'write', 'promote', 'tags', 'metadata', 'policy', 'signal', '__proto__']),
+]
 
 /** What is kept until the slow tiers have it. */
 export const WRITE_BACK_SCHEMA: JsonSchema = map('Uploads of what policies write back: where and how much of it is kept until the slow tiers have it.', {

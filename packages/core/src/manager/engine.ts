@@ -21,7 +21,7 @@ import { CodecTable } from '../codec/standard.js'
 import { ComputePoint } from '../flights/compute-point.js'
 import { TransientMap } from '../flights/transient-map.js'
 import type { Circuit } from '../layers/resilience-parts.js'
-import type { Policy } from '../policies/policy.js'
+import { POLICY_OPTIONS, type Policy } from '../policies/policy.js'
 import type { OperationHost } from '../operation/operation.js'
 import { PolicyTable } from '../policies/policy-table.js'
 import { Telemetry, type Reading } from '../telemetry/telemetry.js'
@@ -43,7 +43,8 @@ const FOR_A_PERSON: ReadonlySet<CacheErrorCode> = new Set(['access-denied', 'buc
 
 /** Names that mean something else beside tiers in a policy or in configuration, where options are written in snake_case. */
 const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set([
-  ...['tiers', 'ttl', 'codec', 'compression', 'contentType', 'content_type', 'foreignObjects', 'foreign_objects'],
+  ...POLICY_OPTIONS,
+  ...POLICY_OPTIONS.map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)),
   ...['write', 'promote', 'tags', 'metadata', 'policy', 'signal'],
 ])
 

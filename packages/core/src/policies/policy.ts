@@ -45,7 +45,10 @@ export interface PolicyOptions {
   readonly foreignObjects?: 'adopt' | 'ignore' | undefined
 }
 
-const OPTIONS = new KnownNames(Object.keys({ tiers: true, ttl: true, codec: true, compression: true, contentType: true, foreignObjects: true } satisfies Readonly<Record<keyof PolicyOptions, true>>))
+/** The names of what a policy can say; a new option has its name here. */
+export const POLICY_OPTIONS: readonly string[] = Object.keys({ tiers: true, ttl: true, codec: true, compression: true, contentType: true, foreignObjects: true } satisfies Readonly<Record<keyof PolicyOptions, true>>)
+
+const OPTIONS = new KnownNames(POLICY_OPTIONS)
 const USE = new KnownNames(Object.keys({ write: true, ttl: true, promote: true } satisfies Readonly<Record<keyof Exclude<TierUse, boolean>, true>>))
 
 /** One tier as a policy, or a call that overrides it, uses it. */
