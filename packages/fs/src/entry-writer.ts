@@ -58,7 +58,10 @@ export class EntryWriter {
     let stored = false
     try {
       const oldBytes = space === undefined ? 0 : sizeOfFile(file)
-      const outcome = await this.#writeTemporary(temporary, body, copy, (fd) => this.#finish(temporary, file, key, fd, stamp, options, copy, body))
+      const outcome = await this.#writeTemporary(temporary, body, copy, async (fd) => {
+        await oldBytes // a busy machine might look only when the new file has its name already
+        return this.#finish(temporary, file, key, fd, stamp, options, copy, body)
+      })
       const replaced = await oldBytes
       if (outcome === undefined) await fs.promises.unlink(temporary).catch(() => undefined)
       stored = outcome === true

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { describe, expect, jest, test } from '@jest/globals'
 import { TieredCacheManager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
-import { temporaryDirectory } from '../../../test/support/afterwards.js'
+import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
 import { startChild, type Child } from './support/processes.js'
 import { Shelf } from './support/shelf.js'
 import { occupied } from './support/small-disk.js'
@@ -77,6 +77,18 @@ describe('the limit holds for all processes together, at every moment', () => {
       await fresh.put(`new-${i}`, Buffer.alloc(30_000))
       expect(occupied(basePath)).toBeLessThanOrEqual(1.05 * maxBytes)
     }
+  })
+
+  test('a file that is looked at late, before it is replaced, is not taken for the one that replaces it', async () => {
+    const shelf = new Shelf({ maxBytes: 2_000_000 })
+    await shelf.put('first', 'x')
+    const lstat = fs.lstat
+    const late = jest.spyOn(fs, 'lstat').mockImplementation(((file: string, callback: () => void) => setTimeout(() => lstat(file, callback), 100)) as unknown as typeof fs.lstat)
+    afterwards(() => late.mockRestore())
+    const before = shelf.backend.stats().bytes as number
+    await shelf.put('new', Buffer.alloc(120_000))
+    expect(late).toHaveBeenCalled()
+    expect(shelf.backend.stats().bytes).toBeGreaterThanOrEqual(before + 120_000)
   })
 
   test('it holds while many writes are in flight, also across a scan', async () => {
