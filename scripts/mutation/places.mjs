@@ -20,7 +20,7 @@ export const PLACES = {
   },
   'write queues': {
     files: ['packages/core/src/tiers/write-queues.ts', 'packages/core/src/tiers/write-queue.ts', 'packages/core/src/tiers/asked-time.ts', 'packages/core/src/layers/gate.ts'],
-    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('write-queues', 'budgets', 'late-landing', 'one-tier', 'prefixes')],
+    guards: [...promises('owed-work', '5-latency-budget', '6-nothing-lost', 'fallback', 'interleavings', 'log', 'confirmed'), ...core('write-queues', 'budgets', 'gate', 'late-landing', 'one-tier', 'prefixes', 'run')],
   },
   'owed work': {
     files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/layers/backoff.ts', 'packages/core/src/tiers/prefixes.ts'],
@@ -36,7 +36,7 @@ export const PLACES = {
   },
   breakers: {
     files: ['packages/core/src/layers/circuit-breaker.ts', 'packages/core/src/layers/run.ts', 'packages/core/src/layers/deadlines.ts'],
-    guards: [...core('circuit-breaker', 'timeout', 'retry', 'budgets'), ...backend('paged'), ...promises('budgets', '5-latency-budget')],
+    guards: [...core('circuit-breaker', 'deadlines', 'gate', 'timeout', 'retry', 'run', 'budgets'), ...backend('paged'), ...promises('budgets', '5-latency-budget')],
   },
   frames: {
     files: ['checked-chunks', 'crc32', 'frame', 'read-frame'].map((name) => `packages/backend/src/frame/${name}.ts`),

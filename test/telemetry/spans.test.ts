@@ -32,6 +32,18 @@ describe.each(STACKS)('spans, on %s', (stack) => {
       }
     }))
 
+  test('a getMany is a cache.get for each of its keys, one after the other, each ended with where it was found', () =>
+    withRig(stack, {}, async ({ acme }) => {
+      const sdk = new Sdk()
+      await sdk.register()
+      await acme.set('a', 1)
+      await acme.set('c', 3)
+      await sdk.inRequest(() => acme.getMany(['a', 'b', 'c']))
+      const tier = stack === 'fs' ? 'warm' : 'hot'
+      const gets = sdk.spans('cache.get').map(({ attributes }) => [attributes['cache.key'], attributes['cache.hit']])
+      expect(gets).toEqual([['a', tier], ['b', 'miss'], ['c', tier]])
+    }))
+
   test('a compute is a span cache.compute below its cache.get, and spans made by it hang below that', () =>
     withRig(stack, {}, async ({ acme }) => {
       const sdk = new Sdk()

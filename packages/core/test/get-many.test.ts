@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import {
   CacheError,
   WrappedBackend,
@@ -12,6 +12,7 @@ import {
 } from '@thermocline/backend'
 import { TieredCacheManager, type TenantCache } from '@thermocline/core'
 import { MemoryBackend } from '@thermocline/memory'
+import { FenceTable } from '../src/flights/fence.js'
 
 /** Counts what it is asked, and fails as it is told. */
 class Counting extends WrappedBackend {
@@ -145,6 +146,25 @@ describe('getMany', () => {
     slow.letWrite()
     await invalidating
     await cache.close()
+  })
+})
+
+describe('the fence of a getMany', () => {
+  test('is closed when it has ended', async () => {
+    const opened = jest.spyOn(FenceTable.prototype, 'openWide')
+    const closed = jest.spyOn(FenceTable.prototype, 'closeWide')
+    try {
+      const { cache } = rig()
+      const acme = cache.tenant('acme')
+      for (const key of names(4)) await acme.set(key, key)
+      await acme.getMany(names(4))
+      expect(opened).toHaveBeenCalledTimes(1)
+      expect(closed.mock.calls.map(([fence]) => fence)).toContain(opened.mock.results[0]?.value)
+      await cache.close()
+    } finally {
+      opened.mockRestore()
+      closed.mockRestore()
+    }
   })
 })
 

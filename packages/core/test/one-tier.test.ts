@@ -75,4 +75,36 @@ describe('one tier', () => {
     expect(promoted).toEqual([['k', 'below', 'store']])
     expect((await cache.stats()).tiers.store?.promotions).toBe(1)
   })
+
+  test('that cannot be filled from a slower one is reported, and counts nothing; one that has the key by now is not', async () => {
+    open(true)
+    const errors: unknown[] = []
+    cache.on('error', ({ operation, tier, error }) => errors.push([operation, tier, error.code]))
+    await acme.set('k', 1, { tiers: { store: false } })
+    for (const [put, told] of [[() => Promise.reject(new CacheError('failed', 'not now', { operation: 'put' })), [['promote', 'store', 'failed']]], [() => Promise.resolve(false), []]] as const) {
+      errors.length = 0
+      store.answer = (operation) => (operation === 'put' ? put() : Promise.resolve(undefined))
+      expect(await acme.get('k')).toBe(1)
+      await cache.flush()
+      await clock.advance(1)
+      expect(errors).toEqual(told)
+    }
+    expect((await cache.stats()).tiers.store?.promotions).toBe(0)
+  })
+
+  test('is not filled from a slower one with what was deleted meanwhile, of which nothing is reported', async () => {
+    open(true)
+    const errors: unknown[] = []
+    cache.on('error', (error) => errors.push(error))
+    let answer = (_entry: undefined): void => undefined
+    await acme.set('k', 1, { tiers: { store: false } })
+    store.answer = (operation) => (operation === 'get' ? new Promise((resolve) => (answer = resolve)) : Promise.resolve(operation === 'put' ? true : 0))
+    const got = acme.get('k')
+    await clock.advance(1)
+    const deleted = acme.delete('k')
+    answer(undefined)
+    await Promise.all([got, deleted])
+    await cache.flush()
+    expect([store.calls.includes('put'), errors]).toEqual([false, []])
+  })
 })

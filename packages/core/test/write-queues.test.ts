@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, test } from '@jest/globals'
-import { CacheEntry, CacheError, Invalidation, validateKey, type Awaitable, type InvalidationRecord, type RecordLog } from '@thermocline/backend'
+import { CacheEntry, CacheError, Invalidation, TenantScope, validateKey, validateTenant, type Awaitable, type InvalidationRecord, type RecordLog } from '@thermocline/backend'
 import { Fence } from '../src/flights/fence.js'
 import { Deadlines } from '../src/layers/deadlines.js'
 import { AskedTime } from '../src/tiers/asked-time.js'
+import type { Fallback } from '../src/tiers/fallback.js'
 import { NotApplied } from '../src/tiers/outcome.js'
 import { WriteQueues } from '../src/tiers/write-queues.js'
 import { ManualClock, watch } from './support/manual-clock.js'
@@ -15,18 +16,29 @@ const PUT = { onlyIfAbsent: false, keepUntil: Number.POSITIVE_INFINITY }
 let clock: ManualClock
 let store: ScriptedBackend
 let records: InvalidationRecord[]
+let reports: CacheError[]
 let queues: WriteQueues
 
-function open({ synchronous = false, landsWithinMs = 0 } = {}): void {
+interface Opening {
+  readonly synchronous?: boolean
+  readonly landsWithinMs?: number
+  readonly maxPayloadBytes?: number
+  readonly maxOwed?: number
+  /** What an earlier process owed. */
+  readonly inherited?: readonly InvalidationRecord[]
+  readonly fallback?: Partial<Fallback>
+}
+
+function open({ synchronous = false, landsWithinMs = 0, maxPayloadBytes = Number.POSITIVE_INFINITY, maxOwed = 10, inherited = [], fallback }: Opening = {}): void {
   const capabilities = { ...store.capabilities, synchronous, landsWithinMs }
   Object.defineProperty(store, 'capabilities', { value: capabilities })
   const add = async (record: InvalidationRecord): Promise<void> => {
     records.push(record)
   }
-  const log: RecordLog = { load: () => [], add, remove: () => undefined, close: () => Promise.resolve() }
+  const log: RecordLog = { load: () => inherited, add, remove: () => undefined, close: () => Promise.resolve() }
   queues = new WriteQueues({
-    tier: 'store', backend: store, clock, time: new AskedTime(Deadlines.of(clock), undefined), budgetMs: BUDGET_MS, maxPayloadBytes: Number.POSITIVE_INFINITY, maxOwed: 10,
-    log, fallback: undefined, report: () => undefined, suspectsChanged: () => undefined, progressed: () => undefined,
+    tier: 'store', backend: store, clock, time: new AskedTime(Deadlines.of(clock), undefined), budgetMs: BUDGET_MS, maxPayloadBytes, maxOwed,
+    log, fallback: fallback as Fallback | undefined, report: (error) => reports.push(error), suspectsChanged: () => undefined, progressed: () => undefined,
   })
 }
 
@@ -34,6 +46,7 @@ beforeEach(() => {
   clock = new ManualClock()
   store = new ScriptedBackend()
   records = []
+  reports = []
   open()
 })
 
@@ -93,7 +106,213 @@ describe('a queue', () => {
   })
 })
 
+describe('the budget of what waits in a queue', () => {
+  let end: (stored: unknown) => void
+
+  beforeEach(() => {
+    store.answer = (operation) => (operation === 'put' ? new Promise((resolve) => (end = resolve)) : Promise.resolve(1))
+    void queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
+  })
+
+  test.each([[0, undefined], [20, undefined], [30, 370], [200, 200], [299, 101]])('is what is left of it: after %d ms the store has %j ms for a delete', async (waitsMs, budgetMs) => {
+    const deleted = queues.delete(SCOPE, KEY)
+    await clock.advance(waitsMs)
+    end(true)
+    expect(await deleted).toBe(1)
+    expect(store.options.budgetMs).toBe(budgetMs)
+  })
+
+  test('is too little for the store below a quarter: it is not asked, and the key is owed', async () => {
+    const deleted = queues.delete(SCOPE, KEY)
+    await clock.advance(301)
+    end(true)
+    expect(await deleted).toMatchObject({ how: 'safe', error: { code: 'timeout', operation: 'delete', backend: 'scripted', key: KEY } })
+    expect([store.calls, queues.owed]).toEqual([['put'], 1])
+  })
+
+  test('ends while it waits, and the next in the queue is not held up', async () => {
+    const deleted = watch(Promise.resolve(queues.delete(SCOPE, KEY)))
+    await clock.advance(BUDGET_MS - 1)
+    expect(deleted.outcome).toBe('waiting')
+    await clock.advance(1)
+    expect(deleted.outcome).toMatchObject({ how: 'safe', error: { code: 'timeout' } })
+    const next = queues.delete(SCOPE, KEY)
+    end(true)
+    expect(await next).toBe(1)
+    expect([store.calls, queues.owed]).toEqual([['put', 'delete'], 0])
+  })
+
+  test('is over for a clear when three quarters of it have gone by in waiting: it is owed, and the error says why', async () => {
+    const cleared = watch(queues.clear(SCOPE, ''))
+    await clock.advance(299)
+    expect(cleared.outcome).toBe('waiting')
+    await clock.advance(1)
+    expect(cleared.outcome).toMatchObject({ how: 'safe', error: { code: 'timeout', operation: 'clear', backend: 'scripted' } })
+    expect([store.calls, queues.owed]).toEqual([['put'], 1])
+    end(true)
+    await clock.advance(1000)
+    expect([store.calls, queues.owed]).toEqual([['put', 'clear'], 0])
+  })
+})
+
+describe('a set that the store does not take', () => {
+  beforeEach(() => void Deadlines.of(clock).schedule(1e9, () => undefined)) // as a budget around the store: time counts
+
+  const takesMs = (ms: number, outcome: unknown): Awaitable<unknown> => new Promise((resolve) => clock.schedule(ms, () => resolve(outcome)))
+
+  test.each([[0, 400], [100, 300], [399, 1], [500, 1]])('after %d ms has its key deleted, for which the store has %d ms', async (putMs, budgetMs) => {
+    store.answer = (operation) => (operation === 'put' ? takesMs(putMs, false) : Promise.resolve(1))
+    const set = queues.set(SCOPE, KEY, ENTRY, PUT)
+    await clock.advance(putMs)
+    expect(await set).toEqual(new NotApplied('safe'))
+    expect([store.calls, store.options.budgetMs, queues.owed]).toEqual([['put', 'delete'], budgetMs, 0])
+  })
+
+  test('because it fails has its key deleted too, while there is time for that, and the error told', async () => {
+    for (const [putMs, calls, owed] of [[300, ['put', 'delete'], 0], [301, ['put'], 1]] as const) {
+      open()
+      store.calls.length = 0
+      store.answer = (operation) => (operation === 'put' ? takesMs(putMs, Promise.reject(failure('failed'))) : Promise.resolve(1))
+      const set = queues.set(SCOPE, KEY, ENTRY, PUT)
+      await clock.advance(putMs)
+      expect(await set).toMatchObject({ how: 'safe', error: { code: 'failed', message: 'made to fail: failed' } })
+      expect([store.calls, queues.owed]).toEqual([calls, owed])
+      queues.close()
+    }
+  })
+
+  test('nor delete is owed, with the error of the set; with that of the delete where it may still land', async () => {
+    const late = new CacheError('timeout', 'left', { operation: 'delete', settled: new Promise(() => undefined) })
+    for (const [deleting, put, code, doubts] of [[failure('unavailable'), failure('failed'), 'failed', 0], [failure('unavailable'), undefined, 'unavailable', 0], [late, failure('failed'), 'timeout', 1]] as const) {
+      open()
+      store.answer = (operation) => (operation === 'delete' ? Promise.reject(deleting) : put === undefined ? Promise.resolve(false) : Promise.reject(put))
+      expect(await queues.set(SCOPE, KEY, ENTRY, PUT)).toMatchObject({ how: 'safe', error: { code } })
+      expect([queues.owed, queues.doubts]).toEqual([1, doubts])
+      queues.close()
+    }
+  })
+
+  test('because it is too large, or has no bytes for a store of bytes, is not offered, and has its key deleted', async () => {
+    open({ maxPayloadBytes: 1 })
+    store.answer = (operation) => Promise.resolve(operation === 'put' ? true : 1)
+    expect(await queues.set(SCOPE, KEY, ENTRY, PUT)).toBe(true)
+    for (const entry of [CacheEntry.ofBytes({ codec: 'buffer', bytes: new Uint8Array(2) }, ENTRY), new CacheEntry('value', undefined, ENTRY)]) {
+      store.calls.length = 0
+      expect(await queues.set(SCOPE, KEY, entry, PUT)).toEqual(new NotApplied('safe'))
+      expect(store.calls).toEqual(['delete'])
+    }
+  })
+})
+
+describe('what stands in for the store', () => {
+  test('is told of everything at once, in the order of the calls, but of nothing whose fence is broken', () => {
+    const told: string[] = []
+    open({
+      fallback: {
+        store: (_scope, key) => void told.push(`store ${key}`),
+        delete: (_scope, key) => void told.push(`delete ${key}`),
+        clear: (_scope, prefix) => void told.push(`clear ${prefix}`),
+      },
+    })
+    const never = new Promise(() => undefined)
+    void queues.set(SCOPE, KEY, ENTRY, PUT, never)
+    void queues.delete(SCOPE, KEY, never)
+    void queues.clear(SCOPE, 'a/', never)
+    void queues.commit(SCOPE, KEY, () => Promise.resolve(true), { ready: never, superseded: () => undefined })
+    const fence = new Fence(KEY)
+    void queues.deleteUnlessBroken(SCOPE, KEY, fence)
+    fence.broken = true
+    void queues.deleteUnlessBroken(SCOPE, KEY, fence)
+    expect(told).toEqual(['store k', 'delete k', 'clear a/', 'delete k', 'delete k'])
+  })
+})
+
 describe('what is owed', () => {
+  test('is refused where there is no room for it', async () => {
+    open({ maxOwed: 2 })
+    store.answer = failing
+    for (const [key, how] of [['a', 'safe'], ['b', 'safe'], ['c', 'lost'], ['a', 'safe']] as const) expect(await queues.delete(SCOPE, validateKey(key))).toMatchObject({ how })
+    expect(await queues.clear(SCOPE, 'd/')).toMatchObject({ how: 'lost' })
+    expect(queues.owed).toBe(2)
+    store.answer = () => Promise.resolve(1)
+    await queues.delete(SCOPE, validateKey('a'))
+    store.answer = failing
+    expect(await queues.clear(SCOPE, 'd/')).toMatchObject({ how: 'safe' })
+    expect(queues.owed).toBe(2)
+  })
+
+  test('is carried out sixty-four keys at a time', async () => {
+    open({ maxOwed: 1000 })
+    store.answer = failing
+    for (let at = 0; at < 130; at++) await queues.delete(SCOPE, validateKey(`k${at}`))
+    store.calls.length = 0
+    const ends: ((removed: number) => void)[] = []
+    store.answer = () => new Promise((resolve) => ends.push(resolve))
+    queues.payNow()
+    for (const calls of [64, 128, 130]) {
+      await clock.advance(1)
+      expect(store.calls).toHaveLength(calls)
+      for (const end of ends.splice(0)) end(1)
+    }
+    await clock.advance(1)
+    expect(queues.owed).toBe(0)
+  })
+
+  test('is a matter of its tenant, also while an operation of it may still land', async () => {
+    const other = new TenantScope(validateTenant('other'))
+    store.answer = () => Promise.reject(new CacheError('timeout', 'left', { operation: 'put', settled: new Promise(() => undefined) }))
+    await queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY)) // which owes nothing by itself
+    const asked = [Invalidation.ofPrefix(''), Invalidation.ofPrefix('k'), Invalidation.ofPrefix('other'), Invalidation.ofKey(KEY), Invalidation.ofKey(validateKey('other'))]
+    expect(asked.map((invalidation) => queues.owes(SCOPE, invalidation))).toEqual([true, true, false, true, false])
+    expect(asked.map((invalidation) => queues.owes(other, invalidation))).toEqual([false, false, false, false, false])
+    expect([queues.suspicionOf(SCOPE, KEY), queues.suspicionOf(other, KEY)]).toEqual(['in-doubt', undefined])
+  })
+
+  test('and was inherited, and then owed anew, is not paid by what was called before that', async () => {
+    open({ landsWithinMs: 1000, inherited: [{ tier: 'store', tenant: 'acme', key: KEY, mayLand: true }] })
+    let end = (_stored: unknown): void => undefined
+    store.answer = (operation) => (operation === 'put' ? new Promise((resolve) => (end = resolve)) : Promise.resolve(1))
+    const set = queues.set(SCOPE, KEY, ENTRY, PUT)
+    const deleted = queues.delete(SCOPE, KEY)
+    await clock.advance(1500)
+    expect(await deleted).toMatchObject({ how: 'safe', error: { code: 'timeout' } }) // it waited too long
+    end(true)
+    expect(await set).toBe(true)
+    expect([queues.owed, store.calls]).toEqual([1, ['put']])
+    await clock.advance(5000)
+    expect([queues.owed, store.calls]).toEqual([0, ['put', 'delete']])
+  })
+
+  test('of another tier, or makes no sense, is not taken over', () => {
+    open({ inherited: [{ tier: 'other', tenant: 'acme', key: 'k' }, { tier: 'store', tenant: '', key: 'k' }, { tier: 'store', tenant: 'acme', key: '' }, { tier: 'store', tenant: 'acme' }] })
+    expect([queues.owed, clock.pending]).toEqual([0, 0])
+    open({ inherited: [{ tier: 'store', tenant: 'acme', key: 'k' }, { tier: 'store', tenant: 'acme', key: 'k' }, { tier: 'store', tenant: 'acme', prefix: '' }] })
+    expect(queues.owed).toBe(2)
+  })
+
+  test('by a clear that fails again stays owed, and is reported', async () => {
+    store.answer = failing
+    await queues.clear(SCOPE, 'a/')
+    expect(reports).toEqual([])
+    await queues.payOnce()
+    expect([reports.map(({ code, operation }) => [code, operation]), queues.owed]).toEqual([[['failed', 'get']], 1])
+    store.answer = () => Promise.resolve(1)
+    await queues.payOnce()
+    expect(queues.owed).toBe(0)
+    store.calls.length = 0
+    await queues.payOnce()
+    expect(store.calls).toEqual([])
+  })
+
+  test('by the next process is what has begun and has not ended', async () => {
+    open({ landsWithinMs: 1000 })
+    store.answer = () => new Promise(() => undefined)
+    void queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
+    void queues.commit(SCOPE, validateKey('waits'), () => Promise.resolve(true), { ready: new Promise(() => undefined), superseded: () => undefined })
+    await queues.leaveOpen()
+    expect(records).toEqual([{ tier: 'store', tenant: 'acme', key: KEY, mayLand: true }])
+  })
+
   test('is known by whoever asks for the key, its prefix, or all', async () => {
     store.answer = failing
     await queues.delete(SCOPE, validateKey('docs/a'))
