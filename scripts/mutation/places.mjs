@@ -44,6 +44,6 @@ export const PLACES = {
   },
   journal: {
     files: ['copy-name', 'journal', 'options', 'own-directories', 'owner', 'pending-copy', 'read-head-now', 'set-aside', 'superseded', 'take-up'].map((name) => `packages/fs/src/journal/${name}.ts`),
-    guards: ['packages/fs/test/journal.test.ts', ...promises('journal-hazards', 'write-back-hazards', 'write-back-crash', 'journal-outage')],
+    guards: ['packages/fs/test/journal.test.ts', 'packages/fs/test/journal-owners.test.ts', ...promises('journal-hazards', 'write-back-hazards', 'write-back-crash', 'journal-outage')],
   },
 }
