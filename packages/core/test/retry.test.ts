@@ -43,14 +43,15 @@ describe('retry', () => {
     }
   })
 
-  test("gives the store the caller's own signal, and none where there is none", async () => {
+  test("gives the store the caller's own signal and progress, and none where there is none", async () => {
     const { store, backend } = retrying(2)
     store.answer = () => Promise.resolve(undefined)
     const { signal } = new AbortController()
-    await call(backend, 'get', { signal })
-    expect(store.options.signal).toBe(signal)
+    const progress = (): void => undefined
+    await call(backend, 'get', { signal, progress })
+    expect([store.options.signal, store.options.progress]).toEqual([signal, progress])
     await call(backend, 'get')
-    expect(store.options.signal).toBeUndefined()
+    expect([store.options.signal, store.options.progress]).toEqual([undefined, undefined])
   })
 
   test('waits a random part of the time, none at all too', async () => {

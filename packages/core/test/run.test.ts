@@ -1,9 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
-import { CacheEntry, isStreamed, StreamedEntry, type CacheBackend, type CacheError, type ClearOptions, type JournalSlot, type OperationOptions, type PutOptions } from '@thermocline/backend'
+import { CacheEntry, CacheError, isStreamed, StreamedEntry, type CacheBackend, type CancelTimer, type ClearOptions, type JournalSlot, type OperationOptions, type PutOptions } from '@thermocline/backend'
 import { CircuitBreaker } from '@thermocline/core'
 import { Deadlines } from '../src/layers/deadlines.js'
 import { Gate } from '../src/layers/gate.js'
 import { resilience } from '../src/layers/resilience.js'
+import { landing } from '../src/layers/run.js'
 import { ManualClock, turns, watch } from './support/manual-clock.js'
 import { call, failure, KEY, OPERATIONS, SCOPE, ScriptedBackend } from './support/scripted-backend.js'
 
@@ -113,6 +114,69 @@ describe('an operation', () => {
     expect(breaker.isOpen('write')).toBe(true)
   })
 
+  test('that was left counts for nothing any more, however it ends: neither as success nor as failure', async () => {
+    const { clock, store, backend, breaker } = new Rig(9)
+    const fail = async (): Promise<void> => {
+      store.answer = () => Promise.reject(failure('failed'))
+      await expect(call(backend, 'get')).rejects.toMatchObject({ code: 'failed' })
+    }
+    const leave = async (): Promise<(outcome: unknown) => void> => {
+      let end = (_outcome: unknown): void => undefined
+      store.answer = () => new Promise((resolve) => (end = resolve))
+      void call(backend, 'get', { budgetMs: 30 }).catch(() => undefined)
+      await clock.advance(30)
+      return end
+    }
+    const [first, second] = [await leave(), await leave()]
+    first(Promise.reject(failure('unavailable')))
+    await turns()
+    expect(breaker.isOpen('read')).toBe(false)
+    await fail()
+    second('late')
+    await turns()
+    await fail()
+    expect(breaker.isOpen('read')).toBe(true) // two in a row
+  })
+
+  test('whose answer comes in the two turns that are granted at the end of its budget is sound', async () => {
+    const { clock, store, backend, breaker } = new Rig()
+    store.answer = () => new Promise((resolve) => clock.schedule(BUDGET, () => setImmediate(() => resolve('just in time'))))
+    const seen = watch(call(backend, 'get'))
+    await clock.advance(BUDGET)
+    expect([seen.outcome, breaker.isOpen('read')]).toEqual(['just in time', false])
+  })
+
+  test('whose answer moved on a moment ago has the rest of a budget since then, to the millisecond', async () => {
+    const { clock, store, backend } = new Rig()
+    const seen = watch(call(backend, 'get'))
+    const movedAt = clock.monotonic() + 1
+    store.options.watch?.(() => movedAt)
+    await clock.advance(BUDGET)
+    expect(seen.outcome).toBe('waiting')
+    await clock.advance(1)
+    expect(seen.outcome).toMatchObject({ code: 'timeout' })
+  })
+
+  test('that fails with nothing in particular fails with that', async () => {
+    const { store, backend } = new Rig(1, 3)
+    store.answer = () => Promise.reject(undefined)
+    await expect(call(backend, 'get')).rejects.toBeUndefined()
+    expect(store.calls).toHaveLength(1)
+  })
+
+  test('of a tier without a breaker, or without retries, is carried out as well', async () => {
+    const clock = new ManualClock()
+    const store = new ScriptedBackend()
+    const gate = new Gate({ deadlines: Deadlines.of(clock), width: 1 })
+    const backend = resilience({ gates: { read: gate, write: gate }, timeout: { clock, budgetMs: BUDGET } })(store)
+    const error = failure('unavailable', true)
+    store.answer = (operation) => (operation === 'get' ? Promise.resolve('there') : Promise.reject(error))
+    const seen = [call(backend, 'get'), call(backend, 'get'), call(backend, 'put'), call(backend, 'delete')].map(watch)
+    await turns()
+    expect(seen.map(({ outcome }) => outcome)).toEqual(['there', 'there', error, error])
+    expect(store.calls).toEqual(['get', 'get', 'put', 'delete'])
+  })
+
   test('that the store itself calls late in less than the whole budget says nothing of the store either', async () => {
     for (const [options, open] of [[{ budgetMs: 30 }, ''], [{}, 'read and write']] as const) {
       const rig = new Rig()
@@ -196,11 +260,15 @@ describe('a retry', () => {
 
   test('is not made of a put that was sent and may be carried out later, nor of a stream, whose bytes do not come again', async () => {
     const { clock, store, backend } = new Rig(9, 3)
-    store.answer = () => Promise.reject(failure('unavailable', true))
+    store.answer = () => Promise.reject(failure('failed', true))
     const seen = watch(putStream(backend, async function* () {}))
     await clock.advance(BUDGET / 2)
-    expect(seen.outcome).toMatchObject({ code: 'unavailable' })
-    expect(store.calls).toEqual(['put'])
+    expect(seen.outcome).toMatchObject({ message: 'made to fail: failed' })
+    store.answer = () => Promise.reject(new CacheError('failed', 'sent', { operation: 'put', retryable: true, landsWithinMs: 5000 }))
+    const sent = watch(call(backend, 'put'))
+    await clock.advance(BUDGET / 2)
+    expect(sent.outcome).toMatchObject({ message: 'sent' })
+    expect(store.calls).toEqual(['put', 'put'])
   })
 })
 
@@ -388,6 +456,35 @@ describe('a put of a stream', () => {
     expect(seen.outcome).toMatchObject({ code: 'timeout', operation: 'put' })
   })
 
+  test.each(['keeps it to itself', 'has heard that its source failed'])('is left by a store that was given a chunk and %s for the budget', async (how) => {
+    const { clock, store, backend } = new Rig()
+    store.answer = HANGING
+    const fail = (): Promise<never> => Promise.reject(new Error('the source broke'))
+    const chunk = { done: false, value: Buffer.from('a') } as const
+    const source: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => ({ next: () => (how === 'keeps it to itself' ? Promise.resolve(chunk) : fail()) }) }
+    const seen = watch(putStream(backend, () => source))
+    watch(chunksOf(store).next())
+    await clock.advance(BUDGET - 1)
+    expect(seen.outcome).toBe('waiting')
+    await clock.advance(1)
+    expect(seen.outcome).toMatchObject({ code: 'timeout' })
+  })
+
+  test('needs no budget, and no source that can be closed', async () => {
+    const store = new ScriptedBackend()
+    store.answer = async () => {
+      const chunks = chunksOf(store)
+      await chunks.next()
+      await chunks.return?.()
+      return false
+    }
+    const source: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: false, value: Buffer.from('a') }) }) }
+    const clock = new ManualClock()
+    for (const layer of [resilience({ retry: { clock, attempts: 2, baseDelayMs: 1 } }), resilience({ timeout: { clock, budgetMs: BUDGET } })]) {
+      expect(await putStream(layer(store), () => source)).toBe(false)
+    }
+  })
+
   test('whose source fails is no failure of the store', async () => {
     const { store, backend, breaker } = new Rig()
     store.answer = async () => {
@@ -427,6 +524,20 @@ describe('a put of a stream', () => {
 })
 
 describe('what says when an operation has really ended', () => {
+  test('keeps no process up', async () => {
+    const background: unknown[] = []
+    const clock = new (class extends ManualClock {
+      override schedule(ms: number, callback: () => void, options?: { readonly background?: boolean }): CancelTimer {
+        if (ms === 5000) background.push(options?.background)
+        return super.schedule(ms, callback)
+      }
+    })()
+    const landed = watch(landing(new CacheError('failed', 'sent', { operation: 'put', landsWithinMs: 5000 }), clock) as Promise<void>)
+    await clock.advance(5000)
+    expect([background, landed.outcome]).toEqual([[true], undefined])
+    expect(landing(failure('failed'), clock)).toBeUndefined()
+  })
+
   test('waits as long as what failed late may still be carried out', async () => {
     const { clock, store, backend } = new Rig()
     let fail = (_error: unknown): void => undefined

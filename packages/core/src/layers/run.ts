@@ -62,11 +62,11 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   readonly journal: JournalSlot | undefined
   readonly only: ClearOptions['only']
   readonly budgetMs: number | undefined
-  scope: TenantScope | undefined
-  key: ValidKey | undefined
-  keys: readonly ValidKey[] | undefined
-  prefix: string | undefined
-  entry: CacheEntry | undefined
+  scope: TenantScope | undefined = undefined
+  key: ValidKey | undefined = undefined
+  keys: readonly ValidKey[] | undefined = undefined
+  prefix: string | undefined = undefined
+  entry: CacheEntry | undefined = undefined
   /** Until when something has to happen, by {@link Deadlines.now}. */
   deadlineAt = Number.POSITIVE_INFINITY
   before: Deadline | undefined = undefined
@@ -104,11 +104,6 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
     this.journal = options.journal
     this.only = options.only
     this.budgetMs = options.budgetMs
-    this.scope = undefined
-    this.key = undefined
-    this.keys = undefined
-    this.prefix = undefined
-    this.entry = undefined
     this.#outer = options
   }
 
@@ -187,7 +182,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
     const outcome = new Promise<T>(capture)
     this.#resolve = captured.resolve as (value: T) => void
     this.#reject = captured.reject
-    if (!gate.wait(this)) this.#settle()?.(this.#notInTime('too many operations wait for the tier already'))
+    if (!gate.wait(this)) this.#leave(this.#notInTime('too many operations wait for the tier already'))
     else if (this.#host.deadlines !== undefined) {
       this.#isWaiting = true
       this.deadlineAt = this.#host.deadlines.after(LONGEST_WAIT_MS)
@@ -200,10 +195,9 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   admitted(): void {
     this.#gate = this.#host.parts.gates?.[this.#circuit]
     this.#isWaiting = false
-    this.#host.deadlines?.remove(this)
     if (this.#reject === undefined) return this.#leaveGate()
     const { guard } = this.#host
-    if (guard !== undefined && this.#isRefused(guard)) return this.#settle()?.(guard.refusal(this.#circuit))
+    if (guard !== undefined && this.#isRefused(guard)) return this.#leave(guard.refusal(this.#circuit))
     try {
       this.#outer.signal?.throwIfAborted()
       this.#renew()
@@ -211,7 +205,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
       this.#follow(Promise.resolve(this.#host.attempt(this) as Awaitable<T>))
     } catch (error) {
       if (!isOfCaller(error, this.#outer.signal)) this.#tellFailure(error)
-      this.#settle()?.(error)
+      this.#leave(error)
     }
   }
 
@@ -247,8 +241,8 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
 
   /** The deadline is over: unless the result turns out to be there already, the caller waits no longer. */
   expire(): void {
-    this.#host.parts.timeout?.clock.afterPendingIo(() => {
-      if (this.#isWaiting) return this.#settle()?.(this.#notInTime(`it waited ${LONGEST_WAIT_MS / 1000} s for its turn`))
+    this.#timeout.clock.afterPendingIo(() => {
+      if (this.#isWaiting) return this.#leave(this.#notInTime(`it waited ${LONGEST_WAIT_MS / 1000} s for its turn`))
       if (this.#reject === undefined || this.#isMoving()) return
       const error = this.#timeoutError()
       this.#expired = error
@@ -256,17 +250,16 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
       this.#onExpired?.()
       // with less than the whole budget a timeout says nothing about the store
       if (this.budgetMs === undefined) this.#tellFailure(error)
-      this.#settle()?.(error)
+      this.#leave(error)
     })
   }
 
   /** Whether its answer is on its way, and so has time again. */
   #isMoving(): boolean {
-    const { deadlines, parts: { timeout } } = this.#host
-    if (timeout === undefined || deadlines === undefined) return false
+    const deadlines = this.#host.deadlines as Deadlines
     // renewed at the last moment
     let leftMs = this.deadlineAt - deadlines.now()
-    if (this.#movedAt !== undefined) leftMs = Math.max(leftMs, this.#movedAt() + this.#limitMs(timeout.budgetMs) - timeout.clock.monotonic())
+    if (this.#movedAt !== undefined) leftMs = Math.max(leftMs, this.#movedAt() + this.#limitMs - this.#timeout.clock.monotonic())
     if (leftMs <= 0) return false
     this.deadlineAt = deadlines.after(leftMs)
     deadlines.add(this)
@@ -285,7 +278,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
       },
       (error: unknown) => {
         if (this.#reject === undefined) return
-        if (isOfCaller(error, this.#outer.signal)) this.#settle()?.(error)
+        if (isOfCaller(error, this.#outer.signal)) this.#leave(error)
         else if (this.#mayRetry(error)) void this.#again(error)
         else this.#fail(error)
       },
@@ -295,7 +288,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   #fail(error: unknown): void {
     const hurried = this.budgetMs !== undefined && isCacheError(error) && error.code === 'timeout'
     if (!hurried) this.#tellFailure(error)
-    this.#settle()?.(error)
+    this.#leave(error)
   }
 
   #mayRetry(error: unknown): boolean {
@@ -325,16 +318,20 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
     }
   }
 
-  /** Nobody waits any more; returns how to tell the caller. */
-  #settle(): ((error: unknown) => void) | undefined {
-    const reject = this.#reject
+  /** Tells the caller, who waits, that it has failed. */
+  #leave(error: unknown): void {
+    const reject = this.#reject as (error: unknown) => void
+    this.#settle()
+    reject(error)
+  }
+
+  /** Nobody waits any more. */
+  #settle(): void {
     this.#resolve = undefined
     this.#reject = undefined
     this.#onExpired = undefined
-    this.#isWaiting = false
     this.#host.deadlines?.remove(this)
     this.#leaveGate()
-    return reject
   }
 
   #leaveGate(): void {
@@ -348,16 +345,21 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   #resume(): void {
     this.#awaitsSource = false
     this.#renew()
-    if (this.#reject !== undefined) this.#host.deadlines?.moved(this)
+    this.#host.deadlines?.moved(this)
   }
 
   #renew(): void {
-    const { timeout } = this.#host.parts
     const { deadlines } = this.#host
-    if (timeout !== undefined && deadlines !== undefined) this.deadlineAt = deadlines.after(this.#limitMs(timeout.budgetMs))
+    if (deadlines !== undefined) this.deadlineAt = deadlines.after(this.#limitMs)
   }
 
-  #limitMs(budgetMs: number): number {
+  /** To be asked where there are deadlines. */
+  get #timeout(): NonNullable<ResilienceParts['timeout']> {
+    return this.#host.parts.timeout as NonNullable<ResilienceParts['timeout']>
+  }
+
+  get #limitMs(): number {
+    const { budgetMs } = this.#timeout
     return this.budgetMs === undefined ? budgetMs : Math.min(budgetMs, this.budgetMs)
   }
 
@@ -380,10 +382,8 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
 
   #timeoutError(): CacheError {
     const result = this.#result as Promise<unknown>
-    const limitMs = this.#limitMs(this.#host.parts.timeout?.budgetMs ?? 0)
-    const { timeout } = this.#host.parts
-    const landed = (error: unknown): unknown => (timeout === undefined ? undefined : landing(error, timeout.clock))
-    return noProgress(this.operation, this.#host.name, limitMs, result.then(() => undefined, landed))
+    const { clock } = this.#timeout
+    return noProgress(this.operation, this.#host.name, this.#limitMs, result.then(() => undefined, (error: unknown) => landing(error, clock)))
   }
 }
 
