@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import zlib from 'node:zlib'
-import { CacheEntry, decodeFrameHeader, encodeFrameHeader, entryOfFrame, FRAME_PREAMBLE_BYTES, validateKey } from '@thermocline/backend'
+import { CacheEntry, decodeFrameHeader, encodeFrameHeader, entryOfFrame, FRAME_PREAMBLE_BYTES, payloadProblem, validateKey } from '@thermocline/backend'
 import { tableCrc32 } from '../src/frame/crc32.js'
 import { CREATED_AT, field, frameOf, readFrame, reassemble, withFields } from '../../../test/support/frames.js'
 
@@ -19,6 +19,7 @@ const contents = fc.record({
   metadata: fc.dictionary(name(60), fc.string({ unit: 'binary', maxLength: 1000 })),
   staleAt: fc.option(instant, { nil: undefined }),
   fence: fc.option(fc.nat(), { nil: undefined }),
+  contentType: fc.option(fc.string({ maxLength: 40 }), { nil: undefined }),
 })
 
 /** The fields of a frame's header, each whole. */
@@ -50,8 +51,8 @@ function expectSameOrNone(damaged: Buffer, whole: Buffer): string {
 describe('a frame', () => {
   test('gives back what was written, whatever the names, instants, tags and metadata', () => {
     fc.assert(
-      fc.property(contents, ({ lifeMs, tags, metadata, staleAt, fence, ...content }) => {
-        const details = { tags, metadata, ...(staleAt === undefined ? {} : { staleAt }), ...(fence === undefined ? {} : { fence }) }
+      fc.property(contents, ({ lifeMs, tags, metadata, staleAt, fence, contentType, ...content }) => {
+        const details = { tags, metadata, ...(staleAt === undefined ? {} : { staleAt }), ...(fence === undefined ? {} : { fence }), ...(contentType === undefined ? {} : { contentType }) }
         const expiresAt = content.createdAt + lifeMs
         const read = readFrame(frameOf({ ...content, expiresAt, details }))
         expect(read).toEqual({ content: { ...content, codec: expect.any(String), value: content.value ?? null, expiresAt, keepUntil: expiresAt, details } })
@@ -63,6 +64,36 @@ describe('a frame', () => {
   test('keeps when the stored copy ends beside when the entry ends', () => {
     const frame = frameOf({ expiresAt: Number.POSITIVE_INFINITY, keepUntil: CREATED_AT + 5 })
     expect(readFrame(frame)).toMatchObject({ content: { expiresAt: Number.POSITIVE_INFINITY, keepUntil: CREATED_AT + 5 } })
+  })
+
+  test('says when its copy ends in its header, too, which is when the entry does unless it says so', () => {
+    const ends = [undefined, CREATED_AT + 5].map((keepUntil) => {
+      const reading = decodeFrameHeader(frameOf({ expiresAt: CREATED_AT + 10, ...(keepUntil === undefined ? {} : { keepUntil }) }))
+      return reading.status === 'ok' && reading.value.keepUntil - CREATED_AT
+    })
+    expect(ends).toEqual([10, 5])
+  })
+
+  test('without its payload is a head', () => {
+    const reading = decodeFrameHeader(SMALL)
+    expect(reading.status === 'ok' && entryOfFrame(reading.value, undefined)).toMatchObject({ encoded: undefined, details: { tags: ['a'] } })
+  })
+
+  test('is whole whatever was written before it, however long that was', () => {
+    for (const bytes of [100_000, 6000, 100_000, 3000, 9000]) {
+      const content = { tenant: 't', key: 'k'.repeat(1000), details: { tags: ['a', 'b'], metadata: { m: 'm'.repeat(bytes) } } }
+      expect(readFrame(frameOf(content))).toMatchObject({ content })
+    }
+  })
+
+  test('names whose it is, whoever is expected', () => {
+    for (const [key, others] of [['abc', ['xbc', 'axc', 'abx', 'ab', 'abcd', '', 'ab\x7f']], ['\xe9', ['\xc3\xa9', 'e', '\xe9']], ['a\x7f', ['a\x7f', 'a\x7e']]] as const) {
+      for (const tenant of others) {
+        for (const expected of [{ tenant, key }, { tenant: key, key: tenant }]) {
+          expect(decodeFrameHeader(frameOf({ tenant: key, key }), expected)).toMatchObject({ status: 'ok', value: { tenant: key, key } })
+        }
+      }
+    }
   })
 
   test('keeps how long a compressed payload was', () => {
@@ -85,7 +116,7 @@ describe('a frame', () => {
 
   test('is refused when its header would be longer than a reader accepts', () => {
     const tags = Array.from({ length: 5000 }, (_, i) => `${i}`.padStart(256, 'x'))
-    expect(() => frameOf({ details: { tags } })).toThrow(expect.objectContaining({ code: 'not-encodable' }))
+    expect(() => frameOf({ details: { tags } })).toThrow(expect.objectContaining({ code: 'not-encodable', operation: 'encode', tenant: 'acme', key: 'k' }))
   })
 
   test('tells from its beginning how much of it is needed', () => {
@@ -102,6 +133,25 @@ describe('a frame', () => {
 })
 
 describe('a damaged frame', () => {
+  test('says what is wrong with it', () => {
+    const flipped = Buffer.from(SMALL)
+    flipped[FRAME_PREAMBLE_BYTES + 2]! ^= 1
+    expect(decodeFrameHeader(flipped)).toEqual({ status: 'corrupt', reason: 'the checksum of its header does not match' })
+    const reading = decodeFrameHeader(SMALL)
+    if (reading.status !== 'ok') throw new Error(reading.status)
+    const problems = ['value', 'valu', 'values', 'other'].map((payload) => payloadProblem(reading.value, Buffer.from(payload)))
+    expect(problems).toEqual([undefined, 'it has 4 payload bytes instead of 5', 'it has 6 payload bytes instead of 5', 'the checksum of its payload does not match'])
+  })
+
+  test('whose last field claims more than there is is corrupt, though its payload would have it', () => {
+    for (const last of [Uint8Array.of(99), Uint8Array.of(99, 1), Uint8Array.of(99, 5), Uint8Array.of(99, 0x80), Uint8Array.of(99, 0x81, 0)]) expect(readFrame(withFields(SMALL, last))).toEqual({ none: 'corrupt' })
+  })
+
+  test('is none whose lengths take four bytes where one would do; five are too many', () => {
+    expect(readFrame(withFields(SMALL, Uint8Array.of(99, 0x81, 0x80, 0x80, 0, 7)))).toEqual(readFrame(SMALL))
+    expect(readFrame(withFields(SMALL, Uint8Array.of(99, 0x81, 0x80, 0x80, 0x80, 0, 7)))).toEqual({ none: 'corrupt' })
+  })
+
   test('cut anywhere is never an entry', () => {
     for (let length = 0; length < SMALL.length; length++) expect(readFrame(SMALL.subarray(0, length))).toHaveProperty('none')
   })
@@ -163,6 +213,9 @@ describe('a damaged frame', () => {
   test.each([4, 5, 6, 7, 8, 9, 12, 13, 16])('whose number in field %i cannot be is corrupt: an instant that is NaN would never be over', (id) => {
     for (const value of [Number.NaN, Number.NEGATIVE_INFINITY, 0.5, 2 ** 53, -(2 ** 53), 1e300]) {
       expect(readFrame(withFields(SMALL, field(id, double(value))))).toEqual({ none: 'corrupt' })
+    }
+    for (const [value, status] of [[2 ** 32 - 1, 'ok'], [2 ** 32, id === 7 ? 'corrupt' : 'ok'], [Number.MAX_SAFE_INTEGER, id === 7 ? 'corrupt' : 'ok']] as const) {
+      expect([value, decodeFrameHeader(withFields(SMALL, field(id, double(value)))).status]).toEqual([value, status])
     }
     const mayBeNever = [5, 8, 9].includes(id)
     expect(decodeFrameHeader(withFields(SMALL, field(id, double(Number.POSITIVE_INFINITY)))).status).toBe(mayBeNever ? 'ok' : 'corrupt')

@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals'
+import { describe, expect, jest, test } from '@jest/globals'
 import { CacheEntry, CacheError, isStreamed, StreamedEntry, type CacheBackend, type CancelTimer, type ClearOptions, type JournalSlot, type OperationOptions, type PutOptions } from '@thermocline/backend'
 import { CircuitBreaker } from '@thermocline/core'
 import { Deadlines } from '../src/layers/deadlines.js'
@@ -139,9 +139,12 @@ describe('an operation', () => {
   })
 
   test('whose answer comes in the two turns that are granted at the end of its budget is sound', async () => {
-    const { clock, store, backend, breaker } = new Rig()
-    store.answer = () => new Promise((resolve) => clock.schedule(BUDGET, () => setImmediate(() => resolve('just in time'))))
+    const { clock, backend, breaker, answers } = new Rig()
     const seen = watch(call(backend, 'get'))
+    jest.spyOn(clock, 'afterPendingIo').mockImplementationOnce((callback) => {
+      answers[0]?.('just in time')
+      setImmediate(() => setImmediate(callback))
+    })
     await clock.advance(BUDGET)
     expect([seen.outcome, breaker.isOpen('read')]).toEqual(['just in time', false])
   })
@@ -159,7 +162,8 @@ describe('an operation', () => {
 
   test('that fails with nothing in particular fails with that', async () => {
     const { store, backend } = new Rig(1, 3)
-    store.answer = () => Promise.reject(undefined)
+    const nothing: unknown = undefined
+    store.answer = () => Promise.reject(nothing)
     await expect(call(backend, 'get')).rejects.toBeUndefined()
     expect(store.calls).toHaveLength(1)
   })
@@ -417,6 +421,22 @@ describe('an operation that waits for its turn', () => {
       answers[2]?.('another')
       return another
     }
+  })
+
+  test('and gets it in the two turns that are granted at the end of half a minute has a whole budget then', async () => {
+    const { clock, store, backend, read } = new Rig()
+    read.enter()
+    const seen = watch(call(backend, 'get'))
+    jest.spyOn(clock, 'afterPendingIo').mockImplementationOnce((callback) => {
+      read.leave()
+      setImmediate(() => setImmediate(callback))
+    })
+    await clock.advance(30_000)
+    expect([store.calls, seen.outcome]).toEqual([['get'], 'waiting'])
+    await clock.advance(BUDGET - 1)
+    expect(seen.outcome).toBe('waiting')
+    await clock.advance(1)
+    expect(seen.outcome).toMatchObject({ code: 'timeout' })
   })
 
   test('is left out at once where a hundred thousand wait already', async () => {

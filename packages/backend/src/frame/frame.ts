@@ -322,7 +322,6 @@ class FieldReader {
   begin(bytes: Buffer, start: number, end: number): void {
     this.broken = false
     this.#bytes = bytes
-    this.#at = start
     this.#end = start
     this.#last = end
   }
