@@ -24,7 +24,7 @@ export const PLACES = {
   },
   'owed work': {
     files: ['packages/core/src/tiers/owed-invalidations.ts', 'packages/core/src/tiers/owed-schedule.ts', 'packages/core/src/layers/backoff.ts', 'packages/core/src/tiers/prefixes.ts'],
-    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('write-queues', 'owed-clears', 'inherited-invalidations', 'prefixes', 'backoff')],
+    guards: [...promises('owed-work', '6-nothing-lost', 'log', 'confirmed'), ...core('write-queues', 'owed-clears', 'owed-invalidations', 'inherited-invalidations', 'prefixes', 'backoff')],
   },
   promotion: {
     files: ['reading/walk', 'reading/read-many', 'reading/tier-access', 'promotion/promote'].map((name) => `packages/core/src/${name}.ts`),

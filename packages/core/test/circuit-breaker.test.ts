@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { CircuitBreaker, timeout } from '@thermocline/core'
-import { isStreamed, PROBE_TENANT, StreamedEntry, type CacheBackend, type CacheEntry, type CacheErrorCode, type OperationOptions } from '@thermocline/backend'
+import { CacheError, isStreamed, PROBE_TENANT, StreamedEntry, type CacheBackend, type CacheEntry, type CacheErrorCode, type OperationOptions } from '@thermocline/backend'
 import { resilience } from '../src/layers/resilience.js'
 import { ManualClock, watch } from './support/manual-clock.js'
 import { call, failure, KEY, OPERATIONS, SCOPE, ScriptedBackend, type Operation } from './support/scripted-backend.js'
@@ -40,6 +40,7 @@ describe('a circuit opens', () => {
     ['clear', 'unavailable', 'read and write'],
     ['put', 'storage-full', 'write'],
     ['put', 'read-only', 'write'],
+    ['get', 'read-only', 'write'],
   ]
   test.each(AT_ONCE)('at once after a %s that failed as %s: %s', async (operation, code, open) => {
     const outage = new Outage()
@@ -69,6 +70,43 @@ describe('a circuit opens', () => {
     expect(outage.open).toBe('')
     await outage.fail('get', failure('failed'))
     expect(outage.open).toBe('read')
+  })
+
+  test('and says why, also where that was no error of the cache', async () => {
+    const outage = new Outage()
+    const thrown = new Error('anything')
+    for (let i = 0; i < 3; i++) await outage.fail('get', thrown)
+    expect(outage.breaker.refusal('read').cause).toMatchObject({ code: 'failed', message: 'reads failed 3 times in a row', operation: 'read', cause: thrown })
+  })
+
+  test('and is told of once, with what opened it first, however much fails after that', async () => {
+    const outage = new Outage()
+    const fails: ((error: unknown) => void)[] = []
+    outage.store.answer = () => new Promise((_, reject) => fails.push(reject))
+    const [put, get, late] = [watch(call(outage.backend, 'put')), watch(call(outage.backend, 'get')), watch(call(outage.backend, 'get'))]
+    const errors = [failure('read-only'), failure('timeout'), failure('unavailable')]
+    for (const [at, fail] of fails.entries()) {
+      fail(errors[at])
+      await outage.clock.advance(0)
+    }
+    expect([put, get, late].map(({ outcome }) => outcome)).toEqual(errors)
+    expect([outage.breaker.refusal('write').cause, outage.breaker.refusal('read').cause]).toEqual([errors[0], errors[1]])
+    expect(outage.changes).toEqual(['open write read-only'])
+  })
+
+  test('never for a failure that speaks of one key', async () => {
+    const outage = new Outage()
+    for (let i = 0; i < 5; i++) await outage.fail('get', new CacheError('unavailable', 'this one', { operation: 'get', concerns: 'key' }))
+    expect(outage.open).toBe('')
+  })
+
+  test('of a breaker that tells nobody and has nothing to probe, and closes by itself', async () => {
+    const clock = new ManualClock()
+    const breaker = new CircuitBreaker({ clock, failureThreshold: 3 })
+    breaker.failed('read', failure('unavailable'), 0)
+    expect([breaker.isOpen('read'), breaker.isOpen('write'), breaker.refusal('read').backend]).toEqual([true, true, undefined])
+    await clock.advance(5000)
+    expect([breaker.isOpen('read'), breaker.isOpen('write')]).toEqual([false, false])
   })
 
   test('never for what says nothing about the store', async () => {
@@ -213,6 +251,62 @@ describe('an open circuit', () => {
     expect(probes).toEqual([250, 750, 1750, 3750, 5750, 7750])
   })
 
+  test('is probed after 250 ms again in the next outage, which has an error of its own', async () => {
+    const outage = new Outage()
+    const outageFor = async (ms: number): Promise<{ first: number | undefined; refusal: CacheError }> => {
+      for (let i = 0; i < 3; i++) await outage.fail('get', failure('failed'))
+      const refusal = outage.breaker.refusal('read')
+      const openedAt = outage.clock.now()
+      let first: number | undefined
+      outage.store.answer = () => {
+        first ??= outage.clock.now() - openedAt
+        return Promise.reject(failure('failed'))
+      }
+      await outage.clock.advance(ms)
+      outage.heal()
+      await outage.clock.advance(2000)
+      expect(outage.open).toBe('')
+      return { first, refusal }
+    }
+    const outages = [await outageFor(8000), await outageFor(1000)]
+    expect(outages.map(({ first }) => first)).toEqual([250, 250])
+    expect(outages[0]?.refusal).not.toBe(outages[1]?.refusal)
+  })
+
+  test('of writes is not probed while reads are out, too, and soon when they are not', async () => {
+    const outage = new Outage()
+    await outage.fail('get', failure('unavailable'))
+    outage.store.calls.length = 0
+    await outage.clock.advance(6000)
+    expect(new Set(outage.store.calls)).toEqual(new Set(['get']))
+    outage.heal()
+    while (outage.breaker.isOpen('read')) await outage.clock.advance(10)
+    await outage.clock.advance(250)
+    expect(outage.open).toBe('')
+  })
+
+  test('is probed with little, which does not count as use and does not stay', async () => {
+    const outage = new Outage()
+    const asked: unknown[] = []
+    const scope = expect.objectContaining({ tenant: PROBE_TENANT })
+    for (const operation of ['get', 'put', 'delete'] as const) {
+      const own = outage.store[operation].bind(outage.store) as (...args: unknown[]) => unknown
+      Object.assign(outage.store, { [operation]: (...args: unknown[]) => (asked.push([operation, ...args]), own(...args)) })
+    }
+    await outage.fail('get', failure('unavailable'))
+    outage.heal()
+    asked.length = 0
+    const now = outage.clock.now() + 250
+    await outage.clock.advance(1000)
+    expect(asked).toEqual([
+      ['get', scope, 'probe', { want: 'head', touch: false, budgetMs: 2000 }],
+      ['put', scope, 'probe', expect.anything(), { onlyIfAbsent: false, keepUntil: now + 60_000, budgetMs: 2000 }],
+      ['delete', scope, ['probe'], { budgetMs: 2000 }],
+    ])
+    const { createdAt, expiresAt, encoded } = outage.store.lastPut as CacheEntry
+    expect([createdAt, expiresAt, encoded]).toEqual([now, now + 60_000, { codec: 'buffer', bytes: Buffer.alloc(1) }])
+  })
+
   test('closes at the first probe that succeeds, and failures are counted from zero again', async () => {
     const outage = new Outage()
     for (let i = 0; i < 3; i++) await outage.fail('get', failure('failed'))
@@ -238,9 +332,10 @@ describe('an open circuit', () => {
   })
 
   test('of writes is probed with as much as had failed, up to 1 MiB, under a tenant of its own, and leaves nothing', async () => {
-    for (const [failed, probed] of [[5000, 5000], [3_000_000, 1 << 20]] as const) {
+    for (const [failed, probed] of [[0, 1], [5000, 5000], [3_000_000, 1 << 20]] as const) {
       const outage = new Outage()
       await outage.fail('put', failure('storage-full'), failed)
+      await outage.fail('get', failure('failed')) // which says nothing of how much is written
       outage.heal()
       const before = outage.store.calls.length
       await outage.clock.advance(250)
@@ -260,5 +355,18 @@ describe('an open circuit', () => {
     await outage.clock.advance(60_000)
     expect(outage.store.calls).toHaveLength(asked)
     expect(outage.open).toBe('read and write')
+  })
+
+  test.each([true, false])('is left as it is by a probe that was under way then (it succeeds: %s), and by what fails after that', async (succeeds) => {
+    const outage = new Outage()
+    for (let i = 0; i < 3; i++) await outage.fail('get', failure('failed'))
+    let end = (_outcome: unknown): void => undefined
+    outage.store.answer = () => new Promise((resolve) => (end = resolve))
+    await outage.clock.advance(250)
+    outage.breaker.dispose()
+    end(succeeds ? undefined : Promise.reject(failure('failed')))
+    outage.breaker.failed('write', failure('unavailable'), 0)
+    await outage.clock.advance(0)
+    expect([outage.open, outage.clock.pending, outage.changes]).toEqual(['read', 0, ['open read failed']])
   })
 })

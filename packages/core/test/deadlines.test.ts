@@ -229,6 +229,12 @@ describe('what is scheduled', () => {
     expect(clock.pending).toBe(0)
   })
 
+  test('leaves no timer when it is cancelled', () => {
+    const clock = new ManualClock()
+    new Deadlines(clock).schedule(80, () => undefined)()
+    expect(clock.pending).toBe(0)
+  })
+
   test('is not called either when it is cancelled in the two turns that are granted at its end', async () => {
     let cancel = (): void => undefined
     const clock = new (class extends ManualClock {

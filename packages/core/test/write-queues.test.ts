@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from '@jest/globals'
-import { CacheEntry, CacheError, Invalidation, TenantScope, validateKey, validateTenant, type Awaitable, type InvalidationRecord, type RecordLog } from '@thermocline/backend'
+import { CacheEntry, CacheError, Invalidation, TenantScope, validateKey, validateTenant, type Awaitable, type ClearOptions, type InvalidationRecord, type RecordLog } from '@thermocline/backend'
 import { Fence } from '../src/flights/fence.js'
 import { Deadlines } from '../src/layers/deadlines.js'
 import { AskedTime } from '../src/tiers/asked-time.js'
@@ -17,6 +17,8 @@ let clock: ManualClock
 let store: ScriptedBackend
 let records: InvalidationRecord[]
 let reports: CacheError[]
+let told: string[]
+let recording: Promise<void>
 let queues: WriteQueues
 
 interface Opening {
@@ -34,11 +36,12 @@ function open({ synchronous = false, landsWithinMs = 0, maxPayloadBytes = Number
   Object.defineProperty(store, 'capabilities', { value: capabilities })
   const add = async (record: InvalidationRecord): Promise<void> => {
     records.push(record)
+    await recording
   }
   const log: RecordLog = { load: () => inherited, add, remove: () => undefined, close: () => Promise.resolve() }
   queues = new WriteQueues({
     tier: 'store', backend: store, clock, time: new AskedTime(Deadlines.of(clock), undefined), budgetMs: BUDGET_MS, maxPayloadBytes, maxOwed,
-    log, fallback: fallback as Fallback | undefined, report: (error) => reports.push(error), suspectsChanged: () => undefined, progressed: () => undefined,
+    log, fallback: fallback as Fallback | undefined, report: (error) => reports.push(error), suspectsChanged: () => told.push('suspects'), progressed: () => told.push('progress'),
   })
 }
 
@@ -47,6 +50,8 @@ beforeEach(() => {
   store = new ScriptedBackend()
   records = []
   reports = []
+  told = []
+  recording = Promise.resolve()
   open()
 })
 
@@ -106,6 +111,234 @@ describe('a queue', () => {
   })
 })
 
+const never = new Promise<never>(() => undefined)
+
+/** A promise, and how to resolve it. */
+function gate(): { readonly passed: Promise<void>; readonly pass: () => void } {
+  let pass = (): void => undefined
+  return { passed: new Promise((resolve) => (pass = resolve)), pass: () => pass() }
+}
+
+describe('a store that answers at once', () => {
+  beforeEach(() => {
+    open({ synchronous: true })
+    store.answer = (operation) => (operation === 'put' ? true : 1)
+  })
+
+  const all = (key = KEY): unknown[] => [queues.fill(SCOPE, key, ENTRY, PUT, new Fence(key)), queues.set(SCOPE, key, ENTRY, PUT), queues.delete(SCOPE, key)]
+
+  test('is answered for at once while nothing else goes on, and again when that has ended', async () => {
+    expect(all()).toEqual([true, true, 1])
+    const { passed, pass } = gate()
+    const cleared = queues.clear(SCOPE, 'a', passed)
+    expect(all().every((answer) => answer instanceof Promise)).toBe(true)
+    pass()
+    expect(await cleared).toBe(1)
+    await queues.drained()
+    expect(all()).toEqual([true, true, 1])
+    const set = queues.set(SCOPE, KEY, ENTRY, PUT, passed)
+    expect(all(validateKey('other')).every((answer) => answer instanceof Promise)).toBe(true)
+    await set
+    await queues.drained()
+    expect(all()).toEqual([true, true, 1])
+    await queues.clear(SCOPE, '')
+    expect(store.calls.slice(-4)).toEqual(['put', 'put', 'delete', 'clear'])
+    store.answer = failing
+    await queues.delete(SCOPE, validateKey('owed'))
+    store.answer = (operation) => (operation === 'put' ? true : 1)
+    expect(all().every((answer) => answer instanceof Promise)).toBe(true)
+  })
+
+  test('is asked once, also when it throws', async () => {
+    store.answer = () => {
+      throw failure('failed')
+    }
+    expect(await queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))).toMatchObject({ how: 'safe', error: { code: 'failed' } })
+    expect(await queues.delete(SCOPE, KEY)).toMatchObject({ how: 'safe', error: { code: 'failed' } })
+    expect([store.calls, queues.owed]).toEqual([['put', 'delete'], 1])
+  })
+
+  test('may have any number waiting for it', async () => {
+    const { passed, pass } = gate()
+    const first = queues.set(SCOPE, KEY, ENTRY, PUT, passed)
+    const rest = Array.from({ length: 4000 }, () => queues.set(SCOPE, KEY, ENTRY, PUT))
+    pass()
+    expect(new Set(await Promise.all([first, ...rest]))).toEqual(new Set([true]))
+  })
+})
+
+describe('the order in a queue', () => {
+  test('is that of the calls, also where the first has to wait for another tier', async () => {
+    store.answer = (operation) => Promise.resolve(operation === 'put' ? true : 1)
+    const { passed, pass } = gate()
+    const set = watch(Promise.resolve(queues.set(SCOPE, KEY, ENTRY, PUT, passed)))
+    const filled = watch(Promise.resolve(queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY), passed)))
+    const deleted = watch(Promise.resolve(queues.delete(SCOPE, KEY)))
+    const drained = watch(queues.drained())
+    await clock.advance(10)
+    expect([set.outcome, filled.outcome, deleted.outcome, drained.outcome, store.calls]).toEqual(['waiting', 'waiting', 'waiting', 'waiting', []])
+    pass()
+    await clock.advance(1)
+    expect([set.outcome, filled.outcome, deleted.outcome, drained.outcome, store.calls]).toEqual([true, true, 1, undefined, ['put', 'put', 'delete']])
+    expect(clock.pending).toBe(0)
+  })
+
+  test('has a clear wait for what goes first in other tiers, and what is called later wait for the clear, under its prefix and in its tenant', async () => {
+    store.answer = (operation) => Promise.resolve(operation === 'put' ? true : 1)
+    const { passed, pass } = gate()
+    const cleared = watch(queues.clear(SCOPE, 'a/', passed))
+    const under = watch(Promise.resolve(queues.set(SCOPE, validateKey('a/1'), ENTRY, PUT)))
+    const others = [queues.set(SCOPE, validateKey('b/1'), ENTRY, PUT), queues.set(new TenantScope(validateTenant('other')), validateKey('a/1'), ENTRY, PUT)]
+    for (const set of others) expect(await set).toBe(true)
+    await clock.advance(1)
+    expect([cleared.outcome, under.outcome, store.calls]).toEqual(['waiting', 'waiting', ['put', 'put']])
+    pass()
+    await clock.advance(1)
+    expect([cleared.outcome, under.outcome, store.calls]).toEqual([1, true, ['put', 'put', 'clear', 'put']])
+  })
+
+  test('is kept by what waits too long: only that is left out', async () => {
+    let end = (_stored: unknown): void => undefined
+    store.answer = (operation) => (operation === 'put' ? new Promise((resolve) => (end = resolve)) : Promise.resolve(1))
+    void queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
+    const first = watch(Promise.resolve(queues.delete(SCOPE, KEY)))
+    await clock.advance(200)
+    const second = watch(Promise.resolve(queues.delete(SCOPE, KEY)))
+    await clock.advance(200)
+    expect([first.outcome, second.outcome]).toMatchObject([{ error: { code: 'timeout' } }, 'waiting'])
+    end(true)
+    await clock.advance(1)
+    expect([second.outcome, queues.owed]).toEqual([1, 1]) // called before that was owed
+  })
+
+  test('has nothing on a key begin before what it owes is on record', async () => {
+    const { passed, pass } = gate()
+    recording = passed
+    store.answer = (operation) => (operation === 'delete' ? Promise.reject(failure('failed')) : Promise.resolve(true))
+    const deleted = watch(Promise.resolve(queues.delete(SCOPE, KEY)))
+    const set = watch(Promise.resolve(queues.set(SCOPE, KEY, ENTRY, PUT)))
+    await clock.advance(1)
+    expect([deleted.outcome, set.outcome, store.calls]).toEqual(['waiting', 'waiting', ['delete']])
+    pass()
+    await clock.advance(1)
+    expect([set.outcome, store.calls, queues.owed]).toEqual([true, ['delete', 'put'], 1]) // called before that was owed
+  })
+
+  test('drops what a broken fence or an owed removal has made worthless', async () => {
+    const { passed, pass } = gate()
+    store.answer = (operation) => (operation === 'put' ? Promise.resolve(true) : Promise.reject(failure('failed')))
+    const fence = new Fence(KEY)
+    const filled = queues.fill(SCOPE, KEY, ENTRY, PUT, fence, passed)
+    fence.broken = true
+    pass()
+    expect(await filled).toBeInstanceOf(NotApplied)
+    await queues.delete(SCOPE, KEY)
+    expect(await queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))).toBeInstanceOf(NotApplied)
+    expect(store.calls).toEqual(['delete'])
+  })
+})
+
+describe('what the store is asked', () => {
+  test('is what was called, about that key', async () => {
+    const keys: unknown[] = []
+    store.answer = (operation) => Promise.resolve(operation === 'put' ? false : 1)
+    const own = store.delete.bind(store)
+    store.delete = (scope, asked, options) => (keys.push(asked), own(scope, asked, options))
+    await queues.set(SCOPE, KEY, ENTRY, { onlyIfAbsent: true, keepUntil: 7 })
+    await queues.delete(SCOPE, KEY)
+    expect(keys).toEqual([[KEY], [KEY]])
+    expect([await queues.invalidate(SCOPE, Invalidation.ofKey(KEY)), await queues.invalidate(SCOPE, Invalidation.ofPrefix('a/'))]).toEqual([1, 1])
+    expect(store.calls).toEqual(['put', 'delete', 'delete', 'delete', 'clear'])
+    await queues.fill(SCOPE, KEY, ENTRY, { onlyIfAbsent: true, keepUntil: 7 }, new Fence(KEY))
+    expect(store.options).toMatchObject({ onlyIfAbsent: true, keepUntil: 7 })
+  })
+
+  test('and fails in some other way is an error that says about what', async () => {
+    const cause = new Error('anything')
+    store.answer = () => Promise.reject(cause)
+    const about = { backend: 'scripted', tenant: 'acme', cause }
+    expect(await queues.delete(SCOPE, KEY)).toMatchObject({ error: { ...about, operation: 'delete', key: KEY } })
+    expect(await queues.set(SCOPE, validateKey('set'), ENTRY, PUT)).toMatchObject({ error: { ...about, operation: 'set', key: 'set' } })
+    expect(await queues.fill(SCOPE, validateKey('fill'), ENTRY, PUT, new Fence(KEY))).toMatchObject({ error: { ...about, operation: 'fill', key: 'fill' } })
+    expect(await queues.clear(SCOPE, 'a/')).toMatchObject({ error: { ...about, operation: 'clear' } })
+    store.answer = (operation) => (operation === 'put' ? Promise.resolve(false) : Promise.reject(cause))
+    expect(await queues.set(SCOPE, validateKey('neither'), ENTRY, PUT)).toMatchObject({ error: { ...about, operation: 'delete', key: 'neither' } })
+  })
+
+  test('for a stream is how it went: where that is not stored its key is deleted', async () => {
+    store.answer = () => Promise.resolve(1)
+    expect(await queues.commit(SCOPE, KEY, () => Promise.resolve(true))).toBe(true)
+    expect(await queues.commitFill(SCOPE, KEY, () => Promise.resolve(true), new Fence(KEY))).toBe(true)
+    expect(store.calls).toEqual([])
+    expect(await queues.commit(SCOPE, KEY, () => Promise.resolve(false))).toEqual(new NotApplied('safe'))
+    expect([store.calls, store.options.budgetMs]).toEqual([['delete'], BUDGET_MS])
+  })
+})
+
+describe('a key in doubt', () => {
+  let settle: () => void
+
+  beforeEach(async () => {
+    const { passed, pass } = gate()
+    settle = pass
+    store.answer = () => Promise.reject(new CacheError('timeout', 'left', { operation: 'put', settled: passed }))
+    void queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
+    expect(queues.anySuspect).toBe(false)
+    await clock.advance(1)
+    store.calls.length = 0
+    store.answer = (operation) => Promise.resolve(operation === 'put' ? true : 1)
+  })
+
+  test('has nothing begun on it, and is deleted when that is over, if something was called', async () => {
+    expect([queues.anySuspect, queues.doubts, told]).toEqual([true, 1, ['suspects']])
+    expect(await queues.delete(SCOPE, KEY)).toMatchObject({ how: 'safe', error: { code: 'in-doubt', operation: 'delete', key: KEY, message: expect.stringContaining('may still land') } })
+    const { passed, pass } = gate()
+    const waits = watch(Promise.resolve(queues.set(SCOPE, KEY, ENTRY, PUT, passed)))
+    await queues.payOnce()
+    await clock.advance(10)
+    expect([waits.outcome, store.calls, queues.owed]).toEqual(['waiting', [], 1])
+    told.length = 0
+    settle()
+    await clock.advance(1)
+    expect([queues.doubts, told.includes('suspects'), told.includes('progress')]).toEqual([0, true, true])
+    pass()
+    await clock.advance(1)
+    expect([waits.outcome, queues.owed, queues.anySuspect]).toEqual([true, 0, false])
+    expect(store.calls[0]).toBe('put')
+  })
+
+  test('is deleted at once when that is over, without waiting for the next attempt', async () => {
+    await queues.delete(SCOPE, KEY)
+    settle()
+    await clock.advance(1)
+    expect([store.calls, queues.owed, queues.anySuspect]).toEqual([['delete'], 0, false])
+  })
+
+  test('is left to the next process once the tier is closed', async () => {
+    await queues.delete(SCOPE, KEY)
+    queues.close()
+    settle()
+    await queues.payOnce()
+    await clock.advance(1)
+    expect([store.calls, queues.owed]).toEqual([[], 1])
+  })
+
+  test('refuses what waited behind, but not what waits for another tier', async () => {
+    const other = validateKey('other')
+    const { passed, pass } = gate()
+    const late = gate()
+    store.answer = () => late.passed.then(() => Promise.reject(new CacheError('timeout', 'left', { operation: 'put', settled: passed })))
+    void queues.fill(SCOPE, other, ENTRY, PUT, new Fence(other))
+    const behind = watch(Promise.resolve(queues.delete(SCOPE, other)))
+    const waits = watch(Promise.resolve(queues.set(SCOPE, other, ENTRY, PUT, never)))
+    late.pass()
+    await clock.advance(1)
+    expect([behind.outcome, waits.outcome]).toMatchObject([{ error: { code: 'in-doubt' } }, 'waiting'])
+    expect(queues.owes(SCOPE, Invalidation.ofPrefix('other'))).toBe(true)
+    pass()
+  })
+})
+
 describe('the budget of what waits in a queue', () => {
   let end: (stored: unknown) => void
 
@@ -114,7 +347,7 @@ describe('the budget of what waits in a queue', () => {
     void queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
   })
 
-  test.each([[0, undefined], [20, undefined], [30, 370], [200, 200], [299, 101]])('is what is left of it: after %d ms the store has %j ms for a delete', async (waitsMs, budgetMs) => {
+  test.each([[0, undefined], [20, undefined], [30, 370], [200, 200], [300, 100]])('is what is left of it: after %d ms the store has %j ms for a delete', async (waitsMs, budgetMs) => {
     const deleted = queues.delete(SCOPE, KEY)
     await clock.advance(waitsMs)
     end(true)
@@ -262,10 +495,56 @@ describe('what is owed', () => {
     const other = new TenantScope(validateTenant('other'))
     store.answer = () => Promise.reject(new CacheError('timeout', 'left', { operation: 'put', settled: new Promise(() => undefined) }))
     await queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY)) // which owes nothing by itself
+    void queues.set(SCOPE, validateKey('another'), ENTRY, PUT, new Promise(() => undefined))
     const asked = [Invalidation.ofPrefix(''), Invalidation.ofPrefix('k'), Invalidation.ofPrefix('other'), Invalidation.ofKey(KEY), Invalidation.ofKey(validateKey('other'))]
     expect(asked.map((invalidation) => queues.owes(SCOPE, invalidation))).toEqual([true, true, false, true, false])
     expect(asked.map((invalidation) => queues.owes(other, invalidation))).toEqual([false, false, false, false, false])
     expect([queues.suspicionOf(SCOPE, KEY), queues.suspicionOf(other, KEY)]).toEqual(['in-doubt', undefined])
+  })
+
+  test('is not paid by what was called before it was owed, though carried out later, nor by what pays nothing', async () => {
+    let end = (_stored: unknown): void => undefined
+    store.answer = () => new Promise((resolve) => (end = resolve))
+    void queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
+    const { passed, pass } = gate()
+    const set = queues.set(SCOPE, KEY, ENTRY, PUT, passed)
+    expect((await Promise.all([queues.delete(SCOPE, KEY), clock.advance(BUDGET_MS)]))[0]).toMatchObject({ how: 'safe', error: { code: 'timeout' } })
+    store.answer = (operation) => Promise.resolve(operation === 'put' ? true : 1)
+    end(true)
+    pass()
+    expect([await set, queues.owed]).toEqual([true, 1])
+    expect([await queues.deleteUnlessBroken(SCOPE, KEY, new Fence(KEY)), queues.owed]).toEqual([1, 1])
+    expect([await queues.clear(SCOPE, ''), queues.owed]).toEqual([1, 0])
+  })
+
+  test('is nothing after a compute whose deletion fails', async () => {
+    store.answer = failing
+    expect(await queues.deleteUnlessBroken(SCOPE, KEY, new Fence(KEY))).toMatchObject({ how: 'safe' })
+    expect([queues.owed, queues.anySuspect]).toEqual([0, false])
+  })
+
+  test('by several clears is carried out with one pass, over what begins with one of them', async () => {
+    const cleared: { prefix: string; only: ClearOptions['only'] }[] = []
+    store.answer = failing
+    store.clear = (_scope, prefix, { only }: ClearOptions) => (cleared.push({ prefix, only }), store.answer('clear', {}) as Promise<undefined>)
+    await queues.clear(SCOPE, 'a/1')
+    await queues.clear(SCOPE, 'a/2')
+    expect(cleared.map(({ only }) => only)).toEqual([undefined, undefined])
+    const under = [queues.set(SCOPE, validateKey('a/1'), ENTRY, PUT), queues.fill(SCOPE, validateKey('a/2'), ENTRY, PUT, new Fence(KEY))]
+    expect([await under[0], await under[1]]).toMatchObject([{ how: 'safe', error: { code: 'in-doubt', message: expect.stringContaining('clear that covers the key') } }, { how: 'safe', error: undefined }])
+    expect(store.calls).toEqual([])
+    store.answer = () => Promise.resolve(1)
+    await queues.payOnce()
+    expect([cleared[2]?.prefix, ['a/1', 'a/25', 'a/3', 'b'].map((key) => cleared[2]?.only?.(key))]).toEqual(['a/', [true, true, false, false]])
+  })
+
+  test('is recorded as what may still land only where something may', async () => {
+    open({ landsWithinMs: 1000 })
+    store.answer = failing
+    await queues.delete(SCOPE, validateKey('a'))
+    store.answer = () => Promise.reject(new CacheError('failed', 'sent', { operation: 'delete', landsWithinMs: 1000 }))
+    await queues.delete(SCOPE, validateKey('b'))
+    expect(records.map(({ key, mayLand }) => [key, mayLand])).toEqual([['a', undefined], ['b', true]])
   })
 
   test('and was inherited, and then owed anew, is not paid by what was called before that', async () => {
@@ -432,6 +711,25 @@ describe('what waits for an upload', () => {
     await queues.clear(SCOPE, '')
     expect(await filled).toBe(true)
     expect(store.calls).toEqual(['put', 'clear'])
+  })
+
+  test('is lost where what takes its place is', async () => {
+    open({ maxOwed: 0 })
+    store.answer = failing
+    const waits = queues.commit(SCOPE, KEY, commit('set'), upload())
+    const deleted = await queues.delete(SCOPE, KEY)
+    expect(deleted).toMatchObject({ how: 'lost' })
+    expect(await waits).toBe(deleted)
+  })
+
+  test('does not take a set along that waits for another tier: that is carried out in its turn', async () => {
+    const set = queues.set(SCOPE, KEY, ENTRY, PUT, never)
+    const other = gate()
+    const second = watch(Promise.resolve(queues.set(SCOPE, validateKey('other'), ENTRY, PUT, other.passed)))
+    void queues.delete(SCOPE, validateKey('other'))
+    other.pass()
+    await clock.advance(1)
+    expect([second.outcome, store.calls, set instanceof Promise]).toEqual([true, ['put', 'delete'], true])
   })
 
   test('is not taken back once it is carried out', async () => {
