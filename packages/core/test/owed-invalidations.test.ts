@@ -200,7 +200,7 @@ describe('when it is tried', () => {
     })()
     const backoff = new Backoff({ clock: own, firstMs: 10, longestMs: 100 })
     let attempts = 0
-    const attempt = (): void => void attempts++
+    const attempt = (): number => attempts++
     backoff.schedule(attempt)
     backoff.cancel()
     backoff.schedule(attempt)

@@ -24,6 +24,19 @@ describe('a table of prefixes', () => {
     }), { numRuns: 500 })
   })
 
+  test('covers what begins with those that are left, however many of their length have gone', () => {
+    const prefixes = Prefixes.of(['aa', 'ab', 'b'])
+    const covered = (): boolean[] => ['aac', 'abc', 'bc'].map((key) => prefixes.covers(key))
+    prefixes.set('aa', 1)
+    prefixes.delete('aa')
+    prefixes.delete('ac')
+    expect(covered()).toEqual([false, true, true])
+    prefixes.delete('ab')
+    expect(covered()).toEqual([false, false, true])
+    prefixes.set('aa', 2)
+    expect(covered()).toEqual([true, false, true])
+  })
+
   test('made of prefixes has each with the number 0', () => {
     expect([...Prefixes.of(['a', 'b/', 'a']).entries()]).toEqual([['a', 0], ['b/', 0]])
   })
@@ -34,6 +47,7 @@ test('the common beginning of texts ends within no character', () => {
   expect(commonPrefix(['abc'])).toBe('abc')
   expect(commonPrefix(['abc', 'abd', 'ab'])).toBe('ab')
   expect(commonPrefix(['a😀', 'a😁'])).toBe('a')
+  expect(commonPrefix(['abc😀', 'abc😁'])).toBe('abc')
   fc.assert(fc.property(fc.array(text, { minLength: 1, maxLength: 5 }), (texts) => {
     const common = commonPrefix(texts)
     expect(common.isWellFormed()).toBe(true)
