@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { Invalidation, validateKey } from '@thermocline/backend'
-import { FenceTable, type Fence } from '../src/flights/fence.js'
+import { FencedKey, FenceTable, type Fence } from '../src/flights/fence.js'
 import { TenantRegistry } from '../src/state/tenant-state.js'
 
 const key = validateKey('k')
@@ -33,6 +33,51 @@ describe('the table of fences keeps only what is open', () => {
       fences.close(next)
       fences.close(next)
     }
+  })
+})
+
+describe('a fence that only later invalidations break', () => {
+  test.each([['its key', Invalidation.ofKey(key)], ['a prefix', Invalidation.ofPrefix('k')]])('is broken by one of %s when it is called, and from the beginning while that has not been applied', (_, invalidation) => {
+    const fences = new FenceTable()
+    const before = fences.openLater(key)
+    const other = fences.openLater(validateKey('other'))
+    const end = fences.whileInvalidating(invalidation, false)
+    expect([before.broken, other.broken, fences.openLater(key).broken, fences.open(key).broken]).toEqual([true, false, true, true])
+    end()
+    expect([fences.openLater(key).broken, fences.open(key).broken]).toEqual([false, false])
+  })
+
+  test('is sound from the beginning where that has been applied at once, unlike any other', () => {
+    const fences = new FenceTable()
+    const ends = [fences.whileInvalidating(Invalidation.ofKey(key), true), fences.whileInvalidating(Invalidation.ofKey(key), true)]
+    expect([fences.openLater(key).broken, fences.open(key).broken]).toEqual([false, true])
+    ends[0]?.()
+    expect(fences.open(key).broken).toBe(true)
+    ends[1]?.()
+    expect(fences.open(key).broken).toBe(false)
+  })
+})
+
+describe('a fence on many keys', () => {
+  test('is broken for what is invalidated while it is open, or was under way, and no more when the last has closed it', () => {
+    const fences = new FenceTable()
+    const end = fences.whileInvalidating(Invalidation.ofKey(validateKey('a')), true)
+    const wide = fences.openWide(['a', 'b', 'c/1', 'd'])
+    const letGo = fences.hold(new FencedKey('d', wide))
+    fences.break(Invalidation.ofKey(validateKey('b')))
+    fences.break(Invalidation.ofPrefix('c/'))
+    const broken = (): boolean[] => ['a', 'b', 'c/1', 'd'].map((name) => wide.isBroken(name))
+    expect(broken()).toEqual([true, true, true, false])
+    end()
+    fences.closeWide(wide)
+    letGo()
+    fences.break(Invalidation.ofKey(validateKey('d')))
+    expect(broken()).toEqual([true, true, true, false])
+    const held = fences.openWide(['d'])
+    fences.hold(new FencedKey('d', held))
+    fences.closeWide(held)
+    fences.break(Invalidation.ofKey(validateKey('d')))
+    expect(held.isBroken('d')).toBe(true)
   })
 })
 

@@ -83,7 +83,7 @@ describe('what a tier owes', () => {
   })
 
   test('is recorded once, and the record removed when it is paid; what may land has two, of before and after that was known', async () => {
-    const owed = open({ landsWithinMs: 1000 })
+    const owed = open({ landsWithinMs: 1 })
     await owed.oweKey(SCOPE, A, false)
     await owed.oweKey(SCOPE, A, false)
     await owed.oweKey(SCOPE, A, true)

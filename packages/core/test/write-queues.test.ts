@@ -153,9 +153,11 @@ describe('a store that answers at once', () => {
     store.answer = () => {
       throw failure('failed')
     }
-    expect(await queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))).toMatchObject({ how: 'safe', error: { code: 'failed' } })
     expect(await queues.delete(SCOPE, KEY)).toMatchObject({ how: 'safe', error: { code: 'failed' } })
-    expect([store.calls, queues.owed]).toEqual([['put', 'delete'], 1])
+    expect([store.calls, queues.owed]).toEqual([['delete'], 1])
+    open({ synchronous: true })
+    expect(await queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))).toMatchObject({ how: 'safe', error: { code: 'failed' } })
+    expect([store.calls, queues.owed]).toEqual([['delete', 'put'], 0])
   })
 
   test('may have any number waiting for it', async () => {
@@ -273,6 +275,15 @@ describe('what the store is asked', () => {
     expect(await queues.commit(SCOPE, KEY, () => Promise.resolve(false))).toEqual(new NotApplied('safe'))
     expect([store.calls, store.options.budgetMs]).toEqual([['delete'], BUDGET_MS])
   })
+})
+
+test('a clear over a key in doubt is refused where that key cannot be recorded, and says so', async () => {
+  open({ maxOwed: 0 })
+  store.answer = (operation) => (operation === 'put' ? Promise.reject(new CacheError('timeout', 'left', { operation: 'put', settled: never })) : Promise.resolve(1))
+  void queues.fill(SCOPE, KEY, ENTRY, PUT, new Fence(KEY))
+  await clock.advance(1)
+  expect(await queues.clear(SCOPE, '')).toMatchObject({ how: 'lost', error: { code: 'in-doubt', operation: 'clear', key: KEY, message: expect.stringContaining('no more can be recorded') } })
+  expect(store.calls).toEqual(['put'])
 })
 
 describe('a key in doubt', () => {

@@ -483,6 +483,8 @@ describe('a put and its copy', () => {
       expect(desk.shelf.reports).toMatchObject([{ code: 'corrupt', message: expect.stringContaining('it belongs to another tenant or key; it was set aside') }])
       expect(slots[0]?.failure).toBe(desk.shelf.reports[0])
       expect([await desk.journal.read(slots[1] as JournalSlot, want), desk.files.length]).toEqual([undefined, 0])
+      for (let turn = 0; turn < 100 && desk.shelf.openFiles > 0; turn++) await new Promise((resolve) => setImmediate(resolve))
+      expect(desk.shelf.openFiles).toBe(0)
     }
   })
 })
