@@ -489,6 +489,21 @@ describe('a put and its copy', () => {
   })
 })
 
+test('a copy of another tenant under the same key is never taken for it', async () => {
+  const desk = new Desk()
+  const other = desk.journal.reserve({ tenant: 'other', tier: 'cold', key: validateKey('k'), expiresAt: desk.shelf.clock.now() + 3_600_000, bytes: 1 }) as JournalSlot
+  await desk.shelf.put('k', 'theirs', { tenant: 'other', journal: other })
+  const second = desk.reserve('k')
+  await expect(desk.journal.store(second, scopeOf('acme'), CacheEntry.head({ createdAt: 1, expiresAt: second.expiresAt }))).rejects.toThrow()
+  expect(desk.files).toHaveLength(1)
+  const theirs = desk.file
+  const own = await desk.put('k', 'own')
+  const place = desk.files.map((name) => path.join(desk.directory, name)).find((file) => file !== theirs) as string
+  fs.renameSync(theirs, place)
+  expect(await desk.journal.read(own, 'payload')).toBeUndefined()
+  expect(desk.shelf.reports).toMatchObject([{ code: 'corrupt' }])
+})
+
 describe('the head of a copy', () => {
   test('may be longer than what is read at first', async () => {
     const desk = new Desk()
