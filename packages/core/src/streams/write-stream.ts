@@ -17,7 +17,7 @@ import { SharedStream } from './shared-stream.js'
 import { storedForm, type StoredForm } from './stored-form.js'
 import { mostOfStream, TierSink } from './tier-sink.js'
 
-const HINT = 'Let the policy use a tier that takes streams, such as a disk or a bucket, or raise the limit of one (maxPayloadBytes, maxBytes)'
+const HINT = 'Let the policy use a tier that takes streams, such as a disk or a bucket, or raise its limit (maxPayloadBytes, maxBytes); memory and Redis take streams of up to 8 MiB'
 
 /**
  * The tiers that a stream is written to: those that take it as it passes, and those that are given it from the durable tier above once
