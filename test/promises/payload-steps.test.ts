@@ -21,6 +21,7 @@ const SECRET = 'the patient is called Smith. '
 class Seal implements PayloadStep, StepReader {
   readonly id = 'aes'
   readonly optionalFrom = undefined
+  readonly reader = this
   isBroken = false
   readonly #key = randomBytes(32)
 

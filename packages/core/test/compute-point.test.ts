@@ -36,7 +36,7 @@ const VERBS = [
 describe.each(VERBS)('around the compute of $verb', ({ call, value }) => {
   test('several things may be put, the last one outermost, and callers notice nothing', async () => {
     const around = (name: string): AroundCompute => async (step) => {
-      calls.push(`${name} of ${step.flight.tenant}/${step.flight.key}`)
+      calls.push(`${name} of ${step.flight.tenant}/${step.flight.key}, ${step.policy}`)
       const made = await step.make()
       void step.stored(made).then(() => calls.push(`after ${name}`))
       return made
@@ -45,7 +45,7 @@ describe.each(VERBS)('around the compute of $verb', ({ call, value }) => {
     engine.computePoint.wrap(around('outer'))
     expect(await Promise.all([call(() => 'made'), call(() => 'not called')])).toEqual(['made', 'made'])
     expect(await acme.get('k')).toEqual(value('made'))
-    expect(calls).toEqual(['outer of acme/k', 'inner of acme/k', 'after inner', 'after outer'])
+    expect(calls).toEqual(['outer of acme/k, default', 'inner of acme/k, default', 'after inner', 'after outer'])
     expect((await acme.stats()).policies.default).toMatchObject({ computes: 1, coalesced: 1 })
   })
 

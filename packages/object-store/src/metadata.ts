@@ -134,10 +134,13 @@ function byExtension(key: string): string | undefined {
   return typeof type === 'string' ? type : undefined
 }
 
-/** The `Content-Encoding` of a codec's bytes; `undefined`: they are not compressed. */
+/** What any tool can undo, by its names in an entry, which are those of HTTP. https://www.iana.org/assignments/http-parameters/#content-coding */
+const CONTENT_ENCODINGS: ReadonlySet<string> = new Set(['gzip', 'br', 'zstd'])
+
+/** The `Content-Encoding` of a codec's bytes; `undefined`: they are not compressed, or something was done to them that no other tool can undo. */
 export function contentEncodingOf(codec: string): string | undefined {
-  const compression = codec.slice(codec.indexOf('+') + 1)
-  return compression === codec ? undefined : compression
+  const steps = codec.split('+').slice(1)
+  return steps.length > 0 && steps.every((step) => CONTENT_ENCODINGS.has(step)) ? steps.join(', ') : undefined
 }
 
 /** All that machines read. */

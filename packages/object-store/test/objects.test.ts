@@ -142,6 +142,7 @@ describe('metadata of objects', () => {
     expect(typeOf('a', 'v8')).toBe('application/octet-stream')
     expect(contentEncodingOf('json+br')).toBe('br')
     expect(contentEncodingOf('json')).toBeUndefined()
+    expect([contentEncodingOf('json+aes'), contentEncodingOf('json+gzip+aes')]).toEqual([undefined, undefined]) // no tool could read what it is told
   })
 })
 

@@ -87,6 +87,7 @@ const OPTIONS = new KnownNames(['algorithm', 'level', 'threshold'])
 export class Compression implements PayloadStep {
   readonly id: string
   readonly optionalFrom: number
+  readonly reader: StepReader
   readonly #algorithm: Algorithm
   readonly #level: number
 
@@ -111,6 +112,7 @@ export class Compression implements PayloadStep {
     this.#algorithm = algorithm
     this.#level = level
     this.id = algorithm.suffix
+    this.reader = readerOf(algorithm)
     this.optionalFrom = threshold
   }
 

@@ -15,6 +15,8 @@ export interface PayloadStep {
    * without it.
    */
   readonly optionalFrom: number | undefined
+  /** Undoes it: known to a manager with a policy that has the step. */
+  readonly reader: StepReader
   apply(bytes: Uint8Array, place: PayloadPlace): Promise<Uint8Array>
   /** The same for a stream. */
   applying(place: PayloadPlace): Transform

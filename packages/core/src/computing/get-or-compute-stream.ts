@@ -108,7 +108,7 @@ async function openOrMake(operation: ProduceOperation, flight: StreamFlight): Pr
   let made: OpenedStream | undefined
   const make = async (): Promise<OpenedStream> => (made = await produced(operation, flight))
   try {
-    return await operation.engine.computePoint.run<OpenedStream>({ flight, make, look, stored: ({ stored }) => stored ?? Promise.resolve() })
+    return await operation.engine.computePoint.run<OpenedStream>({ flight, policy: operation.plan.policy.name, make, look, stored: ({ stored }) => stored ?? Promise.resolve() })
   } catch (error) {
     made?.stream.abort(error) // nobody gets it
     throw error

@@ -115,6 +115,7 @@ async function compute(operation: ComputeOperation, flight: ValueFlight): Promis
   try {
     const made = await operation.engine.computePoint.run<Value>({
       flight,
+      policy: operation.plan.policy.name,
       make: () => make(operation, flight),
       look: async () => {
         const found = await walk(operation)

@@ -8,6 +8,8 @@ import type { Flight } from './flight.js'
 /** What a flight has come to do. */
 export interface ComputeStep<T> {
   readonly flight: Flight
+  /** The name of the policy that the call follows. */
+  readonly policy: string
   /** Computes. What it resolves with has been stored by then; of a stream {@link stored} tells. */
   make(): Promise<T>
   /** Looks once more for what somebody else may have stored meanwhile. */

@@ -112,6 +112,7 @@ export class Engine implements OperationHost {
       this.firstTier = tiers[0] as Tier
       const defaultTtlMs = ttlMs(options.defaultTtl, 'defaultTtl') ?? DEFAULT_TTL_MS
       this.policies = new PolicyTable(options.policies, this.tiers, defaultTtlMs, this.codecs)
+      for (const { steps } of this.policies.all) for (const { reader } of steps) this.payloads.add(reader)
       this.tenants = new TenantRegistry(this.policies.all.length, this.tiers.length)
       this.#unowned = new Counters(this.policies.all.length, this.tiers.length)
       this.isolation = strictest(tiers)
