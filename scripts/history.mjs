@@ -25,4 +25,4 @@ if (values.faults !== undefined) process.env.HISTORY_FAULTS = values.faults
 if (values.known) process.env.HISTORY_KNOWN = '1'
 console.log(`${values.operations} operations with seed ${values.seed}`)
 await ensureServers()
-process.exit(await jest('history', { args: ['test/history/one-manager.test.ts', 'test/history/several-managers.test.ts'] }))
+process.exit(jest('history', ['test/history/one-manager.test.ts', 'test/history/several-managers.test.ts']))

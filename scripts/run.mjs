@@ -34,15 +34,6 @@ export function runVisibly(command, args, { cwd = ROOT, env } = {}) {
   return child.status ?? 1
 }
 
-/** As {@link runVisibly}, while other work goes on. */
-export function runBeside(command, args, { cwd = ROOT, env } = {}) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: childEnvironment(env), stdio: 'inherit', shell: WINDOWS && command !== process.execPath })
-    child.on('error', reject)
-    child.on('close', (code) => resolve(code ?? 1))
-  })
-}
-
 /** Runs a command and keeps what it prints: `{ code, stdout, output }`, where `output` is both streams as they came. */
 export function runQuietly(command, args, { cwd = ROOT, env } = {}) {
   return new Promise((resolve) => {

@@ -11,7 +11,7 @@ const SUITES = ['backend', 'core', 'object-store', 'memory', 'fs', 'redis', 's3'
 await bootstrap()
 await ensureServers()
 const node = await node22()
-process.exit(await jest('tests-node22', { suites: SUITES, args: process.argv.slice(2), node }))
+process.exit(jest('tests-node22', [...SUITES, ...process.argv.slice(2)], { node }))
 
 /** The path of a Node 22 binary: this one if it is, else npm's `node` package for this platform, kept in `.cache`. */
 async function node22() {

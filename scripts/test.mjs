@@ -8,4 +8,4 @@ import { ensureServers } from './servers.mjs'
 await bootstrap()
 await build()
 await ensureServers()
-process.exit(await jest('tests', { args: process.argv.slice(2) }))
+process.exit(jest('tests', process.argv.slice(2)))

@@ -43,8 +43,10 @@ function guarded(): Layer {
   return (inner) => breaker.layer(timed(retried(inner)))
 }
 
+/** All of the corpus; what more than a page does is in listing.test.ts. */
+const MANY = 200
 /** Once through with many keys is enough. */
-const FEW = 50
+const FEW = 25
 
 jest.setTimeout(60_000) // the emulator takes 3 to 7 ms for a request
 
@@ -67,7 +69,7 @@ const onEmulator = {
 }
 
 onEachServer((stage) => {
-  describeBackend({ name: 'gcs', create: () => behindProxy(stage), without: WITHOUT, runner: stage.kind === 'emulator' ? onEmulator : { describe, test }, many: stage.kind === 'emulator' ? FEW : undefined })
+  describeBackend({ name: 'gcs', create: () => behindProxy(stage), without: WITHOUT, runner: stage.kind === 'emulator' ? onEmulator : { describe, test }, many: stage.kind === 'emulator' ? FEW : MANY })
 })
 
 describe('on the strict server', () => {

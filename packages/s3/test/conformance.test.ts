@@ -13,8 +13,10 @@ import { optionsFor } from './support/shelf.js'
 
 jest.setTimeout(60_000) // a thousand requests, on a busy machine
 
-/** The server of the tests stores some thirty objects a second: once through with many is enough. */
-const FEW = 50
+/** The server of the tests stores some thirty objects a second. All of the corpus; what more than a page does is in listing.test.ts. */
+const MANY = 200
+/** Once through with many is enough. */
+const FEW = 25
 let subjects = 0
 
 interface SubjectParts {
@@ -69,7 +71,7 @@ describeS3('an S3 store', () => {
     const proxy = await startProxy(server.port)
     return subject(optionsFor(server, bucket, { port: proxy.port }), { plain: client, fail: () => proxy.close() })
   }
-  describeBackend({ name: 's3', create: behindProxy, without: WITHOUT })
+  describeBackend({ name: 's3', create: behindProxy, many: MANY, without: WITHOUT })
   describeBackend({
     name: 's3 with a client of the user’s, under circuit breaker, timeout and retry',
     create: () => subject({ bucket, client }, { layer: guarded() }),

@@ -16,6 +16,12 @@ export const WEIRD_KEYS: readonly string[] = [
 ]
 
 /** Tenant ids of the same kind, within a tenant's 128 bytes. */
+/** So many of them at most, from the first to the last at even distances. */
+export function someOf(names: readonly string[], most: number): readonly string[] {
+  if (names.length <= most) return names
+  return Array.from({ length: most }, (_, i) => names[Math.floor((i * names.length) / most)] as string)
+}
+
 export const WEIRD_TENANTS: readonly string[] = WEIRD_KEYS.filter((key) => Buffer.byteLength(key) <= 128)
 
 /** Keys that must be refused, with the rule each breaks. */

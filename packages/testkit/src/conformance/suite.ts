@@ -28,7 +28,7 @@ export interface ConformanceOptions {
   readonly create: () => Promise<Subject> | Subject
   /** Default: the runner's globals. */
   readonly runner?: TestRunner | undefined
-  /** How many keys the checks take that try many. Default 1,000; fewer where a slow store goes through the suite again in another way. */
+  /** How many keys and tenants the checks take that try many. Default 1,000, and all of the corpus; fewer where a slow store goes through the suite again in another way. */
   readonly many?: number | undefined
   /** What this backend does not have, or this test cannot bring about: the checks of it are shown as skipped. What is there must not stand here. Default: nothing. */
   readonly without?: readonly Feature[] | undefined
@@ -68,8 +68,8 @@ export function describeBackend(options: ConformanceOptions): void {
     describe('reading many at once', () => manyKeysChecks(check, many))
     describe('onlyIfAbsent', () => onlyIfAbsentChecks(check))
     describe('removing', () => removingChecks(check, many))
-    describe('listing', () => listingChecks(check))
-    describe('keys and tenants', () => nameChecks(check))
+    describe('listing', () => listingChecks(check, many))
+    describe('keys and tenants', () => nameChecks(check, many))
     describe('concurrency', () => concurrencyChecks(check))
     describe('streams, where the backend has them', () => {
       const ofStreams: Check = (title, body, given) => {
@@ -82,7 +82,7 @@ export function describeBackend(options: ConformanceOptions): void {
     describe('room', () => spaceChecks(check))
     describe('damage and outages', () => failureChecks(check))
     describe('time', () => clockChecks(check))
-    describe('living and ending', () => lifeChecks(check))
+    describe('living and ending', () => lifeChecks(check, many))
     if (without.length > 0) {
       check('is without what it says it is without', async (bench) => {
         const there: Feature[] = []
