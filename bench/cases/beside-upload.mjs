@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { Readable } from 'node:stream'
+import { timed } from '../lib/timed.mjs'
 
 const MB = 1_000_000
 /** Megabytes. */
@@ -22,12 +23,6 @@ async function open({ dir }, isWrittenBack) {
     policies: { frames: { ttl: '1d', tiers: { cold: isWrittenBack && { write: 'back' } } } },
   })
   return { cache, acme: cache.tenant('acme') }
-}
-
-async function timed(work) {
-  const startedAt = process.hrtime.bigint()
-  await work()
-  return { ms: Number(process.hrtime.bigint() - startedAt) / 1e6 }
 }
 
 function sizeOf({ quick }) {
@@ -63,7 +58,7 @@ export const besideUploadCases = [
         return {
           async sample() {
             await acme.setStream(KEY, Readable.from(blocks(sizeOf(context))))
-            return timed(() => acme.delete(KEY))
+            return { ms: await timed(() => acme.delete(KEY)) }
           },
           close: () => cache.close(),
         }
@@ -75,10 +70,10 @@ export const besideUploadCases = [
           async sample() {
             await acme.setStream(KEY, Readable.from(blocks(megabytes)))
             await untilUnderWay(context.dir, megabytes * MB * ARRIVED_PART)
-            const sample = await timed(() => acme.delete(KEY))
+            const ms = await timed(() => acme.delete(KEY))
             await cache.flush()
             if (await acme.has(KEY)) throw new Error('what was deleted is there')
-            return sample
+            return { ms }
           },
           close: () => cache.close(),
         }

@@ -1,5 +1,5 @@
-import { diskCases } from './disk.mjs'
 import { besideUploadCases } from './beside-upload.mjs'
+import { diskCases } from './disk.mjs'
 import { coldCases } from './cold-key.mjs'
 import { gcsCases } from './gcs.mjs'
 import { heapCases } from './heap.mjs'

@@ -7,17 +7,12 @@ import { randomBytes } from 'node:crypto'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { quantile } from '../lib/stats.mjs'
+import { timed } from '../lib/timed.mjs'
 import { s3Backend } from './s3-contenders.mjs'
 
 const section = 'S3'
 const MB = 1_000_000
 const median = (numbers) => quantile(numbers, 0.5)
-
-async function timed(work) {
-  const startedAt = process.hrtime.bigint()
-  await work()
-  return Number(process.hrtime.bigint() - startedAt) / 1e6
-}
 
 async function modules() {
   const [core, memory, disk] = await Promise.all([import('@thermocline/core'), import('@thermocline/memory'), import('@thermocline/fs')])
