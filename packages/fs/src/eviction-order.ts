@@ -37,11 +37,11 @@ export class EvictionOrder {
   /** The same ones, those whose life ends first last. */
   #ending: Listed[] = []
 
-  /** Begins anew with what a scan has found. */
-  list(found: readonly Candidate[], now: EpochMs): void {
+  /** Begins anew with what a scan has found, and sorts that. */
+  list(found: Candidate[], now: EpochMs): void {
     const listed = Math.min(MOST_LISTED, Math.max(LEAST_LISTED, Math.ceil(found.length * LISTED_PART)))
-    const sorted = [...found].sort((a, b) => leavesLater(b, now) - leavesLater(a, now))
-    this.#order = sorted.slice(-listed).map((file) => ({ ...file, wasTried: false }))
+    found.sort((a, b) => leavesLater(b, now) - leavesLater(a, now))
+    this.#order = found.slice(-listed).map((file) => ({ ...file, wasTried: false }))
     this.#ending = this.#order.filter(({ keepUntil }) => keepUntil !== Number.POSITIVE_INFINITY).sort((a, b) => b.keepUntil - a.keepUntil)
   }
 

@@ -1,17 +1,16 @@
 import {
   estimateBytes,
+  Hosts,
   isOfTheLanguage,
   NO_VALUE,
   ownMemoryOf,
   ScopeSlot,
-  systemClock,
   type BackendCapabilities,
   type BackendHost,
   type BackendStats,
   type CacheBackend,
   type CacheEntry,
   type ClearOptions,
-  type Clock,
   type Detach,
   type EvictionReason,
   type PutOptions,
@@ -34,8 +33,8 @@ const SWEEP_ENTRIES = 2000
  * The hot tier in this process: live values, least recently used out first. `get` and `put` answer at once, without a
  * promise.
  *
- * Each tenant has its own order of leaving ({@link OrderedEntries}), so a tenant's reads touch no other tenant's order and a quota is one tenant's matter; the
- * global limits evict the oldest entry of all tenants.
+ * Each tenant has its own order of leaving ({@link OrderedEntries}), so a tenant's reads touch no other tenant's order and a
+ * quota is one tenant's matter; the global limits evict the oldest entry of all tenants.
  */
 export class MemoryBackend implements CacheBackend {
   readonly name = 'memory'
@@ -48,8 +47,7 @@ export class MemoryBackend implements CacheBackend {
   readonly #oldestFirst = new OldestFirst()
   /** The store dropped last: a tenant whose only entry comes and goes gets the same one again. */
   #lastDropped: TenantStore | undefined
-  readonly #hosts = new Set<BackendHost>()
-  #clock: Clock = systemClock
+  readonly #hosts = new Hosts()
   #cancelSweep: (() => void) | undefined
   #entries = 0
   #bytes = 0
@@ -76,12 +74,9 @@ export class MemoryBackend implements CacheBackend {
   }
 
   attach(host: BackendHost): Detach {
-    if (this.#hosts.size === 0) this.#clock = host.clock
-    this.#hosts.add(host)
+    const detach = this.#hosts.attach(host)
     this.#scheduleSweep()
-    return () => {
-      this.#hosts.delete(host)
-    }
+    return detach
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): CacheEntry | undefined {
@@ -101,7 +96,7 @@ export class MemoryBackend implements CacheBackend {
     const store = this.#storeOf(scope) ?? this.#createStore(scope)
     if (options.onlyIfAbsent) {
       const present = store.entries.peek(key)
-      if (present !== undefined && this.#clock.now() < present.keepUntil) return false
+      if (present !== undefined && this.#hosts.clock.now() < present.keepUntil) return false
     }
     const value = ownBytes(entry.value)
     const bytes = bytesOf(value, entry)
@@ -138,7 +133,7 @@ export class MemoryBackend implements CacheBackend {
     if (store === undefined) return 0
     const under: ValidKey[] = []
     for (const key of store.entries.keys()) if (key.startsWith(prefix) && only?.(key) !== false) under.push(key)
-    const now = this.#clock.now()
+    const now = this.#hosts.clock.now()
     let removed = 0
     this.#shrink(store, () => {
       for (const key of under) {
@@ -173,7 +168,7 @@ export class MemoryBackend implements CacheBackend {
 
   /** Forgets everything, once no manager uses it any more. */
   [Symbol.asyncDispose](): Promise<void> {
-    if (this.#hosts.size === 0) {
+    if (this.#hosts.isEmpty) {
       this.#cancelSweep?.()
       this.#cancelSweep = undefined
       for (const store of this.#stores.values()) {
@@ -209,7 +204,7 @@ export class MemoryBackend implements CacheBackend {
       return false
     }
     this.#shrink(store, () => store.entries.delete(key))
-    return this.#clock.now() < entry.keepUntil
+    return this.#hosts.clock.now() < entry.keepUntil
   }
 
   #gone(store: TenantStore, key: ValidKey, entry: MemoryEntry, byLimit: boolean): void {
@@ -242,12 +237,12 @@ export class MemoryBackend implements CacheBackend {
   }
 
   #scheduleSweep(): void {
-    this.#cancelSweep ??= this.#clock.schedule(SWEEP_INTERVAL_MS, () => this.#sweep(), { background: true })
+    this.#cancelSweep ??= this.#hosts.clock.schedule(SWEEP_INTERVAL_MS, () => this.#sweep(), { background: true })
   }
 
   /** Removes what is over among the entries longest unused; the rest leaves when it is read or evicted. */
   #sweep(): void {
-    const now = this.#clock.now()
+    const now = this.#hosts.clock.now()
     for (const store of [...this.#stores.values()]) {
       const over: ValidKey[] = []
       let looked = 0
@@ -262,7 +257,7 @@ export class MemoryBackend implements CacheBackend {
       }
     }
     this.#cancelSweep = undefined
-    if (this.#hosts.size > 0) this.#scheduleSweep()
+    if (!this.#hosts.isEmpty) this.#scheduleSweep()
   }
 }
 

@@ -30,7 +30,7 @@ export class Invalidation {
 
   /** From what a record or a journal has kept; see {@link data}. */
   static of(data: { readonly key: string } | { readonly prefix: string }, origin: InvalidationOrigin = 'here'): Invalidation {
-    return 'key' in data ? Invalidation.ofKey(data.key as ValidKey, origin) : Invalidation.ofPrefix(data.prefix, origin)
+    return 'prefix' in data ? Invalidation.ofPrefix(data.prefix, origin) : Invalidation.ofKey(data.key as ValidKey, origin)
   }
 
   covers(key: string): boolean {

@@ -1,5 +1,21 @@
 import { types } from 'node:util'
-import { ARRAY, bytesOfBigint, bytesOfLeaf, bytesOfMap, bytesOfProperties, bytesOfSet, bytesOfString, BOXED_NUMBER, BUFFER, HEADER, INTERNED, isSmall, OBJECT, SLOT, VIEW } from './heap-bytes.js'
+import {
+  ARRAY,
+  bytesOfBigint,
+  bytesOfLeaf,
+  bytesOfMap,
+  bytesOfProperties,
+  bytesOfSet,
+  bytesOfString,
+  BOXED_NUMBER,
+  BUFFER,
+  HEADER,
+  INTERNED,
+  isSmall,
+  OBJECT,
+  SLOT,
+  VIEW,
+} from './heap-bytes.js'
 import { bytesOfSmall } from './small-value-size.js'
 
 /*

@@ -49,7 +49,7 @@ export class Superseded {
   readonly #bounds: () => Promise<Bounds>
   #noted = new Noted()
   /** What was called and is not noted yet: all that turns up meanwhile is older. */
-  readonly #arriving = new Set<Superseding>()
+  readonly #arriving = new Map<Superseding, Invalidation>()
   #waiting: Waiting[] = []
   #isWriting = false
 
@@ -62,7 +62,7 @@ export class Superseded {
 
   /** Resolves when it holds over a restart. Rejects with the file system's error: then it holds for this process only. */
   note(what: Superseding): Promise<void> {
-    this.#arriving.add(what)
+    this.#arriving.set(what, Invalidation.of(what))
     const noted = new Promise<void>((resolve, reject) => this.#waiting.push({ what, resolve, reject }))
     if (!this.#isWriting) void this.#writeAll()
     return noted
@@ -74,7 +74,7 @@ export class Superseded {
     for (const directory of directories) for (const note of notesIn(path.join(directory, NAME))) others.add(note)
     return (id, sequence, tenant, key) => {
       if (others.supersedes(id, sequence, tenant, key) || this.#noted.supersedes(id, sequence, tenant, key)) return true
-      return [...this.#arriving].some((what) => what.tenant === tenant && Invalidation.of(what).covers(key))
+      return [...this.#arriving].some(([what, invalidation]) => what.tenant === tenant && invalidation.covers(key))
     }
   }
 
