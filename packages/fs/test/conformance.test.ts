@@ -1,10 +1,10 @@
 import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { CircuitBreaker, retry, timeout } from '@thermocline/core'
-import { systemClock, type Layer } from '@thermocline/backend'
+import type { Layer } from '@thermocline/backend'
 import { FileSystemBackend, type FileSystemBackendOptions } from '@thermocline/fs'
 import { describeBackend, type Feature, type Subject } from '@thermocline/testkit'
+import { guarded } from '../../../test/support/conformance.js'
 import { damageFile, entryFile } from './support/entry-files.js'
 
 async function subject(options: Partial<FileSystemBackendOptions>, layer: Layer = (inner) => inner): Promise<Subject> {
@@ -28,13 +28,4 @@ const UNLIMITED: readonly Feature[] = ['payload limit', 'room']
 describeBackend({ name: 'fs', create: () => subject({}), without: UNLIMITED })
 describeBackend({ name: 'fs with a limit and fsync', create: () => subject({ maxBytes: 60 * 1024 ** 2, fsync: true }) })
 
-const clock = systemClock
-/** As a manager wraps each tier. */
-function guarded(): Layer {
-  const retried = retry({ clock, attempts: 3, baseDelayMs: 1 })
-  const timed = timeout({ clock, budgetMs: 5000 })
-  const breaker = new CircuitBreaker({ clock, failureThreshold: 5 })
-  return (inner) => breaker.layer(timed(retried(inner)))
-}
-
-describeBackend({ name: 'fs under circuit breaker, timeout and retry', create: () => subject({}, guarded()), without: UNLIMITED })
+describeBackend({ name: 'fs under circuit breaker, timeout and retry', create: () => subject({}, guarded(5000)), without: UNLIMITED })

@@ -1,47 +1,31 @@
 import { randomUUID } from 'node:crypto'
 import { describe, jest, test } from '@jest/globals'
-import { CircuitBreaker, retry, timeout } from '@thermocline/core'
-import { systemClock, TenantScope, validateKey, validateTenant, type Layer } from '@thermocline/backend'
+import { validateKey, type Layer } from '@thermocline/backend'
 import { Storage } from '@google-cloud/storage'
 import { describeBackend, type Feature, type Subject } from '@thermocline/testkit'
 import { ObjectNames } from '@thermocline/object-store'
 import type { GcsBackendOptions } from '@thermocline/gcs'
-import { startProxy } from '../../../test/support/proxy.js'
+import { behindProxy, damaged, guarded } from '../../../test/support/conformance.js'
 import { startStrictGcs } from '../../../test/support/gcs/index.js'
-import { onEachServer, staged, type Stage } from './support/shelf.js'
+import { onEachServer, scopeOf, staged, type Stage } from './support/shelf.js'
 
 /** A backend in a part of the bucket that no other subject uses, as empty as a new bucket. */
-function subject(stage: Stage, options: Partial<GcsBackendOptions> = {}, { layer = (inner) => inner, fail }: { readonly layer?: Layer; readonly fail?: () => Promise<void> } = {}): Subject {
+function subject(stage: Stage, options: Partial<GcsBackendOptions> = {}, { layer = (inner) => inner, canBeDamaged = false }: { readonly layer?: Layer; readonly canBeDamaged?: boolean } = {}): Subject {
   const prefix = `conformance/${randomUUID()}`
   const open = (): ReturnType<Layer> => layer(stage.backend({ prefix, ...options }))
   const damage = async (tenant: string, key: string): Promise<void> => {
     const plain = new Storage({ ...stage.server.storageOptions(), retryOptions: { autoRetry: false } })
-    const file = plain.bucket(stage.bucket).file(new ObjectNames(prefix).of(new TenantScope(validateTenant(tenant)), validateKey(key)))
+    const file = plain.bucket(stage.bucket).file(new ObjectNames(prefix).of(scopeOf(tenant), validateKey(key)))
     const [{ metadata, contentType = '', contentEncoding = '' }] = await file.getMetadata()
     const [bytes] = await file.download({ decompress: false, validation: false })
-    bytes[bytes.byteLength >> 1] = (bytes[bytes.byteLength >> 1] as number) ^ 1
-    await file.save(bytes, { resumable: false, validation: false, metadata: { metadata, contentType, contentEncoding } })
+    await file.save(damaged(bytes), { resumable: false, validation: false, metadata: { metadata, contentType, contentEncoding } })
   }
-  return { backend: open(), reopen: () => Promise.resolve(open()), fail, ...(fail === undefined ? {} : { damage }) }
+  return { backend: open(), reopen: () => Promise.resolve(open()), ...(canBeDamaged ? { damage } : {}) }
 }
 
 /** A bucket takes payloads of up to 5 TiB, and any number. */
 const WITHOUT: readonly Feature[] = ['payload limit', 'room']
 const ALSO_WITHOUT: readonly Feature[] = [...WITHOUT, 'damage', 'outage']
-
-async function behindProxy(stage: Stage): Promise<Subject> {
-  const proxy = await startProxy(stage.server.port)
-  return subject(stage, { apiEndpoint: `http://127.0.0.1:${proxy.port}` }, { fail: () => proxy.close() })
-}
-
-const clock = systemClock
-/** As a manager wraps each tier. */
-function guarded(): Layer {
-  const retried = retry({ clock, attempts: 3, baseDelayMs: 1 })
-  const timed = timeout({ clock, budgetMs: 30_000 }) // much at once on a busy machine
-  const breaker = new CircuitBreaker({ clock, failureThreshold: 5 })
-  return (inner) => breaker.layer(timed(retried(inner)))
-}
 
 /** All of the corpus; what more than a page does is in listing.test.ts. */
 const MANY = 200
@@ -69,7 +53,8 @@ const onEmulator = {
 }
 
 onEachServer((stage) => {
-  describeBackend({ name: 'gcs', create: () => behindProxy(stage), without: WITHOUT, runner: stage.kind === 'emulator' ? onEmulator : { describe, test }, many: stage.kind === 'emulator' ? FEW : MANY })
+  const create = (): Promise<Subject> => behindProxy(stage.server.port, (port) => subject(stage, { apiEndpoint: `http://127.0.0.1:${port}` }, { canBeDamaged: true }))
+  describeBackend({ name: 'gcs', create, without: WITHOUT, runner: stage.kind === 'emulator' ? onEmulator : { describe, test }, many: stage.kind === 'emulator' ? FEW : MANY })
 })
 
 describe('on the strict server', () => {
@@ -82,7 +67,7 @@ describe('on the strict server', () => {
   })
   describeBackend({
     name: 'gcs with a client of the user’s, under circuit breaker, timeout and retry',
-    create: () => subject(stage, { client: new Storage(stage.server.storageOptions()) }, { layer: guarded() }),
+    create: () => subject(stage, { client: new Storage(stage.server.storageOptions()) }, { layer: guarded(30_000) }),
     many: FEW,
     without: ALSO_WITHOUT,
   })

@@ -114,12 +114,12 @@ export class Bench {
     return this.backend.get(scope, key(name), { want: 'payload', touch: true })
   }
 
-  async getMany(...names: readonly string[]): Promise<readonly (CacheEntry | undefined)[]> {
-    return this.backend.getMany(this.scope, names.map(key), { want: 'payload', touch: true })
+  async getMany(names: readonly string[], want: 'head' | 'payload' = 'payload'): Promise<readonly (CacheEntry | undefined)[]> {
+    return this.backend.getMany(this.scope, names.map(key), { want, touch: true })
   }
 
-  async remove(name: string): Promise<void> {
-    await this.backend.delete(this.scope, [key(name)], {})
+  async remove(...names: readonly string[]): Promise<number | undefined> {
+    return this.backend.delete(this.scope, names.map(key), {})
   }
 
   async got(name: string, scope = this.scope): Promise<CacheEntry> {

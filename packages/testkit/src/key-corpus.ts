@@ -15,13 +15,13 @@ export const WEIRD_KEYS: readonly string[] = [
   '/'.repeat(300), '.'.repeat(300), '😀'.repeat(256), 'ü'.repeat(512), `${'deep/'.repeat(200)}end`,
 ]
 
-/** Tenant ids of the same kind, within a tenant's 128 bytes. */
 /** So many of them at most, from the first to the last at even distances. */
 export function someOf(names: readonly string[], most: number): readonly string[] {
   if (names.length <= most) return names
   return Array.from({ length: most }, (_, i) => names[Math.floor((i * names.length) / most)] as string)
 }
 
+/** Tenant ids of the same kind, within a tenant's 128 bytes. */
 export const WEIRD_TENANTS: readonly string[] = WEIRD_KEYS.filter((key) => Buffer.byteLength(key) <= 128)
 
 /** Keys that must be refused, with the rule each breaks. */

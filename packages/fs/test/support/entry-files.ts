@@ -1,12 +1,12 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { TenantScope, validateTenant } from '@thermocline/backend'
 import { fileName, layoutOf, tenantDirectory } from '../../src/layout.js'
+import { scopeOf } from './shelf.js'
 
 /** Where a backend on the directory keeps an entry. */
 export function entryFile(basePath: string, tenant: string, key: string): string {
   const layout = layoutOf(basePath)
-  return path.join(tenantDirectory(layout, new TenantScope(validateTenant(tenant))), fileName(key, layout.longestName))
+  return path.join(tenantDirectory(layout, scopeOf(tenant)), fileName(key, layout.longestName))
 }
 
 /** Changes a byte of an entry's payload, and leaves the file's times as they were. */

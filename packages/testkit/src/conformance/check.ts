@@ -16,8 +16,8 @@ export type Feature = 'streams' | 'reopening' | 'payload limit' | 'room' | 'dama
 export interface CheckOptions {
   /** The host's. Default: the system's. */
   readonly clock?: Clock | undefined
-  /** Without it, the check is shown as skipped. */
-  readonly needs?: Feature | undefined
+  /** Without any of these the check does not apply. */
+  readonly needs?: readonly Feature[] | undefined
 }
 
 /** Declares a check: it gets a new and empty backend, which is closed afterwards. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { systemClock, type Clock } from '@thermocline/backend'
-import { HOUR_MS, key } from '../bench.js'
+import { HOUR_MS } from '../bench.js'
 import type { Check } from './check.js'
 
 const DAY_MS = 24 * HOUR_MS
@@ -16,7 +16,7 @@ export function clockChecks(check: Check): void {
       const over = await bench.get('over')
       assert.ok(over === undefined || over.keepUntil < bench.now)
       assert.ok((await bench.keys('')).includes('live'))
-      const deleted = await bench.backend.delete(bench.scope, [key('live'), key('over')], {})
+      const deleted = await bench.remove('live', 'over')
       assert.ok(deleted === 1 || deleted === undefined, `1 or unknown, not ${deleted}`)
     }, { clock })
     check(`a host's clock a day ${where} the machine's decides what is absent`, async (bench) => {

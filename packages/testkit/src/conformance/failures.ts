@@ -19,13 +19,13 @@ export function failureChecks(check: Check): void {
       assert.equal(await bench.get(name), undefined, `${name}: what was never stored is not served`)
     }
     assert.deepEqual(bench.failures.map(({ code }) => code), SIZES.map(() => 'corrupt'))
-  }, { needs: 'damage' })
+  }, { needs: ['damage'] })
   check('beside others that are asked for at once, a damaged payload is a miss', async (bench) => {
     for (const name of ['a', 'b', 'c']) await bench.put(name, patterned(1000))
     await damage(bench, 'b')
-    const entries = await bench.getMany('a', 'b', 'c')
+    const entries = await bench.getMany(['a', 'b', 'c'])
     assert.deepEqual(entries.map((entry) => entry !== undefined), [true, false, true])
-  }, { needs: 'damage' })
+  }, { needs: ['damage'] })
   check('what is damaged is removed, and does not count as present', async (bench) => {
     await bench.put('k', patterned(1000, 1))
     await damage(bench, 'k')
@@ -36,13 +36,13 @@ export function failureChecks(check: Check): void {
       await new Promise<void>((resolve) => void systemClock.schedule(10, resolve))
     }
     assert.ok(patterned(1000, 2).equals(bench.valueOf(await bench.got('k')) as Buffer))
-  }, { needs: 'damage' })
+  }, { needs: ['damage'] })
   check('while the store fails every verb fails with an error of the cache, or answers', async (bench) => {
     await bench.put('k', 'value')
     await bench.subject.fail?.()
     const failed = await expectErrorsOfTheCache(bench, 'while the store fails')
     assert.ok(failed.includes('put'), 'a put that is not carried out is not answered as one that is')
-  }, { needs: 'outage' })
+  }, { needs: ['outage'] })
 }
 
 /** For stores with streams: a reader learns of the damage before the end. */
@@ -53,7 +53,7 @@ export function damagedStreamChecks(check: Check): void {
     await damage(bench, 'k')
     const entry = await bench.getStream('k')
     if (entry !== undefined) await assert.rejects(bytesOf(entry.payload))
-  }, { needs: 'damage' })
+  }, { needs: ['damage'] })
 }
 
 async function damage({ subject, scope }: Bench, name: string): Promise<void> {

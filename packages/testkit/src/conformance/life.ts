@@ -37,5 +37,5 @@ export function lifeChecks(check: Check, many: number): void {
     const reopened = new Bench({ backend: await (bench.subject.reopen as () => Promise<CacheBackend>)() })
     for (const name of weird) assert.equal(reopened.valueOf(await reopened.got(name)), `value of ${name}`)
     await reopened.close()
-  }, { needs: 'reopening' })
+  }, { needs: ['reopening'] })
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { TenantScope, validateTenant } from '@thermocline/backend'
-import { acme, key } from '../bench.js'
+import { acme } from '../bench.js'
 import { someOf, WEIRD_KEYS, WEIRD_TENANTS } from '../key-corpus.js'
 import type { Check } from './check.js'
 
@@ -11,7 +11,7 @@ export function nameChecks(check: Check, many: number): void {
     for (const name of keys) assert.equal(await bench.put(name, `value of ${name}`), true, name)
     for (const name of keys) assert.equal(bench.valueOf(await bench.got(name)), `value of ${name}`)
     for (const name of keys) {
-      const deleted = await bench.backend.delete(bench.scope, [key(name)], {})
+      const deleted = await bench.remove(name)
       assert.ok(deleted === 1 || deleted === undefined, name)
     }
   })

@@ -73,5 +73,5 @@ export function oneKeyChecks(check: Check): void {
     const limit = bench.backend.capabilities.maxPayloadBytes as number
     assert.equal(await bench.put('k', Buffer.alloc(limit + 1)), false)
     assert.equal(await bench.get('k'), undefined)
-  }, { needs: 'payload limit' })
+  }, { needs: ['payload limit'] })
 }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { key } from '../bench.js'
 import { someOf, WEIRD_KEYS } from '../key-corpus.js'
 import type { Check } from './check.js'
 
@@ -8,24 +7,23 @@ export function removingChecks(check: Check, many: number): void {
   check('delete removes and counts what was there', async (bench) => {
     await bench.put('a', 1)
     await bench.put('b', 2)
-    const deleted = await bench.backend.delete(bench.scope, [key('a'), key('b'), key('c')], {})
+    const deleted = await bench.remove('a', 'b', 'c')
     assert.ok(deleted === 2 || deleted === undefined, `2 or unknown, not ${deleted}`)
     assert.equal(await bench.get('a'), undefined)
     assert.equal(await bench.get('b'), undefined)
   })
   check('delete does not count what was over', async (bench) => {
     await bench.put('a', 1, { keepUntil: bench.now - 1 })
-    const deleted = await bench.backend.delete(bench.scope, [key('a')], {})
+    const deleted = await bench.remove('a')
     assert.ok(deleted === 0 || deleted === undefined, `0 or unknown, not ${deleted}`)
   })
   check('delete takes no keys, the same key twice, and many', async (bench) => {
-    const count = async (names: readonly string[]): Promise<number | undefined> => bench.backend.delete(bench.scope, names.map(key), {})
-    assert.ok([0, undefined].includes(await count([])))
+    assert.ok([0, undefined].includes(await bench.remove()))
     await bench.put('twice', 1)
-    assert.ok([1, undefined].includes(await count(['twice', 'twice'])))
+    assert.ok([1, undefined].includes(await bench.remove('twice', 'twice')))
     const names = Array.from({ length: many }, (_, i) => `many/${i}`)
     await Promise.all(names.map((name) => bench.put(name, 1)))
-    assert.ok([many, undefined].includes(await count(names)))
+    assert.ok([many, undefined].includes(await bench.remove(...names)))
     assert.deepEqual(await bench.keys(''), [])
   })
   check('clear takes a plain string prefix', async (bench) => {

@@ -18,7 +18,7 @@ export function spaceChecks(check: Check): void {
     const { entries, maxEntries, bytes: occupied, maxBytes } = await bench.backend.stats()
     if (maxEntries !== undefined && entries !== undefined) assert.ok(entries <= maxEntries, `${entries} entries where ${maxEntries} are the limit`)
     if (maxBytes !== undefined && occupied !== undefined) assert.ok(occupied <= maxBytes, `${occupied} bytes where ${maxBytes} are the limit`)
-  }, { needs: 'room' })
+  }, { needs: ['room'] })
   check('what is deleted, cleared or replaced is not told as evicted', async (bench) => {
     for (const name of ['a', 'b', 'c']) await bench.put(name, name)
     await bench.put('a', 'another')
