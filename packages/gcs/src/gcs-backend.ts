@@ -43,7 +43,6 @@ export class GcsBackend implements CacheBackend {
   readonly #writer: Writer
   readonly #remover: Remover
   readonly #lister: Lister
-  readonly #lifecycle: Lifecycle
   readonly #comparison: LifecycleComparison
   readonly #hosts = new Hosts()
 
@@ -58,8 +57,7 @@ export class GcsBackend implements CacheBackend {
     this.#reader = new Reader(api, names, new Refusals(api, names, this.#hosts), this.#hosts)
     this.#writer = new Writer(api, new Uploader(api), names, storageClass, this.#hosts)
     this.#remover = new Remover(api, names, this.#lister, maxSockets)
-    this.#lifecycle = new Lifecycle(api, bucket, names.root, lifecycleRules)
-    this.#comparison = new LifecycleComparison(this.#hosts, this.#lifecycle)
+    this.#comparison = new LifecycleComparison(this.#hosts, new Lifecycle(api, bucket, names.root, lifecycleRules))
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -110,10 +108,12 @@ export class GcsBackend implements CacheBackend {
    * Makes the bucket's lifecycle rules for this backend's objects those of `lifecycleRules`. Rules that concern anything else stay as they are. Needs
    * `storage.buckets.get` and `storage.buckets.update`.
    *
-   * @throws CacheError `access-denied`, or `failed` when the bucket was changed at the same moment
+   * A failure that may pass is tried again, three times.
+   *
+   * @throws CacheError `access-denied`, or `failed` when the bucket was changed by others at the same moment, each time
    */
   applyLifecycle(): Promise<AppliedLifecycle> {
-    return this.#lifecycle.apply()
+    return this.#comparison.apply()
   }
 
   /** Ends the connections, once no manager uses the backend any more; a client that was given stays as it is. */

@@ -92,11 +92,21 @@ onStrictServer('lifecycle', (stage) => {
   test('a change of somebody else at the same moment is kept, and told', async () => {
     const rules = rulesOf(stage)
     await rules.set(THEIRS)
-    stage.server.faults.error(412, { of: 'buckets.patch' })
+    stage.server.faults.error(412, { of: 'buckets.patch', times: 4 })
     await expect(stage.shelf({ lifecycleRules: WANTED }).backend.applyLifecycle()).rejects.toMatchObject({ code: 'failed', retryable: true, message: expect.stringContaining('somebody else') as unknown })
     const conditions = stage.server.requests.filter(({ operation, query }) => operation === 'buckets.patch' && query.has('ifMetagenerationMatch'))
     expect(conditions.length).toBeGreaterThan(0)
     expect(await rules.get()).toEqual(THEIRS)
+  })
+
+  test('what may pass is tried again: the same moment, a busy store', async () => {
+    await rulesOf(stage).set(THEIRS)
+    const shelf = stage.shelf({ lifecycleRules: WANTED })
+    stage.server.faults.error(412, { of: 'buckets.patch' })
+    stage.server.faults.error(503, { of: 'buckets.patch' })
+    expect((await shelf.backend.applyLifecycle()).changed).toBe(true)
+    expect(await rulesOf(stage).get()).toEqual(expect.arrayContaining([...THEIRS]))
+    expect(await shelf.backend.applyLifecycle()).toEqual({ changed: false, differences: [] })
   })
 
   test('who may not ask is told what to grant', async () => {

@@ -1,7 +1,10 @@
-import { CacheError, type CancelTimer, type Hosts } from '@thermocline/backend'
+import { CacheError, isCacheError, type CancelTimer, type Hosts } from '@thermocline/backend'
 
 /** Milliseconds until a bucket that could not be asked is asked again. */
 const AGAIN_MS = 60_000
+/** How often `applyLifecycle` tries, and the milliseconds after the first failure; they double. No manager tries again for it. */
+const ATTEMPTS = 4
+const FIRST_WAIT_MS = 250
 /** Where failures of a lifecycle happen. */
 export const LIFECYCLE = { operation: 'lifecycle' } as const
 
@@ -22,12 +25,14 @@ export interface BucketLifecycle {
   readonly permission: string
   /** What is not as it ought to be, in words. */
   differences(): Promise<readonly string[]>
+  /** Makes the rules what they ought to be. @throws CacheError */
+  apply(): Promise<AppliedLifecycle>
   failed(error: unknown): CacheError
   /** The user may not ask, or the store has no lifecycle: asking again changes nothing. */
   isRefused(error: unknown): boolean
 }
 
-/** Compares a bucket's lifecycle with the rules that were given, once, in the background, and tells of differences. Nothing is changed. */
+/** Compares a bucket's lifecycle with the rules that were given, once, in the background, and tells of differences. Nothing is changed but by {@link apply}. */
 export class LifecycleComparison {
   readonly #hosts: Hosts
   readonly #lifecycle: BucketLifecycle
@@ -48,6 +53,18 @@ export class LifecycleComparison {
 
   stop(): void {
     this.#cancel()
+  }
+
+  /** Makes the rules what they ought to be. A failure that may pass is tried again. @throws CacheError */
+  async apply(): Promise<AppliedLifecycle> {
+    for (let attempt = 1, waitMs = FIRST_WAIT_MS; ; attempt++, waitMs *= 2) {
+      try {
+        return await this.#lifecycle.apply()
+      } catch (error) {
+        if (attempt === ATTEMPTS || !isCacheError(error) || !error.retryable) throw error
+        await new Promise<void>((resolve) => this.#hosts.clock.schedule(waitMs, resolve))
+      }
+    }
   }
 
   #compareIn(ms: number): void {

@@ -41,7 +41,6 @@ export class S3Backend implements CacheBackend {
   readonly #writes: Writes
   readonly #listing: Listing
   readonly #removals: Removals
-  readonly #lifecycle: Lifecycle
   readonly #comparison: LifecycleComparison
 
   /** Connects to nothing, and loads nothing of the AWS SDK. @throws TypeError for invalid options */
@@ -53,8 +52,7 @@ export class S3Backend implements CacheBackend {
     this.#listing = new Listing(this.#shared, this.#reads)
     this.#removals = new Removals(this.#shared, this.#reads, this.#listing)
     this.#writes = new Writes(this.#shared, this.#reads, async (scope, key, given) => this.#removals.delete(scope, [key], given, 'put'))
-    this.#lifecycle = new Lifecycle(this.#shared)
-    this.#comparison = new LifecycleComparison(this.#shared.hosts, this.#lifecycle)
+    this.#comparison = new LifecycleComparison(this.#shared.hosts, new Lifecycle(this.#shared))
     this.capabilities = {
       synchronous: false,
       shared: true,
@@ -115,10 +113,12 @@ export class S3Backend implements CacheBackend {
    * Makes the bucket's lifecycle what `lifecycleRules` says, for our objects: our rules are added, changed and removed, everybody
    * else's stay as they are.
    *
+   * A failure that may pass is tried again, three times.
+   *
    * @throws CacheError when the bucket's rules cannot be read or changed
    */
   applyLifecycle(): Promise<AppliedLifecycle> {
-    return this.#lifecycle.apply()
+    return this.#comparison.apply()
   }
 
   /** Ends the client, once no manager uses the backend any more; one that was given stays open. */

@@ -175,6 +175,17 @@ describeCeph('lifecycle', () => {
       meddler.reset()
     })
 
+    test('what may pass is tried again, four times in all', async () => {
+      const shelf = await open(RULES)
+      let left = 2
+      meddler.meddle = () => (left-- > 0 ? { status: 503, code: 'ServiceUnavailable' } : undefined)
+      expect(await shelf.backend.applyLifecycle()).toMatchObject({ changed: true })
+      meddler.meddle = () => ({ status: 503, code: 'ServiceUnavailable' })
+      const seen = await meddler.requestsOf(async () => expect(shelf.backend.applyLifecycle()).rejects.toMatchObject({ code: 'unavailable' }))
+      expect(seen).toEqual(Array.from({ length: 4 }, () => 'GET lifecycle'))
+      meddler.reset()
+    })
+
     test('says what is wrong', async () => {
       const shelf = new Shelf(server, { ...optionsFor(server, 'no-such-bucket'), lifecycleRules: RULES })
       const error: unknown = await shelf.backend.applyLifecycle().catch((thrown: unknown) => thrown)
