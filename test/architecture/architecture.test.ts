@@ -48,7 +48,7 @@ const FOLDERS: Readonly<Record<string, Readonly<Record<string, readonly string[]
     reading: ['codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'operation', 'promotion'],
     invalidation: ['tiers', 'policies', 'state', 'write-back', 'operation'],
     writing: ['codec', 'flights', 'tiers', 'policies', 'write-back', 'operation', 'invalidation'],
-    streams: ['codec', 'flights', 'tiers', 'policies', 'write-back', 'operation', 'promotion', 'reading', 'invalidation', 'writing'],
+    streams: ['codec', 'flights', 'tiers', 'policies', 'state', 'write-back', 'operation', 'promotion', 'reading', 'invalidation', 'writing'],
     computing: ['codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'operation', 'promotion', 'reading', 'writing', 'streams'],
     manager: ['layers', 'codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'write-back', 'operation', 'promotion', 'reading', 'invalidation', 'writing', 'streams', 'computing'],
     'index.ts': ['version.ts', 'layers', 'codec', 'telemetry', 'tiers', 'policies', 'state', 'write-back', 'flights', 'reading', 'streams', 'computing', 'manager'],

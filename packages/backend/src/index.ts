@@ -16,7 +16,7 @@ export type {
   ReadOptions,
   StoredEntryInfo,
 } from './contract/backend.js'
-export { CacheEntry, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
+export { CacheEntry, freshUntilOf, NO_VALUE, type EncodedPayload, type EntryDetails, type EntryFields, type Metadata } from './contract/entry.js'
 export { isStreamed, readOnce, StreamedEntry, withChunks, type PayloadStream } from './contract/stream.js'
 export { ScopeSlot, TenantScope } from './contract/scope.js'
 export { Invalidation } from './contract/invalidation.js'

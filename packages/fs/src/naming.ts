@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, type EpochMs, type PutOptions } from '@thermocline/backend'
+import { CacheError, freshUntilOf, type EpochMs, type PutOptions } from '@thermocline/backend'
 import type { Directories } from './directories.js'
 import { accessTimeOf, readEntryFile } from './entry-file.js'
 import { asFsError, codeOf, isDenied, NO_HARD_LINKS } from './errors.js'
@@ -25,7 +25,7 @@ export class Naming {
     try {
       const reading = await readEntryFile(file, 'head')
       if (reading.status === 'foreign') return true
-      return reading.status === 'ok' && reading.header.keepUntil > this.#store.hosts.clock.now()
+      return reading.status === 'ok' && freshUntilOf(reading.header) > this.#store.hosts.clock.now()
     } catch (error) {
       if (isDenied(error)) return true
       throw asFsError(error, 'put', undefined)

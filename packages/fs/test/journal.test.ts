@@ -58,7 +58,7 @@ describe('a copy in the journal', () => {
     const desk = new Desk()
     const createdAt = Date.now()
     const slot = desk.reserve('k', large.length, createdAt + 5 * HOUR_MS)
-    const details = { tags: ['red'], metadata: { a: 'b' }, staleAt: createdAt + 1000 }
+    const details = { tags: ['red'], metadata: { a: 'b' }, staleMs: 1000 }
     const entry = new CacheEntry(NO_VALUE, { codec: 'buffer', bytes: large }, { createdAt, expiresAt: createdAt + 3 * HOUR_MS, computeMicros: 7, details })
     await desk.shelf.backend.put(scopeOf('acme'), validateKey('k'), entry, { onlyIfAbsent: false, keepUntil: createdAt + 10, journal: slot })
     const read = await desk.journal.read(slot, 'payload')

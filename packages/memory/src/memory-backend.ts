@@ -96,7 +96,7 @@ export class MemoryBackend implements CacheBackend {
     const store = this.#storeOf(scope) ?? this.#createStore(scope)
     if (options.onlyIfAbsent) {
       const present = store.entries.peek(key)
-      if (present !== undefined && this.#hosts.clock.now() < present.keepUntil) return false
+      if (present !== undefined && this.#hosts.clock.now() < present.freshUntil) return false
     }
     const value = ownBytes(entry.value)
     const bytes = bytesOf(value, entry)

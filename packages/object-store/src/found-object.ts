@@ -1,4 +1,4 @@
-import type { EpochMs, TenantScope, ValidKey } from '@thermocline/backend'
+import { freshUntilOf, type EpochMs, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { decodeObjectMetadata, type ObjectHeader } from './metadata.js'
 
 /** What a store says of an object, with or without its payload. */
@@ -37,9 +37,9 @@ export function recognize(found: FoundObject, scope: TenantScope, key: ValidKey 
   return { status: 'ok', header: reading.header, isOurs: true }
 }
 
-/** Whether what lies in an entry's place has to stay there: it may still be served, or is not ours to judge. */
+/** Whether what lies in an entry's place has to stay there: it is still fresh, or is not ours to judge. */
 export function isKept(recognized: Recognized, now: EpochMs): boolean {
-  return recognized.status === 'foreign' || (recognized.status === 'ok' && now < recognized.header.keepUntil)
+  return recognized.status === 'foreign' || (recognized.status === 'ok' && now < freshUntilOf(recognized.header))
 }
 
 /** An object whose `Content-Encoding` nothing here undoes stays foreign: nobody could read its bytes as what its type says. */

@@ -29,7 +29,7 @@ import { lookup } from 'mrmime'
  *
  * One field holds all that only machines read, because each field of its own is a header to be signed, sent, stored and read. It begins
  * with the format. `crc32` is eight hex digits, or `store`: only the store's own checksum holds. Instants are epoch milliseconds or
- * `never`. `bytes`, `plain`, `keep-until`, `stale`, `fence` and `compute-us` are there where there is something to say; names that are not
+ * `never`. `bytes`, `plain`, `keep-until`, `stale-ms`, `fence` and `compute-us` are there where there is something to say; names that are not
  * known are passed over.
  */
 
@@ -153,7 +153,7 @@ function entryField(entry: CacheEntry, keepUntil: EpochMs, payload: ObjectPayloa
   if (plainBytes !== undefined) text += `; plain=${plainBytes}`
   text += `; crc32=${crc32 === undefined ? 'store' : crc32.toString(16).padStart(8, '0')}; created=${instant(createdAt)}; expires=${instant(expiresAt)}`
   if (keepUntil < expiresAt) text += `; keep-until=${instant(keepUntil)}`
-  if (details?.staleAt !== undefined) text += `; stale=${instant(details.staleAt)}`
+  if (details?.staleMs !== undefined) text += `; stale-ms=${details.staleMs}`
   if (details?.fence !== undefined) text += `; fence=${details.fence}`
   if (computeMicros > 0) text += `; compute-us=${computeMicros}`
   return text
@@ -183,7 +183,7 @@ class Fields {
   computeMicros: number | undefined
   /** Something is there that cannot be read. */
   broken = false
-  #staleAt: EpochMs | undefined
+  #staleMs: number | undefined
   #fence: number | undefined
   readonly #metadata: Readonly<Record<string, unknown>>
 
@@ -201,13 +201,13 @@ class Fields {
   /** `undefined`: there are none. */
   details(): EntryDetails | undefined {
     const { keepUntil } = this
-    const staleAt = this.#staleAt
+    const staleMs = this.#staleMs
     const fence = this.#fence
     const tags = this.#json('tc-tags', isTags)
     const metadata = this.#json('tc-metadata', isMetadata)
     const contentType = this.text('tc-type')
-    if (keepUntil === undefined && staleAt === undefined && fence === undefined && tags === undefined && metadata === undefined && contentType === undefined) return undefined
-    return { keepUntil, staleAt, fence, tags, metadata, contentType }
+    if (keepUntil === undefined && staleMs === undefined && fence === undefined && tags === undefined && metadata === undefined && contentType === undefined) return undefined
+    return { keepUntil, staleMs, fence, tags, metadata, contentType }
   }
 
   text(name: string): string | undefined {
@@ -238,8 +238,8 @@ class Fields {
       case 'keep-until':
         this.keepUntil = this.#instant(value)
         break
-      case 'stale':
-        this.#staleAt = this.#instant(value)
+      case 'stale-ms':
+        this.#staleMs = this.#number(value)
         break
       case 'fence':
         this.#fence = this.#number(value)

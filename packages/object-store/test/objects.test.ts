@@ -74,7 +74,7 @@ describe('metadata of objects', () => {
 
   test.each([
     ['nothing', undefined],
-    ['everything', { staleAt: 5, tags: ['red', 'grün'], metadata: { 'größe': 'drei', empty: '' }, fence: 3, contentType: 'image/jpeg' }],
+    ['everything', { staleMs: 5, tags: ['red', 'grün'], metadata: { 'größe': 'drei', empty: '' }, fence: 3, contentType: 'image/jpeg' }],
     ['what looks encoded', { metadata: { a: '=u:x' }, tags: ['=z:'] }],
     ['blanks at the ends', { tags: [' a '], contentType: ' x ' }],
   ])('comes back: %s', (_name, details) => {
@@ -82,10 +82,10 @@ describe('metadata of objects', () => {
   })
 
   test('all that machines read is one legible field, and whatever a codec is called', () => {
-    const entry = CacheEntry.head({ ...fields, details: { staleAt: 5, fence: 3 } })
+    const entry = CacheEntry.head({ ...fields, details: { staleMs: 5, fence: 3 } })
     const encoded = (codec: string): Record<string, string> => encodeObjectMetadata(acme, validateKey('k'), entry, 7, { ...payload, codec })
     expect(encoded('json+gzip')).toEqual({
-      'tc-entry': '1; codec=json+gzip; bytes=10; crc32=000000ab; created=1700000000000; expires=never; keep-until=7; stale=5; fence=3; compute-us=12',
+      'tc-entry': '1; codec=json+gzip; bytes=10; crc32=000000ab; created=1700000000000; expires=never; keep-until=7; stale-ms=5; fence=3; compute-us=12',
       'tc-tenant': 'acme',
       'tc-key': 'k',
     })
@@ -117,7 +117,7 @@ describe('metadata of objects', () => {
     const { 'tc-entry': own = '' } = encoded
     const changed = (name: string, value: string | undefined): string => own.replace(new RegExp(`; ${name}=[^;]*`), value === undefined ? '' : `; ${name}=${value}`)
     for (const name of ['codec', 'created', 'expires', 'crc32']) expect(read({ 'tc-entry': changed(name, undefined) })).toBe('corrupt')
-    for (const name of ['plain', 'stale', 'fence', 'keep-until', 'compute-us']) for (const value of ['NaN', '-Infinity', '1e3', '0x10', '0.5', '9007199254740993', '']) expect(read({ 'tc-entry': `${own}; ${name}=${value}` })).toBe('corrupt')
+    for (const name of ['plain', 'stale-ms', 'fence', 'keep-until', 'compute-us']) for (const value of ['NaN', '-Infinity', '1e3', '0x10', '0.5', '9007199254740993', '']) expect(read({ 'tc-entry': `${own}; ${name}=${value}` })).toBe('corrupt')
     expect(read({ 'tc-entry': changed('created', 'never') })).toBe('corrupt')
     expect(read({ 'tc-entry': changed('codec', '') })).toBe('corrupt')
     for (const tags of ['{}', '[1]', 'null', '"a"']) expect(read({ 'tc-tags': tags })).toBe('corrupt')

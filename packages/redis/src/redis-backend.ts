@@ -202,7 +202,7 @@ export class RedisBackend implements CacheBackend {
     const answered = connection.client.sendCommand(command) as Promise<unknown>
     return answered.then(
       (reply) => {
-        if (reply === null && options.onlyIfAbsent) return false
+        if (reply === null && options.onlyIfAbsent) return this.#stored.removeStale(scope, key, name, options).then(() => false)
         if (reply !== 'OK') return putFailed(connection, new OutOfStep(), key, options)
         this.#stored.noteSize(name, payload.byteLength)
         return true

@@ -98,6 +98,15 @@ export class StoredEntries {
     }
   }
 
+  /**
+   * What is in the way of a put that replaces only what is not fresh: the server cannot tell. A stale entry goes, so that the next put finds room; that
+   * it might be replaced by a new one between the two commands costs a miss.
+   */
+  async removeStale(scope: TenantScope, key: ValidKey, name: string, options: OperationOptions): Promise<void> {
+    const there = await this.head(scope, key, name, options)
+    if (there !== undefined && there.freshUntil <= this.#hosts.clock.now()) await this.#connections.main.client.unlink(name)
+  }
+
   /** What a listing says of entries, some at a time; what is no entry is left out. */
   async *infos(found: readonly FoundName[]): AsyncIterable<readonly StoredEntryInfo[]> {
     const { main } = this.#connections

@@ -160,7 +160,10 @@ export interface ReadOptions extends OperationOptions {
 }
 
 export interface PutOptions extends OperationOptions {
-  /** Store only if no entry is there whose `keepUntil` lies ahead; one that is there stays, also where the new entry is over itself. Promotion uses it. */
+  /**
+   * Store only if no entry is there whose `freshUntil` lies ahead; one that is there stays, also where the new entry is over itself. A store
+   * that cannot tell may remove a stale one instead, and answer with `false`. Promotion uses it.
+   */
   readonly onlyIfAbsent: boolean
   /**
    * From when on this backend's copy may not be served: at or before `entry.expiresAt`. To be stored beside the entry. An instant that has

@@ -19,8 +19,8 @@ export interface EntryDetails {
    * It belongs to that stored copy. `put` gets its own in the options; promotion passes the entry on without it.
    */
   readonly keepUntil?: EpochMs | undefined
-  /** From when on the entry is stale; absent: from `expiresAt`. */
-  readonly staleAt?: EpochMs | undefined
+  /** For how long before `expiresAt` the entry is stale: its value is old, and served only to who asks for such. Milliseconds; absent: 0. */
+  readonly staleMs?: number | undefined
   readonly tags?: readonly string[] | undefined
   readonly metadata?: Metadata | undefined
   /** The media type that the policy gives the payload, for stores that other tools read. */
@@ -34,6 +34,14 @@ export interface EntryFields {
   readonly expiresAt: EpochMs
   readonly computeMicros?: number | undefined
   readonly details?: EntryDetails | undefined
+}
+
+/** Until when a stored copy may be served as fresh. */
+export function freshUntilOf({ expiresAt, details }: Pick<EntryFields, 'expiresAt' | 'details'>): EpochMs {
+  if (details === undefined) return expiresAt
+  const { keepUntil, staleMs = 0 } = details
+  const staleAt = expiresAt - staleMs
+  return keepUntil === undefined || keepUntil > staleAt ? staleAt : keepUntil
 }
 
 /** Stands for "the live value has not been made"; `undefined` is a value like any other. */
@@ -99,12 +107,22 @@ export class CacheEntry {
     return BASE + this.#bornMs
   }
 
-  /** When its life ends, in whatever tier: never changed by promotion. `Infinity`: never. */
+  /** When its life ends, in whatever tier, and its stale window with it: never changed by promotion. `Infinity`: never. */
   get expiresAt(): EpochMs {
     return this.#lifeMs === FOR_EVER ? Number.POSITIVE_INFINITY : BASE + this.#bornMs + this.#lifeMs
   }
 
-  /** From when on the tier it was read from may not serve it. */
+  /** From when on its value is old, in whatever tier; the same as `expiresAt` where there is no stale window. `Infinity`: never. */
+  get staleAt(): EpochMs {
+    return this.expiresAt - (this.details?.staleMs ?? 0)
+  }
+
+  /** Until when the tier it was read from may serve it as fresh. */
+  get freshUntil(): EpochMs {
+    return freshUntilOf(this)
+  }
+
+  /** From when on the tier it was read from may not serve it at all. */
   get keepUntil(): EpochMs {
     const keepUntil = this.details?.keepUntil
     return keepUntil === undefined || keepUntil > this.expiresAt ? this.expiresAt : keepUntil

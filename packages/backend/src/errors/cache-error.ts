@@ -21,6 +21,7 @@ import { plainCause, scrubbed } from './plain-cause.js'
  * - `foreign`: stored data is not ours, or of a version or codec this release does not know
  * - `not-encodable`: the codec cannot represent the value
  * - `too-large`: no tier that was to hold the value takes one of its size
+ * - `compute-timeout`: a compute took longer than its `hardTimeout`; its result was dropped
  * - `circular`: a compute asked for a key that is being computed from what it makes itself; waiting for it would never end
  * - `not-recorded`: an invalidation could neither be applied nor recorded for later
  * - `not-confirmed`: an invalidation that was to be confirmed is recorded, and not done everywhere yet
@@ -46,6 +47,7 @@ export type CacheErrorCode =
   | 'foreign'
   | 'not-encodable'
   | 'too-large'
+  | 'compute-timeout'
   | 'circular'
   | 'not-recorded'
   | 'not-confirmed'

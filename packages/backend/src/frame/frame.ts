@@ -44,13 +44,13 @@ const Field = {
   payloadBytes: 6,
   payloadCrc: 7,
   keepUntil: 8,
-  staleAt: 9,
   tag: 10,
   metadata: 11,
   fence: 12,
   computeMicros: 13,
   contentType: 14,
   plainBytes: 16,
+  staleMs: 17, // 9 was an instant once, and stays unused
 } as const
 
 /** What stands before the payload. */
@@ -122,7 +122,7 @@ export function encodeHeaderOf(tenant: string, key: ValidKey, entry: CacheEntry,
   if (payload.plainBytes !== undefined) fields.number(Field.plainBytes, payload.plainBytes)
   const details = entry.details
   if (details !== undefined) {
-    if (details.staleAt !== undefined) fields.number(Field.staleAt, storedInstant(details.staleAt))
+    if (details.staleMs !== undefined) fields.number(Field.staleMs, details.staleMs)
     for (const tag of details.tags ?? []) fields.text(Field.tag, tag)
     if (details.metadata !== undefined) fields.text(Field.metadata, JSON.stringify(details.metadata))
     if (details.fence !== undefined) fields.number(Field.fence, details.fence)
@@ -200,7 +200,7 @@ function readFields(payloadOffset: number, expected: FrameOwner | undefined): Fr
       case Field.payloadCrc: payloadCrc = reader.count(0xffff_ffff); break
       case Field.computeMicros: computeMicros = reader.count(); break
       case Field.keepUntil: (details ??= {}).keepUntil = reader.instant(true); break
-      case Field.staleAt: (details ??= {}).staleAt = reader.instant(true); break
+      case Field.staleMs: (details ??= {}).staleMs = reader.count(); break
       case Field.fence: (details ??= {}).fence = reader.count(); break
       case Field.plainBytes: plainBytes = reader.count(); break
       case Field.contentType: (details ??= {}).contentType = reader.text(); break

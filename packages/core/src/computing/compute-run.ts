@@ -1,9 +1,22 @@
+import { instantAfter, isCacheError, type CacheError } from '@thermocline/backend'
 import { ComputeWishes } from '../flights/compute-context.js'
 import type { Flight } from '../flights/flight.js'
 import { Computing } from '../flights/waiting.js'
 import { count } from '../state/counters.js'
-import type { ComputeOperation } from '../operation/operation.js'
+import type { ComputeOperation, Operation } from '../operation/operation.js'
 import type { EntryWishes } from '../operation/terms.js'
+
+/** Has the error of a key's compute thrown again for a while, where the call wishes. */
+export function rememberError({ engine, state, key, plan }: Operation, error: unknown): void {
+  const { errorTtlMs } = plan.freshness
+  if (errorTtlMs > 0) state.errors.remember(key, error, instantAfter(engine.clock.now(), errorTtlMs))
+}
+
+/** Counts a compute that was given up for its time. */
+export function timedOut(operation: Operation, error: CacheError): void {
+  count(operation.state.counters.hardTimeouts, operation.plan.policy.index)
+  rememberError(operation, error)
+}
 
 /** One run of a caller's function, from its call until it has made everything: a stream is made when it has ended. */
 export class ComputeRun<T> {
@@ -29,7 +42,7 @@ export class ComputeRun<T> {
     try {
       return await this.#part.run(() => engine.telemetry.compute(span, () => make(this.#asked)))
     } catch (error) {
-      this.failed()
+      this.failed(error)
       throw error
     }
   }
@@ -50,9 +63,11 @@ export class ComputeRun<T> {
     if (engine.events.wants('compute')) engine.events.emit('compute', { tenant: state.tenant, key, policy: policy.name, ms })
   }
 
-  /** It has made nothing. */
-  failed(): void {
+  /** It has made nothing. The error is remembered where the call wishes, unless that is about who waited rather than about the compute. */
+  failed(error: unknown): void {
     this.#part.end()
+    const isItsOwn = !this.#flight.isAborted && !this.#flight.fence.broken && !(isCacheError(error) && error.code === 'circular')
+    if (isItsOwn && !this.#asked.uncached) rememberError(this.#operation, error)
   }
 
   /** What it makes may be stored: it has not said otherwise, and nothing has been invalidated since it began. */

@@ -1,20 +1,23 @@
 import { Readable } from 'node:stream'
-import { CacheError, type ValidKey } from '@thermocline/backend'
+import { CacheError, isCacheError, type ValidKey } from '@thermocline/backend'
 import { ComputeWishes, type ComputeContext } from '../flights/compute-context.js'
 import { abortable } from '../flights/abort.js'
-import { callingFlight } from '../flights/waiting.js'
-import { ComputeRun } from './compute-run.js'
-import { countOutcome } from '../operation/count-outcome.js'
+import type { Flight } from '../flights/flight.js'
+import { computeTimeout, inTime, limitedChunks } from '../flights/time-limit.js'
+import { callingFlight, type Waiter } from '../flights/waiting.js'
+import { ComputeRun, timedOut } from './compute-run.js'
+import { isDueEarly, noteFailedRefresh, requestRefresh, type RefreshSteps } from './refresh.js'
+import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
-import type { OperationHost } from '../operation/operation.js'
+import { ReadOperation, type OperationHost } from '../operation/operation.js'
 import { ValueFlight } from './get-or-compute.js'
 import type { ComputeOperation } from '../operation/operation.js'
 import type { TenantState } from '../state/tenant-state.js'
 import { Terms } from '../operation/terms.js'
 import { bytesFrom, type ByteSource, type SourceChunks } from '../streams/bytes-from.js'
 import { abandoned } from '../tiers/held-back-put.js'
-import { openStream } from '../streams/open-stream.js'
-import { begin, joinStream } from '../streams/read-stream.js'
+import { openStream, type FoundStream } from '../streams/open-stream.js'
+import { begin, joinStream, startReading } from '../streams/read-stream.js'
 import { SharedStream } from '../streams/shared-stream.js'
 import { storedForm } from '../streams/stored-form.js'
 import { after, goneMeanwhile, readableOf, StreamFlight, type OpenedStream } from '../streams/stream-flight.js'
@@ -28,27 +31,27 @@ export type ProduceOperation = ComputeOperation<ByteSource>
 
 /** The verb `getOrComputeStream`: callers of one key share one download or one compute. */
 export async function getOrComputeStream(operation: ProduceOperation, signal: AbortSignal | undefined): Promise<Readable> {
-  const { engine, state, key, plan, span } = operation
-  let hit: string | undefined
+  const { engine, state, key, plan, span, isForced } = operation
+  let served: Served | undefined
   let failure: { error: unknown } | undefined
   let passed: StreamFlight | undefined
   try {
     for (;;) {
-      const running = state.flights.get(key) ?? state.downloads.get(key)
+      const running = isForced ? state.making(key) : (state.flights.get(key) ?? state.downloads.get(key))
       if (running instanceof ValueFlight) {
-        const { slot, bytes } = await ofValue(operation, running, signal)
-        hit = slot?.tier.name
+        const bytes = await ofValue(operation, running, callingFlight(), signal)
+        countOutcome(operation, (served = running))
         return Readable.from([bytes], { objectMode: false })
       }
       const isJoined = running instanceof StreamFlight && running !== passed
-      const flight = isJoined ? running : start(operation)
+      const flight = isJoined ? running : isForced ? startProducing(operation, false) : start(operation)
       const joined = await joinStream(flight, signal, callingFlight(), 'getOrComputeStream')
       if (joined === 'passed') passed = flight
       if (joined === undefined || joined === 'passed') continue // it was one that only looked
-      const { found, codec } = joined.opened
+      const { found, codec, stale } = joined.opened
       if (isJoined) count(state.counters.coalesced, plan.policy.index)
-      countOutcome(operation, found?.slot, found?.entry.computeMicros)
-      hit = found?.slot.tier.name
+      served = found && { slot: found.found.slot, savedMicros: found.found.savedMicros, stale }
+      countOutcome(operation, served)
       const readable = readableOf(operation, joined.reader, codec, signal)
       if (found === undefined) readable.once('close', joined.left)
       else joined.left()
@@ -59,20 +62,17 @@ export async function getOrComputeStream(operation: ProduceOperation, signal: Ab
     failure = { error }
     throw error
   } finally {
-    engine.telemetry.endGet(span, hit, failure)
+    engine.telemetry.endGet(span, served, failure)
   }
 }
 
 /** Somebody computes the value as a whole, and one compute is enough for both: its bytes. */
-async function ofValue(operation: ProduceOperation, flight: ValueFlight, signal: AbortSignal | undefined): Promise<{ slot: ValueFlight['slot']; bytes: Buffer }> {
+async function ofValue(operation: ProduceOperation, flight: ValueFlight, caller: Waiter | undefined, signal: AbortSignal | undefined): Promise<Buffer> {
   const { engine, state, plan } = operation
   count(state.counters.coalesced, plan.policy.index)
-  const { outcome, left } = flight.joinFrom(callingFlight(), signal, 'getOrComputeStream')
+  const { outcome, left } = flight.joinFrom(caller, signal, 'getOrComputeStream')
   const value = await outcome.finally(left)
-  const bytes = Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)
-  const { slot, savedMicros } = flight
-  countOutcome(operation, slot, savedMicros)
-  return { slot, bytes }
+  return Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)
 }
 
 /** Only computes: for a cache that is closed or switched off. */
@@ -86,50 +86,194 @@ export async function justProduce(state: TenantState, key: ValidKey, produce: Pr
 }
 
 function start(operation: ProduceOperation): StreamFlight {
-  const { engine, state, key } = operation
+  const { state, key } = operation
   const flight = new StreamFlight(state.fences.open(key), state)
   state.flights.set(key, flight)
-  const landing = openOrMake(operation, flight).catch((error: unknown) => {
+  return landing(operation, flight, openOrMake(operation, flight))
+}
+
+/** Starts a flight that makes the stream without a look: something is at hand, or whatever is there is not wanted. */
+function startProducing(operation: ProduceOperation, isBackground: boolean): StreamFlight {
+  const { engine, state, key } = operation
+  const flight = new StreamFlight(state.fences.open(key), state)
+  flight.isBackground = isBackground
+  flight.making(engine.clock)
+  if (operation.isForced) state.errors.forgetKey(key)
+  state.refreshes.set(key, flight)
+  return landing(operation, flight, Promise.resolve().then(() => made(operation, flight, true)))
+}
+
+function landing(operation: ProduceOperation, flight: StreamFlight, outcome: Promise<OpenedStream>): StreamFlight {
+  const { engine, state } = operation
+  const tidied = outcome.catch((error: unknown) => {
     state.landed(flight)
     throw error
   })
-  flight.start(landing)
-  engine.computing(landing).catch(() => undefined) // told to whoever is still there
+  flight.start(tidied)
+  engine.computing(tidied).catch(() => undefined) // told to whoever is still there
   return flight
 }
 
 async function openOrMake(operation: ProduceOperation, flight: StreamFlight): Promise<OpenedStream> {
+  const { engine, state, key } = operation
+  const opened = await openStream(operation)
+  if (opened !== undefined && (!opened.found.isStale || operation.servesAtOnce(opened.found))) return served(operation, flight, opened)
+  opened?.payload.cancel() // it is opened anew where it is needed: a compute may take long
+  if (opened !== undefined) return makeOrServe(operation, flight)
+  const remembered = state.errors.of(key, engine.clock.now())
+  if (remembered !== undefined) throw remembered.error
+  const refreshing = state.refreshes.get(key)
+  return refreshing === undefined ? made(operation, flight, false) : openedBy(operation, flight, refreshing)
+}
+
+/** What was found, which is served at once; what is old, or soon will be, is refreshed behind it. */
+function served(operation: ProduceOperation, flight: StreamFlight, opened: FoundStream): OpenedStream {
+  const { entry, isStale, at } = opened.found
+  if (isStale || isDueEarly(entry, operation.plan.freshness.beta, at)) requestRefresh(operation, { createdAt: entry.createdAt, isStale }, streamRefresh(operation))
+  return { ...begin(operation, flight, opened), stale: isStale ? 'revalidate' : undefined }
+}
+
+/** How a stream is refreshed in the background. */
+function streamRefresh(operation: ProduceOperation): RefreshSteps {
+  return {
+    makeAnew: async () => readToEnd(await startProducing(operation, true).join(undefined)),
+    adopt: async () => {
+      const { engine, state, key, plan } = operation
+      const opened = await startReading(new ReadOperation(engine, state, key, plan, 'stream', true)).join(undefined)
+      if (opened !== undefined) await readToEnd(opened)
+    },
+  }
+}
+
+/** Reads a stream for those who store it. @throws what its source fails with */
+async function readToEnd(opened: OpenedStream | undefined): Promise<void> {
+  if (opened === undefined) return
+  await drained(opened.stream)
+  await opened.stream.ended
+  await opened.stored
+}
+
+/** A stale value is at hand: it is served when the compute fails before its first chunk, or takes too long for that. */
+async function makeOrServe(operation: ProduceOperation, flight: StreamFlight): Promise<OpenedStream> {
+  const { engine, state, key, plan } = operation
+  const { clock } = engine
+  const { softTimeoutMs, ifErrorMs } = plan.freshness
+  try {
+    flight.throwIfAborted()
+    const remembered = state.errors.of(key, clock.now())
+    if (remembered !== undefined) throw remembered.error
+    const making = state.refreshes.get(key) ?? startProducing(operation, false)
+    const outcome = openedBy(operation, flight, making)
+    if (softTimeoutMs === undefined) return await outcome
+    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - making.beganAt))
+    if (first !== 'late') return first.value
+    const found = await stillThere(operation)
+    if (found === undefined) return await outcome
+    goOnInBackground(operation, making)
+    outcome.catch(() => undefined)
+    count(state.counters.softTimeouts, plan.policy.index)
+    return { ...begin(operation, flight, found), stale: found.found.isStale ? 'timeout' : undefined }
+  } catch (error) {
+    if (flight.isAborted || (isCacheError(error) && error.code === 'circular')) throw error
+    const found = await stillThere(operation)
+    if (found === undefined) throw error
+    const { entry, isStale } = found.found
+    if (isStale && clock.now() - entry.staleAt >= ifErrorMs) {
+      found.payload.cancel()
+      throw error
+    }
+    return { ...begin(operation, flight, found), stale: isStale ? 'error' : undefined }
+  }
+}
+
+/** What may be served instead of what was to be made, as it is now: it may have been changed or removed meanwhile. */
+async function stillThere({ engine, state, key, plan }: ProduceOperation): Promise<FoundStream | undefined> {
+  return openStream(new ReadOperation(engine, state, key, plan, 'stream', true, true))
+}
+
+/** Callers have got a stale value: the compute goes on without them, and is a refresh from now on. */
+function goOnInBackground(operation: ProduceOperation, making: Flight): void {
+  if (making.isBackground) return
+  making.isBackground = true
+  const whole = making.join(undefined).then((opened) => (making instanceof StreamFlight ? readToEnd(opened as OpenedStream) : undefined))
+  whole.then(
+    () => count(operation.state.counters.refreshes, operation.plan.policy.index),
+    (error: unknown) => noteFailedRefresh(operation, error),
+  )
+}
+
+/** What another flight makes, as this one's stream. */
+async function openedBy(operation: ProduceOperation, flight: StreamFlight, making: Flight): Promise<OpenedStream> {
+  const { engine, state } = operation
+  if (making instanceof ValueFlight) {
+    const bytes = await ofValue(operation, making, flight, flight.signal)
+    const chunks = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes
+    }
+    const stream = new SharedStream(chunks(), { clock: engine.clock })
+    stream.ended.finally(() => state.landed(flight)).catch(() => undefined)
+    return { stream, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume: (offset) => after(offset, chunks()) }
+  }
+  const { outcome, left } = making.joinFrom(flight, flight.signal, 'getOrComputeStream')
+  const opened = (await outcome.finally(left)) as OpenedStream // what makes has always something
+  void Promise.resolve(opened.stored).finally(() => state.landed(flight)).catch(() => undefined)
+  return opened
+}
+
+/** @param isPrimed whether it counts as made only when there is a first chunk */
+async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed: boolean): Promise<OpenedStream> {
+  const { engine, plan } = operation
+  if (!flight.isMaking) flight.making(engine.clock)
+  let opened: OpenedStream | undefined
+  const make = async (): Promise<OpenedStream> => (opened = await produced(operation, flight, isPrimed))
   const look = async (): Promise<OpenedStream | undefined> => {
     const found = await openStream(operation)
     return found && begin(operation, flight, found)
   }
-  const found = await look()
-  if (found !== undefined) return found
-  let made: OpenedStream | undefined
-  const make = async (): Promise<OpenedStream> => (made = await produced(operation, flight))
   try {
-    return await operation.engine.computePoint.run<OpenedStream>({ flight, policy: operation.plan.policy.name, make, look, stored: ({ stored }) => stored ?? Promise.resolve() })
+    return await engine.computePoint.run<OpenedStream>({
+      flight,
+      policy: plan.policy.name,
+      hardTimeoutMs: plan.freshness.hardTimeoutMs,
+      timedOut: (error) => timedOut(operation, error),
+      make,
+      look,
+      stored: ({ stored }) => stored ?? Promise.resolve(),
+    })
   } catch (error) {
-    made?.stream.abort(error) // nobody gets it
+    opened?.stream.abort(error) // nobody gets it
     throw error
   }
 }
 
 /** Makes the stream, shares it among the callers, and stores what passes. Its end is theirs once the tiers have it. */
-async function produced(operation: ProduceOperation, flight: StreamFlight): Promise<OpenedStream> {
+async function produced(operation: ProduceOperation, flight: StreamFlight, isPrimed: boolean): Promise<OpenedStream> {
   const { engine, state, key, plan } = operation
+  const { hardTimeoutMs } = plan.freshness
   const run = new ComputeRun(operation, flight)
   const source = await run.begin()
   let chunks: SourceChunks
+  let passing: AsyncIterable<Uint8Array>
   try {
     chunks = bytesFrom(source, 'what produce returns')
+    passing = run.chunks(chunks)
+    if (isPrimed || hardTimeoutMs !== undefined) passing = await primed(passing)
+    if (hardTimeoutMs !== undefined) {
+      const error = computeTimeout(flight, hardTimeoutMs)
+      passing = limitedChunks(engine.clock, passing, flight.beganAt + hardTimeoutMs - engine.clock.monotonic(), () => {
+        flight.giveUp(error)
+        timedOut(operation, error)
+        chunks.cancel()
+        return error
+      })
+    }
   } catch (error) {
-    run.failed()
+    run.failed(error)
     throw error
   }
   let begin!: () => void // set by the promise below
   let terms: Terms | undefined
-  const stream: SharedStream = new SharedStream(run.chunks(chunks), {
+  const stream: SharedStream = new SharedStream(passing, {
     clock: engine.clock,
     cancel: () => chunks.cancel(),
     begins: () => begin(),
@@ -157,9 +301,26 @@ async function produced(operation: ProduceOperation, flight: StreamFlight): Prom
     state.landed(flight)
   })
   void engine.computing(stored).catch(() => undefined)
-  void stream.ended.then(() => run.ended(), () => run.failed())
+  void stream.ended.then(() => run.ended(), (error: unknown) => run.failed(error))
   const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(operation, () => terms, stored))
   return { stream, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
+}
+
+/** The same chunks, once the first one, or the end, is there. @throws what the source fails with before */
+async function primed(source: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
+  const iterator = source[Symbol.asyncIterator]()
+  let first: IteratorResult<Uint8Array> | undefined = await iterator.next()
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        if (first === undefined) return iterator.next()
+        const step = first
+        first = undefined
+        return Promise.resolve(step)
+      },
+      return: () => iterator.return?.() ?? Promise.resolve({ done: true, value: undefined }),
+    }),
+  }
 }
 
 /** How long callers of a compute wait for one that does not read. */
@@ -188,12 +349,12 @@ async function store(operation: ProduceOperation, stream: SharedStream, terms: T
 /** What was stored, for a caller who was left behind. */
 async function* again(operation: ProduceOperation, termsOf: () => Terms | undefined, stored: Promise<unknown>): AsyncGenerator<Uint8Array, void, undefined> {
   await stored
-  const found = await openStream(operation)
-  if (found === undefined || found.entry.createdAt !== termsOf()?.createdAt) {
-    found?.payload.cancel()
+  const opened = await openStream(operation)
+  if (opened === undefined || opened.found.entry.createdAt !== termsOf()?.createdAt) {
+    opened?.payload.cancel()
     throw goneMeanwhile(operation.key)
   }
-  yield* readableOf(operation, oneReader(operation.engine, found.payload.chunks()), found.payload.codec, undefined) as AsyncIterable<Uint8Array>
+  yield* readableOf(operation, oneReader(operation.engine, opened.payload.chunks()), opened.payload.codec, undefined) as AsyncIterable<Uint8Array>
 }
 
 function oneReader(engine: OperationHost, chunks: AsyncIterable<Uint8Array>): NonNullable<ReturnType<SharedStream['join']>> {

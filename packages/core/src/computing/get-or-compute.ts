@@ -1,16 +1,19 @@
-import { messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
+import { isCacheError, messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
 import { handOut } from '../codec/isolate.js'
 import { abortable, onAbort } from '../flights/abort.js'
 import { ComputeWishes, type Compute } from '../flights/compute-context.js'
 import type { Fence } from '../flights/fence.js'
 import { Flight } from '../flights/flight.js'
+import { inTime } from '../flights/time-limit.js'
 import { callingFlight, type Waiter } from '../flights/waiting.js'
 import type { Slot } from '../policies/policy.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
-import { ComputeRun } from './compute-run.js'
-import { countOutcome } from '../operation/count-outcome.js'
+import { ComputeRun, timedOut } from './compute-run.js'
+import { isDueEarly, noteFailedRefresh, requestRefresh, type RefreshSteps } from './refresh.js'
+import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
-import type { ComputeOperation } from '../operation/operation.js'
+import type { StaleReason } from '../state/events.js'
+import { ReadOperation, type ComputeOperation } from '../operation/operation.js'
 import { promote } from '../promotion/promote.js'
 import { walk, walkThen } from '../reading/walk.js'
 import { joinStream } from '../streams/read-stream.js'
@@ -20,23 +23,25 @@ import type { Found } from '../operation/found.js'
 import { fillEverywhere, ValueSnapshot } from '../writing/write.js'
 
 /** A flight that looks for the value and, where it is not found, computes it; the outcome is the value. */
-export class ValueFlight extends Flight {
+export class ValueFlight extends Flight implements Served {
   /** Where the value was found; `undefined`: it was computed. */
   slot: Slot | undefined = undefined
   /** What computing it had cost. */
   savedMicros = 0
+  /** Why it is an old value; `undefined`: it is not. */
+  stale: StaleReason | undefined = undefined
   /** Callers that get the outcome itself. They are counted together, when it is known. */
   plain = 0
 }
 
-/** The long way of getOrCompute: joins the key's flight or starts it. Each caller counts one hit or one miss. */
+/** The long way of getOrCompute: joins the key's flight or starts it. Each caller counts one hit, one stale hit or one miss. */
 export function getOrComputeInFlight(operation: ComputeOperation, signal: AbortSignal | undefined): Promise<unknown> {
-  const { engine, state, key, plan } = operation
-  const running = state.flights.get(key)
+  const { engine, state, key, plan, isForced } = operation
+  const running = isForced ? state.making(key) : state.flights.get(key)
   if (running instanceof StreamFlight) return wholeOrNext(operation, running, signal)
   const isJoined = running instanceof ValueFlight
   if (isJoined) count(state.counters.coalesced, plan.policy.index)
-  const flight = isJoined ? running : start(operation)
+  const flight = isJoined ? running : isForced ? startMaking(operation, false) : start(operation)
   const caller = callingFlight()
   if (caller === undefined && signal === undefined && operation.span === NO_SPAN && engine.isolation === 'share') {
     flight.plain++
@@ -51,8 +56,8 @@ async function handedOut(operation: ComputeOperation, flight: ValueFlight, calle
   try {
     const { outcome, left } = flight.joinFrom(caller, signal, 'getOrCompute')
     const value = await outcome.finally(left)
-    countOutcome(operation, flight.slot, flight.savedMicros)
-    engine.telemetry.endGet(span, flight.slot?.tier.name)
+    countOutcome(operation, flight)
+    engine.telemetry.endGet(span, flight)
     return handOutAnyway(value, operation)
   } catch (error) {
     countOutcome(operation, undefined)
@@ -67,11 +72,36 @@ export function justCompute(state: TenantState, key: ValidKey, compute: Compute<
   return abortable(run(), signal)
 }
 
+/** How a value is refreshed in the background. */
+export function valueRefresh(operation: ComputeOperation): RefreshSteps {
+  return {
+    makeAnew: () => startMaking(operation, true).join(undefined),
+    adopt: async (fence) => {
+      const { engine, state, key, plan } = operation
+      const found = await walk(new ReadOperation(engine, state, key, plan, 'value', true))
+      if (found !== undefined) promote(operation, found, fence)
+    },
+  }
+}
+
 function start(operation: ComputeOperation): ValueFlight {
   const { state, key } = operation
   const flight = new ValueFlight(state.fences.open(key), state)
   state.flights.set(key, flight) // before anything of the caller's runs
   flight.start(land(operation, flight))
+  return flight
+}
+
+/** Starts a flight that computes without a look: something is at hand, or whatever is there is not wanted. */
+function startMaking(operation: ComputeOperation, isBackground: boolean): ValueFlight {
+  const { engine, state, key } = operation
+  const flight = new ValueFlight(state.fences.open(key), state)
+  flight.isBackground = isBackground
+  flight.making(engine.clock)
+  if (operation.isForced) state.errors.forgetKey(key)
+  state.refreshes.set(key, flight)
+  // in a moment: the compute must not run before the flight can be joined
+  flight.start(engine.computing(Promise.resolve().then(() => compute(operation, flight))))
   return flight
 }
 
@@ -83,7 +113,8 @@ function land(operation: ComputeOperation, flight: ValueFlight): Promise<unknown
   const goOn = (found: Found | undefined): Awaitable<unknown> => {
     // the compute must not run before the flight can be joined
     if (!flight.isStarted) return Promise.resolve(found).then(goOn)
-    if (found === undefined) return operation.engine.computing(compute(operation, flight))
+    if (found === undefined) return operation.engine.computing(shareOrCompute(operation, flight))
+    if (found.isStale && !operation.servesAtOnce(found)) return operation.engine.computing(computeOrServe(operation, flight, found))
     try {
       return taken(operation, flight, found)
     } finally {
@@ -98,35 +129,121 @@ function land(operation: ComputeOperation, flight: ValueFlight): Promise<unknown
   }
 }
 
-/** The value that was found. */
+/** The value that was found, which is served at once; what is old, or soon will be, is refreshed behind it. */
 function taken(operation: ComputeOperation, flight: ValueFlight, found: Found): unknown {
-  promote(operation, found, flight.fence)
-  flight.slot = found.slot
-  flight.savedMicros = found.entry.computeMicros
-  return found.entry.value
+  const { entry, isStale, slot, at } = found
+  if (!isStale) promote(operation, found, flight.fence)
+  flight.slot = slot
+  flight.savedMicros = entry.computeMicros
+  if (isStale) flight.stale = 'revalidate'
+  if (isStale || isDueEarly(entry, operation.plan.freshness.beta, at)) requestRefresh(operation, { createdAt: entry.createdAt, isStale }, valueRefresh(operation))
+  return entry.value
 }
 
 function end(operation: ComputeOperation, flight: ValueFlight): void {
-  countOutcome(operation, flight.slot, flight.savedMicros, flight.plain)
+  if (flight.plain > 0) countOutcome(operation, flight, flight.plain)
   operation.state.landed(flight)
+}
+
+/** Nothing is at hand: what somebody makes already, or what the compute makes. */
+async function shareOrCompute(operation: ComputeOperation, flight: ValueFlight): Promise<unknown> {
+  const { engine, state, key } = operation
+  const remembered = state.errors.of(key, engine.clock.now())
+  const refreshing = state.refreshes.get(key)
+  if (remembered === undefined && refreshing === undefined) return compute(operation, flight)
+  try {
+    if (remembered !== undefined) throw remembered.error
+    return await outcomeOf(operation, flight, refreshing as Flight)
+  } finally {
+    end(operation, flight)
+  }
+}
+
+/** A stale value is at hand: it is served when the compute fails or takes too long. */
+async function computeOrServe(operation: ComputeOperation, flight: ValueFlight, stale: Found): Promise<unknown> {
+  const { engine, state, key, plan } = operation
+  const { clock } = engine
+  const { softTimeoutMs } = plan.freshness
+  try {
+    flight.throwIfAborted()
+    const remembered = state.errors.of(key, clock.now())
+    if (remembered !== undefined) throw remembered.error
+    const making = state.refreshes.get(key) ?? startMaking(operation, false)
+    const outcome = outcomeOf(operation, flight, making)
+    if (softTimeoutMs === undefined) return await outcome
+    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - making.beganAt))
+    if (first !== 'late') return first.value
+    const served = await stillServed(operation, flight, stale)
+    if (served === undefined) return await outcome
+    goOnInBackground(operation, making)
+    count(state.counters.softTimeouts, plan.policy.index)
+    return use(flight, served, 'timeout')
+  } catch (error) {
+    if (flight.isAborted || (isCacheError(error) && error.code === 'circular')) throw error
+    const served = await stillServed(operation, flight, stale)
+    if (served === undefined || (served.isStale && clock.now() - served.entry.staleAt >= plan.freshness.ifErrorMs)) throw error
+    return use(flight, served, 'error')
+  } finally {
+    end(operation, flight)
+  }
+}
+
+function use(flight: ValueFlight, { entry, slot, isStale }: Found, reason: StaleReason): unknown {
+  flight.slot = slot
+  flight.savedMicros = entry.computeMicros
+  if (isStale) flight.stale = reason
+  return entry.value
+}
+
+/** What may be served instead of what was to be computed: the stale value, or what is there where it was changed or removed meanwhile. */
+async function stillServed(operation: ComputeOperation, { fence }: Flight, stale: Found): Promise<Found | undefined> {
+  const { engine, state, key, plan } = operation
+  if (fence.broken) return walk(new ReadOperation(engine, state, key, plan, 'value', false, true))
+  const now = engine.clock.now()
+  return now < stale.entry.keepUntil && operation.mayServeStale(stale.entry, now) ? stale : undefined
+}
+
+/** Callers have got a stale value: the compute goes on without them, and is a refresh from now on. */
+function goOnInBackground(operation: ComputeOperation, making: Flight): void {
+  if (making.isBackground) return
+  making.isBackground = true
+  making.join(undefined).then(
+    () => count(operation.state.counters.refreshes, operation.plan.policy.index),
+    (error: unknown) => noteFailedRefresh(operation, error),
+  )
+}
+
+/** What another flight makes, as a value. */
+async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, making: Flight): Promise<unknown> {
+  const joined = making instanceof StreamFlight ? (making.whole ?? startWhole(operation.state, making)) : making
+  const { outcome, left } = joined.joinFrom(flight, flight.signal, 'getOrCompute')
+  const value = await outcome.finally(left)
+  if (making instanceof StreamFlight && value === undefined) return (await computed(operation, flight)).value // its beginning has passed
+  return value
 }
 
 async function compute(operation: ComputeOperation, flight: ValueFlight): Promise<unknown> {
   try {
-    const made = await operation.engine.computePoint.run<Value>({
-      flight,
-      policy: operation.plan.policy.name,
-      make: () => make(operation, flight),
-      look: async () => {
-        const found = await walk(operation)
-        return found && { value: taken(operation, flight, found) }
-      },
-      stored: () => Promise.resolve(),
-    })
-    return made.value
+    return (await computed(operation, flight)).value
   } finally {
     end(operation, flight)
   }
+}
+
+function computed(operation: ComputeOperation, flight: ValueFlight): Promise<Value> {
+  if (!flight.isMaking) flight.making(operation.engine.clock)
+  return operation.engine.computePoint.run<Value>({
+    flight,
+    policy: operation.plan.policy.name,
+    hardTimeoutMs: operation.plan.freshness.hardTimeoutMs,
+    timedOut: (error) => timedOut(operation, error),
+    make: () => make(operation, flight),
+    look: async () => {
+      const found = await walk(operation)
+      return found && { value: taken(operation, flight, found) }
+    },
+    stored: () => Promise.resolve(),
+  })
 }
 
 /** A value that may be `undefined`. */

@@ -1,3 +1,4 @@
+import type { CacheError } from '@thermocline/backend'
 import type { Flight } from './flight.js'
 
 /*
@@ -10,6 +11,10 @@ export interface ComputeStep<T> {
   readonly flight: Flight
   /** The name of the policy that the call follows. */
   readonly policy: string
+  /** After so many milliseconds the compute is given up; `undefined`: never. */
+  readonly hardTimeoutMs: number | undefined
+  /** It was given up after that time. */
+  timedOut(error: CacheError): void
   /** Computes. What it resolves with has been stored by then; of a stream {@link stored} tells. */
   make(): Promise<T>
   /** Looks once more for what somebody else may have stored meanwhile. */

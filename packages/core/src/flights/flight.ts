@@ -1,3 +1,4 @@
+import type { Clock } from '@thermocline/backend'
 import { onAbort } from './abort.js'
 import type { Fence } from './fence.js'
 import { beginWaiting, Waiter } from './waiting.js'
@@ -23,6 +24,12 @@ export interface FlightOwner {
 export class Flight<T = unknown> extends Waiter {
   /** What it stores is checked against it. */
   readonly fence: Fence
+  /** It has found nothing, or is not to look, and makes what is wanted. */
+  isMaking = false
+  /** When that began, by the clock's `monotonic`. */
+  beganAt = 0
+  /** Nobody waits for it who keeps the process up. */
+  isBackground = false
   readonly #owner: FlightOwner
   /** The outcome, shared by all callers. */
   #outcome: Promise<T> | undefined
@@ -35,6 +42,12 @@ export class Flight<T = unknown> extends Waiter {
     super(fence.key, owner.tenant)
     this.fence = fence
     this.#owner = owner
+  }
+
+  /** From now on it makes what is wanted. */
+  making({ monotonic }: Pick<Clock, 'monotonic'>): void {
+    this.isMaking = true
+    this.beganAt = monotonic()
   }
 
   /** Begins the work; once, and before anybody joins. */
@@ -95,6 +108,22 @@ export class Flight<T = unknown> extends Waiter {
   abort(reason: unknown): void {
     this.#ended ??= { reason }
     this.#controller?.abort(reason)
+  }
+
+  /** Ends it though callers wait: what it still makes is dropped, and the next caller starts anew. */
+  giveUp(reason: unknown): void {
+    this.#owner.deserted(this)
+    this.abort(reason)
+  }
+
+  /** Whether it was given up, or nobody waits for it any more. */
+  get isAborted(): boolean {
+    return this.#ended !== undefined
+  }
+
+  /** Resolves when it has ended, whatever it has come to. Does not count as waiting for it. */
+  over(): Promise<unknown> {
+    return this.#outcome?.then(undefined, () => undefined) ?? Promise.resolve()
   }
 
   /** Called when the last caller has left before the end. */

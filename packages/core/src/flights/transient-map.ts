@@ -49,6 +49,16 @@ export class TransientMap<K, V> {
     return this.#map.keys()
   }
 
+  /** Both, in the order in which they were set. */
+  entries(): IterableIterator<[K, V]> {
+    return this.#map.entries()
+  }
+
+  clear(): void {
+    this.#map = new Map()
+    this.#removals = 0
+  }
+
   /** The values there are now. */
   values(): IterableIterator<V> {
     return this.#map.values()

@@ -19,6 +19,7 @@ import {
 import { Payloads } from '../codec/payloads.js'
 import { CodecTable } from '../codec/standard.js'
 import { ComputePoint } from '../flights/compute-point.js'
+import { timeLimit } from '../flights/time-limit.js'
 import { TransientMap } from '../flights/transient-map.js'
 import type { Circuit } from '../layers/resilience-parts.js'
 import { POLICY_OPTIONS, type Policy } from '../policies/policy.js'
@@ -31,6 +32,7 @@ import { count, Counters } from '../state/counters.js'
 import { Events } from '../state/events.js'
 import type { Failure } from '../state/host.js'
 import { Log, type LogFields } from '../state/log.js'
+import { Refreshes } from '../state/refreshes.js'
 import type { TieredCacheManagerOptions, Unfinished } from './options.js'
 import { TenantRegistry } from '../state/tenant-state.js'
 import type { SharedStream } from '../streams/shared-stream.js'
@@ -49,7 +51,7 @@ const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set([
 ])
 
 const OPTIONS = new KnownNames(
-  Object.keys({ tiers: true, policies: true, defaultTtl: true, codecs: true, enabled: true, clock: true, logger: true, telemetry: true, writeBack: true } satisfies Readonly<Record<keyof TieredCacheManagerOptions, true>>),
+  Object.keys({ tiers: true, policies: true, defaultTtl: true, codecs: true, enabled: true, clock: true, logger: true, telemetry: true, writeBack: true, refreshConcurrency: true } satisfies Readonly<Record<keyof TieredCacheManagerOptions, true>>),
 )
 const WRITE_BACK = new KnownNames(Object.keys({ directory: true, maxBytes: true, maxEntries: true, concurrency: true } satisfies Readonly<Record<keyof WriteBackOptions, true>>))
 
@@ -70,6 +72,7 @@ export class Engine implements OperationHost {
   readonly writeBack: WriteBack
   readonly demotion: Demotion
   readonly computePoint = new ComputePoint()
+  readonly refreshes: Refreshes
   /** Streams that somebody reads or writes; close gives them up. */
   readonly streams = new Set<SharedStream>()
   readonly logger: Log
@@ -97,6 +100,8 @@ export class Engine implements OperationHost {
     OPTIONS.check(options, 'new TieredCacheManager(options)')
     this.clock = options.clock === undefined || options.clock === systemClock ? systemClock : completeClock(options.clock)
     this.enabled = checkEnabled(options.enabled)
+    this.refreshes = new Refreshes(this.clock, options.refreshConcurrency)
+    this.computePoint.wrap(timeLimit(this.clock))
     this.logger = new Log(options.logger)
     this.events = new Events({
       onThrow: (error, event) => this.logger.warn(`a listener for "${event}" threw: ${messageOf(error)}`, { event }),
@@ -131,6 +136,7 @@ export class Engine implements OperationHost {
 
   close(): void {
     this.closed = true
+    this.refreshes.close()
     this.telemetry.close()
     this.#updateShortWay()
   }
@@ -255,7 +261,8 @@ export class Engine implements OperationHost {
   }
 
   #metricSources(byTenant: boolean): ConstructorParameters<typeof Telemetry>[1] {
-    const perCell = (name: 'hits' | 'tierMisses' | 'promotions' | 'evictions') => (): Iterable<Reading> =>
+    const perPolicy = (of: (counters: Counters, policy: Policy) => readonly Reading[]) => (): Iterable<Reading> => this.#readings(byTenant, (counters) => this.policies.all.flatMap((policy) => of(counters, policy)))
+    const perCell = (name: 'hits' | 'staleHits' | 'tierMisses' | 'promotions' | 'evictions') => (): Iterable<Reading> =>
       this.#readings(byTenant, (counters) =>
         this.policies.all.flatMap((policy) =>
           this.tiers.map((tier): Reading => [counters[name][this.#cell(policy, tier)] ?? 0, { ...tier.attributes, policy: policy.name }]),
@@ -265,7 +272,16 @@ export class Engine implements OperationHost {
     return {
       counters: {
         'cache.hits': perCell('hits'),
+        'cache.stale_hits': perCell('staleHits'),
         'cache.misses': perCell('tierMisses'),
+        'cache.refreshes': perPolicy(({ refreshes, refreshesGivenUp }, { index, name: policy }) => [
+          [refreshes[index] ?? 0, { policy, outcome: 'refreshed' }],
+          [refreshesGivenUp[index] ?? 0, { policy, outcome: 'given-up' }],
+        ]),
+        'cache.timeouts': perPolicy(({ softTimeouts, hardTimeouts }, { index, name: policy }) => [
+          [softTimeouts[index] ?? 0, { policy, kind: 'soft' }],
+          [hardTimeouts[index] ?? 0, { policy, kind: 'hard' }],
+        ]),
         'cache.promotions': perCell('promotions'),
         'cache.evictions': perCell('evictions'),
       },

@@ -1,6 +1,13 @@
 import type { CacheEntry, Clock, ValidKey } from '@thermocline/backend'
-import type { Engine } from './engine.js'
+import { valueRefresh } from '../computing/get-or-compute.js'
+import { isDueEarly, requestRefresh } from '../computing/refresh.js'
+import type { Compute } from '../flights/compute-context.js'
+import { HitNote } from '../operation/hit-note.js'
+import { ComputeOperation } from '../operation/operation.js'
+import type { EntryWishes } from '../operation/terms.js'
+import type { Refresh } from '../state/refreshes.js'
 import type { TenantState } from '../state/tenant-state.js'
+import type { Engine } from './engine.js'
 
 /*
  * The short way of a hit. It waits for nothing, allocates nothing after an entry's first hit, builds no string and finds no
@@ -13,15 +20,24 @@ const SAMPLE_MASK = 1023
 
 const READ = Object.freeze({ want: 'payload', touch: true } as const)
 const PEEK = Object.freeze({ want: 'payload', touch: false } as const)
+const NO_WISHES: EntryWishes = Object.freeze({})
 
-/** A kept promise of the value, counted, if the fastest tier answers at once and holds it fresh. */
-export function hotHit(engine: Engine, state: TenantState, key: string): Promise<unknown> | undefined {
+/**
+ * A kept promise of the value, counted, if the fastest tier answers at once and holds it fresh.
+ *
+ * @param compute the caller's function: for one that computes an old value is a hit while it is refreshed, and a fresh one may be due for that
+ */
+export function hotHit(engine: Engine, state: TenantState, key: string, compute?: Compute<unknown>): Promise<unknown> | undefined {
   const { hot } = engine
   if (hot === undefined || engine.telemetry.wantsHotHit()) return undefined
   const entry = hot.get(state.scope, key as ValidKey, READ) as CacheEntry | undefined
-  if (entry === undefined || !isFresh(entry, engine.clock)) return undefined
+  if (entry === undefined) return undefined
+  const isFreshNow = isFresh(entry, engine.clock)
+  if (!isFreshNow && (compute === undefined || entry.details === undefined)) return undefined
   const note = noteOf(entry, key, engine)
   if (note === undefined) return undefined
+  if (!isFreshNow) return staleHit(engine, state, entry, key, note, compute as Compute<unknown>)
+  if (note.beta > 0 && compute !== undefined) refreshIfDue(engine, state, entry, key, note, compute)
   const { cell } = note
   const { hits } = state.counters
   const count = (hits[cell] = (hits[cell] as number) + 1)
@@ -36,25 +52,37 @@ export function hotPeek(engine: Engine, state: TenantState, key: string): CacheE
   return entry !== undefined && isFresh(entry, engine.clock) && noteOf(entry, key, engine) !== undefined ? entry : undefined
 }
 
-/** Whether an entry of a synchronous tier may be served, as of this turn of the event loop. */
+/** Whether an entry of a synchronous tier may be served as fresh, as of this turn of the event loop. */
 export function isFresh(entry: CacheEntry, clock: Clock): boolean {
-  return clock.recent() < (entry.details === undefined ? entry.expiresAt : entry.keepUntil)
+  return clock.recent() < (entry.details === undefined ? entry.expiresAt : entry.freshUntil)
 }
 
-/**
- * What a manager notes on an entry of its first tier at the first hit: that the key's policy reads that tier first, where to
- * count, and the promise to hand out. Finding the policy again would cost half as much as the rest of the hit.
- */
-class HitNote {
-  readonly engine: Engine
-  readonly cell: number
-  promise: Promise<unknown> | undefined
+/** A value that is not fresh any more, where its policy serves such at once, while one refresh runs behind. */
+function staleHit(engine: Engine, state: TenantState, entry: CacheEntry, key: string, note: HitNote, compute: Compute<unknown>): Promise<unknown> | undefined {
+  const now = engine.clock.recent()
+  const { revalidateMs } = engine.policies.forKey(key).freshness
+  if (now - entry.staleAt >= revalidateMs || now >= entry.keepUntil || engine.events.wants('stale')) return undefined
+  if (note.refresh === undefined || now >= note.refresh.restsUntil) note.refresh = refresh(engine, state, entry, key, compute, true)
+  const { staleHits } = state.counters
+  staleHits[note.cell] = (staleHits[note.cell] as number) + 1
+  if (entry.computeMicros !== 0) addSaved(state, note.cell, entry.computeMicros)
+  return (note.promise ??= Promise.resolve(entry.value))
+}
 
-  constructor(engine: Engine, cell: number) {
-    this.engine = engine
-    this.cell = cell
-    this.promise = undefined
-  }
+/** Refreshes what is fresh still, by the chance that its policy gives it. */
+function refreshIfDue(engine: Engine, state: TenantState, entry: CacheEntry, key: string, note: HitNote, compute: Compute<unknown>): void {
+  const now = engine.clock.recent()
+  if (!isDueEarly(entry, note.beta, now) || (note.refresh !== undefined && now < note.refresh.restsUntil)) return
+  note.refresh = refresh(engine, state, entry, key, compute, false)
+}
+
+function refresh(engine: Engine, state: TenantState, { createdAt }: CacheEntry, key: string, compute: Compute<unknown>, isStale: boolean): Refresh | undefined {
+  const policy = engine.policies.forKey(key)
+  // the compute's own span hangs below that of the read
+  const span = engine.telemetry.startGet(key, state.tenant, policy.name)
+  engine.telemetry.endGet(span, { slot: policy.hot, stale: isStale ? 'revalidate' : undefined })
+  const operation = new ComputeOperation(engine, state, key as ValidKey, policy, 'value', { make: compute, wishes: NO_WISHES, span })
+  return requestRefresh(operation, { createdAt, isStale }, valueRefresh(operation))
 }
 
 /** The entry's note, if the key's policy reads the first tier. */
@@ -64,9 +92,10 @@ function noteOf(entry: CacheEntry, key: string, engine: Engine): HitNote | undef
 }
 
 function makeNote(entry: CacheEntry, key: string, engine: Engine): HitNote | undefined {
-  const slot = engine.policies.forKey(key).hot
+  const policy = engine.policies.forKey(key)
+  const slot = policy.hot
   if (slot === undefined || slot.tier !== engine.firstTier) return undefined
-  const note = new HitNote(engine, slot.cell)
+  const note = new HitNote(engine, slot.cell, policy.freshness.beta)
   entry.hitNote = note
   return note
 }

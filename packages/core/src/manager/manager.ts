@@ -8,12 +8,15 @@ import type {
   ClearVerbOptions,
   CloseOptions,
   DeleteOptions,
+  ExpireOptions,
   ForTenant,
   GetOptions,
   GetOrComputeOptions,
+  GetValueOptions,
   KeyOptions,
   Lookup,
   LookupOptions,
+  RefreshOptions,
   SetOptions,
   TieredCacheManagerOptions,
   Unfinished,
@@ -71,8 +74,15 @@ export class TieredCacheManager implements AsyncDisposable {
     return this.#later(verbs.GET_OR_COMPUTE, options, (cache, own) => cache.getOrCompute(key, compute, own))
   }
 
+  /** See {@link TenantCache.refresh}. */
+  refresh<T>(key: string, compute: Compute<T>, options: RefreshOptions & ForTenant): Promise<T> {
+    return this.#later(verbs.REFRESH_KEY, options, (cache, own) => cache.refresh(key, compute, own))
+  }
+
   /** See {@link TenantCache.get}. */
-  get<T = unknown>(key: string, options: GetOptions & ForTenant): Promise<T | undefined> {
+  get<T = unknown>(key: string, options: GetValueOptions<T> & ForTenant & { readonly default: T }): Promise<T>
+  get<T = unknown>(key: string, options: GetValueOptions & ForTenant): Promise<T | undefined>
+  get<T = unknown>(key: string, options: GetValueOptions & ForTenant): Promise<T | undefined> {
     return this.#later(verbs.GET_VALUE, options, (cache, own) => cache.get<T>(key, own))
   }
 
@@ -100,6 +110,11 @@ export class TieredCacheManager implements AsyncDisposable {
   /** See {@link TenantCache.delete}. */
   delete(key: string, options: DeleteOptions & ForTenant): Promise<boolean | undefined> {
     return this.#later(verbs.DELETE_KEY, options, (cache, own) => cache.delete(key, own))
+  }
+
+  /** See {@link TenantCache.expire}. */
+  expire(key: string, options: ExpireOptions & ForTenant): Promise<boolean | undefined> {
+    return this.#later(verbs.EXPIRE, options, (cache, own) => cache.expire(key, own))
   }
 
   /** See {@link TenantCache.clear}. */
@@ -154,6 +169,7 @@ export class TieredCacheManager implements AsyncDisposable {
       tiers: engine.tiers,
       backends: await backendStats(engine, undefined),
       pendingWrites: engine.background.size,
+      pendingRefreshes: engine.refreshes.size,
       writeBack: engine.writeBack.stats,
     })
     return { ...stats, tenants: Object.fromEntries([...engine.tenants.each()].map(([tenant, counters]) => [tenant, tenantSummary(counters)])) }

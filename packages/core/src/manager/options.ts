@@ -1,6 +1,7 @@
 import type { Clock, Duration, Metadata, Ttl } from '@thermocline/backend'
 import type { CodecName } from '../codec/standard.js'
 import type { Codec } from '../codec/codec.js'
+import type { FreshnessOptions } from '../policies/freshness.js'
 import type { PolicyOptions, TierUse } from '../policies/policy.js'
 import type { TelemetryOptions } from '../telemetry/telemetry.js'
 import type { TierOptions } from '../tiers/tier.js'
@@ -23,6 +24,8 @@ export interface TieredCacheManagerOptions {
   /** Told when a tier degrades or recovers, and what a close could not finish. Default: the text to stderr; `false`: silent. */
   readonly logger?: Logger | false | undefined
   readonly telemetry?: TelemetryOptions | undefined
+  /** How many keys are refreshed in the background at once; others wait for their turn. Default 32. */
+  readonly refreshConcurrency?: number | undefined
   /** Where and how much of what is written back is kept until the slow tier has it. */
   readonly writeBack?: WriteBackOptions | undefined
 }
@@ -40,7 +43,16 @@ export interface GetOptions extends KeyOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface SetOptions extends KeyOptions, Confirmable {
+/** Options of `get`. */
+export interface GetValueOptions<D = unknown> extends GetOptions {
+  /** What a miss is answered with, instead of `undefined`. A stored `undefined` stays `undefined`. */
+  readonly default?: D | undefined
+}
+
+/** How long an entry is kept when its ttl is over. */
+export type WindowOptions = Pick<FreshnessOptions, 'staleWhileRevalidate' | 'staleIfError'>
+
+export interface SetOptions extends KeyOptions, Confirmable, WindowOptions, Pick<FreshnessOptions, 'jitter'> {
   /** Time to live; see {@link Ttl}. */
   readonly ttl?: Ttl | undefined
   readonly tags?: readonly string[] | undefined
@@ -49,14 +61,23 @@ export interface SetOptions extends KeyOptions, Confirmable {
   readonly signal?: AbortSignal | undefined
 }
 
-export type GetOrComputeOptions = Omit<SetOptions, 'confirmed'>
+/** Options of verbs that make what they do not find. */
+export interface RefreshOptions extends Omit<SetOptions, 'confirmed'>, FreshnessOptions {}
+
+export interface GetOrComputeOptions extends RefreshOptions {
+  /** Makes a new value, whatever is there. Callers who ask for that meanwhile share it, and so do those who find nothing. Default false. */
+  readonly refresh?: boolean | undefined
+}
+
+/** Options of `expire`. */
+export interface ExpireOptions extends DeleteOptions, WindowOptions {}
 
 /** The tenant that a verb on the manager is for. */
 export interface ForTenant {
   readonly tenant: string
 }
 
-export interface LookupOptions extends GetOptions {
+export interface LookupOptions extends GetOptions, WindowOptions {
   /** `false`: the payload is not read and `value` is absent. Default true. */
   readonly value?: boolean | undefined
 }
@@ -99,8 +120,10 @@ export type Lookup<T> =
       readonly tier: string
       /** Epoch milliseconds. */
       readonly createdAt: number
-      /** Epoch milliseconds; `null`: never. */
+      /** When its ttl is over, in epoch milliseconds; `null`: never. */
       readonly expiresAt: number | null
+      /** Until when it may be served as stale, in epoch milliseconds. Absent: not at all. */
+      readonly staleUntil?: number | undefined
       readonly metadata?: Metadata | undefined
       readonly tags?: readonly string[] | undefined
     }

@@ -8,6 +8,8 @@ export interface TierStats {
   readonly backend: string
   /** Reads this tier answered. */
   readonly hits: number
+  /** Reads it answered with a value that was not fresh any more. */
+  readonly staleHits: number
   /** Reads it was asked for and could not answer. */
   readonly misses: number
   readonly hitRate: number
@@ -33,11 +35,21 @@ export interface TierStats {
 
 export interface PolicyStats {
   readonly hits: number
+  /** Reads answered with a value that was not fresh any more: neither hits nor misses. */
+  readonly staleHits: number
   readonly misses: number
   readonly hitRate: number
   readonly computes: number
   /** Callers that shared another caller's compute or read. */
   readonly coalesced: number
+  /** Values that were made anew in the background. */
+  readonly refreshes: number
+  /** Refreshes in the background that failed, or were not begun. */
+  readonly refreshesGivenUp: number
+  /** Callers that got a stale value because the compute took longer than `softTimeout`. */
+  readonly softTimeouts: number
+  /** Computes that were ended by `hardTimeout`. */
+  readonly hardTimeouts: number
   /** Seconds spent computing. */
   readonly computeSeconds: number
   /** Seconds of computing that hits made unnecessary: the sum of what each hit entry once cost. */
@@ -56,14 +68,18 @@ export interface TenantStats {
 export interface CacheStats {
   /** Verbs that found the key in some tier. */
   readonly hits: number
+  /** Verbs that got a value that was not fresh any more: neither hits nor misses. */
+  readonly staleHits: number
   /** Verbs that found it in none. */
   readonly misses: number
-  /** Hits of all, 0 to 1; 0 before the first read. */
+  /** Hits of hits and misses, 0 to 1; 0 before the first read. */
   readonly hitRate: number
   readonly errors: number
   readonly evictions: number
   /** Background writes that are running. */
   readonly pendingWrites: number
+  /** Refreshes in the background that run or wait for their turn; of all tenants. */
+  readonly pendingRefreshes: number
   /** Entries that slow tiers do not have yet; of all tenants. */
   readonly writeBack: WriteBackStats
   readonly tiers: Readonly<Record<string, TierStats>>
@@ -78,6 +94,7 @@ export interface StatsSources {
   readonly tiers: readonly Tier[]
   readonly backends: readonly BackendStats[]
   readonly pendingWrites: number
+  readonly pendingRefreshes: number
   readonly writeBack: WriteBackStats
 }
 
@@ -88,11 +105,13 @@ export function composeStats(sources: StatsSources): CacheStats {
   const misses = sum(counters.misses)
   return {
     hits,
+    staleHits: sum(counters.staleHits),
     misses,
     hitRate: rate(hits, misses),
     errors: sum(counters.errors),
     evictions: sum(counters.evictions),
     pendingWrites: sources.pendingWrites,
+    pendingRefreshes: sources.pendingRefreshes,
     writeBack: sources.writeBack,
     tiers: byName(tiers, (tier) => tierStats(tier, sources)),
     policies: byName(policies, (policy) => policyStats(policy, sources)),
@@ -113,6 +132,7 @@ function tierStats(tier: Tier, { counters, policies, tiers, backends }: StatsSou
   return {
     backend: tier.backend.name,
     hits,
+    staleHits: sumOf(counters.staleHits, cells),
     misses,
     hitRate: rate(hits, misses),
     promotions: sumOf(counters.promotions, cells),
@@ -132,10 +152,15 @@ function policyStats(policy: Policy, { counters, tiers }: StatsSources): PolicyS
   const misses = counters.misses[policy.index] ?? 0
   return {
     hits,
+    staleHits: sumOf(counters.staleHits, tiers.map(cell)),
     misses,
     hitRate: rate(hits, misses),
     computes: counters.computes[policy.index] ?? 0,
     coalesced: counters.coalesced[policy.index] ?? 0,
+    refreshes: counters.refreshes[policy.index] ?? 0,
+    refreshesGivenUp: counters.refreshesGivenUp[policy.index] ?? 0,
+    softTimeouts: counters.softTimeouts[policy.index] ?? 0,
+    hardTimeouts: counters.hardTimeouts[policy.index] ?? 0,
     computeSeconds: (counters.computeMicros[policy.index] ?? 0) / 1e6,
     savedSeconds: sumOf(counters.savedMicros, tiers.map(cell)) / 1e6,
     tiers: byName(tiers, (tier) => ({ hits: counters.hits[cell(tier)] ?? 0, misses: counters.tierMisses[cell(tier)] ?? 0 })),

@@ -11,13 +11,14 @@ import { hotHit, hotPeek, isFresh } from './hot-path.js'
 import { clearEverywhere, deleteEverywhere } from '../invalidation/invalidate.js'
 import { listTiers, type ListedEntry, type ListVerbOptions } from '../reading/list.js'
 import { confirm } from './confirm.js'
-import type { ClearVerbOptions, DeleteOptions, GetOptions, GetOrComputeOptions, KeyOptions, Lookup, LookupOptions, SetOptions } from './options.js'
+import type { ClearVerbOptions, DeleteOptions, ExpireOptions, GetOptions, GetOrComputeOptions, GetValueOptions, KeyOptions, Lookup, LookupOptions, RefreshOptions, SetOptions } from './options.js'
 import { ComputeOperation, Operation, ReadOperation } from '../operation/operation.js'
 import { conclude, walk } from '../reading/walk.js'
 import { readMany } from '../reading/read-many.js'
 import { composeStats, type CacheStats } from './stats.js'
 import { bytesFrom, type ByteSource } from '../streams/bytes-from.js'
 import { getOrComputeStream, justProduce, type Produce } from '../computing/get-or-compute-stream.js'
+import { expireEverywhere } from '../streams/expire.js'
 import { getStream } from '../streams/read-stream.js'
 import { setStream } from '../streams/write-stream.js'
 import type { TenantState } from '../state/tenant-state.js'
@@ -60,14 +61,30 @@ export class TenantCache {
    */
   getOrCompute<T>(key: string, compute: Compute<T>, options?: GetOrComputeOptions): Promise<T> {
     if (options === undefined) {
-      const hit = hotHit(this.#engine, this.#state, key)
+      const hit = hotHit(this.#engine, this.#state, key, compute)
       if (hit !== undefined) return hit as Promise<T>
     }
     return this.#getOrCompute(key, compute, options === undefined ? NO_OPTIONS : options) as Promise<T>
   }
 
-  /** The cached value, or `undefined`. See {@link lookup} to tell a stored `undefined` from a miss. */
-  get<T = unknown>(key: string, options?: GetOptions): Promise<T | undefined> {
+  /**
+   * Makes a new value, whatever is there, and stores it; the same as `getOrCompute` with `{ refresh: true }`. Until then others are served what is there.
+   * Callers who want a new value meanwhile share it, and so do those who find nothing. Where the compute fails, what is there stays.
+   *
+   * Rejects as `getOrCompute` does; no stale value stands in for the new one.
+   */
+  async refresh<T>(key: string, compute: Compute<T>, options: RefreshOptions = {}): Promise<T> {
+    verbs.REFRESH_KEY.check(options)
+    return this.getOrCompute(key, compute, { ...options, refresh: true })
+  }
+
+  /**
+   * The cached value, or `undefined`, or the `default` of the options. A value that is not fresh any more is a miss. See {@link lookup} to tell a stored
+   * `undefined` from a miss.
+   */
+  get<T = unknown>(key: string, options: GetValueOptions<T> & { readonly default: T }): Promise<T>
+  get<T = unknown>(key: string, options?: GetValueOptions): Promise<T | undefined>
+  get<T = unknown>(key: string, options?: GetValueOptions): Promise<T | undefined> {
     if (options === undefined) {
       const hit = hotHit(this.#engine, this.#state, key)
       if (hit !== undefined) return hit as Promise<T>
@@ -84,20 +101,24 @@ export class TenantCache {
     return this.#peek(key, options) as T | undefined
   }
 
-  /** Whether the key is cached, and what is known about it. Counts nothing, promotes nothing. */
+  /**
+   * Whether the key is cached, and what is known about it: `fresh`, or `stale` while a stale window of its policy, or of this call, is open. Counts
+   * nothing, promotes nothing, refreshes nothing.
+   */
   lookup(key: string, options: LookupOptions & { readonly value: false }): Promise<Lookup<undefined>>
   lookup<T = unknown>(key: string, options?: LookupOptions): Promise<Lookup<T>>
   async lookup<T = unknown>(key: string, options: LookupOptions = {}): Promise<Lookup<T>> {
     const wantsValue = options?.value !== false
-    const found = await this.#find('lookup', verbs.LOOKUP, key, options, wantsValue ? 'value' : 'head')
+    const { found, plan } = await this.#find('lookup', verbs.LOOKUP, key, options, wantsValue ? 'value' : 'head', true)
     if (found === undefined) return { status: 'miss' }
-    const { entry, slot } = found
+    const { entry, slot, isStale } = found
     return {
-      status: 'fresh',
+      status: isStale ? 'stale' : 'fresh',
       ...((wantsValue ? { value: handOut(entry.value, this.#engine.isolation) } : {}) as { value: T }),
       tier: slot.tier.name,
       createdAt: entry.createdAt,
-      expiresAt: entry.expiresAt === Number.POSITIVE_INFINITY ? null : entry.expiresAt,
+      expiresAt: entry.staleAt === Number.POSITIVE_INFINITY ? null : entry.staleAt,
+      ...staleUntil(found, plan),
       // copies: what is handed out here is nobody's way into the entry
       ...(entry.details?.metadata === undefined ? {} : { metadata: { ...entry.details.metadata } }),
       ...(entry.details?.tags === undefined ? {} : { tags: [...entry.details.tags] }),
@@ -106,7 +127,7 @@ export class TenantCache {
 
   /** Whether the key is cached fresh. Reads no payload, counts nothing, promotes nothing. */
   async has(key: string, options: GetOptions = {}): Promise<boolean> {
-    return (await this.#find('has', verbs.HAS, key, options, 'head')) !== undefined
+    return (await this.#find('has', verbs.HAS, key, options, 'head', false)).found !== undefined
   }
 
   /**
@@ -147,6 +168,25 @@ export class TenantCache {
     if (options.confirmed === true) await confirm(engine, this.#state, 'delete', invalidation, options.signal)
     if (engine.events.wants('delete')) engine.events.emit('delete', { tenant: this.tenant, key })
     return deleted
+  }
+
+  /**
+   * The key is not fresh any more: until it is made anew it may be served as stale, as long as a stale window of its policy, or of this call, is open, and
+   * in no case longer than it would have been. Without such a window it is deleted. What began before stores nothing, as for `delete`.
+   *
+   * `true` if a tier had it, `false` if none had, `undefined` if none can tell. Rejects as `delete` does.
+   */
+  async expire(key: string, options: ExpireOptions = {}): Promise<boolean | undefined> {
+    const engine = this.#engine
+    engine.assertOpen('expire')
+    const validKey = validateKey(key)
+    verbs.EXPIRE.check(options)
+    const plan = this.#plan(validKey, options, verbs.EXPIRE)
+    options.signal?.throwIfAborted()
+    if (!engine.enabled) return undefined
+    const wasThere = await abortable(engine.invalidation(expireEverywhere(new Operation(engine, this.#state, validKey, plan))), options.signal)
+    if (options.confirmed === true) await confirm(engine, this.#state, 'expire', Invalidation.ofKey(validKey), options.signal)
+    return wasThere
   }
 
   /**
@@ -220,7 +260,7 @@ export class TenantCache {
     const wishes = writeOptions(options, plan)
     options.signal?.throwIfAborted()
     if (engine.closed || !engine.enabled) return justProduce(this.#state, validKey, produce, options.signal)
-    return getOrComputeStream(this.#making(validKey, plan, 'stream', produce, wishes), options.signal)
+    return getOrComputeStream(this.#making(validKey, plan, 'stream', produce, wishes, options), options.signal)
   }
 
   /** The cached values of those keys that are hits, in the order of the keys. */
@@ -301,6 +341,7 @@ export class TenantCache {
       tiers: engine.tiers,
       backends: await backendStats(engine, this.#state),
       pendingWrites: engine.background.size,
+      pendingRefreshes: engine.refreshes.size,
       writeBack: engine.writeBack.stats,
     })
   }
@@ -315,19 +356,19 @@ export class TenantCache {
       const wishes = writeOptions(options, plan)
       options.signal?.throwIfAborted()
       if (engine.closed || !engine.enabled) return justCompute(this.#state, validKey, compute, options.signal)
-      return getOrComputeInFlight(this.#making(validKey, plan, 'value', compute, wishes), options.signal)
+      return getOrComputeInFlight(this.#making(validKey, plan, 'value', compute, wishes, options), options.signal)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  async #get(key: string, options: GetOptions): Promise<unknown> {
+  async #get(key: string, options: GetValueOptions): Promise<unknown> {
     const found = await this.#read(key, options)
-    return found === undefined ? undefined : handOut(found.entry.value, this.#engine.isolation)
+    return found === undefined ? options.default : handOut(found.entry.value, this.#engine.isolation)
   }
 
   /** The long way of get: walks the tiers, promotes, counts. */
-  async #read(key: string, options: GetOptions): Promise<Found | undefined> {
+  async #read(key: string, options: GetValueOptions): Promise<Found | undefined> {
     const engine = this.#engine
     const state = this.#state
     engine.assertOpen('get')
@@ -340,11 +381,10 @@ export class TenantCache {
     const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
     const operation = new ReadOperation(engine, state, validKey, plan, 'value', true)
     const fence = state.fences.open(validKey)
-    let hit: string | undefined
+    let found: Found | undefined
     let failure: { error: unknown } | undefined
     try {
-      const found = await until(walk(operation), options.signal)
-      hit = found?.slot.tier.name
+      found = await until(walk(operation), options.signal)
       conclude(operation, found, fence)
       return found
     } catch (error) {
@@ -352,20 +392,20 @@ export class TenantCache {
       throw error
     } finally {
       state.fences.close(fence)
-      engine.telemetry.endGet(span, hit, failure)
+      engine.telemetry.endGet(span, found, failure)
     }
   }
 
   /** The walk of has and lookup: without a trace in counts or recency. */
-  async #find(name: string, verb: verbs.Verb<GetOptions>, key: string, options: GetOptions, want: 'value' | 'head'): Promise<Found | undefined> {
+  async #find<O extends GetOptions>(name: string, verb: verbs.Verb<O>, key: string, options: O, want: 'value' | 'head', takesStale: boolean): Promise<{ readonly found: Found | undefined; readonly plan: Plan }> {
     const engine = this.#engine
     engine.assertOpen(name)
     const validKey = validateKey(key)
     verb.check(options)
     const plan = this.#plan(validKey, options, verb)
     options.signal?.throwIfAborted()
-    if (!engine.enabled) return undefined
-    return until(walk(new ReadOperation(engine, this.#state, validKey, plan, want, false)), options.signal)
+    const found = engine.enabled ? await until(walk(new ReadOperation(engine, this.#state, validKey, plan, want, false, takesStale)), options.signal) : undefined
+    return { found, plan }
   }
 
   #peek(key: string, options: KeyOptions | undefined): unknown {
@@ -383,13 +423,13 @@ export class TenantCache {
   }
 
   /** A call of a verb that makes what it does not find. Its span begins. */
-  #making<T>(key: ValidKey, plan: Plan, want: 'value' | 'stream', make: ComputeOperation<T>['make'], wishes: EntryWishes): ComputeOperation<T> {
+  #making<T>(key: ValidKey, plan: Plan, want: 'value' | 'stream', make: ComputeOperation<T>['make'], wishes: EntryWishes, { refresh }: GetOrComputeOptions): ComputeOperation<T> {
     const engine = this.#engine
-    return new ComputeOperation(engine, this.#state, key, plan, want, make, wishes, engine.telemetry.startGet(key, this.tenant, plan.policy.name))
+    return new ComputeOperation(engine, this.#state, key, plan, want, { make, wishes, isForced: refresh, span: engine.telemetry.startGet(key, this.tenant, plan.policy.name) })
   }
 
   #plan<O extends KeyOptions>(key: ValidKey, options: O, verb: verbs.Verb<O>): Plan {
-    return this.#policy(key, options).plan(options.tiers, verb.call)
+    return this.#policy(key, options).plan(options, verb.call)
   }
 
   #policy(key: ValidKey, options: KeyOptions): Policy {
@@ -407,7 +447,7 @@ export class TenantCache {
       const policy = this.#policy(key, options)
       if (policy !== last) {
         let plan = plans.get(policy)
-        if (plan === undefined) plans.set(policy, (plan = policy.plan(options.tiers, verb.call)))
+        if (plan === undefined) plans.set(policy, (plan = policy.plan(options, verb.call)))
         group = keysOf.get(plan) ?? []
         keysOf.set(plan, group)
         last = policy
@@ -421,6 +461,12 @@ export class TenantCache {
 
 const LOOK = Object.freeze({ want: 'payload', touch: false } as const)
 const NO_OPTIONS = Object.freeze({})
+
+/** The end of the window in which a call with that plan may be served it when it is not fresh any more. */
+function staleUntil({ entry }: Found, { freshness }: Plan): { readonly staleUntil?: number } {
+  const end = Math.min(entry.keepUntil, entry.staleAt + freshness.windowMs)
+  return end > entry.staleAt ? { staleUntil: end } : {}
+}
 
 /** The answer of a walk, or the signal's reason if it fires first. */
 function until<T>(answer: Awaitable<T>, signal: AbortSignal | undefined): Awaitable<T> {

@@ -1,22 +1,27 @@
 import { kindOf, KnownNames } from '@thermocline/backend'
+import { FRESHNESS_NAMES } from '../policies/freshness.js'
 import type { ListVerbOptions } from '../reading/list.js'
 import type {
   ClearVerbOptions,
   CloseOptions,
   DeleteOptions,
+  ExpireOptions,
   ForTenant,
   GetOptions,
   GetOrComputeOptions,
+  GetValueOptions,
   KeyOptions,
   LookupOptions,
+  RefreshOptions,
   SetOptions,
+  WindowOptions,
 } from './options.js'
 import { checkSignal } from './verb-options.js'
 
 /** The names of all options of a kind: the compiler sees to it that none is left out. */
 type Names<O> = Readonly<Record<keyof Required<O>, true>>
 
-const SWITCHES = ['confirmed', 'detail', 'value'] as const
+const SWITCHES = ['confirmed', 'detail', 'value', 'refresh'] as const
 
 /** A verb and the options it takes, on a tenant's cache and, with `tenant`, on the manager. */
 export class Verb<O extends object> {
@@ -65,18 +70,23 @@ export function checkSwitch(value: unknown, option: string): void {
 
 const KEY: Names<KeyOptions> = { policy: true, tiers: true }
 const GET: Names<GetOptions> = { ...KEY, signal: true }
-const COMPUTE: Names<GetOrComputeOptions> = { ...GET, ttl: true, tags: true, metadata: true }
-const SET: Names<SetOptions> = { ...COMPUTE, confirmed: true }
+const WINDOWS: Names<WindowOptions> = { staleWhileRevalidate: true, staleIfError: true }
+const STORE = { ...GET, ...WINDOWS, ttl: true, tags: true, metadata: true, jitter: true } as const
+const REFRESH: Names<RefreshOptions> = { ...STORE, ...FRESHNESS_NAMES }
+const COMPUTE: Names<GetOrComputeOptions> = { ...REFRESH, refresh: true }
+const SET: Names<SetOptions> = { ...STORE, confirmed: true }
 const DELETE: Names<DeleteOptions> = { ...GET, confirmed: true }
 const END: Names<CloseOptions> = { deadline: true, confirmed: true }
 
 export const GET_OR_COMPUTE = new Verb<GetOrComputeOptions>('getOrCompute(key, compute, options)', COMPUTE)
-export const GET_VALUE = new Verb<GetOptions>('get(key, options)', GET)
+export const REFRESH_KEY = new Verb<RefreshOptions>('refresh(key, compute, options)', REFRESH)
+export const GET_VALUE = new Verb<GetValueOptions>('get(key, options)', { ...GET, default: true })
 export const PEEK = new Verb<KeyOptions>('peek(key, options)', KEY)
-export const LOOKUP = new Verb<LookupOptions>('lookup(key, options)', { ...GET, value: true })
+export const LOOKUP = new Verb<LookupOptions>('lookup(key, options)', { ...GET, ...WINDOWS, value: true })
 export const HAS = new Verb<GetOptions>('has(key, options)', GET)
 export const SET_VALUE = new Verb<SetOptions>('set(key, value, options)', SET)
 export const DELETE_KEY = new Verb<GetOptions>('delete(key, options)', DELETE)
+export const EXPIRE = new Verb<ExpireOptions>('expire(key, options)', { ...DELETE, ...WINDOWS })
 export const CLEAR = new Verb<ClearVerbOptions>('clear(prefix, options)', { confirmed: true })
 export const GET_STREAM = new Verb<GetOptions>('getStream(key, options)', GET)
 export const SET_STREAM = new Verb<SetOptions>('setStream(key, source, options)', SET)

@@ -1,7 +1,7 @@
 import type { CacheEntry, EpochMs } from '@thermocline/backend'
 import type { Slot } from '../policies/policy.js'
 
-/** A fresh entry and where it was found. */
+/** An entry that may be served, and where it was found. */
 export class Found {
   readonly entry: CacheEntry
   readonly slot: Slot
@@ -15,5 +15,15 @@ export class Found {
     this.slot = slot
     this.position = position
     this.at = at
+  }
+
+  /** How long the compute had taken that made it. */
+  get savedMicros(): number {
+    return this.entry.computeMicros
+  }
+
+  /** Its value is old: it may be served to who asks for such, and is not promoted. */
+  get isStale(): boolean {
+    return this.at >= this.entry.staleAt
   }
 }

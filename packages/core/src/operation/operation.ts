@@ -1,14 +1,16 @@
 import type { Span } from '@opentelemetry/api'
-import type { ReadOptions, ValidKey } from '@thermocline/backend'
+import type { CacheEntry, EpochMs, ReadOptions, ValidKey } from '@thermocline/backend'
 import type { PayloadPlace } from '../codec/payload-step.js'
 import type { ComputeContext } from '../flights/compute-context.js'
 import type { ComputePoint } from '../flights/compute-point.js'
 import type { Plan } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { EngineHost } from '../state/host.js'
+import type { Refreshes } from '../state/refreshes.js'
 import type { TenantState } from '../state/tenant-state.js'
 import type { Telemetry } from '../telemetry/telemetry.js'
 import type { WriteBack } from '../write-back/write-back.js'
+import type { Found } from './found.js'
 import type { EntryWishes } from './terms.js'
 
 /** What carries operations out needs of the engine. */
@@ -19,6 +21,8 @@ export interface OperationHost extends EngineHost {
   readonly telemetry: Telemetry
   readonly writeBack: WriteBack
   readonly computePoint: ComputePoint
+  /** Refreshes in the background. */
+  readonly refreshes: Refreshes
   /** Streams that somebody reads or writes; close gives them up. */
   readonly streams: Set<{ abort(error: unknown): void }>
   /** Keeps track of a compute under way: close waits for it. */
@@ -59,11 +63,24 @@ export class ReadOperation extends Operation {
   readonly want: Want
   /** Whether it counts as a use: for recency and in the counts of each tier. */
   readonly isUse: boolean
+  /** Whether a value that is not fresh any more is of use, as long as the plan's windows are open. */
+  readonly takesStale: boolean
 
-  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: Want, isUse: boolean) {
+  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: Want, isUse: boolean, takesStale = false) {
     super(engine, state, key, plan)
     this.want = want
     this.isUse = isUse
+    this.takesStale = takesStale
+  }
+
+  /** Whether an entry whose ttl is over may be served at all. */
+  mayServeStale(entry: CacheEntry, now: EpochMs): boolean {
+    return this.takesStale && now - entry.staleAt < this.plan.freshness.windowMs
+  }
+
+  /** Whether it is to be served at once, without a look into slower tiers. */
+  servesAtOnce(_stale: Found): boolean {
+    return false
   }
 
   /** How a tier is asked for it. */
@@ -75,6 +92,14 @@ export class ReadOperation extends Operation {
   }
 }
 
+/** How a call makes what it does not find. */
+export interface Making<T> {
+  readonly make: (context: ComputeContext) => T | Promise<T>
+  readonly wishes: EntryWishes
+  readonly span: Span
+  readonly isForced?: boolean | undefined
+}
+
 /** A call that makes what it does not find. */
 export class ComputeOperation<T = unknown> extends ReadOperation {
   /** The caller's function. */
@@ -83,12 +108,19 @@ export class ComputeOperation<T = unknown> extends ReadOperation {
   readonly wishes: EntryWishes
   /** Of the call; the compute's own hangs below it. */
   readonly span: Span
+  /** It makes a new value, whatever is there. */
+  readonly isForced: boolean
 
-  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: 'value' | 'stream', make: ComputeOperation<T>['make'], wishes: EntryWishes, span: Span) {
-    super(engine, state, key, plan, want, true)
+  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: 'value' | 'stream', { make, wishes, span, isForced = false }: Making<T>) {
+    super(engine, state, key, plan, want, true, plan.freshness.windowMs > 0)
     this.make = make
     this.wishes = wishes
     this.span = span
+    this.isForced = isForced
+  }
+
+  override servesAtOnce({ at, entry }: Found): boolean {
+    return at - entry.staleAt < this.plan.freshness.revalidateMs
   }
 }
 

@@ -4,6 +4,7 @@ import { Compression, type CompressionOption } from '../codec/compression.js'
 import type { PayloadStep } from '../codec/payload-step.js'
 import type { CodecName, CodecTable } from '../codec/standard.js'
 import type { Tier } from '../tiers/tier.js'
+import { Freshness, FRESHNESS_NAMES, type FreshnessOptions } from './freshness.js'
 
 /**
  * How a tier is written:
@@ -27,7 +28,7 @@ export type TierUse =
     }
 
 /** How one data type is cached. */
-export interface PolicyOptions {
+export interface PolicyOptions extends FreshnessOptions {
   /** By tier name. A tier that is not mentioned is `true`. */
   readonly tiers?: Readonly<Record<string, TierUse | undefined>> | undefined
   /** Time to live. Default: the tier's `defaultTtl`, then the manager's. */
@@ -46,7 +47,7 @@ export interface PolicyOptions {
 }
 
 /** The names of what a policy can say; a new option has its name here. */
-export const POLICY_OPTIONS: readonly string[] = Object.keys({ tiers: true, ttl: true, codec: true, compression: true, contentType: true, foreignObjects: true } satisfies Readonly<Record<keyof PolicyOptions, true>>)
+export const POLICY_OPTIONS: readonly string[] = Object.keys({ tiers: true, ttl: true, codec: true, compression: true, contentType: true, foreignObjects: true, ...FRESHNESS_NAMES } satisfies Readonly<Record<keyof PolicyOptions, true>>)
 
 const OPTIONS = new KnownNames(POLICY_OPTIONS)
 const USE = new KnownNames(Object.keys({ write: true, ttl: true, promote: true } satisfies Readonly<Record<keyof Exclude<TierUse, boolean>, true>>))
@@ -85,9 +86,15 @@ export function promotedUntil(slot: Slot, expiresAt: EpochMs, now: EpochMs): Epo
 /** A slot whose tier answers without a promise. */
 export type SynchronousSlot = Slot & { readonly tier: Tier & { readonly direct: CacheBackend } }
 
+/** What a call says instead of its policy. */
+export interface Overrides extends FreshnessOptions {
+  readonly tiers?: Readonly<Record<string, TierUse | undefined>> | undefined
+}
+
 /** What a verb works with: a policy as it stands, or as a call overrides it. */
 export interface Plan {
   readonly policy: Policy
+  readonly freshness: Freshness
   /** The tiers in use, fastest first. */
   readonly slots: readonly Slot[]
   /** Tiers that the policy reads and the call leaves out. */
@@ -103,6 +110,7 @@ export class Policy implements Plan {
   readonly steps: readonly PayloadStep[]
   readonly contentType: string | undefined
   readonly adopts: boolean
+  readonly freshness: Freshness
   readonly slots: readonly Slot[]
   readonly leftOut: readonly Tier[] = []
   /** The first slot, if its tier is synchronous: the one a hot hit needs. */
@@ -126,6 +134,7 @@ export class Policy implements Plan {
     this.steps = compression === undefined ? [] : [compression]
     this.contentType = mediaType(options.contentType, `${where}.contentType`)
     this.adopts = adoption(options.foreignObjects, `${where}.foreignObjects`)
+    this.freshness = Freshness.of(options, `${where}.`)
     this.#ttlMs = ttlMs(options.ttl, `${where}.ttl`)
     this.#managerTtlMs = managerTtlMs
     this.#tiers = tiers
@@ -137,13 +146,15 @@ export class Policy implements Plan {
   }
 
   /**
-   * The plan of a call that overrides tiers.
+   * The plan of a call that overrides something.
    *
    * @param call how the verb is called, for messages
-   * @throws TypeError for an unknown tier or a use that is none
+   * @throws TypeError for an unknown tier, a use that is none, or an option that is none
    */
-  plan(overrides: Readonly<Record<string, TierUse | undefined>> | undefined, call: string): Plan {
-    if (overrides === undefined) return this
+  plan(options: Overrides, call: string): Plan {
+    const { tiers: overrides } = options
+    const freshness = Freshness.of(options, `${call}: `, this.freshness)
+    if (overrides === undefined) return freshness === this.freshness ? this : { policy: this, freshness, slots: this.slots, leftOut: [] }
     checkTierNames(overrides, this.#tiers, 'tiers')
     const slots: Slot[] = []
     const leftOut: Tier[] = []
@@ -158,7 +169,7 @@ export class Policy implements Plan {
         if (made.length === 0 && own !== undefined) leftOut.push(tier)
       }
     }
-    const plan = { policy: this, slots: limited(slots), leftOut }
+    const plan = { policy: this, freshness, slots: limited(slots), leftOut }
     // what the policy says and this call makes impossible is written through; what the call itself asks for has to be possible
     for (const name of Object.keys(overrides)) if (typeof overrides[name] === 'object') checked(plan.slots, 'tiers', name)
     return plan

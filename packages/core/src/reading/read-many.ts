@@ -53,7 +53,7 @@ export async function readMany(engine: OperationHost, state: TenantState, keys: 
     return wanted.map(({ found }) => found)
   } finally {
     state.fences.closeWide(fence)
-    if (first !== NO_SPAN) for (const { span, found } of wanted) telemetry.endGet(span, found?.slot.tier.name)
+    if (first !== NO_SPAN) for (const { span, found } of wanted) telemetry.endGet(span, found)
   }
 }
 

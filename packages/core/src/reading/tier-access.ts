@@ -29,17 +29,18 @@ import type { TenantState } from '../state/tenant-state.js'
 /**
  * Why a tier has not answered with an entry:
  *
- * - `absent`, `expired`: it was asked, and has none, or none whose life there goes on
+ * - `absent`, `expired`, `stale`: it was asked, and has none, none whose life there goes on, or none that is fresh
  * - `failed`: it was asked and could not answer, which has been reported
  * - `away`: it is not read now, since it failed
  * - `in-doubt`, `owed`: it is not asked for this key, as an operation on it may still land there, or its removal is owed
  */
-export type Reason = 'absent' | 'expired' | 'failed' | 'away' | 'in-doubt' | 'owed'
+export type Reason = 'absent' | 'expired' | 'stale' | 'failed' | 'away' | 'in-doubt' | 'owed'
 
 /** No entry, and why. There is one for each reason. */
 export class NoEntry {
   static readonly absent = new NoEntry('absent')
   static readonly expired = new NoEntry('expired')
+  static readonly stale = new NoEntry('stale')
   static readonly failed = new NoEntry('failed')
   static readonly away = new NoEntry('away')
   static readonly 'in-doubt' = new NoEntry('in-doubt')
@@ -53,7 +54,7 @@ export class NoEntry {
 
   /** Whether the tier was asked at all. */
   get wasAsked(): boolean {
-    return this === NoEntry.absent || this === NoEntry.expired || this === NoEntry.failed
+    return this === NoEntry.absent || this === NoEntry.expired || this === NoEntry.stale || this === NoEntry.failed
   }
 }
 
@@ -117,7 +118,8 @@ function adopted(operation: ReadOperation, slot: Slot, position: number, entry: 
   if (telemetry.bound) telemetry.recordLatency({ ...slot.tier.attributes, operation: 'get' }, clock.monotonic() - startedAt)
   if (entry === undefined) return NoEntry.absent
   if (isStreamed(entry)) return adoptedStream(operation, entry, slot, position, now)
-  if (now >= entry.keepUntil) return NoEntry.expired
+  const refusal = refusalOf(operation, entry, now)
+  if (refusal !== undefined) return refusal
   if (operation.want !== 'head' && entry.value === NO_VALUE && entry.encoded !== undefined) {
     if (isPacked(entry.encoded.codec)) return unpacked(operation, new Found(entry, slot, position, now), entry.encoded)
     entry.value = codecs.decode(entry.encoded)
@@ -125,12 +127,20 @@ function adopted(operation: ReadOperation, slot: Slot, position: number, entry: 
   return new Found(entry, slot, position, now)
 }
 
+/** Why an entry is not to be served; `undefined`: it may be. */
+function refusalOf(operation: ReadOperation, entry: CacheEntry, now: EpochMs): NoEntry | undefined {
+  if (now < entry.freshUntil) return undefined
+  if (now >= entry.keepUntil) return NoEntry.expired
+  return operation.mayServeStale(entry, now) ? undefined : NoEntry.stale
+}
+
 /** A stream that is not served is not left open. */
-function adoptedStream({ engine }: Operation, entry: StreamedEntry, slot: Slot, position: number, now: EpochMs): Answer {
+function adoptedStream(operation: ReadOperation, entry: StreamedEntry, slot: Slot, position: number, now: EpochMs): Answer {
   let isServed = false
   try {
-    if (now >= entry.keepUntil) return NoEntry.expired
-    engine.payloads.check(entry.payload.codec)
+    const refusal = refusalOf(operation, entry, now)
+    if (refusal !== undefined) return refusal
+    operation.engine.payloads.check(entry.payload.codec)
     isServed = true
     return new Found(entry, slot, position, now)
   } finally {

@@ -1,4 +1,4 @@
-import type { Awaitable } from '@thermocline/backend'
+import { isStreamed, type Awaitable } from '@thermocline/backend'
 import type { Fence, FencedKey } from '../flights/fence.js'
 import { countOutcome } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
@@ -9,17 +9,32 @@ import { askThen } from './tier-access.js'
 
 /**
  * Asks the tiers of a plan, fastest first and from `position` on, for a fresh entry, and goes on with what was found in the step in which it
- * was found. A tier that fails is passed over.
+ * was found. A tier that fails is passed over. A stale entry is what was found where no tier has a fresh one, or where the call is content with it.
+ *
+ * @param stale what faster tiers have
  */
-export function walkThen<T>(operation: ReadOperation, position: number, goOn: (found: Found | undefined) => Awaitable<T>): Awaitable<T> {
+export function walkThen<T>(operation: ReadOperation, position: number, goOn: (found: Found | undefined) => Awaitable<T>, stale?: Found): Awaitable<T> {
   const { plan, isUse, state } = operation
   const slot = plan.slots[position]
-  if (slot === undefined) return goOn(undefined)
+  if (slot === undefined) return goOn(stale)
   return askThen(operation, position, (answer) => {
-    if (answer instanceof Found) return goOn(answer)
-    if (isUse && answer.wasAsked) count(state.counters.tierMisses, slot.cell)
-    return walkThen(operation, position + 1, goOn)
+    if (!(answer instanceof Found)) {
+      if (isUse && answer.wasAsked) count(state.counters.tierMisses, slot.cell)
+      return walkThen(operation, position + 1, goOn, stale)
+    }
+    if (!answer.isStale || operation.servesAtOnce(answer)) {
+      letGo(stale)
+      return goOn(answer)
+    }
+    const isNewer = stale === undefined || answer.entry.staleAt > stale.entry.staleAt
+    letGo(isNewer ? stale : answer)
+    return walkThen(operation, position + 1, goOn, isNewer ? answer : stale)
   })
+}
+
+/** What is not to be served after all: a stream is not left open. */
+export function letGo(found: Found | undefined): void {
+  if (found !== undefined && isStreamed(found.entry)) found.entry.payload.cancel()
 }
 
 /** The same where nothing follows. */
@@ -34,5 +49,5 @@ function itself(found: Found | undefined): Found | undefined {
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
 export function conclude(operation: ReadOperation, found: Found | undefined, fence: Fence | FencedKey): void {
   if (found !== undefined) promote(operation, found, fence)
-  countOutcome(operation, found?.slot, found?.entry.computeMicros)
+  countOutcome(operation, found)
 }

@@ -4,6 +4,8 @@
  */
 export class Counters {
   readonly hits: number[]
+  /** Reads answered with a value that was not fresh any more: neither hits nor misses. */
+  readonly staleHits: number[]
   /** Times a tier was asked and had nothing fresh. */
   readonly tierMisses: number[]
   /** Microseconds of compute that hits made unnecessary. */
@@ -20,9 +22,19 @@ export class Counters {
   /** Callers that shared another caller's flight. */
   readonly coalesced: number[]
 
+  /** Values that were made anew in the background. */
+  readonly refreshes: number[]
+  /** Refreshes that failed, or were not begun. */
+  readonly refreshesGivenUp: number[]
+  /** Callers that got a stale value because the compute took longer than `softTimeout`. */
+  readonly softTimeouts: number[]
+  /** Computes that were ended by `hardTimeout`. */
+  readonly hardTimeouts: number[]
+
   constructor(policies: number, tiers: number) {
     const cells = policies * tiers
     this.hits = zeros(cells)
+    this.staleHits = zeros(cells)
     this.tierMisses = zeros(cells)
     this.savedMicros = zeros(cells)
     this.promotions = zeros(cells)
@@ -33,6 +45,10 @@ export class Counters {
     this.computes = zeros(policies)
     this.computeMicros = zeros(policies)
     this.coalesced = zeros(policies)
+    this.refreshes = zeros(policies)
+    this.refreshesGivenUp = zeros(policies)
+    this.softTimeouts = zeros(policies)
+    this.hardTimeouts = zeros(policies)
   }
 
   /** Adds another tenant's counts to these. */
@@ -45,7 +61,24 @@ export class Counters {
   }
 }
 
-const COUNTED = ['hits', 'tierMisses', 'savedMicros', 'promotions', 'evictions', 'demotions', 'errors', 'misses', 'computes', 'computeMicros', 'coalesced'] as const
+const COUNTED = [
+  'hits',
+  'staleHits',
+  'tierMisses',
+  'savedMicros',
+  'promotions',
+  'evictions',
+  'demotions',
+  'errors',
+  'misses',
+  'computes',
+  'computeMicros',
+  'coalesced',
+  'refreshes',
+  'refreshesGivenUp',
+  'softTimeouts',
+  'hardTimeouts',
+] as const
 
 function zeros(length: number): number[] {
   return Array.from({ length }, () => 0)

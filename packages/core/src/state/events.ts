@@ -13,6 +13,10 @@ export interface CacheEvents {
   hit: KeyEvent & { readonly tier: string; readonly policy: string }
   /** A verb found the key in no tier. */
   miss: KeyEvent & { readonly policy: string }
+  /** A caller got a value that is not fresh any more: while it is refreshed, because the compute failed, or because it took longer than `softTimeout`. */
+  stale: KeyEvent & { readonly tier: string; readonly policy: string; readonly reason: StaleReason }
+  /** A refresh in the background has ended, with a new value or, where there is an `error`, without. */
+  refresh: KeyEvent & { readonly policy: string; readonly error?: unknown }
   /** A value was computed; `ms` is how long it took. */
   compute: KeyEvent & { readonly policy: string; readonly ms: number }
   /** A hit in a slower tier was copied to a faster one. */
@@ -34,9 +38,12 @@ export interface CacheEvents {
   recovered: { readonly tier: string }
 }
 
+/** Why a stale value was served. */
+export type StaleReason = 'revalidate' | 'error' | 'timeout'
+
 export type CacheEventName = keyof CacheEvents
 
-const EVENT_NAMES: ReadonlySet<string> = new Set<CacheEventName>(['hit', 'miss', 'compute', 'promote', 'set', 'delete', 'clear', 'writeBack', 'demote', 'evict', 'error', 'degraded', 'recovered'])
+const EVENT_NAMES: ReadonlySet<string> = new Set<CacheEventName>(['hit', 'miss', 'stale', 'compute', 'refresh', 'promote', 'set', 'delete', 'clear', 'writeBack', 'demote', 'evict', 'error', 'degraded', 'recovered'])
 
 /** Listeners of all events in one table: each is only ever called with its own event. */
 type Listener = (event: unknown) => unknown

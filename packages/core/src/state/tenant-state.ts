@@ -3,6 +3,8 @@ import { FenceTable } from '../flights/fence.js'
 import type { Flight, FlightOwner } from '../flights/flight.js'
 import { TransientMap } from '../flights/transient-map.js'
 import { Counters } from './counters.js'
+import type { Refresh } from './refreshes.js'
+import { RememberedErrors } from './remembered-errors.js'
 
 /** What a manager keeps in the process about one tenant: nothing that grows with its entries. */
 export class TenantState implements FlightOwner {
@@ -13,7 +15,13 @@ export class TenantState implements FlightOwner {
   readonly flights = new TransientMap<string, Flight>()
   /** Streams of what tiers hold that more callers may join. */
   readonly downloads = new TransientMap<string, Flight>()
+  /** What is made anew though something is at hand: at most one for a key. Whoever finds nothing joins it. */
+  readonly refreshes = new TransientMap<string, Flight>()
+  /** The refreshes in the background that wait, run or rest. */
+  readonly refreshing = new TransientMap<string, Refresh>()
+  readonly errors = new RememberedErrors()
   readonly counters: Counters
+  readonly #all: readonly TransientMap<string, Flight>[] = [this.flights, this.downloads, this.refreshes]
 
   constructor(tenant: TenantId, counters: Counters) {
     this.tenant = tenant
@@ -37,17 +45,23 @@ export class TenantState implements FlightOwner {
     }
   }
 
-  /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. */
+  /** The flight that makes the key's value now; callers who want a new one share it. */
+  making(key: string): Flight | undefined {
+    const flight = this.refreshes.get(key) ?? this.flights.get(key)
+    return flight?.isMaking === true ? flight : undefined
+  }
+
+  /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. One that only looks leaves the key's compute alone. */
   deserted(flight: Flight): void {
-    if (this.flights.get(flight.key) === flight) this.detachKey(flight.key)
-    else if (this.downloads.get(flight.key) === flight) this.downloads.delete(flight.key) // a compute of the key goes on
+    if (flight.isMaking) this.fences.breakKey(flight.key)
+    this.leave(flight)
   }
 
   /** The flight is over: nobody joins it any more. */
   landed(flight: Flight): void {
     if (!flight.end()) return
     this.fences.close(flight.fence)
-    for (const flights of [this.flights, this.downloads]) if (flights.get(flight.key) === flight) flights.delete(flight.key)
+    this.leave(flight)
   }
 
   /** A flight has found its stream in a tier, and makes nothing any more: whoever wants the value looks for it there. */
@@ -57,18 +71,28 @@ export class TenantState implements FlightOwner {
     this.downloads.set(flight.key, flight)
   }
 
+  /** Nobody joins the flight any more; it goes on for those who have. */
+  leave(flight: Flight): void {
+    for (const flights of this.#all) if (flights.get(flight.key) === flight) flights.delete(flight.key)
+  }
+
   /** Whatever began on what the invalidation covers stores nothing from now on; the next caller starts a new flight. */
   detach(invalidation: Invalidation): void {
+    this.errors.forget(invalidation)
     if (invalidation.key !== undefined) return this.detachKey(invalidation.key)
     this.fences.break(invalidation)
-    for (const flights of [this.flights, this.downloads]) for (const key of flights.keys()) if (invalidation.covers(key)) flights.delete(key)
+    for (const flights of this.#all) for (const key of flights.keys()) if (invalidation.covers(key)) flights.delete(key)
   }
 
   /** The same for one key. */
   detachKey(key: string): void {
     this.fences.breakKey(key)
-    this.flights.delete(key)
-    this.downloads.delete(key)
+    for (const flights of this.#all) flights.delete(key)
+  }
+
+  /** Tells everything that runs that nobody wants it any more. */
+  abortFlights(reason: unknown): void {
+    for (const flights of this.#all) for (const flight of [...flights.values()]) flight.abort(reason)
   }
 }
 
@@ -102,8 +126,7 @@ export class TenantRegistry {
   /** Tells every running compute that nobody wants it any more. */
   abortFlights(reason: unknown): void {
     for (const { state } of this.#live.values()) {
-      const tenant = state.deref()
-      if (tenant !== undefined) for (const flights of [tenant.flights, tenant.downloads]) for (const flight of [...flights.values()]) flight.abort(reason)
+      state.deref()?.abortFlights(reason)
     }
   }
 

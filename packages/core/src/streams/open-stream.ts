@@ -1,26 +1,27 @@
-import { isStreamed, type CacheEntry, type EncodedPayload, type PayloadStream } from '@thermocline/backend'
-import type { Slot } from '../policies/policy.js'
+import { isStreamed, type EncodedPayload, type PayloadStream } from '@thermocline/backend'
 import type { Operation, ReadOperation } from '../operation/operation.js'
 import { walk } from '../reading/walk.js'
 import type { Found } from '../operation/found.js'
 
-/** A fresh entry whose payload can be read as a stream, and where it was found. */
+/** An entry whose payload can be read as a stream, and where it was found. */
 export interface FoundStream {
-  readonly entry: CacheEntry
-  readonly slot: Slot
-  readonly position: number
+  readonly found: Found
   readonly payload: PayloadStream
-  /** Where the whole payload is at hand: for promotion as usual. */
-  readonly whole: Found | undefined
+  /** Whether the whole payload is at hand: it is promoted as usual. */
+  readonly isWhole: boolean
 }
 
-/** As `walk`: asks the tiers for a fresh entry, for its payload as a stream where the tier has streams. */
+/** As `walk`: asks the tiers for an entry, for its payload as a stream where the tier has streams. */
 export async function openStream(operation: ReadOperation): Promise<FoundStream | undefined> {
   const found = await walk(operation)
-  if (found === undefined) return undefined
-  const { entry, slot, position } = found
-  if (isStreamed(entry)) return { entry, slot, position, payload: entry.payload, whole: undefined }
-  return { entry, slot, position, payload: payloadOf(encodedOf(operation, found)), whole: found }
+  return found && streamOf(operation, found)
+}
+
+/** The stream of what was found. */
+export function streamOf(operation: Operation, found: Found): FoundStream {
+  const { entry } = found
+  if (isStreamed(entry)) return { found, payload: entry.payload, isWhole: false }
+  return { found, payload: payloadOf(encodedOf(operation, found)), isWhole: true }
 }
 
 function encodedOf({ engine, plan }: Operation, { entry }: Found): EncodedPayload {

@@ -4,6 +4,7 @@ import { callingFlight, type Waiter } from '../flights/waiting.js'
 import { promotedUntil } from '../policies/policy.js'
 import { travellingFields } from '../promotion/copies.js'
 import { countOutcome } from '../operation/count-outcome.js'
+import type { Found } from '../operation/found.js'
 import type { ReadOperation } from '../operation/operation.js'
 import { notePromotion, promote } from '../promotion/promote.js'
 import { abandoned } from '../tiers/held-back-put.js'
@@ -16,7 +17,7 @@ import { TierSink } from './tier-sink.js'
 export async function getStream(operation: ReadOperation, signal: AbortSignal | undefined): Promise<Readable | undefined> {
   const { engine, state, key, plan } = operation
   const span = engine.telemetry.startGet(key, state.tenant, plan.policy.name)
-  let hit: string | undefined
+  let served: Found | undefined
   let failure: { error: unknown } | undefined
   try {
     // a read does not wait for a compute, and leaves its flight to those who do
@@ -26,15 +27,14 @@ export async function getStream(operation: ReadOperation, signal: AbortSignal | 
       return undefined
     }
     joined.left() // what a tier holds waits for nobody
-    const found = joined.opened.found as FoundStream
-    hit = found.slot.tier.name
-    countOutcome(operation, found.slot, found.entry.computeMicros)
+    served = (joined.opened.found as FoundStream).found
+    countOutcome(operation, served)
     return readableOf(operation, joined.reader, joined.opened.codec, signal)
   } catch (error) {
     failure = { error }
     throw error
   } finally {
-    engine.telemetry.endGet(span, hit, failure)
+    engine.telemetry.endGet(span, served, failure)
   }
 }
 
@@ -83,7 +83,7 @@ async function joinOrStart(operation: ReadOperation, signal: AbortSignal | undef
 }
 
 /** A flight that looks for the key and reads it. */
-function startReading(operation: ReadOperation): StreamFlight {
+export function startReading(operation: ReadOperation): StreamFlight {
   const { state, key } = operation
   const flight = new StreamFlight(state.fences.open(key), state)
   state.downloads.set(key, flight)
@@ -102,14 +102,16 @@ function startReading(operation: ReadOperation): StreamFlight {
   return flight
 }
 
-/** Shares what was found among callers and the faster tiers that are to have it. */
-export function begin(operation: ReadOperation, flight: StreamFlight, found: FoundStream): OpenedStream {
+/** Shares what was found among callers and, where it is fresh, with the faster tiers that are to have it. */
+export function begin(operation: ReadOperation, flight: StreamFlight, opening: FoundStream): OpenedStream {
   const { engine, state } = operation
   const { fence } = flight
-  state.onlyReads(flight)
-  const stream = new SharedStream(found.payload.chunks(), { clock: engine.clock, cancel: () => found.payload.cancel(), deserted: () => stream.abort(abandoned()) })
-  const sinks = found.whole === undefined ? promotionSinks(operation, found, stream, flight) : []
-  if (found.whole !== undefined) promote(operation, found.whole, fence)
+  const { found, payload, isWhole } = opening
+  if (found.isStale) state.leave(flight) // no caller who wants a fresh one joins it
+  else state.onlyReads(flight)
+  const stream = new SharedStream(payload.chunks(), { clock: engine.clock, cancel: () => payload.cancel(), deserted: () => stream.abort(abandoned()) })
+  const sinks = isWhole || found.isStale ? [] : promotionSinks(operation, opening, stream, flight)
+  if (isWhole && !found.isStale) promote(operation, found, fence)
   engine.streams.add(stream)
   stream.ended
     .then(
@@ -127,21 +129,21 @@ export function begin(operation: ReadOperation, flight: StreamFlight, found: Fou
       engine.streams.delete(stream)
       state.landed(flight)
     })
-  const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(operation, found))
-  return { stream, codec: found.payload.codec, found, patienceMs: found.slot.tier.budgetMs, resume }
+  const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(operation, opening))
+  return { stream, codec: payload.codec, found: opening, patienceMs: found.slot.tier.budgetMs, resume }
 }
 
 /** The same entry once more, for a caller who was left behind. */
 async function* again(operation: ReadOperation, first: FoundStream): AsyncGenerator<Uint8Array, void, undefined> {
-  const found = await openStream(operation)
-  if (found === undefined || found.entry.createdAt !== first.entry.createdAt || found.payload.codec !== first.payload.codec) {
-    found?.payload.cancel()
+  const opened = await openStream(operation)
+  if (opened === undefined || opened.found.entry.createdAt !== first.found.entry.createdAt || opened.payload.codec !== first.payload.codec) {
+    opened?.payload.cancel()
     throw goneMeanwhile(operation.key)
   }
-  yield* found.payload.chunks()
+  yield* opened.payload.chunks()
 }
 
-function promotionSinks(operation: ReadOperation, found: FoundStream, stream: SharedStream, { fence }: StreamFlight): TierSink[] {
+function promotionSinks(operation: ReadOperation, { found, payload }: FoundStream, stream: SharedStream, { fence }: StreamFlight): TierSink[] {
   const { engine, plan } = operation
   if (engine.closed || fence.broken) return []
   return plan.slots.slice(0, found.position).flatMap((slot) => {
@@ -149,6 +151,6 @@ function promotionSinks(operation: ReadOperation, found: FoundStream, stream: Sh
     const fields = travellingFields(found.entry)
     const { tier } = slot
     const keepUntil = promotedUntil(slot, fields.expiresAt, engine.clock.now())
-    return TierSink.open(operation, stream, { slot, fields, keepUntil, onlyIfAbsent: true, payload: found.payload, fence, patienceMs: tier.budgetMs }) ?? []
+    return TierSink.open(operation, stream, { slot, fields, keepUntil, onlyIfAbsent: true, payload, fence, patienceMs: tier.budgetMs }) ?? []
   })
 }

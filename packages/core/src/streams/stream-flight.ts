@@ -4,6 +4,7 @@ import { isPacked, through } from '../codec/payloads.js'
 import { onAbort } from '../flights/abort.js'
 import { Flight } from '../flights/flight.js'
 import type { Operation } from '../operation/operation.js'
+import type { StaleReason } from '../state/events.js'
 import type { FoundStream } from './open-stream.js'
 import type { Reader, SharedStream } from './shared-stream.js'
 
@@ -12,6 +13,8 @@ export interface OpenedStream {
   readonly stream: SharedStream
   /** Where it was found; `undefined`: it was made. */
   readonly found: FoundStream | undefined
+  /** Why it is an old value; `undefined`: it is not. */
+  readonly stale?: StaleReason | undefined
   /** For a compute: resolves when what passed is stored. Who comes too late for the stream finds it then, instead of computing once more. */
   readonly stored?: Promise<unknown> | undefined
   /** The codec of the bytes as they pass. */

@@ -55,17 +55,27 @@ export interface TelemetryOptions {
   readonly spans?: 'parented' | 'all' | undefined
 }
 
+/** Where a read's answer came from. */
+export interface ServedBy {
+  readonly slot: { readonly tier: { readonly name: string } } | undefined
+  /** Why it may be an old value; `undefined`: it is not. */
+  readonly stale?: string | undefined
+}
+
 /** One line of a counter: a value and what it is about. */
 export type Reading = readonly [value: number, attributes: Attributes]
 
 /** Where the metrics are read from when somebody collects them. Counting itself calls nothing of OpenTelemetry. */
 export interface MetricSources {
-  readonly counters: Readonly<Record<'cache.hits' | 'cache.misses' | 'cache.promotions' | 'cache.evictions', () => Iterable<Reading>>>
+  readonly counters: Readonly<Record<'cache.hits' | 'cache.stale_hits' | 'cache.misses' | 'cache.refreshes' | 'cache.timeouts' | 'cache.promotions' | 'cache.evictions', () => Iterable<Reading>>>
   readonly gauges: Readonly<Record<'cache.entries' | 'cache.size', () => Promise<readonly Reading[]>>>
 }
 
 const DESCRIPTIONS = {
   'cache.hits': 'Reads answered by a tier',
+  'cache.stale_hits': 'Reads answered with a value that was not fresh any more',
+  'cache.refreshes': 'Values made anew in the background, by outcome',
+  'cache.timeouts': 'Computes that outlived a soft or hard timeout',
   'cache.misses': 'Reads a tier was asked for and could not answer',
   'cache.promotions': 'Entries copied from a slower tier to a faster one',
   'cache.evictions': 'Entries a backend removed by itself',
@@ -136,11 +146,13 @@ export class Telemetry {
     return quietly(() => this.#tracer?.startSpan('cache.get', { attributes }), undefined) ?? NO_SPAN
   }
 
-  endGet(span: Span, hit: string | undefined, failure?: { readonly error: unknown }): void {
+  /** @param served what was served; `undefined`: nothing was found */
+  endGet(span: Span, served: ServedBy | undefined, failure?: { readonly error: unknown }): void {
     if (span === NO_SPAN) return
     quietly(() => {
       if (!span.isRecording()) return
-      span.setAttribute('cache.hit', hit ?? 'miss')
+      span.setAttribute('cache.hit', served?.slot?.tier.name ?? 'miss')
+      if (served?.stale !== undefined) span.setAttribute('cache.stale', served.stale)
       if (failure !== undefined) fail(span, failure.error)
     }, undefined)
     quietly(() => span.end(), undefined)

@@ -14,7 +14,7 @@ import {
 import { isToBePacked } from '../codec/payloads.js'
 import { cloneValue, takeIn } from '../codec/isolate.js'
 import type { Fence } from '../flights/fence.js'
-import { keepUntil, type Slot } from '../policies/policy.js'
+import type { Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
 import { noteHeldNowhere } from './held-nowhere.js'
@@ -26,6 +26,8 @@ import type { Belongs, QueuedWrites } from '../write-back/write-back.js'
 /** What is to be stored, and the call's wishes. */
 export interface Storable extends EntryWishes {
   readonly value: unknown
+  /** Instead of terms that begin now. */
+  readonly terms?: Terms | undefined
 }
 
 /** A value as it was when it was given: later changes to the caller's object change nothing of it. */
@@ -45,7 +47,7 @@ export class ValueSnapshot {
   constructor(operation: Operation, item: Storable) {
     const { engine, plan } = operation
     const { codec, steps } = plan.policy
-    this.terms = new Terms(engine.clock.now(), plan, item)
+    this.terms = item.terms ?? new Terms(engine.clock.now(), plan, item)
     const goesAsBytes = plan.slots.some((slot) => slot.tier.capabilities.keeps === 'bytes')
     if (goesAsBytes || codec !== undefined) this.encoded = engine.codecs.encode(item.value, codec)
     this.#packed = this.encoded
@@ -119,7 +121,7 @@ export async function setEverywhere(operation: Operation, snapshot: ValueSnapsho
     else {
       const entry = snapshot.entryFor(slot)
       const journal = slot === queue?.keeper ? queue.first : undefined
-      const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, entry.createdAt), journal }
+      const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal }
       steps.push({ tier, outcome: tier.queues.set(state.scope, key, entry, options, readyFor(tier, snapshot)) })
     }
   }
@@ -219,7 +221,7 @@ async function giveUp(operation: Operation, queue: QueuedWrites, lost: CacheErro
 /** Stores a value in one slot, unless the fence is broken. */
 function fillNow({ engine, state, key }: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
   const entry = snapshot.entryFor(slot)
-  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()) }, fence, readyFor(slot.tier, snapshot))
+  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()) }, fence, readyFor(slot.tier, snapshot))
 }
 
 /** What a tier waits for before it takes the snapshot's bytes. */
@@ -260,13 +262,13 @@ function fillOne(operation: Operation, slot: Slot, snapshot: ValueSnapshot, fenc
     outcomes.push(undefined)
     if (belongs && !fence.broken && tier.fallback?.isActive === true) {
       const entry = snapshot.entryFor(slot)
-      tier.fallback.store(state.scope, key, entry, keepUntil(slot, entry.expiresAt, engine.clock.now()))
+      tier.fallback.store(state.scope, key, entry, snapshot.terms.keepUntil(slot, engine.clock.now()))
     }
     return undefined
   }
   if (belongs) {
     const entry = snapshot.entryFor(slot)
-    const options = { onlyIfAbsent: false, keepUntil: keepUntil(slot, entry.expiresAt, engine.clock.now()), journal: queue?.first }
+    const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal: queue?.first }
     const filled = tier.queues.fill(state.scope, key, entry, options, fence, readyFor(tier, snapshot))
     const outcome = queue === undefined ? filled : enterIfKept(operation, queue, filled, entry, fence, (each) => fillNow(operation, each, snapshot, fence))
     outcomes.push(outcome)

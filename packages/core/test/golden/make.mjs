@@ -29,7 +29,7 @@ const ENTRIES = {
     ...plain,
     keepUntil: T + 60_000,
     computeMicros: 1_234_567,
-    details: { staleAt: T + 30_000, tags: ['red', 'grün', 'x'.repeat(256)], metadata: { source: 'käse', empty: '', '__proto__2': '"' }, fence: 42 },
+    details: { staleMs: 30_000, tags: ['red', 'grün', 'x'.repeat(256)], metadata: { source: 'käse', empty: '', '__proto__2': '"' }, fence: 42 },
     value: [1, 2, 3],
   },
   'for-ever': { ...plain, expiresAt: null, keepUntil: null, value: 'never ends' },

@@ -49,7 +49,7 @@ function mayFail<T>(what: string, body: () => T): T | undefined {
 
 function checkFields({ createdAt, expiresAt, keepUntil, computeMicros, details }: EntryFields & Pick<FrameHeader, 'keepUntil'>): void {
   assert.ok(isWhole(createdAt))
-  for (const at of [expiresAt, keepUntil, details?.staleAt ?? 0, details?.keepUntil ?? 0]) assert.ok(isWhole(at) || at === Number.POSITIVE_INFINITY, String(at))
+  for (const at of [expiresAt, keepUntil, details?.staleMs ?? 0, details?.keepUntil ?? 0]) assert.ok(isWhole(at) || at === Number.POSITIVE_INFINITY, String(at))
   for (const count of [computeMicros ?? 0, details?.fence ?? 0]) assert.ok(isWhole(count) && count >= 0, String(count))
   assert.ok(details?.tags === undefined || (Array.isArray(details.tags) && details.tags.every(isText)))
   assert.ok(details?.metadata === undefined || (!Array.isArray(details.metadata) && Object.values(details.metadata).every(isText)))
@@ -93,7 +93,7 @@ const adversarial = fc.oneof(
   fc.constantFrom('', '__proto__', 'null', '[]', '{"a":1}', '{"__proto__":{"a":1}}', '["x"]', '"text"', '{"a":["b"]}', '1', '[1,{}]', 'a\0b', 'x'.repeat(2000), '\ud800').map((text) => Buffer.from(text)),
   fc.constantFrom(10, 1000, 200_000).map((depth) => Buffer.from('['.repeat(depth) + ']'.repeat(depth))),
 )
-const small = frameOf({ tenant: 't', key: 'k', value: { a: 1 }, details: { tags: ['a'], metadata: { m: '1' }, fence: 3, staleAt: 5 } })
+const small = frameOf({ tenant: 't', key: 'k', value: { a: 1 }, details: { tags: ['a'], metadata: { m: '1' }, fence: 3, staleMs: 5 } })
 const ownFields = small.subarray(16, 16 + small.readUInt32LE(8))
 
 fc.assert(fc.property(fc.integer({ min: 1, max: 20 }), adversarial, (id, bytes) => readFrame(reassemble(small, Buffer.concat([ownFields, field(id, bytes)])))), { numRuns: RUNS.numRuns * 3 })
@@ -104,7 +104,7 @@ fc.assert(fc.property(fc.nat({ max: ownFields.length - 1 }), fc.nat({ max: 255 }
   readFrame(reassemble(small, fields))
 }), { numRuns: RUNS.numRuns * 3 })
 
-const plainMetadata = encodeObjectMetadata(scope, validateKey('k'), CacheEntry.head({ createdAt: 1, expiresAt: 2, details: { tags: ['a'], metadata: { a: 'b' }, staleAt: 1, fence: 2 } }), 2, { codec: 'json', byteLength: 3, crc32: 4, plainBytes: 5 })
+const plainMetadata = encodeObjectMetadata(scope, validateKey('k'), CacheEntry.head({ createdAt: 1, expiresAt: 2, details: { tags: ['a'], metadata: { a: 'b' }, staleMs: 1, fence: 2 } }), 2, { codec: 'json', byteLength: 3, crc32: 4, plainBytes: 5 })
 const NUMBERS = ['NaN', 'Infinity', '-Infinity', '1e300', '0x10', '-1', '0.5', '', ' ', 'never', 'null', '9'.repeat(400), '9007199254740993', '__proto__']
 const texts = fc.oneof(fc.string(), fc.constantFrom('null', '[1]', '{"a":1}', '"x"', '[[', '=u:', '=z:', '=z:AAAA', '{"__proto__":1}', '['.repeat(3000), '{}', '[]'))
 fc.assert(fc.property(fc.constantFrom('bytes', 'plain', 'crc32', 'created', 'expires', 'keep-until', 'stale', 'fence', 'compute-us', 'codec'), fc.oneof(fc.constantFrom(...NUMBERS), fc.string()), fc.constantFrom('tc-tags', 'tc-metadata', 'tc-type', 'tc-other'), texts, (name, value, other, text) => {

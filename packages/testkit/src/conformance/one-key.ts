@@ -12,7 +12,7 @@ export function oneKeyChecks(check: Check): void {
   check('what was put is found, with its instants, tags and metadata', async (bench) => {
     const createdAt = bench.now
     const expiresAt = createdAt + HOUR_MS
-    const details = { tags: ['red', 'grün'], metadata: { source: 'käse', empty: '' }, staleAt: createdAt + 1000, fence: 7 }
+    const details = { tags: ['red', 'grün'], metadata: { source: 'käse', empty: '' }, staleMs: 1000, fence: 7 }
     assert.equal(await bench.put('k', { a: 1 }, { createdAt, expiresAt, details, computeMicros: 1500 }), true)
     const entry = await bench.get('k')
     assert.ok(entry !== undefined)

@@ -58,7 +58,7 @@ function wholeStreams(check: Check): void {
   })
   check('instants, tags and metadata come with the stream, and with the head alone', async (bench) => {
     const createdAt = bench.now
-    const details = { tags: ['red', 'grün'], metadata: { source: 'käse', empty: '' }, staleAt: createdAt + 1000, fence: 7 }
+    const details = { tags: ['red', 'grün'], metadata: { source: 'käse', empty: '' }, staleMs: 1000, fence: 7 }
     await bench.putStream('k', streamOf(chunks), { createdAt, details, computeMicros: 1500, keepUntil: createdAt + 2000 })
     const stream = await bench.gotStream('k')
     const head = await bench.backend.get(bench.scope, key('k'), { want: 'head', touch: false })

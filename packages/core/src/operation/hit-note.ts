@@ -1,0 +1,22 @@
+import type { Refresh } from '../state/refreshes.js'
+
+/**
+ * What a manager notes on an entry of its first tier at the first hit: that the key's policy reads that tier first, where to
+ * count, and the promise to hand out. Finding the policy again would cost half as much as the rest of the hit.
+ */
+export class HitNote {
+  /** Whose note it is. */
+  readonly engine: object
+  readonly cell: number
+  /** Of an early refresh; 0: none. */
+  readonly beta: number
+  promise: Promise<unknown> | undefined = undefined
+  /** The refresh that runs for it, waits, or rests after a failure. */
+  refresh: Refresh | undefined = undefined
+
+  constructor(engine: object, cell: number, beta: number) {
+    this.engine = engine
+    this.cell = cell
+    this.beta = beta
+  }
+}

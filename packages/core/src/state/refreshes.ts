@@ -1,0 +1,146 @@
+import { AsyncResource } from 'node:async_hooks'
+import type { Clock, EpochMs } from '@thermocline/backend'
+import { TransientMap } from '../flights/transient-map.js'
+import { outsideComputes } from '../flights/waiting.js'
+
+/*
+ * Refreshes in the background: a value that is old, or soon will be, is made anew while callers get the old one. Each key is refreshed by one at
+ * a time, and only so many keys are at once: what is old together waits in a bounded line. After a failure a key rests, twice as long each
+ * time, and what was there goes on being served.
+ */
+
+export const DEFAULT_REFRESH_CONCURRENCY = 32
+/** Beyond, a refresh is left to a later call. */
+const MOST_WAITING = 10_000
+/** Keys that rest after a failure; beyond, the oldest is forgotten. */
+const MOST_RESTING = 10_000
+/** How long a key rests after its first failure, and at most. */
+const FIRST_REST_MS = 1000
+const LONGEST_REST_MS = 60_000
+
+/** The refresh of one key: it waits for its turn, runs, or rests after a failure. */
+export class Refresh {
+  /** Until when no other one is begun for the key; `Infinity` while it waits or runs. */
+  restsUntil: EpochMs = Number.POSITIVE_INFINITY
+  failures = 0
+}
+
+/**
+ * How one has ended: `refreshed`, with a new value; `failed`; or `needless`: somebody else has made one, or the key is gone.
+ */
+export type RefreshOutcome = 'refreshed' | 'failed' | 'needless'
+
+/** Who keeps what is known about the refreshes of a tenant's keys. */
+export interface RefreshKeeper {
+  readonly refreshing: TransientMap<string, Refresh>
+}
+
+/** Whose and what it is, and how it is carried out. */
+export interface RefreshTask {
+  readonly state: RefreshKeeper
+  readonly key: string
+  /** Never rejects. */
+  readonly carryOut: () => Promise<RefreshOutcome>
+  /** Called when it is not carried out: too many wait, or the cache is closed. */
+  readonly givenUp: () => void
+}
+
+interface Waiting {
+  readonly task: RefreshTask
+  readonly begin: () => void
+}
+
+export class Refreshes {
+  readonly #clock: Clock
+  readonly #concurrency: number
+  readonly #waiting = new TransientMap<Refresh, Waiting>()
+  readonly #resting = new TransientMap<Refresh, RefreshTask>()
+  #running = 0
+  #isScheduled = false
+  #closed = false
+
+  /** @throws TypeError unless `concurrency` is a positive whole number */
+  constructor(clock: Clock, concurrency = DEFAULT_REFRESH_CONCURRENCY) {
+    if (!(Number.isInteger(concurrency) && concurrency > 0)) throw new TypeError(`refreshConcurrency must be a positive whole number, not ${String(concurrency)}`)
+    this.#clock = clock
+    this.#concurrency = concurrency
+  }
+
+  /** Those that run or wait for their turn. */
+  get size(): number {
+    return this.#running + this.#waiting.size
+  }
+
+  /**
+   * Refreshes the key in its turn, unless it is being refreshed or rests; not before whoever calls has been answered. The task runs in
+   * the caller's async context, but as no part of a compute.
+   *
+   * @returns what is known about the key's refresh; `undefined`: there is none
+   */
+  request(task: RefreshTask): Refresh | undefined {
+    const { state, key } = task
+    const known = state.refreshing.get(key)
+    if (known !== undefined && this.#clock.recent() < known.restsUntil) return known
+    if (this.#closed || this.#waiting.size >= MOST_WAITING) {
+      task.givenUp()
+      return undefined
+    }
+    const refresh = known ?? new Refresh()
+    refresh.restsUntil = Number.POSITIVE_INFINITY
+    this.#resting.delete(refresh)
+    state.refreshing.set(key, refresh)
+    this.#waiting.set(refresh, { task, begin: AsyncResource.bind(() => outsideComputes(() => void this.#run(task, refresh))) })
+    this.#startSoon()
+    return refresh
+  }
+
+  /** Begins nothing more: what waits is given up. */
+  close(): void {
+    this.#closed = true
+    for (const [refresh, { task }] of this.#waiting.entries()) {
+      this.#forget(task, refresh)
+      task.givenUp()
+    }
+    this.#waiting.clear()
+  }
+
+  #startSoon(): void {
+    if (this.#isScheduled || this.#running >= this.#concurrency) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.#start()
+    })
+  }
+
+  #start(): void {
+    for (const [refresh, { begin }] of this.#waiting.entries()) {
+      if (this.#running >= this.#concurrency) return
+      if (!this.#waiting.delete(refresh)) continue
+      this.#running++
+      begin()
+    }
+  }
+
+  async #run(task: RefreshTask, refresh: Refresh): Promise<void> {
+    const outcome = await task.carryOut()
+    this.#running--
+    if (outcome === 'failed') this.#rest(task, refresh)
+    else this.#forget(task, refresh)
+    if (this.#waiting.size > 0) this.#startSoon()
+  }
+
+  #rest(task: RefreshTask, refresh: Refresh): void {
+    refresh.restsUntil = this.#clock.now() + Math.min(FIRST_REST_MS * 2 ** refresh.failures++, LONGEST_REST_MS)
+    this.#resting.set(refresh, task)
+    if (this.#resting.size <= MOST_RESTING) return
+    const [oldest] = this.#resting.entries()
+    if (oldest !== undefined) this.#forget(oldest[1], oldest[0])
+  }
+
+  #forget({ state, key }: RefreshTask, refresh: Refresh): void {
+    refresh.restsUntil = Number.NEGATIVE_INFINITY
+    this.#resting.delete(refresh)
+    if (state.refreshing.get(key) === refresh) state.refreshing.delete(key)
+  }
+}

@@ -1,0 +1,71 @@
+import { Invalidation, type CacheEntry } from '@thermocline/backend'
+import { deleteEverywhere, InvalidationUnderWay } from '../invalidation/invalidate.js'
+import { Operation, ReadOperation } from '../operation/operation.js'
+import { Terms } from '../operation/terms.js'
+import { Freshness } from '../policies/freshness.js'
+import { abandoned } from '../tiers/held-back-put.js'
+import { setEverywhere, ValueSnapshot } from '../writing/write.js'
+import { openStream, type FoundStream } from './open-stream.js'
+import { SharedStream } from './shared-stream.js'
+import { drained, StreamedWrite } from './write-stream.js'
+
+/**
+ * The verb `expire`: what is there is not fresh any more, in every tier, and kept as long as the plan's stale window is open; without a window it is deleted.
+ * What began before stores nothing, as for a delete.
+ *
+ * The fastest tier's entry is stored anew, everywhere, as of another end of its ttl. A tier that cannot take it loses the key. Rejected: a change
+ * of the instants in place, which only some stores can make.
+ */
+export async function expireEverywhere(operation: Operation): Promise<boolean | undefined> {
+  const { engine, state, key, plan } = operation
+  const invalidation = Invalidation.ofKey(key)
+  if (plan.freshness.windowMs === 0) return deleteEverywhere(engine, state, invalidation, plan)
+  const underWay = new InvalidationUnderWay(engine, state, invalidation, true)
+  const fence = state.fences.openLater(key) // broken by what is called later, which wins
+  try {
+    const opened = await openStream(new ReadOperation(engine, state, key, plan, 'stream', false, true))
+    if (opened === undefined) return fence.broken ? false : await deleteEverywhere(engine, state, invalidation, plan)
+    const { entry } = opened.found
+    const as = withoutJitter(operation)
+    if (opened.isWhole) {
+      if (!fence.broken) await setEverywhere(as, new ValueSnapshot(as, { value: entry.value, terms: termsOf(as, entry) }))
+    } else await storeStream(as, opened, () => fence.broken)
+    return true
+  } finally {
+    state.fences.closeLater(fence)
+    const going = underWay.gone()
+    await Promise.resolve(going).finally(() => underWay.end())
+  }
+}
+
+/** The same call without jitter, which is for times to live that begin. */
+function withoutJitter({ engine, state, key, plan }: Operation): Operation {
+  const { policy, slots, leftOut } = plan
+  return new Operation(engine, state, key, { policy, slots, leftOut, freshness: Freshness.of({ jitter: 0 }, '', plan.freshness) })
+}
+
+/** The entry's terms with a ttl that is over now; what is over already stays so. */
+function termsOf({ engine, plan }: Operation, entry: CacheEntry): Terms {
+  const staleAt = Math.min(engine.clock.now(), entry.staleAt)
+  const createdAt = Math.min(entry.createdAt, staleAt - 1) // a ttl of 0 would not be stored
+  const { tags, metadata } = entry.details ?? {}
+  return new Terms(createdAt, plan, { ttlMs: staleAt - createdAt, computeMicros: entry.computeMicros, tags, metadata })
+}
+
+async function storeStream(operation: Operation, { found, payload }: FoundStream, isOutdated: () => boolean): Promise<void> {
+  const { engine } = operation
+  const stream = new SharedStream(payload.chunks(), { clock: engine.clock, cancel: () => payload.cancel() })
+  engine.streams.add(stream)
+  const write = new StreamedWrite(operation, stream, { stream, codec: payload.codec }, termsOf(operation, found.entry), undefined)
+  try {
+    await drained(stream)
+    await stream.ended
+  } catch (error) {
+    await write.abandon(abandoned(error))
+    throw error
+  } finally {
+    engine.streams.delete(stream)
+  }
+  if (isOutdated()) await write.abandon(abandoned())
+  else await write.set()
+}
