@@ -1,3 +1,4 @@
+import { durationMs, quietly, type Duration } from '@thermocline/backend'
 import { didYouMean, nearMiss } from './problems/near-miss.js'
 import { isMisplacedSetting } from './belongs.js'
 import type { Written } from './problems/found.js'
@@ -49,6 +50,7 @@ export function checkNames(caching: Tree, at: Path, telling: Telling): readonly 
     if (!isRecord(policy) || !isRecord(tiers)) continue
     checkPolicy(policy, names, path, { ...telling, known })
     checkModes(policy, tiers, path, telling.problems)
+    checkTimeouts(policy, path, telling.problems)
   }
   return misplaced
 }
@@ -86,6 +88,18 @@ function checkModes(policy: Tree, tiers: Tree, path: Path, problems: ProblemList
     isFirst = false
     hasJournal ||= mode === 'through' && mayKeepJournal(tier)
   }
+}
+
+/** Core refuses these too, and does not know where they stand in a file. */
+function checkTimeouts(policy: Tree, path: Path, problems: ProblemList): void {
+  const msOf = (name: string): number | undefined => quietly(() => (policy[name] === undefined ? undefined : durationMs(policy[name] as Duration, name)), undefined)
+  const soft = msOf('soft_timeout')
+  const hard = msOf('hard_timeout')
+  if (soft === undefined) return
+  const place = [...path, 'soft_timeout']
+  const hasWindow = ['stale_while_revalidate', 'stale_if_error'].some((name) => policy[name] !== undefined && msOf(name) !== 0)
+  if (!hasWindow) problems.add(place, 'needs a stale value to serve: give `stale_if_error` or `stale_while_revalidate` too, or use `hard_timeout`')
+  else if (hard !== undefined && soft > hard) problems.add(place, 'must not be longer than `hard_timeout`')
 }
 
 function modeOf(use: unknown): unknown {

@@ -14,6 +14,8 @@ export interface ConfigurationInput {
   /** Fastest first. */
   readonly tiers?: Readonly<Record<string, TierInput>> | undefined
   readonly policies?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined
+  /** How many keys are refreshed in the background at once. Default 32. */
+  readonly refresh_concurrency?: number | string | undefined
   /** Where and how much of what policies write back is kept until the slow tiers have it. */
   readonly write_back?: WriteBackInput | undefined
   readonly telemetry?: { readonly tenant_attribute?: boolean | string | undefined; readonly spans?: string | undefined } | undefined
@@ -49,6 +51,7 @@ export interface CacheConfiguration {
   /** Fastest first. */
   readonly tiers: Readonly<Record<string, TierConfiguration>>
   readonly policies: Readonly<Record<string, PolicyOptions>>
+  readonly refreshConcurrency?: number | undefined
   readonly writeBack?: WriteBackOptions | undefined
   readonly telemetry: { readonly tenantAttribute?: boolean | undefined; readonly spans?: 'parented' | 'all' | undefined }
 }

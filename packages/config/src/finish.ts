@@ -28,10 +28,10 @@ export function checkConfigs(draft: Draft, foreign: AdapterSchemas): Configs {
  */
 export function finish(draft: Draft, configs: Configs): CacheConfiguration {
   draft.problems.throwIfAny()
-  const { enabled, default_ttl: defaultTtl, policies, write_back: writeBack, telemetry } = draft.caching
+  const { enabled, default_ttl: defaultTtl, policies, refresh_concurrency: refreshConcurrency, write_back: writeBack, telemetry } = draft.caching
   return {
     enabled: enabled !== false,
-    ...given<Pick<CacheConfiguration, 'defaultTtl'>>({ defaultTtl }),
+    ...given<Pick<CacheConfiguration, 'defaultTtl' | 'refreshConcurrency'>>({ defaultTtl, refreshConcurrency }),
     tiers: Object.fromEntries(draft.tiers.map((tier) => [tier.name, tierConfiguration(tier, configs.get(tier.name) ?? {}, draft.builtIn(tier.backend ?? ''))])),
     policies: isRecord(policies) ? Object.fromEntries(Object.entries(policies).map(([name, policy]) => [name, policyOptions(policy as Settings)])) : {},
     ...(isRecord(writeBack) ? { writeBack: writeBackOptions(writeBack) } : {}),

@@ -1,6 +1,6 @@
 import { camelCase } from '../adapters/camel-case.js'
 import { COMPRESSION_SCHEMA } from './compression.js'
-import { choice, filePath, flag, interval, map, size, text, ttl, wholeNumber } from './fields.js'
+import { choice, duration, filePath, flag, interval, map, size, text, ttl, wholeNumber } from './fields.js'
 import type { JsonSchema } from './json-schema.js'
 
 export const PRESET_NAMES = ['development', 'test', 'production'] as const
@@ -67,6 +67,19 @@ const POLICY_OWN: Readonly<Record<string, JsonSchema>> = {
     expected: 'a media type such as image/jpeg',
     examples: ['image/jpeg', 'application/json', 'video/mp4'],
   }),
+  stale_while_revalidate: duration('For so long after its ttl a value is served at once, while one refresh runs in the background. Default: off.'),
+  stale_if_error: duration('For so long after its ttl a value is served when the compute fails or outlives hard_timeout. Default: off.'),
+  soft_timeout: interval('With a usable stale value at hand callers wait so long for the compute, and then get that value; the compute goes on and is stored. Default: off.'),
+  hard_timeout: interval("After so long a compute's signal is aborted, what it returns is dropped, and callers get an error, or a usable stale value. Default: off."),
+  early_refresh: {
+    ...map('Refreshes in the background before the ttl is over, by chance: the sooner the dearer the compute was.', {
+      beta: { type: 'number', exclusiveMinimum: 0, default: 1, description: 'The greater, the sooner.' },
+    }),
+    type: ['boolean', 'object'],
+    expected: 'true, false or a map of beta',
+  },
+  jitter: { type: 'number', minimum: 0, maximum: 0.5, default: 0, description: 'The part by which a ttl is shortened at random, so that what was stored together does not end together.' },
+  error_ttl: duration('For so long a failed compute of a key is remembered in the process and its error thrown again, without computing. Default: off.'),
   foreign_objects: choice("Objects in a bucket that others put in an entry's place. `adopt`: raw bytes that never expire. `ignore`: a miss.", ['adopt', 'ignore'], 'ignore'),
 }
 
@@ -109,6 +122,7 @@ export function cachingSchema({ tiers, codecs = [] }: CachingSchemaOptions = {})
       default_ttl: ttl('Time to live where neither call, policy nor tier gives one.', { default: '1h' }),
       tiers: { type: 'object', minProperties: 1, expected: 'a map of at least one tier', description: 'By name, fastest first.', additionalProperties: TIER_SCHEMA },
       policies: { type: 'object', description: "By name. A key uses the policy named like its first path segment, else `default`.", additionalProperties: policy },
+      refresh_concurrency: wholeNumber('How many keys are refreshed in the background at once.', 1, { default: 32 }),
       write_back: WRITE_BACK_SCHEMA,
       telemetry: map('How the cache shows itself through OpenTelemetry.', {
         tenant_attribute: flag("Adds `tenant` to the metrics' attributes: one time series per tenant.", false),

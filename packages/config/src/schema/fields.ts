@@ -38,6 +38,11 @@ export function ttl(description: string, more: JsonSchema = {}): JsonSchema {
   return { type: ['number', 'string', 'null'], duration: 'ttl', expected: `${SECONDS_OR_TEXT}, or null for ever`, description, ...more }
 }
 
+/** A length of time; zero switches off what it is for. */
+export function duration(description: string, more: JsonSchema = {}): JsonSchema {
+  return { type: ['number', 'string'], duration: 'duration', expected: SECONDS_OR_TEXT, description, ...more }
+}
+
 /** A length of time longer than zero. */
 export function interval(description: string, more: JsonSchema = {}): JsonSchema {
   return { type: ['number', 'string'], duration: 'interval', expected: `${SECONDS_OR_TEXT}, longer than zero`, description, ...more }

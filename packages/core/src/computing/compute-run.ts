@@ -3,6 +3,7 @@ import { ComputeWishes } from '../flights/compute-context.js'
 import type { Flight } from '../flights/flight.js'
 import { Computing } from '../flights/waiting.js'
 import { count } from '../state/counters.js'
+import { LeftOut } from './compute-batch.js'
 import type { ComputeOperation, Operation } from '../operation/operation.js'
 import type { EntryWishes } from '../operation/terms.js'
 
@@ -66,7 +67,7 @@ export class ComputeRun<T> {
   /** It has made nothing. The error is remembered where the call wishes, unless that is about who waited rather than about the compute. */
   failed(error: unknown): void {
     this.#part.end()
-    const isItsOwn = !this.#flight.isAborted && !this.#flight.fence.broken && !(isCacheError(error) && error.code === 'circular')
+    const isItsOwn = !this.#flight.isAborted && !this.#flight.fence.broken && !(error instanceof LeftOut) && !(isCacheError(error) && error.code === 'circular')
     if (isItsOwn && !this.#asked.uncached) rememberError(this.#operation, error)
   }
 
@@ -98,6 +99,6 @@ export class ComputeRun<T> {
   }
 
   get #ms(): number {
-    return this.#operation.engine.clock.monotonic() - this.#startedAt
+    return (this.#operation.engine.clock.monotonic() - this.#startedAt) / this.#asked.sharedBy
   }
 }

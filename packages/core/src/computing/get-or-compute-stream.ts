@@ -5,6 +5,7 @@ import { abortable } from '../flights/abort.js'
 import type { Flight } from '../flights/flight.js'
 import { computeTimeout, inTime, limitedChunks } from '../flights/time-limit.js'
 import { callingFlight, type Waiter } from '../flights/waiting.js'
+import { LeftOut } from './compute-batch.js'
 import { ComputeRun, timedOut } from './compute-run.js'
 import { isDueEarly, noteFailedRefresh, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
@@ -39,7 +40,8 @@ export async function getOrComputeStream(operation: ProduceOperation, signal: Ab
     for (;;) {
       const running = isForced ? state.making(key) : (state.flights.get(key) ?? state.downloads.get(key))
       if (running instanceof ValueFlight) {
-        const bytes = await ofValue(operation, running, callingFlight(), signal)
+        const bytes = await ofValue(operation, running, callingFlight(), signal).catch(leftOutToNothing)
+        if (bytes === undefined) continue
         countOutcome(operation, (served = running))
         return Readable.from([bytes], { objectMode: false })
       }
@@ -73,6 +75,11 @@ async function ofValue(operation: ProduceOperation, flight: ValueFlight, caller:
   const { outcome, left } = flight.joinFrom(caller, signal, 'getOrComputeStream')
   const value = await outcome.finally(left)
   return Buffer.from(engine.codecs.encode(value, plan.policy.codec).bytes)
+}
+
+/** What others have left out this caller's own function may make. */
+function leftOutToNothing(error: unknown): undefined {
+  if (!(error instanceof LeftOut)) throw error
 }
 
 /** Only computes: for a cache that is closed or switched off. */
@@ -206,7 +213,8 @@ function goOnInBackground(operation: ProduceOperation, making: Flight): void {
 async function openedBy(operation: ProduceOperation, flight: StreamFlight, making: Flight): Promise<OpenedStream> {
   const { engine, state } = operation
   if (making instanceof ValueFlight) {
-    const bytes = await ofValue(operation, making, flight, flight.signal)
+    const bytes = await ofValue(operation, making, flight, flight.signal).catch(leftOutToNothing)
+    if (bytes === undefined) return made(operation, flight, false)
     const chunks = async function* (): AsyncGenerator<Uint8Array> {
       yield bytes
     }

@@ -8,6 +8,7 @@ import { inTime } from '../flights/time-limit.js'
 import { callingFlight, type Waiter } from '../flights/waiting.js'
 import type { Slot } from '../policies/policy.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
+import { LeftOut } from './compute-batch.js'
 import { ComputeRun, timedOut } from './compute-run.js'
 import { isDueEarly, noteFailedRefresh, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
@@ -30,6 +31,8 @@ export class ValueFlight extends Flight implements Served {
   savedMicros = 0
   /** Why it is an old value; `undefined`: it is not. */
   stale: StaleReason | undefined = undefined
+  /** Whether the function that makes it may leave it out: callers with a function of their own call that then. */
+  mayBeLeftOut = false
   /** Callers that get the outcome itself. They are counted together, when it is known. */
   plain = 0
 }
@@ -43,7 +46,7 @@ export function getOrComputeInFlight(operation: ComputeOperation, signal: AbortS
   if (isJoined) count(state.counters.coalesced, plan.policy.index)
   const flight = isJoined ? running : isForced ? startMaking(operation, false) : start(operation)
   const caller = callingFlight()
-  if (caller === undefined && signal === undefined && operation.span === NO_SPAN && engine.isolation === 'share') {
+  if (caller === undefined && signal === undefined && operation.span === NO_SPAN && engine.isolation === 'share' && !flight.mayBeLeftOut) {
     flight.plain++
     return flight.join(undefined)
   }
@@ -51,7 +54,7 @@ export function getOrComputeInFlight(operation: ComputeOperation, signal: AbortS
 }
 
 /** The outcome as one caller is to have it, counted and told. */
-async function handedOut(operation: ComputeOperation, flight: ValueFlight, caller: Waiter | undefined, signal: AbortSignal | undefined): Promise<unknown> {
+export async function handedOut(operation: ComputeOperation, flight: ValueFlight, caller: Waiter | undefined, signal: AbortSignal | undefined): Promise<unknown> {
   const { engine, span } = operation
   try {
     const { outcome, left } = flight.joinFrom(caller, signal, 'getOrCompute')
@@ -60,6 +63,8 @@ async function handedOut(operation: ComputeOperation, flight: ValueFlight, calle
     engine.telemetry.endGet(span, flight)
     return handOutAnyway(value, operation)
   } catch (error) {
+    // what others have left out this caller's own function may make
+    if (error instanceof LeftOut && !operation.mayLeaveOut) return getOrComputeInFlight(operation, signal)
     countOutcome(operation, undefined)
     engine.telemetry.endGet(span, undefined, { error })
     throw error
@@ -92,11 +97,33 @@ function start(operation: ComputeOperation): ValueFlight {
   return flight
 }
 
+/** The same for several keys, which look together. */
+export function startTogether(operations: readonly ComputeOperation[], look: () => Promise<readonly (Found | undefined)[]>): ValueFlight[] {
+  const flights = operations.map((operation) => {
+    const { state, key } = operation
+    const flight = new ValueFlight(state.fences.open(key), state)
+    flight.mayBeLeftOut = operation.mayLeaveOut
+    state.flights.set(key, flight)
+    return flight
+  })
+  const looking = look()
+  flights.forEach((flight, at) => {
+    const operation = operations[at] as ComputeOperation
+    const gone = (error: unknown): never => {
+      end(operation, flight)
+      throw error
+    }
+    flight.start(looking.then((found) => landed(operation, flight, found[at]), gone))
+  })
+  return flights
+}
+
 /** Starts a flight that computes without a look: something is at hand, or whatever is there is not wanted. */
 function startMaking(operation: ComputeOperation, isBackground: boolean): ValueFlight {
   const { engine, state, key } = operation
   const flight = new ValueFlight(state.fences.open(key), state)
   flight.isBackground = isBackground
+  flight.mayBeLeftOut = operation.mayLeaveOut
   flight.making(engine.clock)
   if (operation.isForced) state.errors.forgetKey(key)
   state.refreshes.set(key, flight)
@@ -112,20 +139,24 @@ function startMaking(operation: ComputeOperation, isBackground: boolean): ValueF
 function land(operation: ComputeOperation, flight: ValueFlight): Promise<unknown> {
   const goOn = (found: Found | undefined): Awaitable<unknown> => {
     // the compute must not run before the flight can be joined
-    if (!flight.isStarted) return Promise.resolve(found).then(goOn)
-    if (found === undefined) return operation.engine.computing(shareOrCompute(operation, flight))
-    if (found.isStale && !operation.servesAtOnce(found)) return operation.engine.computing(computeOrServe(operation, flight, found))
-    try {
-      return taken(operation, flight, found)
-    } finally {
-      end(operation, flight)
-    }
+    return flight.isStarted ? landed(operation, flight, found) : Promise.resolve(found).then(goOn)
   }
   try {
     return Promise.resolve(walkThen(operation, 0, goOn))
   } catch (error) {
     end(operation, flight)
     return Promise.reject(error)
+  }
+}
+
+/** What was found decides. */
+function landed(operation: ComputeOperation, flight: ValueFlight, found: Found | undefined): Awaitable<unknown> {
+  if (found === undefined) return operation.engine.computing(shareOrCompute(operation, flight))
+  if (found.isStale && !operation.servesAtOnce(found)) return operation.engine.computing(computeOrServe(operation, flight, found))
+  try {
+    return taken(operation, flight, found)
+  } finally {
+    end(operation, flight)
   }
 }
 
@@ -154,6 +185,9 @@ async function shareOrCompute(operation: ComputeOperation, flight: ValueFlight):
   try {
     if (remembered !== undefined) throw remembered.error
     return await outcomeOf(operation, flight, refreshing as Flight)
+  } catch (error) {
+    if (error instanceof LeftOut && !operation.mayLeaveOut) return (await computed(operation, flight)).value
+    throw error
   } finally {
     end(operation, flight)
   }
@@ -179,7 +213,7 @@ async function computeOrServe(operation: ComputeOperation, flight: ValueFlight, 
     count(state.counters.softTimeouts, plan.policy.index)
     return use(flight, served, 'timeout')
   } catch (error) {
-    if (flight.isAborted || (isCacheError(error) && error.code === 'circular')) throw error
+    if (flight.isAborted || error instanceof LeftOut || (isCacheError(error) && error.code === 'circular')) throw error
     const served = await stillServed(operation, flight, stale)
     if (served === undefined || (served.isStale && clock.now() - served.entry.staleAt >= plan.freshness.ifErrorMs)) throw error
     return use(flight, served, 'error')

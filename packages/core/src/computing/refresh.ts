@@ -1,5 +1,6 @@
 import type { EpochMs } from '@thermocline/backend'
 import type { Fence } from '../flights/fence.js'
+import { LeftOut } from './compute-batch.js'
 import { ReadOperation, type Operation } from '../operation/operation.js'
 import type { Policy } from '../policies/policy.js'
 import { walk } from '../reading/walk.js'
@@ -63,6 +64,7 @@ async function refreshed(operation: Operation, seen: Seen, { makeAnew, adopt }: 
     if (events.wants('refresh')) events.emit('refresh', { tenant: state.tenant, key, policy: policy.name })
     return 'refreshed'
   } catch (error) {
+    if (error instanceof LeftOut) return 'failed' // which nobody needs to be told of; the key rests
     noteFailedRefresh(operation, error)
     return 'failed'
   } finally {

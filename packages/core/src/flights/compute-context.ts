@@ -24,6 +24,8 @@ export class ComputeWishes implements ComputeContext {
   ttlMs: number | undefined
   tags: string[] | undefined
   uncached = false
+  /** How many keys are made by the same call of the function: each has its part of the time. */
+  sharedBy = 1
   #isDescribed = false
   readonly #whose: { readonly signal: AbortSignal }
 

@@ -76,6 +76,11 @@ export class CircuitBreaker implements Guard {
     return this.#circuits[circuit].openedBy !== undefined
   }
 
+  /** What has opened a circuit; `undefined`: it is closed. */
+  openedBy(circuit: Circuit): CacheError | undefined {
+    return this.#circuits[circuit].openedBy
+  }
+
   /** Whether deletes are let through: always, unless the store cannot be reached or changed. */
   get deletesPass(): boolean {
     const reason = this.#circuits.write.openedBy

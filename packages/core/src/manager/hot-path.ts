@@ -28,6 +28,12 @@ const NO_WISHES: EntryWishes = Object.freeze({})
  * @param compute the caller's function: for one that computes an old value is a hit while it is refreshed, and a fresh one may be due for that
  */
 export function hotHit(engine: Engine, state: TenantState, key: string, compute?: Compute<unknown>): Promise<unknown> | undefined {
+  const entry = hotEntry(engine, state, key, compute)
+  return entry === undefined ? undefined : ((entry.hitNote as HitNote).promise ??= Promise.resolve(entry.value))
+}
+
+/** The same without a promise: the entry. */
+export function hotEntry(engine: Engine, state: TenantState, key: string, compute: Compute<unknown> | undefined): CacheEntry | undefined {
   const { hot } = engine
   if (hot === undefined || engine.telemetry.wantsHotHit()) return undefined
   const entry = hot.get(state.scope, key as ValidKey, READ) as CacheEntry | undefined
@@ -43,7 +49,7 @@ export function hotHit(engine: Engine, state: TenantState, key: string, compute?
   const count = (hits[cell] = (hits[cell] as number) + 1)
   if (entry.computeMicros !== 0) addSaved(state, cell, entry.computeMicros)
   if ((count & SAMPLE_MASK) === 1 && engine.telemetry.bound) sample(engine, state, key as ValidKey)
-  return (note.promise ??= Promise.resolve(entry.value))
+  return entry
 }
 
 /** The entry, if the fastest tier answers at once and holds it fresh. Counts nothing. */
@@ -58,7 +64,7 @@ export function isFresh(entry: CacheEntry, clock: Clock): boolean {
 }
 
 /** A value that is not fresh any more, where its policy serves such at once, while one refresh runs behind. */
-function staleHit(engine: Engine, state: TenantState, entry: CacheEntry, key: string, note: HitNote, compute: Compute<unknown>): Promise<unknown> | undefined {
+function staleHit(engine: Engine, state: TenantState, entry: CacheEntry, key: string, note: HitNote, compute: Compute<unknown>): CacheEntry | undefined {
   const now = engine.clock.recent()
   const { revalidateMs } = engine.policies.forKey(key).freshness
   if (now - entry.staleAt >= revalidateMs || now >= entry.keepUntil || engine.events.wants('stale')) return undefined
@@ -66,7 +72,7 @@ function staleHit(engine: Engine, state: TenantState, entry: CacheEntry, key: st
   const { staleHits } = state.counters
   staleHits[note.cell] = (staleHits[note.cell] as number) + 1
   if (entry.computeMicros !== 0) addSaved(state, note.cell, entry.computeMicros)
-  return (note.promise ??= Promise.resolve(entry.value))
+  return entry
 }
 
 /** Refreshes what is fresh still, by the chance that its policy gives it. */

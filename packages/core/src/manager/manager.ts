@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { CacheError, checkNothing, positiveDurationMs, validateTenant, type TenantId } from '@thermocline/backend'
+import type { ComputeMany } from '../computing/compute-batch.js'
 import type { Compute } from '../flights/compute-context.js'
 import { Engine } from './engine.js'
 import type { CacheEventName, CacheEvents } from '../state/events.js'
@@ -21,6 +22,7 @@ import type {
   TieredCacheManagerOptions,
   Unfinished,
 } from './options.js'
+import { healthOf, type CacheHealth } from './health.js'
 import { composeStats, tenantSummary, type CacheStats } from './stats.js'
 import { backendStats } from './backend-stats.js'
 import type { ByteSource } from '../streams/bytes-from.js'
@@ -72,6 +74,11 @@ export class TieredCacheManager implements AsyncDisposable {
   /** See {@link TenantCache.getOrCompute}. */
   getOrCompute<T>(key: string, compute: Compute<T>, options: GetOrComputeOptions & ForTenant): Promise<T> {
     return this.#later(verbs.GET_OR_COMPUTE, options, (cache, own) => cache.getOrCompute(key, compute, own))
+  }
+
+  /** See {@link TenantCache.getOrComputeMany}. */
+  getOrComputeMany<T>(keys: Iterable<string>, compute: ComputeMany<T>, options: GetOrComputeOptions & ForTenant): Promise<Map<string, T>> {
+    return this.#later(verbs.GET_OR_COMPUTE_MANY, options, (cache, own) => cache.getOrComputeMany(keys, compute, own))
   }
 
   /** See {@link TenantCache.refresh}. */
@@ -173,6 +180,14 @@ export class TieredCacheManager implements AsyncDisposable {
       writeBack: engine.writeBack.stats,
     })
     return { ...stats, tenants: Object.fromEntries([...engine.tenants.each()].map(([tenant, counters]) => [tenant, tenantSummary(counters)])) }
+  }
+
+  /** How the cache and its tiers are: what is left out now, and why. Asks no store. */
+  async health(...nothing: readonly never[]): Promise<CacheHealth> {
+    const engine = this.#engine
+    engine.assertOpen('health')
+    checkNothing(nothing[0], 'health() takes no options')
+    return healthOf(engine.tiers)
   }
 
   /**

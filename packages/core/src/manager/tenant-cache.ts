@@ -6,8 +6,10 @@ import type { Compute } from '../flights/compute-context.js'
 import type { Plan, Policy } from '../policies/policy.js'
 import { backendStats } from './backend-stats.js'
 import type { Engine } from './engine.js'
+import { ComputeBatch, type ComputeMany } from '../computing/compute-batch.js'
 import { getOrComputeInFlight, justCompute } from '../computing/get-or-compute.js'
-import { hotHit, hotPeek, isFresh } from './hot-path.js'
+import { computeTogether, getOrComputeTogether, KeyToMake } from '../computing/get-or-compute-many.js'
+import { hotEntry, hotHit, hotPeek, isFresh } from './hot-path.js'
 import { clearEverywhere, deleteEverywhere } from '../invalidation/invalidate.js'
 import { listTiers, type ListedEntry, type ListVerbOptions } from '../reading/list.js'
 import { confirm } from './confirm.js'
@@ -288,6 +290,32 @@ export class TenantCache {
     return hits
   }
 
+  /**
+   * The values of several keys, in the order of the keys: what is cached, and what `compute` makes of the others, in one call for all of them. Each key is
+   * shared with everybody else who asks for it, is stored by itself, and has stale windows of its own. What the Map of `compute` leaves out is not cached, and
+   * is not in the result.
+   *
+   * Rejects as `getOrCompute` does, with the first error there is, once all keys have ended: what could be made is stored then.
+   */
+  getOrComputeMany<T>(keys: Iterable<string>, compute: ComputeMany<T>, options?: GetOrComputeOptions): Promise<Map<string, T>> {
+    const engine = this.#engine
+    const state = this.#state
+    const found = new Map<string, unknown>()
+    try {
+      if (typeof compute !== 'function') throw new TypeError(`getOrComputeMany(keys, compute) needs a function to compute with, not ${kindOf(compute)}`)
+      const batch = new ComputeBatch(compute, (key) => engine.warnOnce('unexpected keys', `a compute of getOrComputeMany returned a value for a key that was not missing, which is not stored: ${JSON.stringify(key)}`, { tenant: this.tenant, key }))
+      const missing = new Set<string>()
+      for (const key of iterable(keys, 'keys')) {
+        const entry = options === undefined ? hotEntry(engine, state, key, batch.load) : undefined
+        if (entry === undefined) missing.add(key)
+        found.set(key, entry === undefined ? undefined : entry.value) // has its place
+      }
+      return (missing.size === 0 ? Promise.resolve(found) : this.#makeMissing(found, missing, compute, batch, options ?? {})) as Promise<Map<string, T>>
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
   /** Stores several entries with the same options. Invalid keys and values that are refused change nothing at all. */
   async setMany(entries: Iterable<readonly [string, unknown]>, options: SetOptions = {}): Promise<void> {
     this.#engine.assertOpen('setMany')
@@ -360,6 +388,27 @@ export class TenantCache {
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /** Puts what is missing in its place. */
+  async #makeMissing(found: Map<string, unknown>, missing: ReadonlySet<string>, compute: ComputeMany<unknown>, batch: ComputeBatch, options: GetOrComputeOptions): Promise<Map<string, unknown>> {
+    const engine = this.#engine
+    const wanted = [...missing].map(validateKey)
+    verbs.GET_OR_COMPUTE_MANY.check(options)
+    const planned = [...this.#byPolicy(wanted, options, verbs.GET_OR_COMPUTE_MANY)]
+    const wishes = writeOptions(options, ...planned.map(([plan]) => plan))
+    const { signal, refresh: isForced } = options
+    signal?.throwIfAborted()
+    if (engine.closed || !engine.enabled) return computeTogether(this.tenant, wanted, compute, signal)
+    const making = { make: batch.load, wishes, isForced, mayLeaveOut: true }
+    const operations = planned.flatMap(([plan, keys]) => keys.map((key) => new KeyToMake(engine, this.#state, key, plan, 'value', { ...making, span: engine.telemetry.startGet(key, this.tenant, plan.policy.name) })))
+    const values = await getOrComputeTogether(operations, signal)
+    operations.forEach(({ key }, at) => {
+      const made = values[at]
+      if (made === undefined) found.delete(key)
+      else found.set(key, made.value)
+    })
+    return found
   }
 
   async #get(key: string, options: GetValueOptions): Promise<unknown> {

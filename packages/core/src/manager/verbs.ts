@@ -79,6 +79,7 @@ const DELETE: Names<DeleteOptions> = { ...GET, confirmed: true }
 const END: Names<CloseOptions> = { deadline: true, confirmed: true }
 
 export const GET_OR_COMPUTE = new Verb<GetOrComputeOptions>('getOrCompute(key, compute, options)', COMPUTE)
+export const GET_OR_COMPUTE_MANY = new Verb<GetOrComputeOptions>('getOrComputeMany(keys, compute, options)', COMPUTE)
 export const REFRESH_KEY = new Verb<RefreshOptions>('refresh(key, compute, options)', REFRESH)
 export const GET_VALUE = new Verb<GetValueOptions>('get(key, options)', { ...GET, default: true })
 export const PEEK = new Verb<KeyOptions>('peek(key, options)', KEY)

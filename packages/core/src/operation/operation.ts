@@ -98,6 +98,7 @@ export interface Making<T> {
   readonly wishes: EntryWishes
   readonly span: Span
   readonly isForced?: boolean | undefined
+  readonly mayLeaveOut?: boolean | undefined
 }
 
 /** A call that makes what it does not find. */
@@ -110,13 +111,16 @@ export class ComputeOperation<T = unknown> extends ReadOperation {
   readonly span: Span
   /** It makes a new value, whatever is there. */
   readonly isForced: boolean
+  /** Its function makes several, and may leave this one out. */
+  readonly mayLeaveOut: boolean
 
-  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: 'value' | 'stream', { make, wishes, span, isForced = false }: Making<T>) {
+  constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: 'value' | 'stream', { make, wishes, span, isForced = false, mayLeaveOut = false }: Making<T>) {
     super(engine, state, key, plan, want, true, plan.freshness.windowMs > 0)
     this.make = make
     this.wishes = wishes
     this.span = span
     this.isForced = isForced
+    this.mayLeaveOut = mayLeaveOut
   }
 
   override servesAtOnce({ at, entry }: Found): boolean {

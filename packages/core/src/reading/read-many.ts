@@ -15,8 +15,16 @@ import { adoptedOrFailed, answeredByTier, askThen, type Answer } from './tier-ac
 /** Keys in one question to a tier. */
 const KEYS_AT_ONCE = 256
 
-/** A key on its way through the tiers. */
-class KeyOnItsWay extends ReadOperation {
+/** A key on its way through the tiers, together with others. */
+export interface OnItsWay extends ReadOperation {
+  /** What ends its way. */
+  readonly found: Found | undefined
+  /** What a tier has answered. */
+  answered(slot: Slot, answer: Answer): void
+}
+
+/** One that is only read. */
+class KeyOnItsWay extends ReadOperation implements OnItsWay {
   readonly span: Span
   found: Found | undefined = undefined
 
@@ -43,12 +51,7 @@ export async function readMany(engine: OperationHost, state: TenantState, keys: 
   const first = spanOf(keys[0] as ValidKey)
   const wanted = keys.map((key, at) => new KeyOnItsWay(engine, state, key, plan, at === 0 || first === NO_SPAN ? first : spanOf(key)))
   try {
-    let missing: readonly KeyOnItsWay[] = wanted
-    for (let position = 0; position < plan.slots.length && missing.length > 0; position++) {
-      const slot = plan.slots[position] as Slot
-      for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTogether(engine, state, slot, position, missing.slice(at, at + KEYS_AT_ONCE))
-      missing = missing.filter(({ found }) => found === undefined)
-    }
+    await walkTogether(wanted)
     concludeAll(wanted, fence)
     return wanted.map(({ found }) => found)
   } finally {
@@ -57,12 +60,24 @@ export async function readMany(engine: OperationHost, state: TenantState, keys: 
   }
 }
 
+/** Asks the tiers of the keys' plan, which they share, fastest first: each tier once for what the faster ones did not have. */
+export async function walkTogether(wanted: readonly OnItsWay[]): Promise<void> {
+  let missing = wanted
+  for (let position = 0; missing.length > 0; position++) {
+    const { engine, state, plan } = missing[0] as OnItsWay
+    const slot = plan.slots[position]
+    if (slot === undefined) return
+    for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTogether(engine, state, slot, position, missing.slice(at, at + KEYS_AT_ONCE))
+    missing = missing.filter(({ found }) => found === undefined)
+  }
+}
+
 function concludeAll(wanted: readonly KeyOnItsWay[], fence: WideFence): void {
   for (const one of wanted) conclude(one, one.found, new FencedKey(one.key, fence))
 }
 
 /** Asks a tier for all keys at once, as far as it is the tier itself that answers. */
-async function askTogether(engine: OperationHost, state: TenantState, slot: Slot, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
+async function askTogether(engine: OperationHost, state: TenantState, slot: Slot, position: number, wanted: readonly OnItsWay[]): Promise<void> {
   const { tier } = slot
   const asked = answeredByTier(engine, state, wanted, tier)
   if (asked.length > 1) {
@@ -81,24 +96,24 @@ async function askTogether(engine: OperationHost, state: TenantState, slot: Slot
 }
 
 /** @throws what the tier fails with */
-async function askBackend(tier: Tier, slot: Slot, position: number, asked: readonly KeyOnItsWay[]): Promise<void> {
-  const [{ engine, state, plan }] = asked as readonly [KeyOnItsWay]
+async function askBackend(tier: Tier, slot: Slot, position: number, asked: readonly OnItsWay[]): Promise<void> {
+  const [{ engine, state, plan }] = asked as readonly [OnItsWay]
   const startedAt = engine.telemetry.bound ? engine.clock.monotonic() : 0
   const answer = tier.backend.getMany(state.scope, asked.map(({ key }) => key), wholeOptions(plan.policy.adopts, true))
   const entries = isPromise(answer) ? await answer : answer
   const now = engine.clock.now()
   for (let at = 0; at < asked.length; at++) {
-    const one = asked[at] as KeyOnItsWay
+    const one = asked[at] as OnItsWay
     const adopted = adoptedOrFailed(one, slot, position, entries[at], startedAt, now)
     one.answered(slot, isPromise(adopted) ? await adopted : adopted)
   }
 }
 
-function without(keys: readonly KeyOnItsWay[], some: ReadonlySet<KeyOnItsWay>): readonly KeyOnItsWay[] {
+function without(keys: readonly OnItsWay[], some: ReadonlySet<OnItsWay>): readonly OnItsWay[] {
   return keys.filter((one) => !some.has(one))
 }
 
 /** Asks a tier for each key by itself. */
-async function askAlone(slot: Slot, position: number, wanted: readonly KeyOnItsWay[]): Promise<void> {
+async function askAlone(slot: Slot, position: number, wanted: readonly OnItsWay[]): Promise<void> {
   await Promise.all(wanted.map(async (one) => askThen(one, position, (answer) => one.answered(slot, answer))))
 }

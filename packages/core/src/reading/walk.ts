@@ -26,10 +26,15 @@ export function walkThen<T>(operation: ReadOperation, position: number, goOn: (f
       letGo(stale)
       return goOn(answer)
     }
-    const isNewer = stale === undefined || answer.entry.staleAt > stale.entry.staleAt
-    letGo(isNewer ? stale : answer)
-    return walkThen(operation, position + 1, goOn, isNewer ? answer : stale)
+    return walkThen(operation, position + 1, goOn, better(stale, answer))
   })
+}
+
+/** The newer of two stale entries; the other one is not served. */
+export function better(stale: Found | undefined, other: Found): Found {
+  const isNewer = stale === undefined || other.entry.staleAt > stale.entry.staleAt
+  letGo(isNewer ? stale : other)
+  return isNewer ? other : stale
 }
 
 /** What is not to be served after all: a stream is not left open. */

@@ -1,0 +1,234 @@
+import { execFile } from 'node:child_process'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import path from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { promisify } from 'node:util'
+import { describe, expect, test } from '@jest/globals'
+import { CacheError, TieredCacheManager, type PolicyOptions } from '@thermocline/core'
+import { MemoryBackend } from '@thermocline/memory'
+import { deferred, withRig, type Rig } from '../support/rig.js'
+
+const MINUTE = 60_000
+const STALE: PolicyOptions = { ttl: '1m', staleWhileRevalidate: '1h' }
+
+/** Values that are stale now. */
+async function stale(rig: Rig, ...keys: string[]): Promise<void> {
+  await Promise.all(keys.map((key) => rig.acme.set(key, 'old')))
+  await rig.clock.advance(MINUTE)
+}
+
+describe('refreshes in the background', () => {
+  test('close waits for those that run, and gives up those that wait', () =>
+    withRig('memory', { policies: { default: STALE }, refreshConcurrency: 1 }, async (rig) => {
+      await stale(rig, 'a', 'b', 'c')
+      const gate = deferred<string>()
+      for (const key of ['a', 'b', 'c']) expect(await rig.acme.getOrCompute(key, () => gate.promise)).toBe('old')
+      await rig.clock.settle()
+      expect((await rig.acme.stats()).pendingRefreshes).toBe(3)
+      const { acme } = rig
+      const before = await acme.stats()
+      const closing = rig.cache.close()
+      let isClosed = false
+      void closing.then(() => (isClosed = true))
+      await rig.clock.settle()
+      expect(isClosed).toBe(false)
+      gate.resolve('new')
+      await closing
+      expect(before.policies['default']!.refreshesGivenUp).toBe(0)
+    }))
+
+  test('close aborts one that does not end by its deadline', () =>
+    withRig('memory', { policies: { default: STALE } }, async (rig) => {
+      await stale(rig, 'a')
+      let signal: AbortSignal | undefined
+      await rig.acme.getOrCompute('a', (ctx) => {
+        signal = ctx.signal
+        return new Promise(() => undefined)
+      })
+      await rig.clock.settle()
+      await rig.pass(rig.cache.close({ deadline: '1s' }))
+      expect(signal?.reason).toBeInstanceOf(CacheError)
+    }))
+
+  test('no process is held up by one', async () => {
+    const dist = (name: string): string => JSON.stringify(path.resolve('packages', name, 'dist/index.js'))
+    const program = `
+      import { TieredCacheManager } from ${dist('core')}
+      import { MemoryBackend } from ${dist('memory')}
+      const policy = { ttl: '10ms', staleWhileRevalidate: '1h', hardTimeout: '1h', errorTtl: '1h' }
+      const acme = new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, policies: { default: policy } }).tenant('acme')
+      await acme.set('hangs', 1); await acme.set('fails', 1)
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      await acme.getOrCompute('hangs', () => new Promise(() => {}))
+      await acme.getOrCompute('fails', () => { throw new Error('down') })
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      console.log('done')`
+    const startedAt = performance.now()
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], { timeout: 30_000 })
+    expect(stdout).toBe('done\n')
+    expect(performance.now() - startedAt).toBeLessThan(20_000)
+  })
+
+  test('they run in the async context of the caller, and as no part of its compute', () =>
+    withRig('memory', { policies: { default: STALE }, refreshConcurrency: 1 }, async (rig) => {
+      await stale(rig, 'a', 'b')
+      const { acme } = rig
+      const who = new AsyncLocalStorage<string>()
+      const seen: unknown[] = []
+      const compute = (key: string) => async (): Promise<string> => {
+        seen.push([key, who.getStore()])
+        await acme.getOrCompute('outer', () => 'not called') // the outer compute runs: it would be a circle if this were a part of it
+        return 'new'
+      }
+      await acme.getOrCompute('outer', async () => {
+        const values = await Promise.all([who.run('alice', () => acme.getOrCompute('a', compute('a'))), who.run('bob', () => acme.getOrCompute('b', compute('b')))])
+        await rig.until(() => seen.length === 1)
+        return values
+      })
+      await rig.until(async () => (await acme.get('b')) === 'new')
+      expect(seen).toEqual([['a', 'alice'], ['b', 'bob']])
+      expect(await acme.stats()).toMatchObject({ policies: { default: { refreshes: 2, refreshesGivenUp: 0 } } })
+    }))
+
+  test('a key that was removed meanwhile is not made anew; one that somebody else has made is not made twice', () =>
+    withRig('memory and fs', { policies: { default: STALE }, refreshConcurrency: 1 }, async (rig) => {
+      await stale(rig, 'first', 'gone', 'made')
+      const { acme } = rig
+      const gate = deferred<string>()
+      let computes = 0
+      const compute = (): string => {
+        computes++
+        return 'new'
+      }
+      await acme.getOrCompute('first', () => gate.promise)
+      await rig.clock.settle()
+      await Promise.all(['gone', 'made'].map((key) => acme.getOrCompute(key, compute)))
+      await acme.delete('gone')
+      await acme.set('made', 'set')
+      gate.resolve('new')
+      await rig.until(async () => (await acme.stats()).pendingRefreshes === 0)
+      expect([computes, await acme.has('gone'), await acme.get('made')]).toEqual([0, false, 'set'])
+    }))
+
+  test('one that a slower tier has already is copied, and not made', async () => {
+    await withRig('memory and fs', { policies: { default: STALE }, tier: { hot: { maxTtl: null } } }, async (rig) => {
+      await stale(rig, 'k')
+      const compute = (): never => {
+        throw new Error('not called')
+      }
+      // as another process would have done
+      const other = new TieredCacheManager({ tiers: { warm: { backend: rig.backends.warm! } }, policies: { default: STALE }, clock: rig.clock, logger: false })
+      await other.tenant('acme').set('k', 'theirs')
+      expect(await rig.acme.getOrCompute('k', compute)).toBe('old')
+      await rig.until(async () => rig.acme.peek('k') === 'theirs')
+      expect((await rig.acme.stats()).policies['default']).toMatchObject({ computes: 0, refreshesGivenUp: 0 })
+      await rig.pass(other.close())
+    })
+  })
+
+  test('a thousand keys that end in one second are not a thousand computes at once', () =>
+    withRig('memory', { policies: { default: STALE }, refreshConcurrency: 5 }, async (rig) => {
+      const keys = Array.from({ length: 1000 }, (_, n) => `k${n}`)
+      await stale(rig, ...keys)
+      let running = 0
+      let most = 0
+      const compute = async (): Promise<string> => {
+        most = Math.max(most, ++running)
+        await new Promise((resolve) => setImmediate(resolve))
+        running--
+        return 'new'
+      }
+      for (let round = 0; round < 3; round++) await Promise.all(keys.map((key) => rig.acme.getOrCompute(key, compute)))
+      await rig.until(async () => (await rig.acme.stats()).pendingRefreshes === 0)
+      expect([most <= 5, (await rig.acme.stats()).policies['default']!.computes]).toEqual([true, 1000])
+    }))
+
+  test('stale values are never promoted as fresh', () =>
+    withRig('memory and fs', { policies: { default: { ...STALE, tiers: { hot: { ttl: '1m' } } } } }, async (rig) => {
+      const { acme, clock } = rig
+      await acme.set('k', 'old', { tiers: { hot: false } })
+      await clock.advance(MINUTE)
+      expect(await acme.getOrCompute('k', () => new Promise(() => undefined))).toBe('old')
+      await clock.settle()
+      expect([acme.peek('k'), await acme.get('k'), (await acme.lookup('k')).status]).toEqual([undefined, undefined, 'stale'])
+    }))
+
+  test('a tier with a shorter ttl holds nothing as stale while a slower one has it fresh', () =>
+    withRig('memory and fs', { policies: { default: { ttl: '1h', staleWhileRevalidate: '1h', tiers: { hot: { ttl: '1m' } } } } }, async (rig) => {
+      const { acme, clock } = rig
+      await acme.set('k', 'v')
+      await clock.advance(MINUTE)
+      expect(await acme.lookup('k')).toMatchObject({ status: 'fresh', tier: 'warm' })
+      expect(await acme.getOrCompute('k', () => 'not called')).toBe('v')
+      expect((await acme.stats()).staleHits).toBe(0)
+    }))
+})
+
+describe('options that cannot be', () => {
+  const make = (policy: PolicyOptions, more = {}): TieredCacheManager => new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, policies: { p: policy }, logger: false, ...more })
+
+  test.each<[PolicyOptions, RegExp]>([
+    [{ softTimeout: '1s' }, /^policies\.p\.softTimeout needs a stale value to serve: give staleIfError or staleWhileRevalidate too, or use hardTimeout$/],
+    [{ softTimeout: '1s', staleIfError: 0 }, /needs a stale value/],
+    [{ softTimeout: '3s', hardTimeout: '2s', staleIfError: '1m' }, /^policies\.p\.softTimeout \(3000 ms\) must not be longer than hardTimeout \(2000 ms\)$/],
+    [{ hardTimeout: 0 }, /^policies\.p\.hardTimeout must be longer than zero/],
+    [{ jitter: 0.6 }, /^policies\.p\.jitter must be a number from 0 to 0\.5, the part of a ttl, not the number 0\.6$/],
+    [{ jitter: -0.1 }, /^policies\.p\.jitter/],
+    [{ jitter: Number.NaN }, /^policies\.p\.jitter/],
+    [{ jitter: '10%' as never }, /^policies\.p\.jitter/],
+    [{ earlyRefresh: { beta: 0 } }, /^policies\.p\.earlyRefresh\.beta must be a number greater than 0, such as 1, not the number 0$/],
+    [{ earlyRefresh: { beta: -1 } }, /beta/],
+    [{ earlyRefresh: { gamma: 1 } as never }, /^policies\.p\.earlyRefresh must be true, false or \{ beta \}/],
+    [{ earlyRefresh: 'yes' as never }, /earlyRefresh/],
+    [{ errorTtl: null as never }, /^policies\.p\.errorTtl must be a number of seconds.* not null$/],
+    [{ staleIfError: -1 }, /^policies\.p\.staleIfError must be/],
+    [{ staleWhileRevalidate: '10' }, /^policies\.p\.staleWhileRevalidate must be/],
+  ])('%j', (policy, message) => {
+    expect(() => make(policy)).toThrow(TypeError)
+    expect(() => make(policy)).toThrow(message)
+    return expect(make({}).tenant('acme').getOrCompute('k', () => 1, policy)).rejects.toThrow(TypeError)
+  })
+
+  test('refreshConcurrency, refresh, and options of the wrong verb', async () => {
+    for (const wrong of [0, 1.5, '5', -1]) expect(() => make({}, { refreshConcurrency: wrong })).toThrow(/^refreshConcurrency must be a positive whole number/)
+    const acme = make({}).tenant('acme')
+    await expect(acme.getOrCompute('k', () => 1, { refresh: 'yes' as never })).rejects.toThrow(/^refresh must be true or false/)
+    await expect(acme.get('k', { staleIfError: '1m' } as never)).rejects.toThrow(/does not know the option staleIfError/)
+    await expect(acme.set('k', 1, { hardTimeout: '1s' } as never)).rejects.toThrow(/does not know the option hardTimeout/)
+    await expect(acme.refresh('k', () => 1, { refresh: true } as never)).rejects.toThrow(/does not know the option refresh/)
+    await expect(acme.getOrCompute('k', () => 1, { hardTimeout: '1s' })).resolves.toBe(1)
+  })
+
+  test('a call may be in more of a hurry than its policy', async () => {
+    const acme = make({ staleIfError: '1m', softTimeout: '2s', hardTimeout: '10s' }).tenant('acme')
+    expect(await acme.getOrCompute('p/k', () => 1, { hardTimeout: '1s' })).toBe(1)
+    await expect(acme.getOrCompute('p/l', () => 1, { softTimeout: '11s' })).rejects.toThrow(/must not be longer than hardTimeout/)
+  })
+
+  test('a window without an end', async () => {
+    const acme = make({ ttl: '1m', staleIfError: Number.POSITIVE_INFINITY }).tenant('acme')
+    await acme.set('p/k', 1)
+    expect(await acme.lookup('p/k')).toMatchObject({ status: 'fresh', staleUntil: expect.any(Number) as unknown })
+  })
+})
+
+describe('health', () => {
+  test('tells which tiers are left out, for what and why', () =>
+    withRig('memory and fs', {}, async (rig) => {
+      expect(await rig.cache.health()).toEqual({
+        status: 'ok',
+        tiers: {
+          hot: { status: 'ok', backend: 'memory', leftOut: {}, pendingInvalidations: 0, keysInDoubt: 0 },
+          warm: { status: 'ok', backend: 'fs', leftOut: {}, pendingInvalidations: 0, keysInDoubt: 0 },
+        },
+        coordination: { status: 'off' },
+      })
+      rig.faultsOf('warm').inject({ fail: 'unavailable' })
+      await rig.acme.set('k', 1)
+      const { status, tiers } = await rig.cache.health()
+      expect([status, tiers['hot']!.status, tiers['warm']]).toEqual(['degraded', 'ok', { status: 'degraded', backend: 'fs', leftOut: { read: 'unavailable', write: 'unavailable' }, pendingInvalidations: 1, keysInDoubt: 0 }])
+      rig.faultsOf('warm').heal()
+      await rig.passUntil(async () => (await rig.cache.health()).status === 'ok')
+      await expect(rig.cache.health({} as never)).rejects.toThrow(/takes no options/)
+    }))
+})
