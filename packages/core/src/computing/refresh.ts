@@ -5,7 +5,7 @@ import { ReadOperation, type Operation } from '../operation/operation.js'
 import type { Policy } from '../policies/policy.js'
 import { walk } from '../reading/walk.js'
 import { count } from '../state/counters.js'
-import type { Refresh, RefreshOutcome } from '../state/refreshes.js'
+import type { Refresh, RefreshOutcome, RefreshTask } from '../state/refreshes.js'
 import type { TenantState } from '../state/tenant-state.js'
 
 /** What a caller has got, and that is to be made anew. */
@@ -24,13 +24,12 @@ export interface RefreshSteps {
 
 /** Has the key refreshed in the background, unless it is already, or has failed just now. */
 export function requestRefresh(operation: Operation, seen: Seen, steps: RefreshSteps): Refresh | undefined {
+  return operation.engine.refreshes.request(refreshTask(operation, seen, steps))
+}
+
+export function refreshTask(operation: Operation, seen: Seen, steps: RefreshSteps): RefreshTask {
   const { engine, state, key, plan: { policy } } = operation
-  return engine.refreshes.request({
-    state,
-    key,
-    carryOut: () => engine.computing(refreshed(operation, seen, steps)),
-    givenUp: () => noteGivenUp(state, policy),
-  })
+  return { state, key, carryOut: () => engine.computing(refreshed(operation, seen, steps)), givenUp: () => noteGivenUp(state, policy) }
 }
 
 /**
@@ -79,7 +78,8 @@ export function noteFailedRefresh({ engine, state, key, plan: { policy } }: Oper
   if (engine.events.wants('refresh')) engine.events.emit('refresh', { tenant: state.tenant, key, policy: policy.name, error })
 }
 
-function noteGivenUp({ counters }: TenantState, policy: Policy): void {
+/** One that has failed, or was not begun. */
+export function noteGivenUp({ counters }: TenantState, policy: Policy): void {
   count(counters.refreshesGivenUp, policy.index)
 }
 

@@ -54,11 +54,6 @@ export class TransientMap<K, V> {
     return this.#map.entries()
   }
 
-  clear(): void {
-    this.#map = new Map()
-    this.#removals = 0
-  }
-
   /** The values there are now. */
   values(): IterableIterator<V> {
     return this.#map.values()

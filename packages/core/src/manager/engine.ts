@@ -84,6 +84,8 @@ export class Engine implements OperationHost {
    * values are handed out as they are, and nobody listens to hits. One field, because the hot path reads it each time.
    */
   hot: CacheBackend | undefined
+  /** Somebody listens to stale hits: none of them takes the short way. */
+  tellsStale = false
   closed = false
   /** What was computed or read is not stored any more. */
   stopped = false
@@ -216,6 +218,7 @@ export class Engine implements OperationHost {
   }
 
   #updateShortWay(): void {
+    this.tellsStale = this.events.wants('stale')
     const plain = this.enabled && !this.closed && this.isolation === 'share' && !this.#everySpan && !this.events.wants('hit')
     this.hot = plain && !this.firstTier.queues.anySuspect ? this.firstTier.direct : undefined
   }

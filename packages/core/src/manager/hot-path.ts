@@ -1,11 +1,11 @@
-import type { CacheEntry, Clock, ValidKey } from '@thermocline/backend'
+import type { CacheEntry, Clock, EpochMs, ValidKey } from '@thermocline/backend'
 import { valueRefresh } from '../computing/get-or-compute.js'
-import { isDueEarly, requestRefresh } from '../computing/refresh.js'
+import { isDueEarly, noteGivenUp, refreshTask, type Seen } from '../computing/refresh.js'
 import type { Compute } from '../flights/compute-context.js'
 import { HitNote } from '../operation/hit-note.js'
 import { ComputeOperation } from '../operation/operation.js'
 import type { EntryWishes } from '../operation/terms.js'
-import type { Refresh } from '../state/refreshes.js'
+import type { Refresh, RefreshOutcome, RefreshTask } from '../state/refreshes.js'
 import type { TenantState } from '../state/tenant-state.js'
 import type { Engine } from './engine.js'
 
@@ -38,11 +38,12 @@ export function hotEntry(engine: Engine, state: TenantState, key: string, comput
   if (hot === undefined || engine.telemetry.wantsHotHit()) return undefined
   const entry = hot.get(state.scope, key as ValidKey, READ) as CacheEntry | undefined
   if (entry === undefined) return undefined
-  const isFreshNow = isFresh(entry, engine.clock)
-  if (!isFreshNow && (compute === undefined || entry.details === undefined)) return undefined
+  const now = engine.clock.recent()
+  const isStale = now >= (entry.details === undefined ? entry.expiresAt : entry.freshUntil)
+  if (isStale && (compute === undefined || entry.details === undefined)) return undefined
   const note = noteOf(entry, key, engine)
   if (note === undefined) return undefined
-  if (!isFreshNow) return staleHit(engine, state, entry, key, note, compute as Compute<unknown>)
+  if (isStale) return staleHit(engine, state, entry, key, note, compute as Compute<unknown>, now)
   if (note.beta > 0 && compute !== undefined) refreshIfDue(engine, state, entry, key, note, compute)
   const { cell } = note
   const { hits } = state.counters
@@ -64,10 +65,9 @@ export function isFresh(entry: CacheEntry, clock: Clock): boolean {
 }
 
 /** A value that is not fresh any more, where its policy serves such at once, while one refresh runs behind. */
-function staleHit(engine: Engine, state: TenantState, entry: CacheEntry, key: string, note: HitNote, compute: Compute<unknown>): CacheEntry | undefined {
-  const now = engine.clock.recent()
-  const { revalidateMs } = engine.policies.forKey(key).freshness
-  if (now - entry.staleAt >= revalidateMs || now >= entry.keepUntil || engine.events.wants('stale')) return undefined
+function staleHit(engine: Engine, state: TenantState, entry: CacheEntry, key: string, note: HitNote, compute: Compute<unknown>, now: EpochMs): CacheEntry | undefined {
+  note.servedUntil ??= Math.min(entry.keepUntil, entry.staleAt + engine.policies.forKey(key).freshness.revalidateMs)
+  if (now >= note.servedUntil || engine.tellsStale) return undefined
   if (note.refresh === undefined || now >= note.refresh.restsUntil) note.refresh = refresh(engine, state, entry, key, compute, true)
   const { staleHits } = state.counters
   staleHits[note.cell] = (staleHits[note.cell] as number) + 1
@@ -83,12 +83,43 @@ function refreshIfDue(engine: Engine, state: TenantState, entry: CacheEntry, key
 }
 
 function refresh(engine: Engine, state: TenantState, { createdAt }: CacheEntry, key: string, compute: Compute<unknown>, isStale: boolean): Refresh | undefined {
-  const policy = engine.policies.forKey(key)
-  // the compute's own span hangs below that of the read
-  const span = engine.telemetry.startGet(key, state.tenant, policy.name)
-  engine.telemetry.endGet(span, { slot: policy.hot, stale: isStale ? 'revalidate' : undefined })
-  const operation = new ComputeOperation(engine, state, key as ValidKey, policy, 'value', { make: compute, wishes: NO_WISHES, span })
-  return requestRefresh(operation, { createdAt, isStale }, valueRefresh(operation))
+  return engine.refreshes.request(new HotRefresh(engine, state, key as ValidKey, compute, { createdAt, isStale }))
+}
+
+/** What is made of it when its turn comes: the caller does not wait for that. */
+class HotRefresh implements RefreshTask {
+  readonly state: TenantState
+  readonly key: ValidKey
+  readonly #engine: Engine
+  readonly #compute: Compute<unknown>
+  readonly #seen: Seen
+
+  constructor(engine: Engine, state: TenantState, key: ValidKey, compute: Compute<unknown>, seen: Seen) {
+    this.state = state
+    this.key = key
+    this.#engine = engine
+    this.#compute = compute
+    this.#seen = seen
+  }
+
+  carryOut(): Promise<RefreshOutcome> {
+    const operation = this.#operation()
+    return refreshTask(operation, this.#seen, valueRefresh(operation)).carryOut()
+  }
+
+  givenUp(): void {
+    noteGivenUp(this.state, this.#engine.policies.forKey(this.key))
+  }
+
+  #operation(): ComputeOperation {
+    const engine = this.#engine
+    const { state, key } = this
+    const policy = engine.policies.forKey(key)
+    // the compute's own span hangs below that of the read
+    const span = engine.telemetry.startGet(key, state.tenant, policy.name)
+    engine.telemetry.endGet(span, { slot: policy.hot, stale: this.#seen.isStale ? 'revalidate' : undefined })
+    return new ComputeOperation(engine, state, key, policy, 'value', { make: this.#compute, wishes: NO_WISHES, span })
+  }
 }
 
 /** The entry's note, if the key's policy reads the first tier. */

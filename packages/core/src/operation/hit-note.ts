@@ -1,3 +1,4 @@
+import type { EpochMs } from '@thermocline/backend'
 import type { Refresh } from '../state/refreshes.js'
 
 /**
@@ -11,6 +12,8 @@ export class HitNote {
   /** Of an early refresh; 0: none. */
   readonly beta: number
   promise: Promise<unknown> | undefined = undefined
+  /** Until when it is served at once, though it is not fresh any more; known when that is first asked. */
+  servedUntil: EpochMs | undefined = undefined
   /** The refresh that runs for it, waits, or rests after a failure. */
   refresh: Refresh | undefined = undefined
 

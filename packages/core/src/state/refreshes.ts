@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks'
 import type { Clock, EpochMs } from '@thermocline/backend'
 import { TransientMap } from '../flights/transient-map.js'
 import { outsideComputes } from '../flights/waiting.js'
@@ -40,23 +39,21 @@ export interface RefreshTask {
   readonly state: RefreshKeeper
   readonly key: string
   /** Never rejects. */
-  readonly carryOut: () => Promise<RefreshOutcome>
+  carryOut(): Promise<RefreshOutcome>
   /** Called when it is not carried out: too many wait, or the cache is closed. */
-  readonly givenUp: () => void
-}
-
-interface Waiting {
-  readonly task: RefreshTask
-  readonly begin: () => void
+  givenUp(): void
 }
 
 export class Refreshes {
   readonly #clock: Clock
   readonly #concurrency: number
-  readonly #waiting = new TransientMap<Refresh, Waiting>()
+  /** What waits for one of those that run to end, in order. */
+  readonly #line = new TransientMap<Refresh, () => void>()
   readonly #resting = new TransientMap<Refresh, RefreshTask>()
   #running = 0
-  #isScheduled = false
+  #waiting = 0
+  /** Resolves in the next turn of the event loop, when whoever has called has been answered. */
+  #turn: Promise<void> | undefined
   #closed = false
 
   /** @throws TypeError unless `concurrency` is a positive whole number */
@@ -68,7 +65,7 @@ export class Refreshes {
 
   /** Those that run or wait for their turn. */
   get size(): number {
-    return this.#running + this.#waiting.size
+    return this.#running + this.#waiting
   }
 
   /**
@@ -81,53 +78,56 @@ export class Refreshes {
     const { state, key } = task
     const known = state.refreshing.get(key)
     if (known !== undefined && this.#clock.recent() < known.restsUntil) return known
-    if (this.#closed || this.#waiting.size >= MOST_WAITING) {
+    if (this.#closed || this.#waiting >= MOST_WAITING) {
       task.givenUp()
       return undefined
     }
     const refresh = known ?? new Refresh()
     refresh.restsUntil = Number.POSITIVE_INFINITY
-    this.#resting.delete(refresh)
+    if (known !== undefined) this.#resting.delete(known)
     state.refreshing.set(key, refresh)
-    this.#waiting.set(refresh, { task, begin: AsyncResource.bind(() => outsideComputes(() => void this.#run(task, refresh))) })
-    this.#startSoon()
+    this.#waiting++
+    void this.#nextTurn().then(() => this.#inTurn(task, refresh)) // a promise keeps the caller's context: an AsyncResource for each costs ten times as much
     return refresh
   }
 
   /** Begins nothing more: what waits is given up. */
   close(): void {
     this.#closed = true
-    for (const [refresh, { task }] of this.#waiting.entries()) {
-      this.#forget(task, refresh)
-      task.givenUp()
-    }
-    this.#waiting.clear()
+    for (const begin of this.#line.values()) begin()
   }
 
-  #startSoon(): void {
-    if (this.#isScheduled || this.#running >= this.#concurrency) return
-    this.#isScheduled = true
-    setImmediate(() => {
-      this.#isScheduled = false
-      this.#start()
-    })
+  #nextTurn(): Promise<void> {
+    return (this.#turn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#turn = undefined
+        resolve()
+      })
+    }))
   }
 
-  #start(): void {
-    for (const [refresh, { begin }] of this.#waiting.entries()) {
-      if (this.#running >= this.#concurrency) return
-      if (!this.#waiting.delete(refresh)) continue
-      this.#running++
-      begin()
-    }
-  }
-
-  async #run(task: RefreshTask, refresh: Refresh): Promise<void> {
-    const outcome = await task.carryOut()
-    this.#running--
+  async #inTurn(task: RefreshTask, refresh: Refresh): Promise<void> {
+    if (this.#running >= this.#concurrency) await new Promise<void>((resolve) => this.#line.set(refresh, resolve))
+    else this.#running++
+    this.#waiting--
+    const outcome = this.#closed ? this.#leftOut(task) : await outsideComputes(() => task.carryOut())
     if (outcome === 'failed') this.#rest(task, refresh)
     else this.#forget(task, refresh)
-    if (this.#waiting.size > 0) this.#startSoon()
+    this.#next()
+  }
+
+  #leftOut(task: RefreshTask): RefreshOutcome {
+    task.givenUp()
+    return 'needless'
+  }
+
+  /** The place of one that has ended goes to the next in line. */
+  #next(): void {
+    for (const [refresh, begin] of this.#line.entries()) {
+      this.#line.delete(refresh)
+      return begin()
+    }
+    this.#running--
   }
 
   #rest(task: RefreshTask, refresh: Refresh): void {
