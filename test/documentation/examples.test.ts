@@ -16,6 +16,7 @@ const AROUND: Readonly<Record<string, string>> = {
   vector: 'declare const vector: Float32Array',
   readDocument: 'declare function readDocument(id: string, options: { signal: AbortSignal }): Promise<string>',
   embed: 'declare function embed(text: string): Promise<Float32Array>',
+  embedAll: 'declare function embedAll(texts: string[], signal: AbortSignal): Promise<Float32Array[]>',
   render: "declare function render(id: string, options: { signal: AbortSignal }): Promise<import('node:stream').Readable>",
   alertSomebody: 'declare function alertSomebody(...about: unknown[]): void',
   allClear: 'declare function allClear(tier: string): void',

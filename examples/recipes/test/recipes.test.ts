@@ -9,10 +9,13 @@ import { FakeClock } from '@thermocline/testkit'
 import { metrics } from '@opentelemetry/api'
 import { forget } from '../src/delete-a-tenant.js'
 import { SealedCache, type Sealed } from '../src/encrypt-values.js'
+import { priceOf } from '../src/errors-for-a-short-time.js'
+import { outdate, reload, remove } from '../src/force-a-new-value.js'
 import { shutDown } from '../src/graceful-shutdown.js'
 import { userOf } from '../src/negative-results.js'
 import { pageAt } from '../src/only-if-ok.js'
 import { serveMetrics } from '../src/prometheus.js'
+import { policies } from '../src/stale-but-never-missing.js'
 
 let clock: FakeClock
 let cache: TieredCacheManager
@@ -38,6 +41,51 @@ test('negative results: what is not there is asked for again after a minute, wha
   await clock.advance(86_400_000)
   await both()
   expect(asked).toEqual(['ada', 'nobody', 'nobody', 'ada', 'nobody'])
+})
+
+test('stale but never missing: an old value while the source is down, slow or hangs', async () => {
+  const stale = new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, policies, clock, logger: false })
+  const acme = stale.tenant('acme')
+  expect(await acme.getOrCompute('search/cats', () => 'first')).toBe('first')
+  await clock.advance(6 * 60_000)
+  expect(await acme.getOrCompute('search/cats', () => Promise.reject(new Error('down')))).toBe('first')
+  await clock.advance(2 * 3_600_000)
+  expect(await acme.getOrCompute('search/cats', () => Promise.reject(new Error('down')))).toBe('first')
+  const slow = acme.getOrCompute('search/cats', () => new Promise<string>(() => undefined))
+  await clock.advance(500)
+  expect(await slow).toBe('first')
+  expect((await acme.stats()).policies['search']!.staleHits).toBe(3)
+  const closing = stale.close()
+  await clock.advance(10_000)
+  await closing
+})
+
+test('errors for a short time: a source that is down is asked once in five seconds', async () => {
+  const acme = cache.tenant('acme')
+  let asked = 0
+  const down = (): Promise<number> => {
+    asked++
+    return Promise.reject(new Error('down'))
+  }
+  for (let n = 0; n < 3; n++) await expect(priceOf(acme, 'tea', down)).rejects.toThrow('down')
+  expect(asked).toBe(1)
+  await clock.advance(5000)
+  expect(await priceOf(acme, 'tea', () => Promise.resolve(3))).toBe(3)
+  await clock.advance(60_000)
+  for (let n = 0; n < 3; n++) expect(await priceOf(acme, 'tea', down)).toBe(3)
+  expect(asked).toBe(2)
+})
+
+test('force a new value: reload, outdate, remove', async () => {
+  const stale = new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, policies: { default: { staleWhileRevalidate: '1h' } }, clock })
+  const acme = stale.tenant('acme')
+  await acme.set('k', 'old')
+  expect([await reload(acme, 'k', () => Promise.resolve('new')), await acme.get('k')]).toEqual(['new', 'new'])
+  await outdate(acme, 'k')
+  expect((await acme.lookup('k')).status).toBe('stale')
+  await remove(acme, 'k')
+  expect(await acme.lookup('k')).toEqual({ status: 'miss' })
+  await stale.close()
 })
 
 describe('with a server', () => {
