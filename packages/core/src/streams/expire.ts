@@ -14,12 +14,16 @@ import { drained, StreamedWrite } from './write-stream.js'
  * What began before stores nothing, as for a delete.
  *
  * The fastest tier's entry is stored anew, everywhere, as of another end of its ttl. A tier that cannot take it loses the key. Rejected: a change
- * of the instants in place, which only some stores can make.
+ * of the instants in place, which only some stores can make. While a set or delete of the key is under way, it deletes.
  */
 export async function expireEverywhere(operation: Operation): Promise<boolean | undefined> {
   const { engine, state, key, plan } = operation
   const invalidation = Invalidation.ofKey(key)
   if (plan.freshness.windowMs === 0) return deleteEverywhere(engine, state, invalidation, plan)
+  // while something newer is on its way a tier may still show what it replaces, which must not be stored anew
+  const before = state.fences.open(key)
+  state.fences.close(before)
+  if (before.broken) return deleteEverywhere(engine, state, invalidation, plan)
   const underWay = new InvalidationUnderWay(engine, state, invalidation, true)
   const fence = state.fences.openLater(key) // broken by what is called later, which wins
   try {

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { CacheError } from '@thermocline/backend'
-import type { GetOptions, TenantCache, TieredCacheManager } from '@thermocline/core'
+import type { GetOptions, GetOrComputeOptions, TenantCache, TieredCacheManager } from '@thermocline/core'
 import type { FakeClock } from '../fake-clock.js'
 import type { Fault, Faults } from '../faults.js'
-import { KEYS, programs, TENANTS, type LeftOut, type Step } from './program.js'
+import { KEYS, programs, TENANTS, type LeftOut, type Step, type TakesStale } from './program.js'
 import { Reference, type Reading } from './reference.js'
 
 /** A manager to check, with the faults of each of its tiers, fastest first. */
@@ -35,6 +35,16 @@ const FAULTS: Readonly<Record<(Step & { kind: 'fault' })['fault'], Fault>> = {
   'lose-answer': { failAfter: 'failed' },
 }
 const POLICY_TTL_MS = 3_600_000
+/** Of sets, and of calls that take what is stale. */
+const WINDOW_MS = 20_000
+const SOFT_TIMEOUT_MS = 300
+const FAILURE = new Error('the compute fails')
+
+const STALE: Readonly<Record<TakesStale, GetOrComputeOptions>> = {
+  never: {},
+  'at once': { staleWhileRevalidate: `${WINDOW_MS}ms` },
+  'on error': { staleIfError: `${WINDOW_MS}ms`, softTimeout: `${SOFT_TIMEOUT_MS}ms` },
+}
 
 /**
  * Drives random programs of verbs, faults and clock jumps against a manager and judges every answer by {@link Reference}.
@@ -74,7 +84,7 @@ class Run {
 
   /** Without faults nothing may fail, not even unseen. */
   #watch(): void {
-    if (!this.#faulty) this.#cache.on('error', ({ error }) => this.#reference.problems.push(`failed without a fault: ${error.message}`))
+    if (!this.#faulty) this.#cache.on('error', ({ error, operation }) => operation !== 'refresh' && this.#reference.problems.push(`failed without a fault: ${error.message}`))
   }
 
   async execute(program: readonly Step[]): Promise<void> {
@@ -128,12 +138,12 @@ class Run {
     switch (step.kind) {
       case 'set': {
         const { value, resolved } = reference.beginSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : clock.now() + step.ttl * 1000, isPartial)
-        await tenant.set(step.key, value, { ttl: step.ttl, ...options })
+        await tenant.set(step.key, value, { ttl: step.ttl, staleIfError: `${WINDOW_MS}ms`, ...options })
         return resolved()
       }
       case 'setStream': {
         const { value, resolved } = reference.beginStreamedSet(id, step.ttl === null ? Number.POSITIVE_INFINITY : step.ttl * 1000, clock.now(), isPartial)
-        await tenant.setStream(step.key, chunksOf(value), { ttl: step.ttl, ...options })
+        await tenant.setStream(step.key, chunksOf(value), { ttl: step.ttl, staleIfError: `${WINDOW_MS}ms`, ...options })
         return resolved(clock.now())
       }
       case 'delete': {
@@ -141,15 +151,21 @@ class Run {
         await tenant.delete(step.key, options)
         return resolved()
       }
-      case 'getOrCompute': {
-        const reading = reference.beginRead(id, clock.now())
-        reference.endRead(reading, plain(await tenant.getOrCompute(step.key, () => this.#compute(reading, step.computeMs, isPartial), options)), step.kind)
-        return
+      case 'expire': {
+        const expired = reference.beginExpire(id)
+        await tenant.expire(step.key, { staleIfError: `${WINDOW_MS}ms`, ...options })
+        return expired()
       }
+      case 'getOrCompute':
       case 'getOrComputeStream': {
-        const reading = reference.beginRead(id, clock.now())
-        const stream = await tenant.getOrComputeStream(step.key, async () => chunksOf(await this.#compute(reading, step.computeMs, isPartial)), options)
-        reference.endRead(reading, await this.#readAll(stream), step.kind)
+        const reading = reference.beginRead(id, clock.now(), { joins: true, staleMs: step.takesStale === 'never' ? 0 : WINDOW_MS })
+        const compute = (): Promise<number> => this.#compute(reading, step.computeMs, isPartial, step.fails)
+        const making = step.kind === 'getOrCompute' ? tenant.getOrCompute(step.key, compute, { ...options, ...STALE[step.takesStale] }) : this.#streamed(tenant, step.key, compute, { ...options, ...STALE[step.takesStale] })
+        // a compute that fails is as good as a miss
+        const value = await making.catch((error: unknown) => {
+          if (error !== FAILURE) throw error
+        })
+        reference.endRead(reading, plain(value), step.kind)
         return
       }
       default: {
@@ -187,11 +203,16 @@ class Run {
     return Object.fromEntries(left.map((tier) => [tier, false]))
   }
 
-  async #compute(starter: Reading, ms: number, isPartial: boolean): Promise<number> {
+  async #streamed(tenant: TenantCache, key: string, compute: () => Promise<number>, options: GetOrComputeOptions): Promise<unknown> {
+    return this.#readAll(await tenant.getOrComputeStream(key, async () => chunksOf(await compute()), options))
+  }
+
+  async #compute(starter: Reading, ms: number, isPartial: boolean, fails: boolean): Promise<number> {
     const { clock } = this.#subject
     const { value, ended } = this.#reference.beginCompute(starter, isPartial)
     if (ms > 0) await new Promise<void>((resolve) => void clock.schedule(ms, resolve))
-    ended(clock.now() + POLICY_TTL_MS)
+    ended(fails ? clock.now() : clock.now() + POLICY_TTL_MS)
+    if (fails) throw FAILURE
     return value
   }
 

@@ -12,11 +12,14 @@ interface OnOneKey {
   readonly wait: boolean
 }
 
+/** When a call takes a value that is not fresh any more: at once, where the compute fails or is slow, or not at all. */
+export type TakesStale = 'never' | 'at once' | 'on error'
+
 /** One step of a random program. */
 export type Step =
   | ({ readonly kind: 'set' | 'setStream'; readonly ttl: number | null } & OnOneKey)
-  | ({ readonly kind: 'get' | 'lookup' | 'has' | 'delete' | 'getMany' | 'getStream' } & OnOneKey)
-  | ({ readonly kind: 'getOrCompute' | 'getOrComputeStream'; readonly computeMs: number } & OnOneKey)
+  | ({ readonly kind: 'get' | 'lookup' | 'has' | 'delete' | 'expire' | 'getMany' | 'getStream' } & OnOneKey)
+  | ({ readonly kind: 'getOrCompute' | 'getOrComputeStream'; readonly computeMs: number; readonly takesStale: TakesStale; readonly fails: boolean } & OnOneKey)
   | { readonly kind: 'clear'; readonly tenant: string; readonly prefix: string; readonly wait: boolean }
   | { readonly kind: 'fault'; readonly tier: number; readonly fault: 'hang' | 'hang-after' | 'refuse' | 'fail' | 'lose-answer'; readonly operations: readonly FaultyOperation[] }
   | { readonly kind: 'heal'; readonly tier: number }
@@ -39,11 +42,13 @@ const operations = fc.subarray<FaultyOperation>(['get', 'put', 'delete', 'clear'
 function verbs(tiers: number): { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] {
   const without = tiers === 1 ? fc.constant<LeftOut>('none') : fc.oneof({ weight: 4, arbitrary: fc.constant<LeftOut>('none') }, { weight: 1, arbitrary: fc.constantFrom<LeftOut>('slowest', 'all but the slowest') })
   const onOneKey = { tenant, key, without, wait }
+  const takesStale = fc.constantFrom<TakesStale>('never', 'never', 'at once', 'on error')
+  const fails = fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) })
   return [
     { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('set' as const, 'set' as const, 'setStream' as const), ttl: fc.constantFrom(null, 3600, 5, 0), ...onOneKey }) },
     { weight: 8, arbitrary: fc.record({ kind: fc.constantFrom('get' as const, 'lookup' as const, 'has' as const, 'getMany' as const, 'getStream' as const), ...onOneKey }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('delete' as const), ...onOneKey }) },
-    { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('getOrCompute' as const, 'getOrCompute' as const, 'getOrComputeStream' as const), computeMs: fc.constantFrom(0, 20, 400), ...onOneKey }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('delete' as const, 'delete' as const, 'expire' as const), ...onOneKey }) },
+    { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('getOrCompute' as const, 'getOrCompute' as const, 'getOrComputeStream' as const), computeMs: fc.constantFrom(0, 20, 400), takesStale, fails, ...onOneKey }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('clear' as const), tenant, prefix: fc.constantFrom('', 'docs/', 'docs/a'), wait }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 100, 1100, 6000) }) },
   ]

@@ -16,6 +16,8 @@ interface Origin {
   readonly flightBeganAt: number | undefined
   /** Whether some tiers were not to have it: then it may be gone sooner. */
   isPartial: boolean
+  /** Whether a refresh may have made it, which begins later than the call that it is for. */
+  readonly isRefresh: boolean
 }
 
 interface Invalidation {
@@ -24,6 +26,8 @@ interface Invalidation {
   readonly own: Origin | undefined
   readonly calledAt: number
   resolvedAt: number
+  /** Whether who takes what is stale may get it all the same. */
+  readonly leavesStale: boolean
 }
 
 /** A read under way. */
@@ -31,6 +35,10 @@ export interface Reading {
   readonly id: string
   readonly calledAt: number
   readonly clockAt: number
+  /** For how long after its end a value may still be served. */
+  staleMs: number
+  /** Whether it joins the flights of others, whose options decide then. */
+  readonly joins: boolean
 }
 
 /**
@@ -44,7 +52,10 @@ export class Reference {
   /** Those of streamed sets. */
   readonly #floating = new Set<Origin>()
   readonly #running = new Map<string, Origin>()
+  readonly #joining = new Set<Reading>()
   readonly problems: string[] = []
+  /** Keys that an `expire` has concerned: whether they hold nothing or something stale is not predicted. */
+  readonly #expired = new Set<string>()
   #order = 0
   #values = 0
 
@@ -89,7 +100,7 @@ export class Reference {
     if (other !== undefined && !this.#invalidations.some(({ covers, resolvedAt }) => covers(id) && resolvedAt > Math.min(other.flightBeganAt ?? 0, starter.calledAt))) {
       this.problems.push(`two computes of ${id} ran at once, and nothing had invalidated the first`)
     }
-    const origin = this.#origin({ id, expiresAt: Number.POSITIVE_INFINITY, isPartial, flightBeganAt: starter.calledAt })
+    const origin = this.#origin({ id, expiresAt: Number.POSITIVE_INFINITY, isPartial, flightBeganAt: starter.calledAt, isRefresh: starter.staleMs > 0 })
     origin.endedAt = Number.POSITIVE_INFINITY
     this.#running.set(id, origin)
     return {
@@ -107,21 +118,34 @@ export class Reference {
     for (const origin of this.#origins.values()) origin.isPartial = true
   }
 
-  beginRead(id: string, clockAt: number): Reading {
-    return { id, calledAt: ++this.#order, clockAt }
+  /** @param how whether it joins the flights of others, and for how long after its end it takes a value itself */
+  beginRead(id: string, clockAt: number, how: { readonly joins: boolean; readonly staleMs: number } = { joins: false, staleMs: 0 }): Reading {
+    const others = how.joins ? [...this.#joining].filter((other) => other.id === id) : []
+    const reading = { id, calledAt: ++this.#order, clockAt, joins: how.joins, staleMs: Math.max(how.staleMs, ...others.map(({ staleMs }) => staleMs)) }
+    for (const other of others) other.staleMs = Math.max(other.staleMs, how.staleMs)
+    if (how.joins) this.#joining.add(reading)
+    return reading
+  }
+
+  /** From its end on nothing is fresh that began before it: only who takes what is stale may get it. */
+  beginExpire(id: string): () => void {
+    this.#expired.add(id)
+    const invalidation = this.#invalidate((other) => other === id, undefined, true)
+    return () => this.#resolve(invalidation)
   }
 
   /** Judges what a read returned; `undefined` is a miss, which is always allowed here. */
   endRead(reading: Reading, value: unknown, verb: string): void {
+    this.#joining.delete(reading)
     if (value === undefined) return
     const origin = typeof value === 'number' ? this.#origins.get(value) : undefined
     const where = `${verb} of ${reading.id} returned ${inspect(value)}`
     if (origin === undefined) return void this.problems.push(`${where}, which nobody made`)
     if (origin.id !== reading.id) return void this.problems.push(`${where}, which belongs to ${origin.id}`)
     const flewMeanwhile = origin.endedAt > reading.calledAt && origin.endedAt > 0
-    if (origin.expiresAt <= reading.clockAt && !flewMeanwhile) this.problems.push(`${where}, which had expired`)
+    if (origin.expiresAt + reading.staleMs <= reading.clockAt && !flewMeanwhile) this.problems.push(`${where}, which had expired`)
     const ended = this.#invalidations.find(
-      ({ covers, own, calledAt, resolvedAt }) => own !== origin && covers(origin.id) && origin.beganAt < calledAt && resolvedAt < reading.calledAt,
+      ({ covers, own, calledAt, resolvedAt, leavesStale }) => own !== origin && covers(origin.id) && origin.beganAt < calledAt && resolvedAt < reading.calledAt && !(leavesStale && reading.staleMs > 0),
     )
     if (ended !== undefined) this.problems.push(`${where}, although an invalidation called after it began had resolved before the read was called`)
   }
@@ -131,6 +155,7 @@ export class Reference {
    * manager did first of two things that were called at once.
    */
   expected(id: string, now: number): { readonly value: number | undefined } | undefined {
+    if (this.#expired.has(id) || [...this.#origins.values()].some((origin) => origin.id === id && origin.isRefresh)) return undefined
     const invalidations = this.#invalidations.filter(({ covers }) => covers(id))
     const last = invalidations.at(-1) // in the order of the calls
     // of a streamed set and something else at once, either may have come last
@@ -160,14 +185,14 @@ export class Reference {
     return [...this.#origins.values()].some(({ flightBeganAt, endedAt }) => flightBeganAt !== undefined && overlaps(flightBeganAt, endedAt))
   }
 
-  #origin({ id, expiresAt, isPartial, flightBeganAt }: Pick<Origin, 'id' | 'expiresAt' | 'isPartial'> & Partial<Pick<Origin, 'flightBeganAt'>>): Origin {
-    const origin = { id, value: ++this.#values, beganAt: ++this.#order, expiresAt, mayExpireAt: expiresAt, endedAt: 0, flightBeganAt, isPartial }
+  #origin({ id, expiresAt, isPartial, flightBeganAt, isRefresh = false }: Pick<Origin, 'id' | 'expiresAt' | 'isPartial'> & Partial<Pick<Origin, 'flightBeganAt' | 'isRefresh'>>): Origin {
+    const origin = { isRefresh, id, value: ++this.#values, beganAt: ++this.#order, expiresAt, mayExpireAt: expiresAt, endedAt: 0, flightBeganAt, isPartial }
     this.#origins.set(origin.value, origin)
     return origin
   }
 
-  #invalidate(covers: (id: string) => boolean, own: Origin | undefined): Invalidation {
-    const invalidation = { covers, own, calledAt: ++this.#order, resolvedAt: Number.POSITIVE_INFINITY }
+  #invalidate(covers: (id: string) => boolean, own: Origin | undefined, leavesStale = false): Invalidation {
+    const invalidation = { covers, own, leavesStale, calledAt: ++this.#order, resolvedAt: Number.POSITIVE_INFINITY }
     this.#invalidations.push(invalidation)
     return invalidation
   }
