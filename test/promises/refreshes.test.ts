@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import path from 'node:path'
+import { Readable } from 'node:stream'
 import { performance } from 'node:perf_hooks'
 import { promisify } from 'node:util'
 import { describe, expect, test } from '@jest/globals'
@@ -230,5 +231,159 @@ describe('health', () => {
       rig.faultsOf('warm').heal()
       await rig.passUntil(async () => (await rig.cache.health()).status === 'ok')
       await expect(rig.cache.health({} as never)).rejects.toThrow(/takes no options/)
+    }))
+})
+
+describe('flights that end otherwise than they began', () => {
+  const policy = (options: PolicyOptions) => ({ policies: { default: options } })
+  const pause = (ms = 20): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+  test('a stream that shared the value of a refresh and was left leaves no flight behind', () =>
+    withRig('memory', policy({ ttl: '1s' }), async ({ acme, clock }) => {
+      const gate = deferred<string>()
+      const refreshing = acme.refresh('k', () => gate.promise)
+      const streaming = acme.getOrComputeStream('k', () => ['not called'])
+      await clock.settle()
+      gate.resolve('old')
+      const stream = await streaming
+      stream.destroy()
+      await refreshing
+      await clock.advance(1000)
+      expect(await acme.getOrCompute('k', () => 'new')).toBe('new')
+    }))
+
+  test('a flight that was detached and is given up later does nothing to its successor', () =>
+    withRig('memory', policy({ ttl: '1h', errorTtl: '1m' }), async ({ acme, clock }) => {
+      for (const end of ['left', 'timed out'] as const) {
+        const controller = new AbortController()
+        const first = acme.getOrCompute('k', () => new Promise<never>(() => undefined), end === 'left' ? { signal: controller.signal } : { hardTimeout: '1s' })
+        first.catch(() => undefined)
+        await clock.settle()
+        await acme.delete('k')
+        const gate = deferred<string>()
+        const second = acme.getOrCompute('k', () => gate.promise)
+        await clock.settle()
+        controller.abort(new Error('enough'))
+        await clock.advance(1000)
+        gate.resolve('second')
+        expect(await second).toBe('second')
+        if (end === 'timed out') await expect(first).rejects.toMatchObject({ code: 'compute-timeout' })
+        expect(await acme.get('k')).toBe('second')
+        await acme.delete('k')
+        expect(await acme.getOrCompute('k', () => 'third')).toBe('third') // no error is remembered
+        await acme.delete('k')
+      }
+    }))
+
+  test('what was computed since forgets a remembered error', () =>
+    withRig('memory', policy({ ttl: '1s', staleWhileRevalidate: '3s', errorTtl: '1m' }), async (rig) => {
+      const { acme, clock } = rig
+      await acme.set('k', 'old')
+      await clock.advance(1000)
+      await acme.getOrCompute('k', () => Promise.reject(new Error('down')))
+      await clock.settle()
+      await clock.advance(1200)
+      await acme.getOrCompute('k', () => 'new')
+      await rig.until(async () => (await acme.get('k')) === 'new')
+      await clock.advance(10_000)
+      expect(await acme.getOrCompute('k', () => 'newer')).toBe('newer')
+    }))
+
+  test('what others leave out a caller with a stale value makes by its own function', () =>
+    withRig('memory', policy({ ttl: '1s', staleIfError: '1h' }), async ({ acme, clock }) => {
+      await acme.set('k', 'old')
+      await clock.advance(1000)
+      const gate = deferred()
+      const many = acme.getOrComputeMany(['k'], () => gate.promise.then(() => new Map<string, string>()), { refresh: true })
+      await clock.settle()
+      const single = acme.getOrCompute('k', () => 'own')
+      gate.resolve()
+      expect([(await many).size, await single]).toEqual([0, 'own'])
+    }))
+
+  test('a refresh that hangs gives its place up after ten minutes, and a set of its key begins anew', () =>
+    withRig('memory', { ...policy({ ttl: '1m', staleWhileRevalidate: '1h' }), refreshConcurrency: 1 }, async (rig) => {
+      const { acme, clock } = rig
+      await stale(rig, 'hangs', 'other')
+      await acme.getOrCompute('hangs', () => new Promise(() => undefined))
+      await clock.settle()
+      await acme.getOrCompute('other', () => 'new')
+      await clock.advance(599_000)
+      expect(await acme.has('other')).toBe(false)
+      await clock.advance(2000)
+      await rig.until(async () => (await acme.get('other')) === 'new')
+      await acme.set('hangs', 'set')
+      await clock.advance(MINUTE)
+      await acme.getOrCompute('hangs', () => 'new')
+      await rig.until(async () => (await acme.get('hangs')) === 'new')
+    }))
+
+  test('a compute that hangs behind a soft timeout is given up too, and callers compute anew', () =>
+    withRig('memory', policy({ ttl: '1m', staleIfError: '2m', softTimeout: '1s' }), async ({ acme, clock }) => {
+      await acme.set('k', 'old')
+      await clock.advance(MINUTE)
+      const waiting = acme.getOrCompute('k', () => new Promise(() => undefined))
+      await clock.advance(1000)
+      expect(await waiting).toBe('old')
+      await clock.advance(601_000)
+      expect(await acme.getOrCompute('k', () => 'new')).toBe('new')
+    }))
+
+  test('expire makes no life longer, and takes the newest entry there is', () =>
+    withRig('memory and fs', { ...policy({ ttl: '1h' }), tier: { hot: { maxTtl: null } } }, async (rig) => {
+      const { acme, clock } = rig
+      await acme.set('k', 'v1')
+      const end = clock.now() + 3_600_000
+      await clock.advance(1000)
+      await acme.expire('k', { staleIfError: '10h' })
+      expect(await acme.lookup('k', { staleIfError: '10h' })).toMatchObject({ status: 'stale', staleUntil: end })
+      await acme.set('k', 'v1')
+      await clock.advance(1000)
+      const other = new TieredCacheManager({ tiers: { warm: { backend: rig.backends.warm! } }, clock: rig.clock, logger: false })
+      await other.tenant('acme').set('k', 'v2')
+      await acme.expire('k', { staleIfError: '10h' })
+      expect(await acme.lookup('k', { staleIfError: '10h' })).toMatchObject({ status: 'stale', value: 'v2' })
+      await rig.pass(other.close())
+    }))
+
+  test('a source that comes too late, or hangs before its first chunk, is closed', () =>
+    withRig('memory', policy({ ttl: '1h', hardTimeout: '1s' }), async (rig) => {
+      const { acme, clock } = rig
+      const sources = [new Readable({ read: () => undefined }), new Readable({ read: () => undefined }), new Readable({ read: () => undefined })] as const
+      const gate = deferred<Readable>()
+      const late = acme.getOrComputeStream('late', () => gate.promise)
+      const stalls = acme.getOrComputeStream('stalls', () => sources[1])
+      const controller = new AbortController()
+      const left = acme.getOrComputeStream('left', () => sources[2], { refresh: true, signal: controller.signal })
+      for (const stream of [late, stalls, left]) stream.catch(() => undefined)
+      await clock.settle()
+      controller.abort(new Error('enough'))
+      await expect(left).rejects.toThrow('enough')
+      await clock.advance(1000)
+      await expect(late).rejects.toMatchObject({ code: 'compute-timeout' })
+      await expect(stalls).rejects.toMatchObject({ code: 'compute-timeout' })
+      gate.resolve(sources[0])
+      await rig.until(() => sources.every(({ destroyed }) => destroyed))
+    }))
+
+  test('a caller who leaves a stream that is refreshed does not end it', () =>
+    withRig('memory', policy({ ttl: '1m', staleWhileRevalidate: '1h' }), async (rig) => {
+      const { acme } = rig
+      await stale(rig, 'k')
+      const gate = deferred()
+      const produce = async function* (): AsyncGenerator<string> {
+        yield 'n'
+        await gate.promise
+        yield 'ew'
+      }
+      ;(await acme.getOrComputeStream('k', produce)).destroy()
+      await pause()
+      const joined = await acme.getOrComputeStream('k', produce, { refresh: true })
+      joined.destroy()
+      await pause()
+      gate.resolve()
+      await rig.until(async () => (await acme.lookup('k')).status === 'fresh')
+      expect(String(await acme.get('k'))).toBe('new')
+      expect((await acme.stats()).policies['default']!.refreshesGivenUp).toBe(0)
     }))
 })

@@ -66,10 +66,11 @@ export class ComputeBatch {
   }
 
   #fire(): void {
-    const loads = this.#loads
     const waiter = this.#waiter as Waiter
+    const loads = this.#loads.filter((load) => !leftAlone(load))
     this.#loads = []
     this.#waiter = undefined
+    if (loads.length === 0) return
     for (const { asked } of loads) asked.sharedBy = loads.length
     void this.#run(loads, new Computing(waiter))
   }
@@ -93,6 +94,14 @@ export class ComputeBatch {
     const wanted = new Set(keys)
     for (const key of made.keys()) if (!wanted.has(key)) this.#unexpected(key)
   }
+}
+
+/** A key that nobody waits for any more is not made. */
+function leftAlone({ asked, reject, left }: Load): boolean {
+  if (!asked.isAbandoned) return false
+  left()
+  reject(asked.signal.reason)
+  return true
 }
 
 /** @throws TypeError unless it is a Map */

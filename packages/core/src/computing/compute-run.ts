@@ -3,7 +3,9 @@ import { ComputeWishes } from '../flights/compute-context.js'
 import type { Flight } from '../flights/flight.js'
 import { Computing } from '../flights/waiting.js'
 import { count } from '../state/counters.js'
+import { computeTimeout } from '../flights/time-limit.js'
 import { LeftOut } from './compute-batch.js'
+import { noteFailedRefresh } from './refresh.js'
 import type { ComputeOperation, Operation } from '../operation/operation.js'
 import type { EntryWishes } from '../operation/terms.js'
 
@@ -13,10 +15,29 @@ export function rememberError({ engine, state, key, plan }: Operation, error: un
   if (errorTtlMs > 0) state.errors.remember(key, error, instantAfter(engine.clock.now(), errorTtlMs))
 }
 
-/** Counts a compute that was given up for its time. */
-export function timedOut(operation: Operation, error: CacheError): void {
+/** Counts a compute that is to be given up for its time. */
+export function timedOut(operation: Operation, { fence }: Flight, error: CacheError): void {
   count(operation.state.counters.hardTimeouts, operation.plan.policy.index)
-  rememberError(operation, error)
+  if (!fence.broken) rememberError(operation, error)
+}
+
+/** A refresh in the background that says nothing about its time is given up after so long: it holds a place that others wait for. */
+const LONGEST_REFRESH_MS = 600_000
+
+/** After how many milliseconds a flight's compute is given up; `undefined`: never. */
+export function limitOf({ plan }: Operation, { isBackground }: Flight): number | undefined {
+  return plan.freshness.hardTimeoutMs ?? (isBackground ? LONGEST_REFRESH_MS : undefined)
+}
+
+/** Callers have got a stale value: the compute goes on without them, and is a refresh from now on. */
+export function goOnInBackground(operation: Operation, making: Flight, ended: Promise<unknown>): void {
+  const { engine: { clock }, state, plan } = operation
+  making.goOnInBackground()
+  const cancel = clock.schedule(LONGEST_REFRESH_MS, () => making.giveUp(computeTimeout(making, LONGEST_REFRESH_MS)), { background: true })
+  ended.finally(cancel).then(
+    () => making.fence.broken || count(state.counters.refreshes, plan.policy.index),
+    (error: unknown) => noteFailedRefresh(operation, error),
+  )
 }
 
 /** One run of a caller's function, from its call until it has made everything: a stream is made when it has ended. */
@@ -58,6 +79,7 @@ export class ComputeRun<T> {
     const { engine, state, key, plan: { policy } } = this.#operation
     const ms = this.#ms
     this.#part.end()
+    if (!this.#flight.fence.broken) state.errors.forgetKey(key)
     count(state.counters.computes, policy.index)
     count(state.counters.computeMicros, policy.index, Math.round(ms * 1000))
     engine.telemetry.recordCompute({ policy: policy.name }, ms)

@@ -1,13 +1,13 @@
 import { Readable } from 'node:stream'
 import { CacheError, isCacheError, type ValidKey } from '@thermocline/backend'
 import { ComputeWishes, type ComputeContext } from '../flights/compute-context.js'
-import { abortable } from '../flights/abort.js'
+import { abortable, onAbort } from '../flights/abort.js'
 import type { Flight } from '../flights/flight.js'
 import { computeTimeout, inTime, limitedChunks } from '../flights/time-limit.js'
 import { callingFlight, type Waiter } from '../flights/waiting.js'
 import { LeftOut } from './compute-batch.js'
-import { ComputeRun, timedOut } from './compute-run.js'
-import { isDueEarly, noteFailedRefresh, requestRefresh, type RefreshSteps } from './refresh.js'
+import { ComputeRun, goOnInBackground, limitOf, timedOut } from './compute-run.js'
+import { isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
 import { ReadOperation, type OperationHost } from '../operation/operation.js'
@@ -38,7 +38,8 @@ export async function getOrComputeStream(operation: ProduceOperation, signal: Ab
   let passed: StreamFlight | undefined
   try {
     for (;;) {
-      const running = isForced ? state.making(key) : (state.flights.get(key) ?? state.downloads.get(key))
+      const isNew = isForced && passed === undefined // what it came too late for is new enough
+      const running = isNew ? state.making(key) : (state.flights.get(key) ?? state.downloads.get(key))
       if (running instanceof ValueFlight) {
         const bytes = await ofValue(operation, running, callingFlight(), signal).catch(leftOutToNothing)
         if (bytes === undefined) continue
@@ -46,7 +47,7 @@ export async function getOrComputeStream(operation: ProduceOperation, signal: Ab
         return Readable.from([bytes], { objectMode: false })
       }
       const isJoined = running instanceof StreamFlight && running !== passed
-      const flight = isJoined ? running : isForced ? startProducing(operation, false) : start(operation)
+      const flight = isJoined ? running : isNew ? startProducing(operation, false) : start(operation)
       const joined = await joinStream(flight, signal, callingFlight(), 'getOrComputeStream')
       if (joined === 'passed') passed = flight
       if (joined === undefined || joined === 'passed') continue // it was one that only looked
@@ -130,7 +131,7 @@ async function openOrMake(operation: ProduceOperation, flight: StreamFlight): Pr
   const remembered = state.errors.of(key, engine.clock.now())
   if (remembered !== undefined) throw remembered.error
   const refreshing = state.refreshes.get(key)
-  return refreshing === undefined ? made(operation, flight, false) : openedBy(operation, flight, refreshing)
+  return refreshing === undefined ? made(operation, flight, false) : endsWith(operation, flight, await openedBy(operation, flight, refreshing, flight.signal))
 }
 
 /** What was found, which is served at once; what is old, or soon will be, is refreshed behind it. */
@@ -143,7 +144,11 @@ function served(operation: ProduceOperation, flight: StreamFlight, opened: Found
 /** How a stream is refreshed in the background. */
 function streamRefresh(operation: ProduceOperation): RefreshSteps {
   return {
-    makeAnew: async () => readToEnd(await startProducing(operation, true).join(undefined)),
+    makeAnew: async () => {
+      const flight = startProducing(operation, true)
+      await readToEnd(await flight.join(undefined))
+      return !flight.fence.broken
+    },
     adopt: async () => {
       const { engine, state, key, plan } = operation
       const opened = await startReading(new ReadOperation(engine, state, key, plan, 'stream', true)).join(undefined)
@@ -152,10 +157,10 @@ function streamRefresh(operation: ProduceOperation): RefreshSteps {
   }
 }
 
-/** Reads a stream for those who store it. @throws what its source fails with */
+/** Reads a stream for those who store it, as one of its callers: others come and go. @throws what its source fails with */
 async function readToEnd(opened: OpenedStream | undefined): Promise<void> {
   if (opened === undefined) return
-  await drained(opened.stream)
+  await drained(opened.stream, true)
   await opened.stream.ended
   await opened.stored
 }
@@ -170,14 +175,16 @@ async function makeOrServe(operation: ProduceOperation, flight: StreamFlight): P
     const remembered = state.errors.of(key, clock.now())
     if (remembered !== undefined) throw remembered.error
     const making = state.refreshes.get(key) ?? startProducing(operation, false)
-    const outcome = openedBy(operation, flight, making)
-    if (softTimeoutMs === undefined) return await outcome
+    const leaving = new AbortController()
+    const stop = onAbort(flight.signal, () => leaving.abort(flight.signal.reason))
+    const outcome = openedBy(operation, flight, making, leaving.signal).finally(stop)
+    if (softTimeoutMs === undefined) return endsWith(operation, flight, await outcome)
     const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - making.beganAt))
-    if (first !== 'late') return first.value
+    if (first !== 'late') return endsWith(operation, flight, first.value)
     const found = await stillThere(operation)
-    if (found === undefined) return await outcome
-    goOnInBackground(operation, making)
-    outcome.catch(() => undefined)
+    if (found === undefined) return endsWith(operation, flight, await outcome)
+    if (!making.isBackground) goOnInBackground(operation, making, ofWhole(making))
+    leaving.abort(new CacheError('timeout', 'a stale value was served instead', { operation: 'compute', key }))
     count(state.counters.softTimeouts, plan.policy.index)
     return { ...begin(operation, flight, found), stale: found.found.isStale ? 'timeout' : undefined }
   } catch (error) {
@@ -198,34 +205,33 @@ async function stillThere({ engine, state, key, plan }: ProduceOperation): Promi
   return openStream(new ReadOperation(engine, state, key, plan, 'stream', true, true))
 }
 
-/** Callers have got a stale value: the compute goes on without them, and is a refresh from now on. */
-function goOnInBackground(operation: ProduceOperation, making: Flight): void {
-  if (making.isBackground) return
-  making.isBackground = true
-  const whole = making.join(undefined).then((opened) => (making instanceof StreamFlight ? readToEnd(opened as OpenedStream) : undefined))
-  whole.then(
-    () => count(operation.state.counters.refreshes, operation.plan.policy.index),
-    (error: unknown) => noteFailedRefresh(operation, error),
-  )
-}
-
 /** What another flight makes, as this one's stream. */
-async function openedBy(operation: ProduceOperation, flight: StreamFlight, making: Flight): Promise<OpenedStream> {
-  const { engine, state } = operation
+async function openedBy(operation: ProduceOperation, flight: StreamFlight, making: Flight, signal: AbortSignal): Promise<OpenedStream> {
+  const { engine } = operation
   if (making instanceof ValueFlight) {
-    const bytes = await ofValue(operation, making, flight, flight.signal).catch(leftOutToNothing)
-    if (bytes === undefined) return made(operation, flight, false)
+    const bytes = await ofValue(operation, making, flight, signal).catch(leftOutToNothing)
+    if (bytes === undefined) return made(operation, flight, true)
     const chunks = async function* (): AsyncGenerator<Uint8Array> {
       yield bytes
     }
-    const stream = new SharedStream(chunks(), { clock: engine.clock })
-    stream.ended.finally(() => state.landed(flight)).catch(() => undefined)
+    const stream: SharedStream = new SharedStream(chunks(), { clock: engine.clock, deserted: () => stream.abort(abandoned()) })
     return { stream, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume: (offset) => after(offset, chunks()) }
   }
-  const { outcome, left } = making.joinFrom(flight, flight.signal, 'getOrComputeStream')
-  const opened = (await outcome.finally(left)) as OpenedStream // what makes has always something
+  const { outcome, left } = making.joinFrom(flight, signal, 'getOrComputeStream')
+  return (await outcome.finally(left)) as OpenedStream // what makes has always something
+}
+
+/** What another flight has made is this one's too: nobody joins it when that is stored. */
+function endsWith({ state }: ProduceOperation, flight: StreamFlight, opened: OpenedStream): OpenedStream {
+  if (flight.isMaking) return opened // it has made it itself after all
   void Promise.resolve(opened.stored).finally(() => state.landed(flight)).catch(() => undefined)
   return opened
+}
+
+/** All of what a flight makes is there. */
+async function ofWhole(making: Flight): Promise<void> {
+  const opened = await making.join(undefined)
+  if (making instanceof StreamFlight) await readToEnd(opened as OpenedStream)
 }
 
 /** @param isPrimed whether it counts as made only when there is a first chunk */
@@ -242,8 +248,8 @@ async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed:
     return await engine.computePoint.run<OpenedStream>({
       flight,
       policy: plan.policy.name,
-      hardTimeoutMs: plan.freshness.hardTimeoutMs,
-      timedOut: (error) => timedOut(operation, error),
+      hardTimeoutMs: limitOf(operation, flight),
+      timedOut: (error) => timedOut(operation, flight, error),
       make,
       look,
       stored: ({ stored }) => stored ?? Promise.resolve(),
@@ -257,20 +263,19 @@ async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed:
 /** Makes the stream, shares it among the callers, and stores what passes. Its end is theirs once the tiers have it. */
 async function produced(operation: ProduceOperation, flight: StreamFlight, isPrimed: boolean): Promise<OpenedStream> {
   const { engine, state, key, plan } = operation
-  const { hardTimeoutMs } = plan.freshness
+  const limitMs = limitOf(operation, flight)
   const run = new ComputeRun(operation, flight)
   const source = await run.begin()
   let chunks: SourceChunks
   let passing: AsyncIterable<Uint8Array>
   try {
     chunks = bytesFrom(source, 'what produce returns')
-    passing = run.chunks(chunks)
-    if (isPrimed || hardTimeoutMs !== undefined) passing = await primed(passing)
-    if (hardTimeoutMs !== undefined) {
-      const error = computeTimeout(flight, hardTimeoutMs)
-      passing = limitedChunks(engine.clock, passing, flight.beganAt + hardTimeoutMs - engine.clock.monotonic(), () => {
+    passing = await whileWaitedFor(flight, chunks, async () => (isPrimed || limitMs !== undefined ? primed(run.chunks(chunks)) : run.chunks(chunks)))
+    if (limitMs !== undefined) {
+      const error = computeTimeout(flight, limitMs)
+      passing = limitedChunks(engine.clock, passing, flight.beganAt + limitMs - engine.clock.monotonic(), flight, () => {
+        timedOut(operation, flight, error)
         flight.giveUp(error)
-        timedOut(operation, error)
         chunks.cancel()
         return error
       })
@@ -312,6 +317,20 @@ async function produced(operation: ProduceOperation, flight: StreamFlight, isPri
   void stream.ended.then(() => run.ended(), (error: unknown) => run.failed(error))
   const resume = (offset: number): AsyncIterable<Uint8Array> => after(offset, again(operation, () => terms, stored))
   return { stream, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
+}
+
+/** What is done before callers have the stream; when they have all left, or it takes too long, the source is cancelled, and nobody waits for it. */
+async function whileWaitedFor<T>(flight: StreamFlight, chunks: SourceChunks, work: () => Promise<T>): Promise<T> {
+  const { signal } = flight
+  const cancel = (): void => chunks.cancel()
+  const stop = onAbort(signal, cancel)
+  try {
+    if (signal.aborted) cancel()
+    signal.throwIfAborted()
+    return await abortable(work(), signal)
+  } finally {
+    stop()
+  }
 }
 
 /** The same chunks, once the first one, or the end, is there. @throws what the source fails with before */

@@ -1,4 +1,4 @@
-import { isCacheError, messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
+import { CacheError, isCacheError, messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
 import { handOut } from '../codec/isolate.js'
 import { abortable, onAbort } from '../flights/abort.js'
 import { ComputeWishes, type Compute } from '../flights/compute-context.js'
@@ -9,8 +9,8 @@ import { callingFlight, type Waiter } from '../flights/waiting.js'
 import type { Slot } from '../policies/policy.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
 import { LeftOut } from './compute-batch.js'
-import { ComputeRun, timedOut } from './compute-run.js'
-import { isDueEarly, noteFailedRefresh, requestRefresh, type RefreshSteps } from './refresh.js'
+import { ComputeRun, goOnInBackground, limitOf, timedOut } from './compute-run.js'
+import { isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
 import type { StaleReason } from '../state/events.js'
@@ -80,7 +80,11 @@ export function justCompute(state: TenantState, key: ValidKey, compute: Compute<
 /** How a value is refreshed in the background. */
 export function valueRefresh(operation: ComputeOperation): RefreshSteps {
   return {
-    makeAnew: () => startMaking(operation, true).join(undefined),
+    makeAnew: async () => {
+      const flight = startMaking(operation, true)
+      await flight.join(undefined)
+      return !flight.fence.broken
+    },
     adopt: async (fence) => {
       const { engine, state, key, plan } = operation
       const found = await walk(new ReadOperation(engine, state, key, plan, 'value', true))
@@ -92,6 +96,7 @@ export function valueRefresh(operation: ComputeOperation): RefreshSteps {
 function start(operation: ComputeOperation): ValueFlight {
   const { state, key } = operation
   const flight = new ValueFlight(state.fences.open(key), state)
+  flight.mayBeLeftOut = operation.mayLeaveOut
   state.flights.set(key, flight) // before anything of the caller's runs
   flight.start(land(operation, flight))
   return flight
@@ -198,18 +203,28 @@ async function computeOrServe(operation: ComputeOperation, flight: ValueFlight, 
   const { engine, state, key, plan } = operation
   const { clock } = engine
   const { softTimeoutMs } = plan.freshness
+  const own = (): Flight => state.refreshes.get(key) ?? startMaking(operation, false)
   try {
     flight.throwIfAborted()
     const remembered = state.errors.of(key, clock.now())
     if (remembered !== undefined) throw remembered.error
-    const making = state.refreshes.get(key) ?? startMaking(operation, false)
-    const outcome = outcomeOf(operation, flight, making)
+    const making = own()
+    const leaving = new AbortController()
+    const stop = onAbort(flight.signal, () => leaving.abort(flight.signal.reason))
+    const outcome = outcomeOf(operation, flight, making, leaving.signal)
+      .catch((error: unknown) => {
+        // what others have left out this caller's own function may make
+        if (error instanceof LeftOut && !operation.mayLeaveOut) return outcomeOf(operation, flight, own(), leaving.signal)
+        throw error
+      })
+      .finally(stop)
     if (softTimeoutMs === undefined) return await outcome
     const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - making.beganAt))
     if (first !== 'late') return first.value
     const served = await stillServed(operation, flight, stale)
     if (served === undefined) return await outcome
-    goOnInBackground(operation, making)
+    if (!making.isBackground) goOnInBackground(operation, making, making.join(undefined))
+    leaving.abort(new CacheError('timeout', 'a stale value was served instead', { operation: 'compute', key }))
     count(state.counters.softTimeouts, plan.policy.index)
     return use(flight, served, 'timeout')
   } catch (error) {
@@ -237,20 +252,10 @@ async function stillServed(operation: ComputeOperation, { fence }: Flight, stale
   return now < stale.entry.keepUntil && operation.mayServeStale(stale.entry, now) ? stale : undefined
 }
 
-/** Callers have got a stale value: the compute goes on without them, and is a refresh from now on. */
-function goOnInBackground(operation: ComputeOperation, making: Flight): void {
-  if (making.isBackground) return
-  making.isBackground = true
-  making.join(undefined).then(
-    () => count(operation.state.counters.refreshes, operation.plan.policy.index),
-    (error: unknown) => noteFailedRefresh(operation, error),
-  )
-}
-
 /** What another flight makes, as a value. */
-async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, making: Flight): Promise<unknown> {
+async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, making: Flight, signal = flight.signal): Promise<unknown> {
   const joined = making instanceof StreamFlight ? (making.whole ?? startWhole(operation.state, making)) : making
-  const { outcome, left } = joined.joinFrom(flight, flight.signal, 'getOrCompute')
+  const { outcome, left } = joined.joinFrom(flight, signal, 'getOrCompute')
   const value = await outcome.finally(left)
   if (making instanceof StreamFlight && value === undefined) return (await computed(operation, flight)).value // its beginning has passed
   return value
@@ -269,8 +274,8 @@ function computed(operation: ComputeOperation, flight: ValueFlight): Promise<Val
   return operation.engine.computePoint.run<Value>({
     flight,
     policy: operation.plan.policy.name,
-    hardTimeoutMs: operation.plan.freshness.hardTimeoutMs,
-    timedOut: (error) => timedOut(operation, error),
+    hardTimeoutMs: limitOf(operation, flight),
+    timedOut: (error) => timedOut(operation, flight, error),
     make: () => make(operation, flight),
     look: async () => {
       const found = await walk(operation)

@@ -16,8 +16,8 @@ export interface Seen {
 
 /** How a refresh is carried out, for a value or for a stream. */
 export interface RefreshSteps {
-  /** Makes it and stores it. */
-  readonly makeAnew: () => Promise<unknown>
+  /** Makes it and stores it; false: it was invalidated meanwhile. */
+  readonly makeAnew: () => Promise<boolean>
   /** Copies what a slower tier has into the faster ones: somebody else has made it. */
   readonly adopt: (fence: Fence) => Promise<unknown>
 }
@@ -51,14 +51,14 @@ async function refreshed(operation: Operation, seen: Seen, { makeAnew, adopt }: 
     const running = state.making(key)
     if (running !== undefined) return await running.over().then(() => 'needless')
     const found = await walk(new ReadOperation(engine, state, key, plan, 'head', false, true))
-    if (found === undefined || engine.closed) return 'needless' // it was removed, or is too old for anybody
+    if (found === undefined || fence.broken || engine.closed) return 'needless' // it was removed or set meanwhile, or is too old for anybody
     if (!found.isStale && (seen.isStale || found.entry.createdAt !== seen.createdAt)) {
       await adopt(fence)
       return 'needless'
     }
     const begun = state.making(key)
     if (begun !== undefined) return await begun.over().then(() => 'needless')
-    await makeAnew()
+    if (!(await makeAnew())) return 'needless'
     count(state.counters.refreshes, policy.index)
     if (events.wants('refresh')) events.emit('refresh', { tenant: state.tenant, key, policy: policy.name })
     return 'refreshed'

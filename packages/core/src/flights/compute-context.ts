@@ -17,6 +17,12 @@ export interface ComputeContext {
 /** A function that makes a value that was not found. */
 export type Compute<T> = (context: ComputeContext) => T | Promise<T>
 
+/** Who a compute is for: a flight, or one caller. */
+interface Whose {
+  readonly signal: AbortSignal
+  readonly isAborted?: boolean | undefined
+}
+
 /** What the compute function asked for. */
 export class ComputeWishes implements ComputeContext {
   readonly key: string
@@ -27,10 +33,10 @@ export class ComputeWishes implements ComputeContext {
   /** How many keys are made by the same call of the function: each has its part of the time. */
   sharedBy = 1
   #isDescribed = false
-  readonly #whose: { readonly signal: AbortSignal }
+  readonly #whose: Whose
 
   /** @param whose has the signal, once the compute asks for it */
-  constructor(key: string, tenant: string, whose: { readonly signal: AbortSignal }) {
+  constructor(key: string, tenant: string, whose: Whose) {
     this.key = key
     this.tenant = tenant
     this.#whose = whose
@@ -38,6 +44,11 @@ export class ComputeWishes implements ComputeContext {
 
   get signal(): AbortSignal {
     return this.#whose.signal
+  }
+
+  /** Nobody waits for it any more; asked without its signal being made. */
+  get isAbandoned(): boolean {
+    return this.#whose.isAborted === true
   }
 
   // made when asked for, which is seldom; a compute may take them off its context, ({ setTtl }) => ...

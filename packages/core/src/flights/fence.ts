@@ -139,6 +139,12 @@ export class FenceTable {
     this.#open.delete(key)
   }
 
+  /** Breaks one fence, and none that was opened on its key since. */
+  breakOne(fence: Fence): void {
+    fence.broken = true
+    if (this.#open.get(fence.key) === fence) this.#open.delete(fence.key)
+  }
+
   /** Breaks what is open on every key that the invalidation covers. */
   break(invalidation: Invalidation): void {
     const { key: only } = invalidation

@@ -30,6 +30,8 @@ export class Flight<T = unknown> extends Waiter {
   beganAt = 0
   /** Nobody waits for it who keeps the process up. */
   isBackground = false
+  /** @internal what is to happen when nobody waits for it any more who keeps the process up */
+  whenInBackground: (() => void) | undefined = undefined
   readonly #owner: FlightOwner
   /** The outcome, shared by all callers. */
   #outcome: Promise<T> | undefined
@@ -48,6 +50,12 @@ export class Flight<T = unknown> extends Waiter {
   making({ monotonic }: Pick<Clock, 'monotonic'>): void {
     this.isMaking = true
     this.beganAt = monotonic()
+  }
+
+  /** Callers have been answered otherwise: it goes on, and keeps no process up. */
+  goOnInBackground(): void {
+    this.isBackground = true
+    this.whenInBackground?.()
   }
 
   /** Begins the work; once, and before anybody joins. */

@@ -1,4 +1,4 @@
-import { CacheError, type Clock } from '@thermocline/backend'
+import { CacheError, type CancelTimer, type Clock } from '@thermocline/backend'
 import type { AroundCompute, ComputeStep } from './compute-point.js'
 import type { Flight } from './flight.js'
 
@@ -18,11 +18,12 @@ function limited<T>(clock: Clock, step: ComputeStep<T>, limitMs: number): Promis
       if (isOver) return
       isOver = true
       const error = computeTimeout(flight, limitMs)
-      flight.giveUp(error)
       step.timedOut(error)
+      flight.giveUp(error)
       reject(error)
     }
     const cancel = clock.schedule(limitMs, () => clock.afterPendingIo(giveUp), { background: flight.isBackground })
+    flight.whenInBackground = () => cancel.keepAlive?.(false)
     const end = (): void => {
       isOver = true
       cancel()
@@ -40,14 +41,14 @@ export function computeTimeout({ tenant, key }: Flight, limitMs: number): CacheE
  *
  * @param late called when it does; with what the stream fails with
  */
-export async function* limitedChunks(clock: Clock, source: AsyncIterable<Uint8Array>, limitMs: number, late: () => CacheError): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* limitedChunks(clock: Clock, source: AsyncIterable<Uint8Array>, limitMs: number, flight: Flight, late: () => CacheError): AsyncGenerator<Uint8Array, void, undefined> {
   const iterator = source[Symbol.asyncIterator]()
   let leftMs = limitMs
   let isOver = false
   try {
     for (;;) {
       const askedAt = clock.monotonic()
-      const step = await inTime(clock, iterator.next(), leftMs)
+      const step = await inTime(clock, iterator.next(), leftMs, flight.isBackground)
       isOver = step === 'late' || step.value.done === true
       if (step === 'late') throw late()
       if (step.value.done === true) return
@@ -59,12 +60,12 @@ export async function* limitedChunks(clock: Clock, source: AsyncIterable<Uint8Ar
   }
 }
 
-/** The outcome, or `late` when it takes longer. Callers wait for it, so it keeps the process up. */
-export async function inTime<T>(clock: Clock, outcome: Promise<T>, withinMs: number): Promise<{ readonly value: T } | 'late'> {
-  let cancel = (): void => undefined
+/** The outcome, or `late` when it takes longer. Where callers wait for it, it keeps the process up. */
+export async function inTime<T>(clock: Clock, outcome: Promise<T>, withinMs: number, background = false): Promise<{ readonly value: T } | 'late'> {
+  let cancel: CancelTimer = () => undefined
   const late = new Promise<'late'>((resolve) => {
     const tell = (): void => clock.afterPendingIo(() => resolve('late'))
-    if (withinMs > 0) cancel = clock.schedule(withinMs, tell)
+    if (withinMs > 0) cancel = clock.schedule(withinMs, tell, { background })
     else tell()
   })
   try {

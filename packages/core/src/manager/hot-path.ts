@@ -39,11 +39,11 @@ export function hotEntry(engine: Engine, state: TenantState, key: string, comput
   const entry = hot.get(state.scope, key as ValidKey, READ) as CacheEntry | undefined
   if (entry === undefined) return undefined
   const now = engine.clock.recent()
-  const isStale = now >= (entry.details === undefined ? entry.expiresAt : entry.freshUntil)
-  if (isStale && (compute === undefined || entry.details === undefined)) return undefined
+  const isFreshNow = now < (entry.details === undefined ? entry.expiresAt : entry.freshUntil)
+  if (!isFreshNow && (compute === undefined || entry.details === undefined)) return undefined // also what is no entry but a promise of one
   const note = noteOf(entry, key, engine)
   if (note === undefined) return undefined
-  if (isStale) return staleHit(engine, state, entry, key, note, compute as Compute<unknown>, now)
+  if (!isFreshNow) return staleHit(engine, state, entry, key, note, compute as Compute<unknown>, now)
   if (note.beta > 0 && compute !== undefined) refreshIfDue(engine, state, entry, key, note, compute)
   const { cell } = note
   const { hits } = state.counters

@@ -7,6 +7,8 @@ export interface EntryWishes {
   readonly computeMicros?: number | undefined
   readonly tags?: readonly string[] | undefined
   readonly metadata?: Metadata | undefined
+  /** How long it is kept when it is not fresh any more, instead of what the plan says; then without jitter. */
+  readonly windowMs?: number | undefined
 }
 
 /** Everything about an entry but its payload, as each slot stores it. */
@@ -24,8 +26,8 @@ export class Terms {
   constructor(createdAt: EpochMs, { policy, freshness, slots }: Plan, wishes: EntryWishes) {
     this.createdAt = createdAt
     this.#wishes = wishes
-    this.#share = freshness.jitter === 0 ? 1 : 1 - freshness.jitter * Math.random()
-    this.#windowMs = freshness.windowMs
+    this.#share = freshness.jitter === 0 || wishes.windowMs !== undefined ? 1 : 1 - freshness.jitter * Math.random()
+    this.#windowMs = wishes.windowMs ?? freshness.windowMs
     this.#longestTtlMs = this.#windowMs === 0 ? 0 : Math.max(0, ...slots.filter((slot) => this.livesIn(slot)).map((slot) => this.ttlFor(slot)))
     this.#details = detailsOf(wishes, policy.contentType, this.#windowMs)
   }

@@ -76,7 +76,7 @@ export class Demotion {
     try {
       const entry = await this.#copyOf(evicted, tier, state.scope, key)
       const now = engine.clock.now()
-      if (entry === undefined || fence.broken || now >= entry.expiresAt) return
+      if (entry === undefined || fence.broken || now >= entry.staleAt) return
       const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now) }, fence)
       if (outcome === true) {
         count(state.counters.demotions, slot.cell)

@@ -44,12 +44,18 @@ export interface RefreshTask {
   givenUp(): void
 }
 
+/** Whose it is. Nothing of its call, nor its tenant, is kept for as long as it rests. */
+interface Resting {
+  readonly keeper: WeakRef<RefreshKeeper>
+  readonly key: string
+}
+
 export class Refreshes {
   readonly #clock: Clock
   readonly #concurrency: number
   /** What waits for one of those that run to end, in order. */
   readonly #line = new TransientMap<Refresh, () => void>()
-  readonly #resting = new TransientMap<Refresh, RefreshTask>()
+  readonly #resting = new TransientMap<Refresh, Resting>()
   #running = 0
   #waiting = 0
   /** Resolves in the next turn of the event loop, when whoever has called has been answered. */
@@ -110,9 +116,9 @@ export class Refreshes {
     if (this.#running >= this.#concurrency) await new Promise<void>((resolve) => this.#line.set(refresh, resolve))
     else this.#running++
     this.#waiting--
-    const outcome = this.#closed ? this.#leftOut(task) : await outsideComputes(() => task.carryOut())
-    if (outcome === 'failed') this.#rest(task, refresh)
-    else this.#forget(task, refresh)
+    const outcome = this.#closed ? this.#leftOut(task) : await outsideComputes(async () => task.carryOut()).catch(() => 'failed' as const)
+    if (outcome === 'failed' && task.state.refreshing.get(task.key) === refresh) this.#rest(task, refresh)
+    else this.#forget(refresh, task.state, task.key)
     this.#next()
   }
 
@@ -130,17 +136,20 @@ export class Refreshes {
     this.#running--
   }
 
-  #rest(task: RefreshTask, refresh: Refresh): void {
-    refresh.restsUntil = this.#clock.now() + Math.min(FIRST_REST_MS * 2 ** refresh.failures++, LONGEST_REST_MS)
-    this.#resting.set(refresh, task)
-    if (this.#resting.size <= MOST_RESTING) return
-    const [oldest] = this.#resting.entries()
-    if (oldest !== undefined) this.#forget(oldest[1], oldest[0])
+  #rest({ state, key }: RefreshTask, refresh: Refresh): void {
+    const now = this.#clock.now()
+    refresh.restsUntil = now + Math.min(FIRST_REST_MS * 2 ** refresh.failures++, LONGEST_REST_MS)
+    this.#resting.set(refresh, { keeper: new WeakRef(state), key })
+    // those nobody has asked for since, and more than are kept
+    for (const [oldest, { keeper, key: its }] of this.#resting.entries()) {
+      if (oldest.restsUntil + LONGEST_REST_MS > now && this.#resting.size <= MOST_RESTING) return
+      this.#forget(oldest, keeper.deref(), its)
+    }
   }
 
-  #forget({ state, key }: RefreshTask, refresh: Refresh): void {
+  #forget(refresh: Refresh, state: RefreshKeeper | undefined, key: string): void {
     refresh.restsUntil = Number.NEGATIVE_INFINITY
     this.#resting.delete(refresh)
-    if (state.refreshing.get(key) === refresh) state.refreshing.delete(key)
+    if (state?.refreshing.get(key) === refresh) state.refreshing.delete(key)
   }
 }

@@ -53,7 +53,7 @@ export class TenantState implements FlightOwner {
 
   /** Nobody waits for the flight: it stores nothing, and the next caller starts a new one. One that only looks leaves the key's compute alone. */
   deserted(flight: Flight): void {
-    if (flight.isMaking) this.fences.breakKey(flight.key)
+    if (flight.isMaking) this.fences.breakOne(flight.fence)
     this.leave(flight)
   }
 
@@ -81,13 +81,23 @@ export class TenantState implements FlightOwner {
     this.errors.forget(invalidation)
     if (invalidation.key !== undefined) return this.detachKey(invalidation.key)
     this.fences.break(invalidation)
+    for (const key of this.refreshing.keys()) if (invalidation.covers(key)) this.#stopRefreshing(key)
     for (const flights of this.#all) for (const key of flights.keys()) if (invalidation.covers(key)) flights.delete(key)
   }
 
   /** The same for one key. */
   detachKey(key: string): void {
     this.fences.breakKey(key)
+    this.#stopRefreshing(key)
     for (const flights of this.#all) flights.delete(key)
+  }
+
+  /** What is there from now on may need a refresh of its own. */
+  #stopRefreshing(key: string): void {
+    const refresh = this.refreshing.get(key)
+    if (refresh === undefined) return
+    refresh.restsUntil = Number.NEGATIVE_INFINITY
+    this.refreshing.delete(key)
   }
 
   /** Tells everything that runs that nobody wants it any more. */

@@ -1,8 +1,10 @@
 import { Invalidation, type CacheEntry } from '@thermocline/backend'
 import { deleteEverywhere, InvalidationUnderWay } from '../invalidation/invalidate.js'
-import { Operation, ReadOperation } from '../operation/operation.js'
+import { ReadOperation, type Operation } from '../operation/operation.js'
 import { Terms } from '../operation/terms.js'
-import { Freshness } from '../policies/freshness.js'
+import type { Slot } from '../policies/policy.js'
+import { askThen, type Answer } from '../reading/tier-access.js'
+import { Found } from '../operation/found.js'
 import { abandoned } from '../tiers/held-back-put.js'
 import { setEverywhere, ValueSnapshot } from '../writing/write.js'
 import { openStream, type FoundStream } from './open-stream.js'
@@ -13,7 +15,7 @@ import { drained, StreamedWrite } from './write-stream.js'
  * The verb `expire`: what is there is not fresh any more, in every tier, and kept as long as the plan's stale window is open; without a window it is deleted.
  * What began before stores nothing, as for a delete.
  *
- * The fastest tier's entry is stored anew, everywhere, as of another end of its ttl. A tier that cannot take it loses the key. Rejected: a change
+ * The newest entry there is is stored anew, everywhere, as of another end of its ttl. A tier that cannot take it loses the key. Rejected: a change
  * of the instants in place, which only some stores can make. While a set or delete of the key is under way, it deletes.
  */
 export async function expireEverywhere(operation: Operation): Promise<boolean | undefined> {
@@ -27,13 +29,13 @@ export async function expireEverywhere(operation: Operation): Promise<boolean | 
   const underWay = new InvalidationUnderWay(engine, state, invalidation, true)
   const fence = state.fences.openLater(key) // broken by what is called later, which wins
   try {
-    const opened = await openStream(new ReadOperation(engine, state, key, plan, 'stream', false, true))
+    const slot = await newestSlot(operation)
+    const opened = slot && (await openStream(new ReadOperation(engine, state, key, { ...plan, slots: [slot] }, 'stream', false, true)))
     if (opened === undefined) return fence.broken ? false : await deleteEverywhere(engine, state, invalidation, plan)
     const { entry } = opened.found
-    const as = withoutJitter(operation)
     if (opened.isWhole) {
-      if (!fence.broken) await setEverywhere(as, new ValueSnapshot(as, { value: entry.value, terms: termsOf(as, entry) }))
-    } else await storeStream(as, opened, () => fence.broken)
+      if (!fence.broken) await setEverywhere(operation, new ValueSnapshot(operation, { value: entry.value, terms: termsOf(operation, entry) }))
+    } else await storeStream(operation, opened, () => fence.broken)
     return true
   } finally {
     state.fences.closeLater(fence)
@@ -42,18 +44,24 @@ export async function expireEverywhere(operation: Operation): Promise<boolean | 
   }
 }
 
-/** The same call without jitter, which is for times to live that begin. */
-function withoutJitter({ engine, state, key, plan }: Operation): Operation {
-  const { policy, slots, leftOut } = plan
-  return new Operation(engine, state, key, { policy, slots, leftOut, freshness: Freshness.of({ jitter: 0 }, '', plan.freshness) })
+/** The slot of the newest entry: another process may have set one in a tier that is shared, while a faster one still has the old one. */
+async function newestSlot({ engine, state, key, plan }: Operation): Promise<Slot | undefined> {
+  const looking = new ReadOperation(engine, state, key, plan, 'head', false, true)
+  let newest: Found | undefined
+  for (let position = 0; position < plan.slots.length; position++) {
+    const answer = await askThen<Answer>(looking, position, (given) => given)
+    if (answer instanceof Found && (newest === undefined || answer.entry.createdAt > newest.entry.createdAt)) newest = answer
+  }
+  return newest?.slot
 }
 
-/** The entry's terms with a ttl that is over now; what is over already stays so. */
+/** The entry's terms with a ttl that is over now; what is over already stays so. It is kept no longer than it would have been. */
 function termsOf({ engine, plan }: Operation, entry: CacheEntry): Terms {
   const staleAt = Math.min(engine.clock.now(), entry.staleAt)
   const createdAt = Math.min(entry.createdAt, staleAt - 1) // a ttl of 0 would not be stored
   const { tags, metadata } = entry.details ?? {}
-  return new Terms(createdAt, plan, { ttlMs: staleAt - createdAt, computeMicros: entry.computeMicros, tags, metadata })
+  const windowMs = Math.min(plan.freshness.windowMs, entry.expiresAt - staleAt)
+  return new Terms(createdAt, plan, { ttlMs: staleAt - createdAt, windowMs, computeMicros: entry.computeMicros, tags, metadata })
 }
 
 async function storeStream(operation: Operation, { found, payload }: FoundStream, isOutdated: () => boolean): Promise<void> {

@@ -214,9 +214,9 @@ export async function setStream(operation: Operation, source: SourceChunks, wish
   return write.set()
 }
 
-/** Reads everything, so that a stream goes on when no tier takes it. */
-export async function drained(stream: SharedStream): Promise<void> {
-  const reader = stream.join({ paces: false, patienceMs: undefined })
+/** Reads everything, so that a stream goes on when no tier takes it; @param paces as a caller does, who is waited for */
+export async function drained(stream: SharedStream, paces = false): Promise<void> {
+  const reader = stream.join({ paces, patienceMs: undefined })
   try {
     while (reader !== undefined && (await reader.next()).done !== true);
   } catch {
