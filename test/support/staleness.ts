@@ -517,6 +517,24 @@ export function describeStaleness(name: string, create: () => Promise<StaleSubje
       expect(await text((await acme.getStream('k'))!)).toBe('as a value')
     }))
 
+    test('in real time, with the stores\' own expiry', async () => {
+      const { tiers, cleanUp } = await create()
+      const cache = new TieredCacheManager({ tiers, policies: { default: { ttl: '300ms', staleWhileRevalidate: '1m', staleIfError: '2m', softTimeout: '100ms' } }, logger: false })
+      const acme = cache.tenant('acme')
+      await acme.set('k', 'old')
+      await acme.set('slow', 'old')
+      await until('its ttl is over', async () => (await acme.lookup('k')).status === 'stale' && (await acme.lookup('slow')).status === 'stale')
+      expect(await acme.get('k')).toBeUndefined()
+      expect(await acme.getOrCompute('k', () => 'new', { ttl: '1h' })).toBe('old')
+      await until('it was refreshed', async () => (await acme.get('k')) === 'new')
+      const slow = deferred<string>()
+      expect(await acme.getOrCompute('slow', () => slow.promise, { staleWhileRevalidate: 0, ttl: '1h' })).toBe('old')
+      slow.resolve('new')
+      await until('it is stored', async () => (await acme.get('slow')) === 'new')
+      await cache.close()
+      await cleanUp?.()
+    })
+
     test('get takes a default for a miss', staged({ ttl: '1m' }, async ({ acme, cache }) => {
       await acme.set('undefined', undefined)
       expect([await acme.get('nothing', { default: 0 }), await acme.get('undefined', { default: 0 }), await cache.get('nothing', { tenant: 'acme', default: 'd' })]).toEqual([0, undefined, 'd'])

@@ -30,6 +30,13 @@ describe('what a configuration becomes', () => {
     expect(parseConfig(fromYamlInput())).toEqual(fromYaml)
   })
 
+  test('what a policy says about staleness', () => {
+    const own = { stale_while_revalidate: '1h', stale_if_error: 86_400, soft_timeout: '500ms', hard_timeout: '10s', early_refresh: { beta: 2 }, jitter: 0.1, error_ttl: '5s' }
+    const { policies, refreshConcurrency } = parseConfig({ ...tier({}), policies: { p: { hot: true, ...own }, early: { hot: true, early_refresh: true } }, refresh_concurrency: 8 })
+    expect(policies['p']).toEqual({ tiers: { hot: true }, staleWhileRevalidate: '1h', staleIfError: 86_400, softTimeout: '500ms', hardTimeout: '10s', earlyRefresh: { beta: 2 }, jitter: 0.1, errorTtl: '5s' })
+    expect([policies['early'], refreshConcurrency]).toEqual([{ tiers: { hot: true }, earlyRefresh: true }, 8])
+  })
+
   test('snake_case becomes the options of a tier', () => {
     const limits = { max_ttl: '7d', default_ttl: null, budget: '100ms', max_payload_bytes: '10mb', attempts: 3, max_records: 50 }
     expect(parseConfig(tier({}, limits)).tiers['hot']).toEqual({

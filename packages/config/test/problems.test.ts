@@ -103,6 +103,19 @@ describe('what is refused', () => {
 describe('policies', () => {
   const policy = (settings: unknown) => problemsOf({ tiers: { hot: { backend: 'memory' }, warm: { backend: 'memory' } }, policies: { frames: settings } } as never)
 
+  test.each<[string, unknown, string]>([
+    ['soft_timeout', { soft_timeout: '1s' }, 'policies.frames.soft_timeout'],
+    ['soft_timeout', { soft_timeout: '1s', stale_if_error: 0 }, 'needs a stale value to serve: give `stale_if_error` or `stale_while_revalidate` too, or use `hard_timeout`'],
+    ['soft_timeout', { soft_timeout: '3s', hard_timeout: '2s', stale_if_error: 60 }, 'must not be longer than `hard_timeout`'],
+    ['jitter', { jitter: 0.6 }, 'policies.frames.jitter'],
+    ['early_refresh', { early_refresh: { beta: 0 } }, 'policies.frames.early_refresh.beta'],
+    ['error_ttl', { error_ttl: null }, 'policies.frames.error_ttl'],
+    ['hard_timeout', { hard_timeout: 0 }, 'longer than zero'],
+    ['stale_if_error', { stale_if_error: 'soon' }, 'a number of seconds'],
+  ])('staleness that cannot be: %s', (_option, own, message) => {
+    expect(policy({ hot: true, ...(own as object) }).join('\n')).toContain(message)
+  })
+
   test('must name a tier', () => {
     expect(policy({ ttl: 60 })).toEqual(['policies.frames: names no tier: name at least one, such as `hot: true`'])
     expect(policy({})).toEqual(['policies.frames: names no tier: name at least one, such as `hot: true`'])
