@@ -6,16 +6,24 @@ import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { describeStaleness } from '../support/staleness.js'
 
-const STACKS: Readonly<Record<string, (basePath: string) => Record<string, TierOptions>>> = {
+type Make = (basePath: string) => Record<string, TierOptions>
+
+const STACKS: Readonly<Record<string, Make>> = {
   memory: () => ({ hot: { backend: new MemoryBackend() } }),
   fs: (basePath) => ({ warm: { backend: new FileSystemBackend({ basePath }) } }),
   'memory and fs': (basePath) => ({ hot: { backend: new MemoryBackend(), maxTtl: null }, warm: { backend: new FileSystemBackend({ basePath }) } }),
   'fs and memory': (basePath) => ({ warm: { backend: new FileSystemBackend({ basePath }) }, hot: { backend: new MemoryBackend() } }),
 }
 
-for (const [name, make] of Object.entries(STACKS)) {
+const twoDisks: Make = (basePath) => ({
+  hot: { backend: new MemoryBackend(), maxTtl: null },
+  warm: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'warm') }) },
+  cold: { backend: new FileSystemBackend({ basePath: path.join(basePath, 'cold') }) },
+})
+
+for (const [name, make, uses] of [...Object.entries(STACKS), ['memory, a disk and another it is written back to', twoDisks, { cold: { write: 'back' } }] as const]) {
   describeStaleness(name, async () => {
     const basePath = await mkdtemp(path.join(os.tmpdir(), 'thermocline-stale-'))
-    return { tiers: make(basePath), cleanUp: () => rm(basePath, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 }) }
+    return { tiers: make(basePath), uses, cleanUp: () => rm(basePath, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 }) }
   })
 }

@@ -57,14 +57,16 @@ export class StaleStage {
 
 export interface StaleSubject {
   readonly tiers: Readonly<Record<string, TierOptions>>
+  /** How the policies of all tests use them. */
+  readonly uses?: PolicyOptions['tiers']
   readonly cleanUp?: () => Promise<void>
 }
 
 /** Everything about values that are not fresh any more, on tiers of a kind. */
 export function describeStaleness(name: string, create: () => Promise<StaleSubject> | StaleSubject): void {
   const staged = (policy: PolicyOptions, body: (stage: StaleStage) => Promise<void>, options?: Partial<TieredCacheManagerOptions>) => async (): Promise<void> => {
-    const { tiers, cleanUp } = await create()
-    const stage = new StaleStage(tiers, policy, options)
+    const { tiers, uses, cleanUp } = await create()
+    const stage = new StaleStage(tiers, { ...policy, tiers: uses }, options)
     try {
       await body(stage)
     } finally {
@@ -518,8 +520,8 @@ export function describeStaleness(name: string, create: () => Promise<StaleSubje
     }))
 
     test('in real time, with the stores\' own expiry', async () => {
-      const { tiers, cleanUp } = await create()
-      const cache = new TieredCacheManager({ tiers, policies: { default: { ttl: '300ms', staleWhileRevalidate: '1m', staleIfError: '2m', softTimeout: '100ms' } }, logger: false })
+      const { tiers, uses, cleanUp } = await create()
+      const cache = new TieredCacheManager({ tiers, policies: { default: { tiers: uses, ttl: '300ms', staleWhileRevalidate: '1m', staleIfError: '2m', softTimeout: '100ms' } }, logger: false })
       const acme = cache.tenant('acme')
       await acme.set('k', 'old')
       await acme.set('slow', 'old')
