@@ -50,6 +50,33 @@ describe('counters', () => {
       expect(await sdk.points('cache.errors')).toEqual([{ value: 1, attributes: expect.objectContaining({ ...WARM, operation: 'get', reason: 'failed', policy: 'default' }) }])
     }))
 
+  test('stale hits, refreshes by outcome and time limits by kind, apart from hits and misses; the span says why', () =>
+    withRig('memory', { policies: { docs: { ttl: '1m', staleWhileRevalidate: '1m', staleIfError: '2m', softTimeout: '1s' } } }, async (rig) => {
+      const { acme, clock } = rig
+      const sdk = new Sdk()
+      await sdk.register()
+      await acme.set('docs/1', 'old')
+      await acme.set('docs/2', 'old')
+      await clock.advance(60_000)
+      await sdk.inRequest(async () => void (await acme.getOrCompute('docs/1', () => 'new')))
+      await acme.getOrCompute('docs/2', () => Promise.reject(new Error('down')))
+      await rig.until(async () => (await acme.stats()).pendingRefreshes === 0)
+      await clock.advance(60_000)
+      const slow = acme.getOrCompute('docs/2', () => new Promise(() => undefined))
+      await clock.advance(1000)
+      expect(await slow).toBe('old')
+      const hard = acme.getOrCompute('docs/3', () => new Promise<never>(() => undefined), { hardTimeout: '1s' })
+      hard.catch(() => undefined)
+      await clock.advance(1000)
+      await expect(hard).rejects.toMatchObject({ code: 'compute-timeout' })
+      const policy = 'docs'
+      expect(await sdk.points('cache.stale_hits')).toEqual([{ value: 3, attributes: { ...HOT, policy } }])
+      expect(await sdk.points('cache.refreshes')).toEqual(expect.arrayContaining([{ value: 1, attributes: { policy, outcome: 'refreshed' } }, { value: 1, attributes: { policy, outcome: 'given-up' } }]))
+      expect(await sdk.points('cache.timeouts')).toEqual(expect.arrayContaining([{ value: 1, attributes: { policy, kind: 'soft' } }, { value: 1, attributes: { policy, kind: 'hard' } }]))
+      expect(sdk.spans('cache.get').map(({ attributes }) => attributes['cache.stale'])).toEqual(expect.arrayContaining(['revalidate', 'timeout']))
+      expect(sdk.spans('cache.compute').length).toBeGreaterThan(0)
+    }))
+
   test('the tenant is an attribute only when asked for', async () => {
     const reads = async ({ cache }: Rig): Promise<void> => {
       for (const tenant of ['a', 'a', 'b']) await cache.get('k', { tenant })
