@@ -386,4 +386,119 @@ describe('flights that end otherwise than they began', () => {
       expect(String(await acme.get('k'))).toBe('new')
       expect((await acme.stats()).policies['default']!.refreshesGivenUp).toBe(0)
     }))
+
+  test('a value whose stream has passed is not computed under a flight that ends before: a delete stays', () =>
+    withRig('memory', policy({ ttl: '1m', staleIfError: '1h' }), async (rig) => {
+      const { acme, clock } = rig
+      await stale(rig, 'k')
+      const gate = deferred()
+      const produce = async function* (): AsyncGenerator<Uint8Array> {
+        for (let n = 0; n < 12; n++) yield Buffer.alloc(1024 ** 2)
+        await gate.promise
+      }
+      const stream = await acme.getOrComputeStream('k', produce, { refresh: true })
+      const reading = stream.resume()
+      await pause(200)
+      const slow = deferred<string>()
+      const waiting = acme.getOrCompute('k', () => slow.promise, { softTimeout: '1s' })
+      await clock.settle()
+      gate.resolve()
+      await new Promise((resolve) => reading.once('close', resolve))
+      await clock.advance(1000)
+      await waiting
+      await acme.delete('k')
+      slow.resolve('from before the delete')
+      await clock.settle()
+      expect(await acme.lookup('k')).toEqual({ status: 'miss' })
+    }))
+
+  test('what others leave out behind a soft timeout: this caller\'s own compute goes on, is stored and told', () =>
+    withRig('memory', policy({ ttl: '1m', staleIfError: '1h' }), async (rig) => {
+      const { acme, clock, cache } = rig
+      const told: unknown[] = []
+      cache.on('refresh', (event) => told.push(event))
+      cache.on('error', (event) => told.push(event))
+      for (const [key, refresh] of [['a', true], ['b', false]] as const) {
+        await stale(rig, key)
+        const leavesOut = deferred()
+        const many = acme.getOrComputeMany([key], () => leavesOut.promise.then(() => new Map<string, string>()), { refresh, softTimeout: '10ms' })
+        many.catch(() => undefined)
+        await clock.advance(20) // one of them goes on in the background
+        const gate = deferred<string>()
+        let signal: AbortSignal | undefined
+        const single = acme.getOrCompute(key, (ctx) => ((signal = ctx.signal), gate.promise), { softTimeout: '1s' })
+        await clock.settle()
+        leavesOut.resolve()
+        await clock.settle()
+        await clock.advance(1000)
+        expect(await single).toBe('old')
+        gate.resolve('own')
+        await rig.until(async () => (await acme.get(key)) === 'own')
+        expect(signal!.aborted).toBe(false)
+      }
+      expect(told).toMatchObject([{ key: 'a' }, { key: 'b' }])
+      expect(told.every((event) => !('error' in (event as object)))).toBe(true)
+    }))
+
+  test('the same for a stream, which is stored though nobody reads it', () =>
+    withRig('memory', policy({ ttl: '1m', staleIfError: '1h' }), async (rig) => {
+      const { acme, clock } = rig
+      await stale(rig, 'k')
+      const leavesOut = deferred()
+      const many = acme.getOrComputeMany(['k'], () => leavesOut.promise.then(() => new Map<string, string>()), { refresh: true })
+      await clock.settle()
+      const gate = deferred()
+      const streaming = acme.getOrComputeStream('k', async function* () {
+        await gate.promise
+        yield 'own'
+      }, { softTimeout: '1s' })
+      leavesOut.resolve()
+      await many
+      await clock.settle()
+      await clock.advance(1000)
+      expect(String(Buffer.concat(await (await streaming).toArray() as Uint8Array[]))).toBe('old')
+      gate.resolve()
+      await rig.until(async () => String(await acme.get('k')) === 'own')
+    }))
+
+  test('a soft timeout over a stream that others make and leave: it goes on and is stored', () =>
+    withRig('memory', policy({ ttl: '1m', staleIfError: '1h' }), async (rig) => {
+      const { acme, clock } = rig
+      await stale(rig, 'k')
+      const gate = deferred()
+      const stream = await acme.getOrComputeStream('k', async function* () {
+        yield 'n'
+        await gate.promise
+        yield 'ew'
+      }, { refresh: true })
+      const value = acme.getOrCompute('k', () => 'not called', { softTimeout: '1s' })
+      await clock.settle()
+      stream.destroy()
+      await clock.advance(1000)
+      expect(await value).toBe('old')
+      await pause()
+      gate.resolve()
+      await rig.until(async () => String(await acme.get('k')) === 'new')
+    }))
+
+  test('a generator that is given up before its first chunk runs its finally', () =>
+    withRig('memory', policy({ ttl: '1h', hardTimeout: '1s' }), async (rig) => {
+      const { acme, clock } = rig
+      const gate = deferred()
+      let isClosed = false
+      const waiting = acme.getOrComputeStream('k', async function* () {
+        try {
+          await gate.promise
+          yield 'late'
+        } finally {
+          isClosed = true
+        }
+      })
+      waiting.catch(() => undefined)
+      await clock.settle()
+      await clock.advance(1000)
+      await expect(waiting).rejects.toMatchObject({ code: 'compute-timeout' })
+      gate.resolve()
+      await rig.until(() => isClosed)
+    }))
 })

@@ -3,9 +3,7 @@ import { ComputeWishes } from '../flights/compute-context.js'
 import type { Flight } from '../flights/flight.js'
 import { Computing } from '../flights/waiting.js'
 import { count } from '../state/counters.js'
-import { computeTimeout } from '../flights/time-limit.js'
 import { LeftOut } from './compute-batch.js'
-import { noteFailedRefresh } from './refresh.js'
 import type { ComputeOperation, Operation } from '../operation/operation.js'
 import type { EntryWishes } from '../operation/terms.js'
 
@@ -19,25 +17,6 @@ export function rememberError({ engine, state, key, plan }: Operation, error: un
 export function timedOut(operation: Operation, { fence }: Flight, error: CacheError): void {
   count(operation.state.counters.hardTimeouts, operation.plan.policy.index)
   if (!fence.broken) rememberError(operation, error)
-}
-
-/** A refresh in the background that says nothing about its time is given up after so long: it holds a place that others wait for. */
-const LONGEST_REFRESH_MS = 600_000
-
-/** After how many milliseconds a flight's compute is given up; `undefined`: never. */
-export function limitOf({ plan }: Operation, { isBackground }: Flight): number | undefined {
-  return plan.freshness.hardTimeoutMs ?? (isBackground ? LONGEST_REFRESH_MS : undefined)
-}
-
-/** Callers have got a stale value: the compute goes on without them, and is a refresh from now on. */
-export function goOnInBackground(operation: Operation, making: Flight, ended: Promise<unknown>): void {
-  const { engine: { clock }, state, plan } = operation
-  making.goOnInBackground()
-  const cancel = clock.schedule(LONGEST_REFRESH_MS, () => making.giveUp(computeTimeout(making, LONGEST_REFRESH_MS)), { background: true })
-  ended.finally(cancel).then(
-    () => making.fence.broken || count(state.counters.refreshes, plan.policy.index),
-    (error: unknown) => noteFailedRefresh(operation, error),
-  )
 }
 
 /** One run of a caller's function, from its call until it has made everything: a stream is made when it has ended. */

@@ -3,11 +3,11 @@ import { CacheError, isCacheError, type ValidKey } from '@thermocline/backend'
 import { ComputeWishes, type ComputeContext } from '../flights/compute-context.js'
 import { abortable, onAbort } from '../flights/abort.js'
 import type { Flight } from '../flights/flight.js'
-import { computeTimeout, inTime, limitedChunks } from '../flights/time-limit.js'
+import { inTime, limitedChunks } from '../flights/time-limit.js'
 import { callingFlight, type Waiter } from '../flights/waiting.js'
 import { LeftOut } from './compute-batch.js'
-import { ComputeRun, goOnInBackground, limitOf, timedOut } from './compute-run.js'
-import { isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
+import { ComputeRun, timedOut } from './compute-run.js'
+import { goOnInBackground, isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
 import { ReadOperation, type OperationHost } from '../operation/operation.js'
@@ -131,7 +131,7 @@ async function openOrMake(operation: ProduceOperation, flight: StreamFlight): Pr
   const remembered = state.errors.of(key, engine.clock.now())
   if (remembered !== undefined) throw remembered.error
   const refreshing = state.refreshes.get(key)
-  return refreshing === undefined ? made(operation, flight, false) : endsWith(operation, flight, await openedBy(operation, flight, refreshing, flight.signal))
+  return refreshing === undefined ? made(operation, flight, false) : endsWith(operation, flight, await openedBy(operation, flight, { making: refreshing }, flight.signal))
 }
 
 /** What was found, which is served at once; what is old, or soon will be, is refreshed behind it. */
@@ -146,7 +146,7 @@ function streamRefresh(operation: ProduceOperation): RefreshSteps {
   return {
     makeAnew: async () => {
       const flight = startProducing(operation, true)
-      await readToEnd(await flight.join(undefined))
+      await readToEnd(await flight.inBackground())
       return !flight.fence.broken
     },
     adopt: async () => {
@@ -174,17 +174,21 @@ async function makeOrServe(operation: ProduceOperation, flight: StreamFlight): P
     flight.throwIfAborted()
     const remembered = state.errors.of(key, clock.now())
     if (remembered !== undefined) throw remembered.error
-    const making = state.refreshes.get(key) ?? startProducing(operation, false)
+    const part = { making: state.refreshes.get(key) ?? startProducing(operation, false) }
     const leaving = new AbortController()
     const stop = onAbort(flight.signal, () => leaving.abort(flight.signal.reason))
-    const outcome = openedBy(operation, flight, making, leaving.signal).finally(stop)
+    const outcome = openedBy(operation, flight, part, leaving.signal).finally(stop)
     if (softTimeoutMs === undefined) return endsWith(operation, flight, await outcome)
-    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - making.beganAt))
+    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - part.making.beganAt))
     if (first !== 'late') return endsWith(operation, flight, first.value)
     const found = await stillThere(operation)
-    if (found === undefined) return endsWith(operation, flight, await outcome)
+    const { making } = part
+    if (found === undefined || !making.isStarted) {
+      found?.payload.cancel() // nothing to serve, or it has ended meanwhile
+      return endsWith(operation, flight, await outcome)
+    }
     if (!making.isBackground) goOnInBackground(operation, making, ofWhole(making))
-    leaving.abort(new CacheError('timeout', 'a stale value was served instead', { operation: 'compute', key }))
+    leaving.abort(flight) // nobody is told of it
     count(state.counters.softTimeouts, plan.policy.index)
     return { ...begin(operation, flight, found), stale: found.found.isStale ? 'timeout' : undefined }
   } catch (error) {
@@ -205,12 +209,16 @@ async function stillThere({ engine, state, key, plan }: ProduceOperation): Promi
   return openStream(new ReadOperation(engine, state, key, plan, 'stream', true, true))
 }
 
-/** What another flight makes, as this one's stream. */
-async function openedBy(operation: ProduceOperation, flight: StreamFlight, making: Flight, signal: AbortSignal): Promise<OpenedStream> {
+/** What another flight makes, as this one's stream; where that leaves it out, one with this call's own function is started, and `part` says so. */
+async function openedBy(operation: ProduceOperation, flight: StreamFlight, part: { making: Flight }, signal: AbortSignal): Promise<OpenedStream> {
   const { engine } = operation
+  const { making } = part
   if (making instanceof ValueFlight) {
     const bytes = await ofValue(operation, making, flight, signal).catch(leftOutToNothing)
-    if (bytes === undefined) return made(operation, flight, true)
+    if (bytes === undefined) {
+      part.making = startProducing(operation, false)
+      return openedBy(operation, flight, part, signal)
+    }
     const chunks = async function* (): AsyncGenerator<Uint8Array> {
       yield bytes
     }
@@ -223,14 +231,13 @@ async function openedBy(operation: ProduceOperation, flight: StreamFlight, makin
 
 /** What another flight has made is this one's too: nobody joins it when that is stored. */
 function endsWith({ state }: ProduceOperation, flight: StreamFlight, opened: OpenedStream): OpenedStream {
-  if (flight.isMaking) return opened // it has made it itself after all
   void Promise.resolve(opened.stored).finally(() => state.landed(flight)).catch(() => undefined)
   return opened
 }
 
 /** All of what a flight makes is there. */
 async function ofWhole(making: Flight): Promise<void> {
-  const opened = await making.join(undefined)
+  const opened = await making.inBackground()
   if (making instanceof StreamFlight) await readToEnd(opened as OpenedStream)
 }
 
@@ -248,7 +255,7 @@ async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed:
     return await engine.computePoint.run<OpenedStream>({
       flight,
       policy: plan.policy.name,
-      hardTimeoutMs: limitOf(operation, flight),
+      hardTimeoutMs: plan.freshness.hardTimeoutMs,
       timedOut: (error) => timedOut(operation, flight, error),
       make,
       look,
@@ -263,23 +270,25 @@ async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed:
 /** Makes the stream, shares it among the callers, and stores what passes. Its end is theirs once the tiers have it. */
 async function produced(operation: ProduceOperation, flight: StreamFlight, isPrimed: boolean): Promise<OpenedStream> {
   const { engine, state, key, plan } = operation
-  const limitMs = limitOf(operation, flight)
+  const { hardTimeoutMs } = plan.freshness
   const run = new ComputeRun(operation, flight)
   const source = await run.begin()
   let chunks: SourceChunks
   let passing: AsyncIterable<Uint8Array>
   try {
     chunks = bytesFrom(source, 'what produce returns')
-    passing = await whileWaitedFor(flight, chunks, async () => (isPrimed || limitMs !== undefined ? primed(run.chunks(chunks)) : run.chunks(chunks)))
-    if (limitMs !== undefined) {
-      const error = computeTimeout(flight, limitMs)
-      passing = limitedChunks(engine.clock, passing, flight.beganAt + limitMs - engine.clock.monotonic(), flight, () => {
+    const made = run.chunks(chunks)
+    passing = await whileWaitedFor(flight, chunks, isPrimed || hardTimeoutMs !== undefined ? primed(made) : { chunks: made, ready: undefined })
+    passing = limitedChunks(passing, {
+      clock: engine.clock,
+      flight,
+      hardTimeoutMs,
+      late: (error) => {
         timedOut(operation, flight, error)
         flight.giveUp(error)
         chunks.cancel()
-        return error
-      })
-    }
+      },
+    })
   } catch (error) {
     run.failed(error)
     throw error
@@ -319,35 +328,43 @@ async function produced(operation: ProduceOperation, flight: StreamFlight, isPri
   return { stream, stored, codec: 'buffer', found: undefined, patienceMs: OTHERS_WAIT_MS, resume }
 }
 
-/** What is done before callers have the stream; when they have all left, or it takes too long, the source is cancelled, and nobody waits for it. */
-async function whileWaitedFor<T>(flight: StreamFlight, chunks: SourceChunks, work: () => Promise<T>): Promise<T> {
+/** Chunks, and when they count as there. */
+interface Ready {
+  readonly chunks: AsyncIterable<Uint8Array>
+  readonly ready: Promise<unknown> | undefined
+}
+
+/** Waits before callers have the stream. When they have all left, or it takes too long, the source is ended, and not waited for. */
+async function whileWaitedFor(flight: StreamFlight, source: SourceChunks, { chunks, ready }: Ready): Promise<AsyncIterable<Uint8Array>> {
   const { signal } = flight
-  const cancel = (): void => chunks.cancel()
-  const stop = onAbort(signal, cancel)
   try {
-    if (signal.aborted) cancel()
     signal.throwIfAborted()
-    return await abortable(work(), signal)
-  } finally {
-    stop()
+    if (ready !== undefined) await abortable(ready, signal)
+    return chunks
+  } catch (error) {
+    source.cancel()
+    void chunks[Symbol.asyncIterator]().return?.().then(undefined, () => undefined)
+    throw error
   }
 }
 
-/** The same chunks, once the first one, or the end, is there. @throws what the source fails with before */
-async function primed(source: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
+/** The same chunks; ready when the first one, or the end, is there. */
+function primed(source: AsyncIterable<Uint8Array>): Ready {
   const iterator = source[Symbol.asyncIterator]()
-  let first: IteratorResult<Uint8Array> | undefined = await iterator.next()
-  return {
+  const ready = iterator.next()
+  ready.catch(() => undefined) // seen by whoever asks for the first chunk
+  let first: Promise<IteratorResult<Uint8Array>> | undefined = ready
+  const chunks = {
     [Symbol.asyncIterator]: () => ({
       next: () => {
-        if (first === undefined) return iterator.next()
-        const step = first
+        const step = first ?? iterator.next()
         first = undefined
-        return Promise.resolve(step)
+        return step
       },
-      return: () => iterator.return?.() ?? Promise.resolve({ done: true, value: undefined }),
+      return: () => iterator.return?.() ?? Promise.resolve({ done: true as const, value: undefined }),
     }),
   }
+  return { chunks, ready }
 }
 
 /** How long callers of a compute wait for one that does not read. */

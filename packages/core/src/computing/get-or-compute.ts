@@ -1,4 +1,4 @@
-import { CacheError, isCacheError, messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
+import { isCacheError, messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
 import { handOut } from '../codec/isolate.js'
 import { abortable, onAbort } from '../flights/abort.js'
 import { ComputeWishes, type Compute } from '../flights/compute-context.js'
@@ -9,8 +9,8 @@ import { callingFlight, type Waiter } from '../flights/waiting.js'
 import type { Slot } from '../policies/policy.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
 import { LeftOut } from './compute-batch.js'
-import { ComputeRun, goOnInBackground, limitOf, timedOut } from './compute-run.js'
-import { isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
+import { ComputeRun, timedOut } from './compute-run.js'
+import { goOnInBackground, isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
 import type { StaleReason } from '../state/events.js'
@@ -82,7 +82,7 @@ export function valueRefresh(operation: ComputeOperation): RefreshSteps {
   return {
     makeAnew: async () => {
       const flight = startMaking(operation, true)
-      await flight.join(undefined)
+      await flight.inBackground()
       return !flight.fence.broken
     },
     adopt: async (fence) => {
@@ -189,10 +189,7 @@ async function shareOrCompute(operation: ComputeOperation, flight: ValueFlight):
   if (remembered === undefined && refreshing === undefined) return compute(operation, flight)
   try {
     if (remembered !== undefined) throw remembered.error
-    return await outcomeOf(operation, flight, refreshing as Flight)
-  } catch (error) {
-    if (error instanceof LeftOut && !operation.mayLeaveOut) return (await computed(operation, flight)).value
-    throw error
+    return await outcomeOf(operation, flight, { making: refreshing as Flight }, flight.signal)
   } finally {
     end(operation, flight)
   }
@@ -203,28 +200,22 @@ async function computeOrServe(operation: ComputeOperation, flight: ValueFlight, 
   const { engine, state, key, plan } = operation
   const { clock } = engine
   const { softTimeoutMs } = plan.freshness
-  const own = (): Flight => state.refreshes.get(key) ?? startMaking(operation, false)
   try {
     flight.throwIfAborted()
     const remembered = state.errors.of(key, clock.now())
     if (remembered !== undefined) throw remembered.error
-    const making = own()
+    const part = { making: state.refreshes.get(key) ?? startMaking(operation, false) }
     const leaving = new AbortController()
     const stop = onAbort(flight.signal, () => leaving.abort(flight.signal.reason))
-    const outcome = outcomeOf(operation, flight, making, leaving.signal)
-      .catch((error: unknown) => {
-        // what others have left out this caller's own function may make
-        if (error instanceof LeftOut && !operation.mayLeaveOut) return outcomeOf(operation, flight, own(), leaving.signal)
-        throw error
-      })
-      .finally(stop)
+    const outcome = outcomeOf(operation, flight, part, leaving.signal).finally(stop)
     if (softTimeoutMs === undefined) return await outcome
-    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - making.beganAt))
+    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - part.making.beganAt))
     if (first !== 'late') return first.value
     const served = await stillServed(operation, flight, stale)
-    if (served === undefined) return await outcome
-    if (!making.isBackground) goOnInBackground(operation, making, making.join(undefined))
-    leaving.abort(new CacheError('timeout', 'a stale value was served instead', { operation: 'compute', key }))
+    const { making } = part
+    if (served === undefined || !making.isStarted) return await outcome // nothing to serve, or it has ended meanwhile
+    if (!making.isBackground) goOnInBackground(operation, making, wholeInBackground(making))
+    leaving.abort(flight) // nobody is told of it
     count(state.counters.softTimeouts, plan.policy.index)
     return use(flight, served, 'timeout')
   } catch (error) {
@@ -252,13 +243,33 @@ async function stillServed(operation: ComputeOperation, { fence }: Flight, stale
   return now < stale.entry.keepUntil && operation.mayServeStale(stale.entry, now) ? stale : undefined
 }
 
-/** What another flight makes, as a value. */
-async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, making: Flight, signal = flight.signal): Promise<unknown> {
-  const joined = making instanceof StreamFlight ? (making.whole ?? startWhole(operation.state, making)) : making
-  const { outcome, left } = joined.joinFrom(flight, signal, 'getOrCompute')
-  const value = await outcome.finally(left)
-  if (making instanceof StreamFlight && value === undefined) return (await computed(operation, flight)).value // its beginning has passed
-  return value
+/** What another flight makes goes on, as it was waited for: of a stream, its whole. */
+function wholeInBackground(making: Flight): Promise<unknown> {
+  const ended = making.inBackground()
+  return making instanceof StreamFlight && making.whole !== undefined ? making.whole.inBackground() : ended
+}
+
+/**
+ * What another flight makes, as a value. Where that leaves it out, or its beginning has passed and nothing was stored, one with this call's own function is
+ * started; `part` says which is waited for.
+ */
+async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, part: { making: Flight }, signal: AbortSignal): Promise<unknown> {
+  const { engine, state, key, plan } = operation
+  const { making } = part
+  const isStream = making instanceof StreamFlight
+  const joined = isStream ? (making.whole ?? startWhole(state, making)) : making
+  try {
+    const { outcome, left } = joined.joinFrom(flight, signal, 'getOrCompute')
+    const value = await outcome.finally(left)
+    if (!isStream || value !== undefined) return value
+    const found = await walk(new ReadOperation(engine, state, key, plan, 'value', true))
+    if (found !== undefined) return found.entry.value
+  } catch (error) {
+    if (!(error instanceof LeftOut) || operation.mayLeaveOut) throw error
+  }
+  const other = state.refreshes.get(key)
+  part.making = other === undefined || other === making ? startMaking(operation, false) : other
+  return outcomeOf(operation, flight, part, signal)
 }
 
 async function compute(operation: ComputeOperation, flight: ValueFlight): Promise<unknown> {
@@ -274,7 +285,7 @@ function computed(operation: ComputeOperation, flight: ValueFlight): Promise<Val
   return operation.engine.computePoint.run<Value>({
     flight,
     policy: operation.plan.policy.name,
-    hardTimeoutMs: limitOf(operation, flight),
+    hardTimeoutMs: operation.plan.freshness.hardTimeoutMs,
     timedOut: (error) => timedOut(operation, flight, error),
     make: () => make(operation, flight),
     look: async () => {

@@ -1,5 +1,6 @@
 import type { EpochMs } from '@thermocline/backend'
 import type { Fence } from '../flights/fence.js'
+import type { Flight } from '../flights/flight.js'
 import { LeftOut } from './compute-batch.js'
 import { ReadOperation, type Operation } from '../operation/operation.js'
 import type { Policy } from '../policies/policy.js'
@@ -43,27 +44,21 @@ export function isDueEarly({ staleAt, computeMicros }: { readonly staleAt: Epoch
 
 async function refreshed(operation: Operation, seen: Seen, { makeAnew, adopt }: RefreshSteps): Promise<RefreshOutcome> {
   const { engine, state, key, plan } = operation
-  const { policy } = plan
-  const { events } = engine
   const fence = state.fences.open(key)
   try {
     // one that was begun for others is as good
-    const running = state.making(key)
-    if (running !== undefined) return await running.over().then(() => 'needless')
+    if (state.making(key) !== undefined) return 'needless'
     const found = await walk(new ReadOperation(engine, state, key, plan, 'head', false, true))
     if (found === undefined || fence.broken || engine.closed) return 'needless' // it was removed or set meanwhile, or is too old for anybody
     if (!found.isStale && (seen.isStale || found.entry.createdAt !== seen.createdAt)) {
       await adopt(fence)
       return 'needless'
     }
-    const begun = state.making(key)
-    if (begun !== undefined) return await begun.over().then(() => 'needless')
+    if (state.making(key) !== undefined) return 'needless'
     if (!(await makeAnew())) return 'needless'
-    count(state.counters.refreshes, policy.index)
-    if (events.wants('refresh')) events.emit('refresh', { tenant: state.tenant, key, policy: policy.name })
+    noteRefreshed(operation)
     return 'refreshed'
   } catch (error) {
-    if (error instanceof LeftOut) return 'failed' // which nobody needs to be told of; the key rests
     noteFailedRefresh(operation, error)
     return 'failed'
   } finally {
@@ -71,8 +66,24 @@ async function refreshed(operation: Operation, seen: Seen, { makeAnew, adopt }: 
   }
 }
 
-/** A refresh has failed, which no caller is told of. */
-export function noteFailedRefresh({ engine, state, key, plan: { policy } }: Operation, error: unknown): void {
+function noteRefreshed({ engine, state, key, plan: { policy } }: Operation): void {
+  count(state.counters.refreshes, policy.index)
+  if (engine.events.wants('refresh')) engine.events.emit('refresh', { tenant: state.tenant, key, policy: policy.name })
+}
+
+/** Callers have got a stale value: the compute goes on without them, and is a refresh from now on. It has ended when all of it is stored. */
+export function goOnInBackground(operation: Operation, { fence }: Flight, ended: Promise<unknown>): void {
+  ended.then(
+    () => {
+      if (!fence.broken) noteRefreshed(operation)
+    },
+    (error: unknown) => noteFailedRefresh(operation, error),
+  )
+}
+
+/** A refresh has failed, which no caller is told of. What a function leaves out is no failure. */
+function noteFailedRefresh({ engine, state, key, plan: { policy } }: Operation, error: unknown): void {
+  if (error instanceof LeftOut) return
   noteGivenUp(state, policy)
   engine.report(error, { operation: 'refresh', state, key })
   if (engine.events.wants('refresh')) engine.events.emit('refresh', { tenant: state.tenant, key, policy: policy.name, error })

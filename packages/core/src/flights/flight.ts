@@ -28,10 +28,12 @@ export class Flight<T = unknown> extends Waiter {
   isMaking = false
   /** When that began, by the clock's `monotonic`. */
   beganAt = 0
-  /** Nobody waits for it who keeps the process up. */
+  /** It goes on also when no caller waits for it. */
   isBackground = false
-  /** @internal what is to happen when nobody waits for it any more who keeps the process up */
-  whenInBackground: (() => void) | undefined = undefined
+  /** Callers wait for it, or did: its timers keep the process up. */
+  isWaitedFor = false
+  /** @internal told when either of the two has changed */
+  waitersChanged: (() => void) | undefined = undefined
   readonly #owner: FlightOwner
   /** The outcome, shared by all callers. */
   #outcome: Promise<T> | undefined
@@ -52,10 +54,13 @@ export class Flight<T = unknown> extends Waiter {
     this.beganAt = monotonic()
   }
 
-  /** Callers have been answered otherwise: it goes on, and keeps no process up. */
-  goOnInBackground(): void {
+  /** It goes on without callers, and keeps no process up. The outcome is for whoever sees to that. */
+  inBackground(): Promise<T> {
     this.isBackground = true
-    this.whenInBackground?.()
+    this.isWaitedFor = false
+    this.waitersChanged?.()
+    this.#waiting++
+    return this.#outcome as Promise<T>
   }
 
   /** Begins the work; once, and before anybody joins. */
@@ -92,6 +97,10 @@ export class Flight<T = unknown> extends Waiter {
   /** The outcome for one more caller; with a signal, a rejection with the signal's own reason when it fires first. */
   join(signal: AbortSignal | undefined): Promise<T> {
     this.#waiting++
+    if (!this.isWaitedFor) {
+      this.isWaitedFor = true
+      this.waitersChanged?.()
+    }
     return signal === undefined ? (this.#outcome as Promise<T>) : this.#joinUntil(signal)
   }
 
