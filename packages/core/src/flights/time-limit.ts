@@ -53,7 +53,7 @@ export interface ChunkLimit {
   readonly flight: Flight
   readonly hardTimeoutMs: number | undefined
   /** It took longer; what the stream fails with. */
-  late(error: CacheError): void
+  readonly late: (error: CacheError) => void
 }
 
 /** The chunks of a stream that is made, as long as waiting for them takes no longer in all. Time in which nobody asks for one does not count: that is its readers'. */
