@@ -46,7 +46,7 @@ export interface PolicyStats {
   readonly refreshes: number
   /** Refreshes in the background that failed, or were not begun. */
   readonly refreshesGivenUp: number
-  /** Callers that got a stale value because the compute took longer than `softTimeout`. */
+  /** Times that callers got a stale value because the compute took longer than `softTimeout`; those who share a flight are one. */
   readonly softTimeouts: number
   /** Computes that were ended by `hardTimeout`. */
   readonly hardTimeouts: number

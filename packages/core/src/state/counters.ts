@@ -26,7 +26,7 @@ export class Counters {
   readonly refreshes: number[]
   /** Refreshes that failed, or were not begun. */
   readonly refreshesGivenUp: number[]
-  /** Callers that got a stale value because the compute took longer than `softTimeout`. */
+  /** Times that callers got a stale value because the compute took longer than `softTimeout`; those who share a flight are one. */
   readonly softTimeouts: number[]
   /** Computes that were ended by `hardTimeout`. */
   readonly hardTimeouts: number[]
