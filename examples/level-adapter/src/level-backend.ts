@@ -3,6 +3,7 @@ import {
   decodeFrameHeader,
   encodeFrameHeader,
   entryOfFrame,
+  freshUntilOf,
   getEach,
   Hosts,
   payloadProblem,
@@ -94,7 +95,7 @@ export class LevelBackend implements CacheBackend {
       const name = nameOf(scope.tenant, key)
       const head = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
       return this.#turns.take(name, async () => {
-        if (options.onlyIfAbsent && this.#isKept(await this.#db.get(HEAD + name), name)) return false
+        if (options.onlyIfAbsent && this.#holds(await this.#db.get(HEAD + name), name, freshUntilOf)) return false
         await this.#db.batch([
           { type: 'put', key: HEAD + name, value: head },
           { type: 'put', key: PAYLOAD + name, value: Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength) },
@@ -175,7 +176,7 @@ export class LevelBackend implements CacheBackend {
     let count = 0
     for (const name of names) {
       signal?.throwIfAborted()
-      if (this.#isKept(await this.#remove(name), name)) count++
+      if (this.#holds(await this.#remove(name), name)) count++
       progress?.()
     }
     return count
@@ -191,11 +192,11 @@ export class LevelBackend implements CacheBackend {
     })
   }
 
-  /** Whether a head is of something to keep: it may be served, or a newer release wrote it. */
-  #isKept(head: Buffer | undefined, name: string): boolean {
+  /** Whether a head is of something that counts: its time has not come, or a newer release wrote it. */
+  #holds(head: Buffer | undefined, name: string, untilOf: (header: FrameHeader) => number = ({ keepUntil }) => keepUntil): boolean {
     if (head === undefined) return false
     const found = readHead(head, name)
-    return found.status === 'foreign' || (found.status === 'ok' && this.#hosts.clock.now() < found.value.keepUntil)
+    return found.status === 'foreign' || (found.status === 'ok' && this.#hosts.clock.now() < untilOf(found.value))
   }
 
   #scheduleSweep(clock = this.#hosts.clock): void {
