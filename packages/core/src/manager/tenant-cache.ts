@@ -13,7 +13,19 @@ import { hotEntry, hotHit, hotPeek, isFresh } from './hot-path.js'
 import { clearEverywhere, deleteEverywhere } from '../invalidation/invalidate.js'
 import { listTiers, type ListedEntry, type ListVerbOptions } from '../reading/list.js'
 import { confirm } from './confirm.js'
-import type { ClearVerbOptions, DeleteOptions, ExpireOptions, GetOptions, GetOrComputeOptions, GetValueOptions, KeyOptions, Lookup, LookupOptions, RefreshOptions, SetOptions } from './options.js'
+import type {
+  ClearVerbOptions,
+  DeleteOptions,
+  ExpireOptions,
+  GetOptions,
+  GetOrComputeOptions,
+  GetValueOptions,
+  KeyOptions,
+  Lookup,
+  LookupOptions,
+  RefreshOptions,
+  SetOptions,
+} from './options.js'
 import { ComputeOperation, Operation, ReadOperation } from '../operation/operation.js'
 import { conclude, walk } from '../reading/walk.js'
 import { readMany } from '../reading/read-many.js'

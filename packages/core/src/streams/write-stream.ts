@@ -214,7 +214,11 @@ export async function setStream(operation: Operation, source: SourceChunks, wish
   return write.set()
 }
 
-/** Reads everything, so that a stream goes on when no tier takes it; @param paces as a caller does, who is waited for */
+/**
+ * Reads everything, so that a stream goes on when no tier takes it.
+ *
+ * @param paces as a caller does, who is waited for. Default: as a tier on the side
+ */
 export async function drained(stream: SharedStream, paces = false): Promise<void> {
   const reader = stream.join({ paces, patienceMs: undefined })
   try {
