@@ -3,13 +3,12 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
+import { expect, jest, test } from '@jest/globals'
 import { crc32 } from '@thermocline/backend'
 import type { S3BackendOptions } from '@thermocline/s3'
 import { temporaryDirectory } from '../../../test/support/afterwards.js'
-import { describeS3, startS3, type S3Server } from '../../../test/support/s3/index.js'
 import { freePort } from '../../../test/support/servers/ports.js'
-import { freshPrefix, optionsFor } from './support/shelf.js'
+import { freshPrefix, onBucket, optionsFor } from './support/shelf.js'
 
 jest.setTimeout(60_000)
 
@@ -31,15 +30,8 @@ async function child(command: object): Promise<{ told: Told; exitMs: number; std
   return { told, exitMs: Date.now() - (told.done ?? Date.now()), stderr }
 }
 
-describeS3('a process', () => {
-  let server: S3Server
-  let bucket: string
-  beforeAll(async () => {
-    server = await startS3()
-    bucket = await server.createBucket()
-  }, 660_000)
-  afterAll(() => server.stop())
-  const s3 = (): S3BackendOptions => ({ ...optionsFor(server, bucket), prefix: freshPrefix() })
+onBucket('a process', (stage) => {
+  const s3 = (): S3BackendOptions => ({ ...optionsFor(stage.server, stage.bucket), prefix: freshPrefix() })
 
   test.each([[true], [false]])('exits when its work is done (the cache was closed: %p)', async (close) => {
     const { exitMs, stderr } = await child({ work: 'visit', s3: s3(), close })

@@ -8,7 +8,7 @@ import type { ComputeOperation, Operation } from '../operation/operation.js'
 import type { EntryWishes } from '../operation/terms.js'
 
 /** Has the error of a key's compute thrown again for a while, where the call wishes. */
-export function rememberError({ engine, state, key, plan }: Operation, error: unknown): void {
+function rememberError({ engine, state, key, plan }: Operation, error: unknown): void {
   const { errorTtlMs } = plan.freshness
   if (errorTtlMs > 0) state.errors.remember(key, error, instantAfter(engine.clock.now(), errorTtlMs))
 }

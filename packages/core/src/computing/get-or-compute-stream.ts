@@ -1,13 +1,14 @@
 import { Readable } from 'node:stream'
-import { CacheError, isCacheError, type ValidKey } from '@thermocline/backend'
+import { CacheError, type ValidKey } from '@thermocline/backend'
 import { ComputeWishes, type ComputeContext } from '../flights/compute-context.js'
-import { abortable, onAbort } from '../flights/abort.js'
+import { abortable } from '../flights/abort.js'
 import type { Flight } from '../flights/flight.js'
-import { inTime, limitedChunks } from '../flights/time-limit.js'
+import { limitedChunks } from '../flights/time-limit.js'
 import { callingFlight, type Waiter } from '../flights/waiting.js'
+import { madeOrServed, type Part } from './beside-stale.js'
 import { LeftOut } from './compute-batch.js'
 import { ComputeRun, timedOut } from './compute-run.js'
-import { goOnInBackground, isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
+import { enterMaking, isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
 import { ReadOperation, type OperationHost } from '../operation/operation.js'
@@ -102,12 +103,9 @@ function start(operation: ProduceOperation): StreamFlight {
 
 /** Starts a flight that makes the stream without a look: something is at hand, or whatever is there is not wanted. */
 function startProducing(operation: ProduceOperation, isBackground: boolean): StreamFlight {
-  const { engine, state, key } = operation
+  const { state, key } = operation
   const flight = new StreamFlight(state.fences.open(key), state)
-  flight.isBackground = isBackground
-  flight.making(engine.clock)
-  if (operation.isForced) state.errors.forgetKey(key)
-  state.refreshes.set(key, flight)
+  enterMaking(operation, flight, isBackground)
   return landing(operation, flight, Promise.resolve().then(() => made(operation, flight, true)))
 }
 
@@ -167,41 +165,15 @@ async function readToEnd(opened: OpenedStream | undefined): Promise<void> {
 
 /** A stale value is at hand: it is served when the compute fails before its first chunk, or takes too long for that. */
 async function makeOrServe(operation: ProduceOperation, flight: StreamFlight): Promise<OpenedStream> {
-  const { engine, state, key, plan } = operation
-  const { clock } = engine
-  const { softTimeoutMs, ifErrorMs } = plan.freshness
-  try {
-    flight.throwIfAborted()
-    const remembered = state.errors.of(key, clock.now())
-    if (remembered !== undefined) throw remembered.error
-    const part = { making: state.refreshes.get(key) ?? startProducing(operation, false) }
-    const leaving = new AbortController()
-    const stop = onAbort(flight.signal, () => leaving.abort(flight.signal.reason))
-    const outcome = openedBy(operation, flight, part, leaving.signal).finally(stop)
-    if (softTimeoutMs === undefined) return endsWith(operation, flight, await outcome)
-    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - part.making.beganAt))
-    if (first !== 'late') return endsWith(operation, flight, first.value)
-    const found = await stillThere(operation)
-    const { making } = part
-    if (found === undefined || !making.isStarted) {
-      found?.payload.cancel() // nothing to serve, or it has ended meanwhile
-      return endsWith(operation, flight, await outcome)
-    }
-    if (!making.isBackground) goOnInBackground(operation, making, ofWhole(making))
-    leaving.abort(flight) // nobody is told of it
-    count(state.counters.softTimeouts, plan.policy.index)
-    return { ...begin(operation, flight, found), stale: found.found.isStale ? 'timeout' : undefined }
-  } catch (error) {
-    if (flight.isAborted || (isCacheError(error) && error.code === 'circular')) throw error
-    const found = await stillThere(operation)
-    if (found === undefined) throw error
-    const { entry, isStale } = found.found
-    if (isStale && clock.now() - entry.staleAt >= ifErrorMs) {
-      found.payload.cancel()
-      throw error
-    }
-    return { ...begin(operation, flight, found), stale: isStale ? 'error' : undefined }
-  }
+  const result = await madeOrServed(operation, flight, {
+    begin: () => startProducing(operation, false),
+    outcome: (part, signal) => openedBy(operation, flight, part, signal),
+    instead: () => stillThere(operation),
+    inBackground: ofWhole,
+  })
+  if ('made' in result) return endsWith(operation, flight, result.made)
+  const { served, reason } = result
+  return { ...begin(operation, flight, served), stale: served.found.isStale ? reason : undefined }
 }
 
 /** What may be served instead of what was to be made, as it is now: it may have been changed or removed meanwhile. */
@@ -210,7 +182,7 @@ async function stillThere({ engine, state, key, plan }: ProduceOperation): Promi
 }
 
 /** What another flight makes, as this one's stream; where that leaves it out, one with this call's own function is started, and `part` says so. */
-async function openedBy(operation: ProduceOperation, flight: StreamFlight, part: { making: Flight }, signal: AbortSignal): Promise<OpenedStream> {
+async function openedBy(operation: ProduceOperation, flight: StreamFlight, part: Part, signal: AbortSignal): Promise<OpenedStream> {
   const { engine } = operation
   const { making } = part
   if (making instanceof ValueFlight) {

@@ -1,16 +1,16 @@
-import { isCacheError, messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
+import { messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
 import { handOut } from '../codec/isolate.js'
 import { abortable, onAbort } from '../flights/abort.js'
 import { ComputeWishes, type Compute } from '../flights/compute-context.js'
 import type { Fence } from '../flights/fence.js'
 import { Flight } from '../flights/flight.js'
-import { inTime } from '../flights/time-limit.js'
 import { callingFlight, type Waiter } from '../flights/waiting.js'
 import type { Slot } from '../policies/policy.js'
 import { NO_SPAN } from '../telemetry/telemetry.js'
+import { madeOrServed, type Part } from './beside-stale.js'
 import { LeftOut } from './compute-batch.js'
 import { ComputeRun, timedOut } from './compute-run.js'
-import { goOnInBackground, isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
+import { enterMaking, isDueEarly, requestRefresh, type RefreshSteps } from './refresh.js'
 import { countOutcome, type Served } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
 import type { StaleReason } from '../state/events.js'
@@ -93,24 +93,28 @@ export function valueRefresh(operation: ComputeOperation): RefreshSteps {
   }
 }
 
-function start(operation: ComputeOperation): ValueFlight {
-  const { state, key } = operation
+function newFlight({ state, key, mayLeaveOut }: ComputeOperation): ValueFlight {
   const flight = new ValueFlight(state.fences.open(key), state)
-  flight.mayBeLeftOut = operation.mayLeaveOut
-  state.flights.set(key, flight) // before anything of the caller's runs
+  flight.mayBeLeftOut = mayLeaveOut
+  return flight
+}
+
+/** A flight that looks; it can be found before anything of the caller's runs. */
+function enterLooking(operation: ComputeOperation): ValueFlight {
+  const flight = newFlight(operation)
+  operation.state.flights.set(operation.key, flight)
+  return flight
+}
+
+function start(operation: ComputeOperation): ValueFlight {
+  const flight = enterLooking(operation)
   flight.start(land(operation, flight))
   return flight
 }
 
 /** The same for several keys, which look together. */
 export function startTogether(operations: readonly ComputeOperation[], look: () => Promise<readonly (Found | undefined)[]>): ValueFlight[] {
-  const flights = operations.map((operation) => {
-    const { state, key } = operation
-    const flight = new ValueFlight(state.fences.open(key), state)
-    flight.mayBeLeftOut = operation.mayLeaveOut
-    state.flights.set(key, flight)
-    return flight
-  })
+  const flights = operations.map(enterLooking)
   const looking = look()
   flights.forEach((flight, at) => {
     const operation = operations[at] as ComputeOperation
@@ -125,15 +129,10 @@ export function startTogether(operations: readonly ComputeOperation[], look: () 
 
 /** Starts a flight that computes without a look: something is at hand, or whatever is there is not wanted. */
 function startMaking(operation: ComputeOperation, isBackground: boolean): ValueFlight {
-  const { engine, state, key } = operation
-  const flight = new ValueFlight(state.fences.open(key), state)
-  flight.isBackground = isBackground
-  flight.mayBeLeftOut = operation.mayLeaveOut
-  flight.making(engine.clock)
-  if (operation.isForced) state.errors.forgetKey(key)
-  state.refreshes.set(key, flight)
+  const flight = newFlight(operation)
+  enterMaking(operation, flight, isBackground)
   // in a moment: the compute must not run before the flight can be joined
-  flight.start(engine.computing(Promise.resolve().then(() => compute(operation, flight))))
+  flight.start(operation.engine.computing(Promise.resolve().then(() => compute(operation, flight))))
   return flight
 }
 
@@ -197,32 +196,14 @@ async function shareOrCompute(operation: ComputeOperation, flight: ValueFlight):
 
 /** A stale value is at hand: it is served when the compute fails or takes too long. */
 async function computeOrServe(operation: ComputeOperation, flight: ValueFlight, stale: Found): Promise<unknown> {
-  const { engine, state, key, plan } = operation
-  const { clock } = engine
-  const { softTimeoutMs } = plan.freshness
   try {
-    flight.throwIfAborted()
-    const remembered = state.errors.of(key, clock.now())
-    if (remembered !== undefined) throw remembered.error
-    const part = { making: state.refreshes.get(key) ?? startMaking(operation, false) }
-    const leaving = new AbortController()
-    const stop = onAbort(flight.signal, () => leaving.abort(flight.signal.reason))
-    const outcome = outcomeOf(operation, flight, part, leaving.signal).finally(stop)
-    if (softTimeoutMs === undefined) return await outcome
-    const first = await inTime(clock, outcome, softTimeoutMs - (clock.monotonic() - part.making.beganAt))
-    if (first !== 'late') return first.value
-    const served = await stillServed(operation, flight, stale)
-    const { making } = part
-    if (served === undefined || !making.isStarted) return await outcome // nothing to serve, or it has ended meanwhile
-    if (!making.isBackground) goOnInBackground(operation, making, wholeInBackground(making))
-    leaving.abort(flight) // nobody is told of it
-    count(state.counters.softTimeouts, plan.policy.index)
-    return use(flight, served, 'timeout')
-  } catch (error) {
-    if (flight.isAborted || error instanceof LeftOut || (isCacheError(error) && error.code === 'circular')) throw error
-    const served = await stillServed(operation, flight, stale)
-    if (served === undefined || (served.isStale && clock.now() - served.entry.staleAt >= plan.freshness.ifErrorMs)) throw error
-    return use(flight, served, 'error')
+    const result = await madeOrServed(operation, flight, {
+      begin: () => startMaking(operation, false),
+      outcome: (part, signal) => outcomeOf(operation, flight, part, signal),
+      instead: () => stillServed(operation, flight, stale),
+      inBackground: wholeInBackground,
+    })
+    return 'made' in result ? result.made : use(flight, result.served.found, result.reason)
   } finally {
     end(operation, flight)
   }
@@ -236,11 +217,12 @@ function use(flight: ValueFlight, { entry, slot, isStale }: Found, reason: Stale
 }
 
 /** What may be served instead of what was to be computed: the stale value, or what is there where it was changed or removed meanwhile. */
-async function stillServed(operation: ComputeOperation, { fence }: Flight, stale: Found): Promise<Found | undefined> {
+async function stillServed(operation: ComputeOperation, { fence }: Flight, stale: Found): Promise<{ readonly found: Found } | undefined> {
   const { engine, state, key, plan } = operation
-  if (fence.broken) return walk(new ReadOperation(engine, state, key, plan, 'value', false, true))
   const now = engine.clock.now()
-  return now < stale.entry.keepUntil && operation.mayServeStale(stale.entry, now) ? stale : undefined
+  const isStillThere = now < stale.entry.keepUntil && operation.mayServeStale(stale.entry, now)
+  const found = fence.broken ? await walk(new ReadOperation(engine, state, key, plan, 'value', false, true)) : isStillThere ? stale : undefined
+  return found && { found }
 }
 
 /** What another flight makes goes on, as it was waited for: of a stream, its whole. */
@@ -253,7 +235,7 @@ function wholeInBackground(making: Flight): Promise<unknown> {
  * What another flight makes, as a value. Where that leaves it out, or its beginning has passed and nothing was stored, one with this call's own function is
  * started; `part` says which is waited for.
  */
-async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, part: { making: Flight }, signal: AbortSignal): Promise<unknown> {
+async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, part: Part, signal: AbortSignal): Promise<unknown> {
   const { engine, state, key, plan } = operation
   const { making } = part
   const isStream = making instanceof StreamFlight

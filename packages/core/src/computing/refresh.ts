@@ -2,7 +2,7 @@ import type { EpochMs } from '@thermocline/backend'
 import type { Fence } from '../flights/fence.js'
 import type { Flight } from '../flights/flight.js'
 import { LeftOut } from './compute-batch.js'
-import { ReadOperation, type Operation } from '../operation/operation.js'
+import { ReadOperation, type ComputeOperation, type Operation } from '../operation/operation.js'
 import type { Policy } from '../policies/policy.js'
 import { walk } from '../reading/walk.js'
 import { count } from '../state/counters.js'
@@ -31,6 +31,14 @@ export function requestRefresh(operation: Operation, seen: Seen, steps: RefreshS
 export function refreshTask(operation: Operation, seen: Seen, steps: RefreshSteps): RefreshTask {
   const { engine, state, key, plan: { policy } } = operation
   return { state, key, carryOut: () => engine.computing(refreshed(operation, seen, steps)), givenUp: () => noteGivenUp(state, policy) }
+}
+
+/** Enters a flight that makes the key's value without a look: others join it from now on. */
+export function enterMaking({ engine, state, key, isForced }: Pick<ComputeOperation, 'engine' | 'state' | 'key' | 'isForced'>, flight: Flight, isBackground: boolean): void {
+  flight.isBackground = isBackground
+  flight.making(engine.clock)
+  if (isForced) state.errors.forgetKey(key)
+  state.refreshes.set(key, flight)
 }
 
 /**
@@ -93,4 +101,3 @@ function noteFailedRefresh({ engine, state, key, plan: { policy } }: Operation, 
 export function noteGivenUp({ counters }: TenantState, policy: Policy): void {
   count(counters.refreshesGivenUp, policy.index)
 }
-

@@ -75,7 +75,7 @@ export class FenceTable {
    * way it is broken from the beginning: some tiers may still show the old value, and nothing read there may be written.
    */
   open(key: string): Fence {
-    if (this.#isInvalidating(key)) return brokenFence(key)
+    if (this.isInvalidating(key)) return brokenFence(key)
     let fence = this.#open.get(key)
     if (fence === undefined) {
       fence = new Fence(key)
@@ -111,7 +111,7 @@ export class FenceTable {
   /** As {@link open}, for many keys. To be closed with {@link closeWide}. */
   openWide(keys: readonly string[]): WideFence {
     const fence = new WideFence()
-    if (this.#keys.size > 0 || this.#others.length > 0) for (const key of keys) if (this.#isInvalidating(key)) fence.breakKey(key)
+    if (this.#keys.size > 0 || this.#others.length > 0) for (const key of keys) if (this.isInvalidating(key)) fence.breakKey(key)
     this.#wide.add(fence)
     return fence
   }
@@ -190,7 +190,8 @@ export class FenceTable {
     this.#later.delete(key)
   }
 
-  #isInvalidating(key: string): boolean {
+  /** Whether an invalidation of the key is under way: some tiers may still show what it replaces. */
+  isInvalidating(key: string): boolean {
     return this.#keys.has(key) || this.#isUnderOthers(key)
   }
 

@@ -138,11 +138,6 @@ export class Flight<T = unknown> extends Waiter {
     return this.#ended !== undefined
   }
 
-  /** Resolves when it has ended, whatever it has come to. Does not count as waiting for it. */
-  over(): Promise<unknown> {
-    return this.#outcome?.then(undefined, () => undefined) ?? Promise.resolve()
-  }
-
   /** Called when the last caller has left before the end. */
   protected deserted(_outcome: Promise<T>): void {
     // what it comes to is nobody's

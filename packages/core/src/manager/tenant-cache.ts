@@ -170,17 +170,9 @@ export class TenantCache {
 
   /** Removes the key: `true` if a tier had it, `false` if none had, `undefined` if none can tell. */
   async delete(key: string, options: DeleteOptions = {}): Promise<boolean | undefined> {
-    const engine = this.#engine
-    engine.assertOpen('delete')
-    const validKey = validateKey(key)
-    verbs.DELETE_KEY.check(options)
-    const plan = this.#plan(validKey, options, verbs.DELETE_KEY)
-    options.signal?.throwIfAborted()
-    if (!engine.enabled) return undefined
-    const invalidation = Invalidation.ofKey(validKey)
-    const deleted = await abortable(engine.invalidation(deleteEverywhere(engine, this.#state, invalidation, plan)), options.signal)
-    if (options.confirmed === true) await confirm(engine, this.#state, 'delete', invalidation, options.signal)
-    if (engine.events.wants('delete')) engine.events.emit('delete', { tenant: this.tenant, key })
+    const deleted = await this.#invalidate('delete', verbs.DELETE_KEY, key, options, (operation) => deleteEverywhere(operation.engine, operation.state, Invalidation.ofKey(operation.key), operation.plan))
+    const { enabled, events } = this.#engine
+    if (enabled && events.wants('delete')) events.emit('delete', { tenant: this.tenant, key })
     return deleted
   }
 
@@ -191,16 +183,7 @@ export class TenantCache {
    * `true` if a tier had it, `false` if none had, `undefined` if none can tell. Rejects as `delete` does.
    */
   async expire(key: string, options: ExpireOptions = {}): Promise<boolean | undefined> {
-    const engine = this.#engine
-    engine.assertOpen('expire')
-    const validKey = validateKey(key)
-    verbs.EXPIRE.check(options)
-    const plan = this.#plan(validKey, options, verbs.EXPIRE)
-    options.signal?.throwIfAborted()
-    if (!engine.enabled) return undefined
-    const wasThere = await abortable(engine.invalidation(expireEverywhere(new Operation(engine, this.#state, validKey, plan))), options.signal)
-    if (options.confirmed === true) await confirm(engine, this.#state, 'expire', Invalidation.ofKey(validKey), options.signal)
-    return wasThere
+    return this.#invalidate('expire', verbs.EXPIRE, key, options, expireEverywhere)
   }
 
   /**
@@ -400,6 +383,20 @@ export class TenantCache {
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /** Carries out a verb that invalidates one key. `undefined` where the cache is switched off. */
+  async #invalidate<O extends DeleteOptions, T>(name: string, verb: verbs.Verb<O>, key: string, options: O, carryOut: (operation: Operation) => Promise<T>): Promise<T | undefined> {
+    const engine = this.#engine
+    engine.assertOpen(name)
+    const validKey = validateKey(key)
+    verb.check(options)
+    const plan = this.#plan(validKey, options, verb)
+    options.signal?.throwIfAborted()
+    if (!engine.enabled) return undefined
+    const outcome = await abortable(engine.invalidation(carryOut(new Operation(engine, this.#state, validKey, plan))), options.signal)
+    if (options.confirmed === true) await confirm(engine, this.#state, name, Invalidation.ofKey(validKey), options.signal)
+    return outcome
   }
 
   /** Puts what is missing in its place. */

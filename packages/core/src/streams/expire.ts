@@ -23,9 +23,7 @@ export async function expireEverywhere(operation: Operation): Promise<boolean | 
   const invalidation = Invalidation.ofKey(key)
   if (plan.freshness.windowMs === 0) return deleteEverywhere(engine, state, invalidation, plan)
   // while something newer is on its way a tier may still show what it replaces, which must not be stored anew
-  const before = state.fences.open(key)
-  state.fences.close(before)
-  if (before.broken) return deleteEverywhere(engine, state, invalidation, plan)
+  if (state.fences.isInvalidating(key)) return deleteEverywhere(engine, state, invalidation, plan)
   const underWay = new InvalidationUnderWay(engine, state, invalidation, true)
   const fence = state.fences.openLater(key) // broken by what is called later, which wins
   try {

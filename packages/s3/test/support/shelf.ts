@@ -1,10 +1,11 @@
 import { buffer } from 'node:stream/consumers'
 import type { Readable } from 'node:stream'
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client, type PutObjectCommandInput } from '@aws-sdk/client-s3'
+import { afterAll, beforeAll } from '@jest/globals'
 import type { Clock } from '@thermocline/backend'
 import { S3Backend, type S3BackendOptions } from '@thermocline/s3'
 import { ObjectShelf } from '../../../../test/support/object-shelf.js'
-import type { ClientOptions, S3Server } from '../../../../test/support/s3/index.js'
+import { describeS3, startS3, type ClientOptions, type S3Server } from '../../../../test/support/s3/index.js'
 
 export { scopeOf } from '../../../../test/support/object-shelf.js'
 
@@ -18,6 +19,25 @@ export function freshPrefix(): string {
 /** The options of a backend on a server of the tests. */
 export function optionsFor(server: S3Server, bucket: string, { user = server.credentials, port }: ClientOptions = {}): S3BackendOptions {
   return { bucket, endpoint: port === undefined ? server.endpoint : `http://127.0.0.1:${port}`, region: server.region, credentials: user, forcePathStyle: true }
+}
+
+/** What the tests of a file share: a server and a bucket of it. */
+export interface Bucket {
+  readonly server: S3Server
+  readonly bucket: string
+}
+
+/** A suite on one bucket; it is there once the tests run. */
+export function onBucket(name: string, body: (stage: Bucket) => void): void {
+  describeS3(name, () => {
+    const stage: { server: S3Server; bucket: string } = { server: undefined as never, bucket: '' } // set before the tests
+    beforeAll(async () => {
+      stage.server = await startS3()
+      stage.bucket = await stage.server.createBucket()
+    }, 660_000)
+    afterAll(() => stage.server.stop())
+    body(stage)
+  })
 }
 
 /** A backend as one manager uses it, and a client of its own that sees what really is in the bucket. */
