@@ -21,7 +21,7 @@ export class KeyToMake extends ComputeOperation {
   answered(slot: Slot, answer: Answer): void {
     if (answer instanceof NoEntry) {
       if (answer.wasAsked) count(this.state.counters.tierMisses, slot.cell)
-    } else if (!answer.isStale || this.servesAtOnce(answer)) this.found = answer
+    } else if (this.isContentWith(answer)) this.found = answer
     else this.#stale = better(this.#stale, answer)
   }
 

@@ -123,9 +123,11 @@ function landing(operation: ProduceOperation, flight: StreamFlight, outcome: Pro
 async function openOrMake(operation: ProduceOperation, flight: StreamFlight): Promise<OpenedStream> {
   const { engine, state, key } = operation
   const opened = await openStream(operation)
-  if (opened !== undefined && (!opened.found.isStale || operation.servesAtOnce(opened.found))) return served(operation, flight, opened)
-  opened?.payload.cancel() // it is opened anew where it is needed: a compute may take long
-  if (opened !== undefined) return makeOrServe(operation, flight)
+  if (opened !== undefined) {
+    if (operation.isContentWith(opened.found)) return served(operation, flight, opened)
+    opened.payload.cancel() // it is opened anew where it is needed: a compute may take long
+    return makeOrServe(operation, flight)
+  }
   const remembered = state.errors.of(key, engine.clock.now())
   if (remembered !== undefined) throw remembered.error
   const refreshing = state.refreshes.get(key)

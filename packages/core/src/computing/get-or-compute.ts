@@ -156,7 +156,7 @@ function land(operation: ComputeOperation, flight: ValueFlight): Promise<unknown
 /** What was found decides. */
 function landed(operation: ComputeOperation, flight: ValueFlight, found: Found | undefined): Awaitable<unknown> {
   if (found === undefined) return operation.engine.computing(shareOrCompute(operation, flight))
-  if (found.isStale && !operation.servesAtOnce(found)) return operation.engine.computing(computeOrServe(operation, flight, found))
+  if (!operation.isContentWith(found)) return operation.engine.computing(computeOrServe(operation, flight, found))
   try {
     return taken(operation, flight, found)
   } finally {

@@ -78,8 +78,12 @@ export class ReadOperation extends Operation {
     return this.takesStale && now - entry.staleAt < this.plan.freshness.windowMs
   }
 
-  /** Whether it is to be served at once, without a look into slower tiers. */
-  servesAtOnce(_stale: Found): boolean {
+  /** Whether what was found is taken at once, without a look into slower tiers: where it is fresh, or served stale at once. */
+  isContentWith(found: Found): boolean {
+    return !found.isStale || this.servesAtOnce(found)
+  }
+
+  protected servesAtOnce(_stale: Found): boolean {
     return false
   }
 
@@ -123,7 +127,7 @@ export class ComputeOperation<T = unknown> extends ReadOperation {
     this.mayLeaveOut = mayLeaveOut
   }
 
-  override servesAtOnce({ at, entry }: Found): boolean {
+  protected override servesAtOnce({ at, entry }: Found): boolean {
     return at - entry.staleAt < this.plan.freshness.revalidateMs
   }
 }

@@ -22,7 +22,7 @@ export function walkThen<T>(operation: ReadOperation, position: number, goOn: (f
       if (isUse && answer.wasAsked) count(state.counters.tierMisses, slot.cell)
       return walkThen(operation, position + 1, goOn, stale)
     }
-    if (!answer.isStale || operation.servesAtOnce(answer)) {
+    if (operation.isContentWith(answer)) {
       letGo(stale)
       return goOn(answer)
     }
