@@ -38,12 +38,16 @@ const POLICY_TTL_MS = 3_600_000
 /** Of sets, and of calls that take what is stale. */
 const WINDOW_MS = 20_000
 const SOFT_TIMEOUT_MS = 300
+/** Shorter than some computes, longer than others. */
+const HARD_TIMEOUT_MS = 300
 const FAILURE = new Error('the compute fails')
 
 const STALE: Readonly<Record<TakesStale, GetOrComputeOptions>> = {
   never: {},
   'at once': { staleWhileRevalidate: `${WINDOW_MS}ms` },
   'on error': { staleIfError: `${WINDOW_MS}ms`, softTimeout: `${SOFT_TIMEOUT_MS}ms` },
+  'in time': { staleIfError: `${WINDOW_MS}ms`, hardTimeout: `${HARD_TIMEOUT_MS}ms` },
+  'not even fresh': { refresh: true },
 }
 
 /**
@@ -158,12 +162,13 @@ class Run {
       }
       case 'getOrCompute':
       case 'getOrComputeStream': {
-        const reading = reference.beginRead(id, clock.now(), { joins: true, staleMs: step.takesStale === 'never' ? 0 : WINDOW_MS })
-        const compute = (): Promise<number> => this.#compute(reading, step.computeMs, isPartial, step.fails)
-        const making = step.kind === 'getOrCompute' ? tenant.getOrCompute(step.key, compute, { ...options, ...STALE[step.takesStale] }) : this.#streamed(tenant, step.key, compute, { ...options, ...STALE[step.takesStale] })
-        // a compute that fails is as good as a miss
+        const { takesStale } = step
+        const reading = reference.beginRead(id, clock.now(), { joins: true, staleMs: takesStale === 'never' || takesStale === 'not even fresh' ? 0 : WINDOW_MS, makesAnew: takesStale === 'not even fresh' })
+        const compute = (): Promise<number> => this.#compute(reading, step, isPartial)
+        const making = step.kind === 'getOrCompute' ? tenant.getOrCompute(step.key, compute, { ...options, ...STALE[takesStale] }) : this.#streamed(tenant, step.key, compute, { ...options, ...STALE[takesStale] })
+        // a compute that fails, or is given up, is as good as a miss
         const value = await making.catch((error: unknown) => {
-          if (error !== FAILURE) throw error
+          if (error !== FAILURE && !(error instanceof CacheError && error.code === 'compute-timeout')) throw error
         })
         reference.endRead(reading, plain(value), step.kind)
         return
@@ -207,11 +212,19 @@ class Run {
     return this.#readAll(await tenant.getOrComputeStream(key, async () => chunksOf(await compute()), options))
   }
 
-  async #compute(starter: Reading, ms: number, isPartial: boolean, fails: boolean): Promise<number> {
+  async #compute(starter: Reading, { computeMs, fails, takesStale }: Pick<Step & { kind: 'getOrCompute' }, 'computeMs' | 'fails' | 'takesStale'>, isPartial: boolean): Promise<number> {
     const { clock } = this.#subject
-    const { value, ended } = this.#reference.beginCompute(starter, isPartial)
-    if (ms > 0) await new Promise<void>((resolve) => void clock.schedule(ms, resolve))
-    ended(fails ? clock.now() : clock.now() + POLICY_TTL_MS)
+    const { value, ended, dropped } = this.#reference.beginCompute(starter, isPartial)
+    const passed = (ms: number): Promise<void> => new Promise((resolve) => void clock.schedule(ms, resolve))
+    if (takesStale === 'in time' && computeMs > HARD_TIMEOUT_MS) {
+      await passed(HARD_TIMEOUT_MS)
+      dropped()
+      await passed(computeMs - HARD_TIMEOUT_MS)
+    } else {
+      if (computeMs > 0) await passed(computeMs)
+      if (fails) dropped()
+      else ended(clock.now() + POLICY_TTL_MS)
+    }
     if (fails) throw FAILURE
     return value
   }

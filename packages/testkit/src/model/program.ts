@@ -12,8 +12,11 @@ interface OnOneKey {
   readonly wait: boolean
 }
 
-/** When a call takes a value that is not fresh any more: at once, where the compute fails or is slow, or not at all. */
-export type TakesStale = 'never' | 'at once' | 'on error'
+/**
+ * When a call takes a value that is not fresh any more: at once, where the compute fails or is slow, where it fails or is given up, or not at
+ * all. Not even what is fresh: the call has it made anew.
+ */
+export type TakesStale = 'never' | 'at once' | 'on error' | 'in time' | 'not even fresh'
 
 /** One step of a random program. */
 export type Step =
@@ -42,7 +45,7 @@ const operations = fc.subarray<FaultyOperation>(['get', 'put', 'delete', 'clear'
 function verbs(tiers: number): { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] {
   const without = tiers === 1 ? fc.constant<LeftOut>('none') : fc.oneof({ weight: 4, arbitrary: fc.constant<LeftOut>('none') }, { weight: 1, arbitrary: fc.constantFrom<LeftOut>('slowest', 'all but the slowest') })
   const onOneKey = { tenant, key, without, wait }
-  const takesStale = fc.constantFrom<TakesStale>('never', 'never', 'at once', 'on error')
+  const takesStale = fc.constantFrom<TakesStale>('never', 'never', 'at once', 'on error', 'in time', 'not even fresh')
   const fails = fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) })
   return [
     { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('set' as const, 'set' as const, 'setStream' as const), ttl: fc.constantFrom(null, 3600, 5, 0), ...onOneKey }) },

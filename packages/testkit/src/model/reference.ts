@@ -18,6 +18,10 @@ interface Origin {
   isPartial: boolean
   /** Whether a refresh may have made it, which begins later than the call that it is for. */
   readonly isRefresh: boolean
+  /** Whether its compute failed, or was given up: nobody may get it. */
+  isDropped: boolean
+  /** For a compute: the call that started its flight. */
+  readonly starter: Reading | undefined
 }
 
 interface Invalidation {
@@ -39,7 +43,13 @@ export interface Reading {
   staleMs: number
   /** Whether it joins the flights of others, whose options decide then. */
   readonly joins: boolean
+  /** Whether it takes nothing whose flight had ended before its call. */
+  readonly makesAnew: boolean
+  endedAt: number
 }
+
+/** How a read is done: whether it joins the flights of others, for how long after its end it takes a value itself, and whether it has it made anew. */
+type How = Pick<Reading, 'joins' | 'staleMs' | 'makesAnew'>
 
 /**
  * A plain model of the promises: no tiers, no lanes, only which values a read may return. It keeps every origin and every
@@ -94,23 +104,25 @@ export class Reference {
    * A compute function was called by the flight that `starter` began; at most one may run for a key since its last
    * invalidation. A flight that an invalidation has detached may begin to compute later than its successor.
    */
-  beginCompute(starter: Reading, isPartial: boolean): { value: number; ended: (expiresAt: number) => void } {
+  beginCompute(starter: Reading, isPartial: boolean): { value: number; ended: (expiresAt: number) => void; dropped: () => void } {
     const { id } = starter
     const other = this.#running.get(id)
     if (other !== undefined && !this.#invalidations.some(({ covers, resolvedAt }) => covers(id) && resolvedAt > Math.min(other.flightBeganAt ?? 0, starter.calledAt))) {
       this.problems.push(`two computes of ${id} ran at once, and nothing had invalidated the first`)
     }
-    const origin = this.#origin({ id, expiresAt: Number.POSITIVE_INFINITY, isPartial, flightBeganAt: starter.calledAt, isRefresh: starter.staleMs > 0 })
+    const origin = this.#origin({ id, expiresAt: Number.POSITIVE_INFINITY, isPartial, flightBeganAt: starter.calledAt, starter, isRefresh: starter.staleMs > 0 || starter.makesAnew })
     origin.endedAt = Number.POSITIVE_INFINITY
     this.#running.set(id, origin)
-    return {
-      value: origin.value,
-      ended: (expiresAt) => {
-        origin.expiresAt = origin.mayExpireAt = expiresAt
-        origin.endedAt = ++this.#order
-        if (this.#running.get(id) === origin) this.#running.delete(id)
-      },
+    const ended = (expiresAt: number): void => {
+      origin.expiresAt = origin.mayExpireAt = expiresAt
+      origin.endedAt = ++this.#order
+      if (this.#running.get(id) === origin) this.#running.delete(id)
     }
+    const dropped = (): void => {
+      origin.isDropped = true
+      ended(0)
+    }
+    return { value: origin.value, ended, dropped }
   }
 
   /** What only memory had is gone. */
@@ -118,10 +130,9 @@ export class Reference {
     for (const origin of this.#origins.values()) origin.isPartial = true
   }
 
-  /** @param how whether it joins the flights of others, and for how long after its end it takes a value itself */
-  beginRead(id: string, clockAt: number, how: { readonly joins: boolean; readonly staleMs: number } = { joins: false, staleMs: 0 }): Reading {
+  beginRead(id: string, clockAt: number, how: How = { joins: false, staleMs: 0, makesAnew: false }): Reading {
     const others = how.joins ? [...this.#joining].filter((other) => other.id === id) : []
-    const reading = { id, calledAt: ++this.#order, clockAt, joins: how.joins, staleMs: Math.max(how.staleMs, ...others.map(({ staleMs }) => staleMs)) }
+    const reading = { id, calledAt: ++this.#order, clockAt, joins: how.joins, makesAnew: how.makesAnew, endedAt: Number.POSITIVE_INFINITY, staleMs: Math.max(how.staleMs, ...others.map(({ staleMs }) => staleMs)) }
     for (const other of others) other.staleMs = Math.max(other.staleMs, how.staleMs)
     if (how.joins) this.#joining.add(reading)
     return reading
@@ -137,12 +148,18 @@ export class Reference {
   /** Judges what a read returned; `undefined` is a miss, which is always allowed here. */
   endRead(reading: Reading, value: unknown, verb: string): void {
     this.#joining.delete(reading)
+    reading.endedAt = ++this.#order
     if (value === undefined) return
     const origin = typeof value === 'number' ? this.#origins.get(value) : undefined
     const where = `${verb} of ${reading.id} returned ${inspect(value)}`
     if (origin === undefined) return void this.problems.push(`${where}, which nobody made`)
     if (origin.id !== reading.id) return void this.problems.push(`${where}, which belongs to ${origin.id}`)
+    if (origin.isDropped) this.problems.push(`${where}, whose compute failed or was given up`)
     const flewMeanwhile = origin.endedAt > reading.calledAt && origin.endedAt > 0
+    // a refresh in the background ends later than the call that it is for: when, is not known
+    const { starter } = origin
+    const flew = flewMeanwhile || (starter !== undefined && (starter.endedAt > reading.calledAt || starter.staleMs > 0))
+    if (reading.makesAnew && !flew) this.problems.push(`${where}, which was made before the call that has it made anew`)
     if (origin.expiresAt + reading.staleMs <= reading.clockAt && !flewMeanwhile) this.problems.push(`${where}, which had expired`)
     const ended = this.#invalidations.find(
       ({ covers, own, calledAt, resolvedAt, leavesStale }) => own !== origin && covers(origin.id) && origin.beganAt < calledAt && resolvedAt < reading.calledAt && !(leavesStale && reading.staleMs > 0),
@@ -185,8 +202,8 @@ export class Reference {
     return [...this.#origins.values()].some(({ flightBeganAt, endedAt }) => flightBeganAt !== undefined && overlaps(flightBeganAt, endedAt))
   }
 
-  #origin({ id, expiresAt, isPartial, flightBeganAt, isRefresh = false }: Pick<Origin, 'id' | 'expiresAt' | 'isPartial'> & Partial<Pick<Origin, 'flightBeganAt' | 'isRefresh'>>): Origin {
-    const origin = { isRefresh, id, value: ++this.#values, beganAt: ++this.#order, expiresAt, mayExpireAt: expiresAt, endedAt: 0, flightBeganAt, isPartial }
+  #origin({ id, expiresAt, isPartial, flightBeganAt, starter, isRefresh = false }: Pick<Origin, 'id' | 'expiresAt' | 'isPartial'> & Partial<Pick<Origin, 'flightBeganAt' | 'starter' | 'isRefresh'>>): Origin {
+    const origin = { isRefresh, isDropped: false, starter, id, value: ++this.#values, beganAt: ++this.#order, expiresAt, mayExpireAt: expiresAt, endedAt: 0, flightBeganAt, isPartial }
     this.#origins.set(origin.value, origin)
     return origin
   }
