@@ -49,8 +49,9 @@ const FOLDERS: Readonly<Record<string, Readonly<Record<string, readonly string[]
     invalidation: ['tiers', 'policies', 'state', 'write-back', 'operation'],
     writing: ['codec', 'flights', 'tiers', 'policies', 'write-back', 'operation', 'invalidation'],
     streams: ['codec', 'flights', 'tiers', 'policies', 'state', 'write-back', 'operation', 'promotion', 'reading', 'invalidation', 'writing'],
+    coordination: ['flights', 'tiers', 'state', 'operation', 'invalidation'],
     computing: ['codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'operation', 'promotion', 'reading', 'writing', 'streams'],
-    manager: ['layers', 'codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'write-back', 'operation', 'promotion', 'reading', 'invalidation', 'writing', 'streams', 'computing'],
+    manager: ['layers', 'codec', 'flights', 'telemetry', 'tiers', 'policies', 'state', 'write-back', 'operation', 'promotion', 'reading', 'invalidation', 'writing', 'streams', 'coordination', 'computing'],
     'index.ts': ['version.ts', 'layers', 'codec', 'telemetry', 'tiers', 'policies', 'state', 'write-back', 'flights', 'reading', 'streams', 'computing', 'manager'],
   },
 }

@@ -25,6 +25,9 @@ export { Invalidation } from './contract/invalidation.js'
 export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalSlot, type JournalStepOptions, type JournalWant, type PendingWrite, type Superseding, type WriteBackJournal } from './contract/journal.js'
 export { isRecordKeeper, type InvalidationRecord, type RecordKeeper, type RecordLog } from './contract/records.js'
 
+// What processes agree over
+export { isCoordinator, LINE_LIFE_MS, type Coordination, type Coordinator, type Lease, type Line, type LoggedMessage, type LogMessage } from './contract/coordination.js'
+
 // Parts that adapters are made of
 export { getEach } from './contract/get-each.js'
 export { Hosts } from './contract/hosts.js'

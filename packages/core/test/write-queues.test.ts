@@ -41,7 +41,7 @@ function open({ synchronous = false, landsWithinMs = 0, maxPayloadBytes = Number
   const log: RecordLog = { load: () => inherited, add, remove: () => undefined, close: () => Promise.resolve() }
   queues = new WriteQueues({
     tier: 'store', backend: store, clock, time: new AskedTime(Deadlines.of(clock), undefined), budgetMs: BUDGET_MS, maxPayloadBytes, maxOwed,
-    log, fallback: fallback as Fallback | undefined, report: (error) => reports.push(error), suspectsChanged: () => told.push('suspects'), progressed: () => told.push('progress'),
+    log, fallback: fallback as Fallback | undefined, agreement: undefined, report: (error) => reports.push(error), suspectsChanged: () => told.push('suspects'), progressed: () => told.push('progress'),
   })
 }
 

@@ -75,7 +75,7 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
     const { maxFileBytes } = this.#store
     this.capabilities = {
       synchronous: false,
-      shared: true,
+      shared: 'machine',
       durable: true,
       streams: true,
       keeps: 'bytes',

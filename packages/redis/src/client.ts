@@ -74,6 +74,11 @@ export function clientOf(target: Target, maxPayloadBytes: number, known: KnownMa
   }
 }
 
+/** A client that connects to where one of the user's does, and sends as ours do. */
+export function copyOf(client: Redis | Cluster): Redis {
+  return (client as Redis).duplicate({ ...NEVER_LATE })
+}
+
 /** Clients of the sentinels of a group, for listening to them; none where there are none. */
 export function sentinelClientsOf(target: Target): Redis[] {
   if (target.kind !== 'sentinel') return []

@@ -38,7 +38,7 @@ const COMMANDS_AT_ONCE = 16
 const MUCH_BYTES = 16 * 1024
 /** More nodes of a cluster are not connected to, whatever one of them says. */
 const MOST_NODES = 2000
-const WRITES: ReadonlySet<string> = new Set(['set', 'unlink'])
+const WRITES: ReadonlySet<string> = new Set(['set', 'unlink', 'evalsha', 'eval'])
 
 type Listener = Parameters<Redis['on']>[1]
 

@@ -1,5 +1,5 @@
 import type { OperationOptions } from '@thermocline/backend'
-import { clientOf, sentinelClientsOf } from './client.js'
+import { clientOf, copyOf, sentinelClientsOf } from './client.js'
 import { Connection } from './connection.js'
 import { quietWire } from './connector.js'
 import { LARGE_BYTES } from './large-names.js'
@@ -14,6 +14,7 @@ export class Connections {
   readonly #monotonic: () => number
   readonly #bulk: Connection[] = []
   readonly #failovers: Failovers | undefined
+  #blocking: Connection | undefined
   readonly #masters = new Map<Connection, KnownMaster>()
   #next = 0
   #closed = false
@@ -62,10 +63,25 @@ export class Connections {
     return connection.ready(options)
   }
 
+  /** A connection of its own for commands that wait in the server, opened when it is first needed. */
+  blocking(): Connection {
+    if (this.#blocking === undefined) {
+      this.#blocking = this.#make(() => undefined, true)
+      this.#blocking.open()
+    }
+    return this.#blocking
+  }
+
+  /** Ends the one for commands that wait. */
+  closeBlocking(): void {
+    this.#blocking?.close()
+    this.#blocking = undefined
+  }
+
   close(): void {
     this.#closed = true
     this.#failovers?.close()
-    for (const connection of [this.main, ...this.#bulk]) connection.close()
+    for (const connection of [this.main, ...this.#bulk, this.#blocking]) connection?.close()
   }
 
   /** Another server is the master: connections to the old one are left. */
@@ -77,11 +93,13 @@ export class Connections {
     }
   }
 
-  #make(onReady: () => void): Connection {
+  #make(onReady: () => void, ofItsOwn = false): Connection {
     const { target, connectionTimeoutMs, maxPayloadBytes } = this.#options
     const known = new KnownMaster()
     const wire = quietWire()
-    const connection = new Connection({ wire, client: clientOf(target, maxPayloadBytes, known, wire), isForeign: target.kind === 'client', mayMove: target.kind === 'sentinel', timeoutMs: connectionTimeoutMs, onReady, monotonic: this.#monotonic })
+    const isCopy = ofItsOwn && target.kind === 'client'
+    const client = isCopy ? copyOf(target.client) : clientOf(target, maxPayloadBytes, known, wire)
+    const connection = new Connection({ wire, client, isForeign: target.kind === 'client' && !isCopy, mayMove: target.kind === 'sentinel', timeoutMs: connectionTimeoutMs, onReady, monotonic: this.#monotonic })
     this.#masters.set(connection, known)
     return connection
   }

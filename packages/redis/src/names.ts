@@ -9,6 +9,8 @@ import { ScopeSlot, type TenantScope } from '@thermocline/backend'
  *
  * Redis takes any bytes and tells letter case apart, so everything else stays readable. Each character is escaped by itself,
  * so a plain prefix of a key is a plain prefix of its name.
+ *
+ * What is no entry has a % after <keyPrefix> that no escaping makes: <keyPrefix>%L{<name>} is the line of a name, in the same slot, and <keyPrefix>%log the log.
  */
 
 const IN_KEYS = /[%{}]/g
@@ -39,6 +41,21 @@ export class Names {
 
   /** Names that no entry has, since no tenant is empty, spread over all slots. */
   readonly stray = (n: number): string => `${this.#keyPrefix}:${n}`
+
+  /** The line of those who mean to store something under a name; in the slot of that name. */
+  line(name: string): string {
+    return `${this.#keyPrefix}%L{${name}}`
+  }
+
+  /** What `SCAN MATCH` takes for the lines of all keys of the tenant with a prefix. */
+  linePattern(scope: TenantScope, prefix: string): string {
+    return `${this.line(this.of(scope, prefix)).slice(0, -1).replace(GLOB, '\\$&')}*`
+  }
+
+  /** The log of what processes invalidate. */
+  get log(): string {
+    return `${this.#keyPrefix}%log`
+  }
 
   /** What `SCAN MATCH` takes for all keys of the tenant with a prefix; nothing in the names counts as a wildcard. */
   pattern(scope: TenantScope, prefix: string): string {

@@ -11,6 +11,8 @@ import {
   type CacheBackend,
   type CacheEntry,
   type ClearOptions,
+  type Coordination,
+  type Coordinator,
   type Detach,
   type ListOptions,
   type OperationOptions,
@@ -27,6 +29,7 @@ import type { Connection } from './connection.js'
 import { Connections } from './connections.js'
 import { isReply, OutOfStep } from './errors.js'
 import { QUARANTINE_MS } from './left-connections.js'
+import { RedisCoordination } from './redis-coordination.js'
 import { meetMasters, onEveryMaster } from './every-master.js'
 import { inSteps } from './in-steps.js'
 import { Names } from './names.js'
@@ -50,7 +53,7 @@ export interface RedisStats extends BackendStats {
  * Each entry is one string under one key, a frame with header and payload. The server removes it some time after its life is over;
  * the instants in the header decide. No command waits for a server that is not there, and none is sent late.
  */
-export class RedisBackend implements CacheBackend {
+export class RedisBackend implements CacheBackend, Coordinator {
   readonly name = 'redis'
   readonly capabilities: BackendCapabilities
   readonly #options: CheckedOptions
@@ -58,6 +61,7 @@ export class RedisBackend implements CacheBackend {
   readonly #connections: Connections
   readonly #hosts = new Hosts()
   readonly #stored: StoredEntries
+  #coordination: RedisCoordination | undefined
   #isCompared = false
 
   /** Connects to nothing. @throws TypeError for invalid options and for a client with a `keyPrefix` */
@@ -81,6 +85,18 @@ export class RedisBackend implements CacheBackend {
     const detach = this.#hosts.attach(host)
     this.#connections.open()
     return detach
+  }
+
+  /**
+   * Processes that use the same server and `keyPrefix` agree over it.
+   *
+   * @throws TypeError for a cluster, whose log would lie on another node than most entries, and for a `keyPrefix` with braces
+   */
+  openCoordination(): Coordination {
+    const { target, keyPrefix } = this.#options
+    if (target.kind === 'cluster' || this.#connections.main.isCluster) throw new TypeError('processes cannot be coordinated over a Redis cluster yet: use coordination: false, or another tier')
+    if (/[{}]/.test(keyPrefix)) throw new TypeError(`keyPrefix must have no braces where processes are coordinated, and is ${JSON.stringify(keyPrefix)}`)
+    return (this.#coordination ??= new RedisCoordination(this.#connections, this.#names))
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -109,6 +125,8 @@ export class RedisBackend implements CacheBackend {
     const { main } = this.#connections
     await this.#connections.ready(main, options)
     try {
+      const [only] = keys
+      if (options.announces !== undefined && this.#coordination !== undefined && only !== undefined) return await this.#coordination.delete(scope, only, options.announces, main)
       const ours = scope.tenant === PROBE_TENANT && main.isCluster ? keys.flatMap((key) => this.#probes(scope, key, main)) : keys
       return await unlink(main, ours.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
@@ -189,19 +207,23 @@ export class RedisBackend implements CacheBackend {
   #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, connection: Connection): Promise<boolean> {
     const name = this.#names.of(scope, key)
     const payload = entry.encoded?.bytes ?? NO_BYTES
-    let command: SetCommand
+    let answered: Promise<unknown>
     try {
       const header = encodeFrameHeader(scope.tenant, key, entry, options.keepUntil)
       // native expiry is relative, so that the clocks of server and process need not agree
-      const lifeMs = Math.max(1, Math.ceil(options.keepUntil - this.#hosts.clock.now()))
-      command = new SetCommand(name, header, payload, lifeMs > LONGEST_EXPIRY_MS ? undefined : lifeMs, options.onlyIfAbsent)
+      const lifeLeft = Math.max(1, Math.ceil(options.keepUntil - this.#hosts.clock.now()))
+      const lifeMs = lifeLeft > LONGEST_EXPIRY_MS ? undefined : lifeLeft
+      connection.cork()
+      answered =
+        this.#coordination !== undefined && (options.lease ?? options.announces) !== undefined
+          ? this.#coordination.put({ name, bytes: Buffer.concat([header, payload]), lifeMs }, options, connection)
+          : (connection.client.sendCommand(new SetCommand(name, header, payload, lifeMs, options.onlyIfAbsent)) as Promise<unknown>)
     } catch (error) {
       return Promise.reject(error)
     }
-    connection.cork()
-    const answered = connection.client.sendCommand(command) as Promise<unknown>
     return answered.then(
       (reply) => {
+        if (reply === 'refused') return false
         if (reply === null && options.onlyIfAbsent) return this.#stored.removeStale(scope, key, name, options).then(() => false)
         if (reply !== 'OK') return putFailed(connection, new OutOfStep(), key, options)
         this.#stored.noteSize(name, payload.byteLength)

@@ -53,6 +53,18 @@ const page: Shape = (_, depth, index, type, size) => {
 const address: Shape = (_, depth, _index, type, size) => (depth === 0 ? type === TYPE.array && (size === 2 || size === -1) : depth === 1 && type === TYPE.bulk && size >= 0)
 const records: Shape = (_, depth, _index, type, size) => (depth < 2 ? type === TYPE.array : depth === 2 && type === TYPE.bulk) && size >= 0
 
+/** What our scripts answer: a number, or a list of numbers, texts and nulls. */
+const answer: Shape = (_, depth, _index, type, size) => (depth === 0 && type === TYPE.array && size >= 0) || (depth < 2 && (type === TYPE.number || type === TYPE.bulk))
+/** Messages of a stream: an id, and fields with their values. */
+const messages: Shape = (_, depth, index, type, size) => (depth === 2 && index === 0 ? type === TYPE.bulk : depth < 3 ? type === TYPE.array : depth === 3 && type === TYPE.bulk) && size >= 0
+/** The same, by stream; null where there are none. */
+const streams: Shape = (asked, depth, index, type, size) => {
+  if (depth === 0) return type === TYPE.array && (size === 1 || size === -1)
+  if (depth === 1) return type === TYPE.array && size === 2
+  if (depth === 2 && index === 0) return type === TYPE.bulk && size >= 0
+  return messages(asked, depth - 2, index, type, size)
+}
+
 const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
   ['get', bulkOrNull],
   ['getrange', bulk],
@@ -60,6 +72,10 @@ const SHAPES: ReadonlyMap<string, Shape> = new Map<string, Shape>([
   ['set', (_, depth, _index, type, size) => depth === 0 && (type === TYPE.text || (type === TYPE.bulk && size === -1))],
   ['unlink', number],
   ['scan', page],
+  ['evalsha', answer],
+  ['eval', answer],
+  ['xread', streams],
+  ['xrevrange', messages],
   ['ping', textOrBulk],
   ['info', bulk],
   ['auth', status],

@@ -1,6 +1,7 @@
 import type { Clock, EpochMs } from '../clock/clock.js'
 import type { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
+import type { Lease, LogMessage } from './coordination.js'
 import type { CacheEntry } from './entry.js'
 import type { JournalSlot } from './journal.js'
 import type { TenantScope } from './scope.js'
@@ -75,8 +76,8 @@ export interface CacheBackend extends AsyncDisposable {
 export interface BackendCapabilities {
   /** Everything but `list` and ending answers without a promise. */
   readonly synchronous: boolean
-  /** Other processes see the same store. */
-  readonly shared: boolean
+  /** Other processes see the same store; `machine`: only those of the same machine. */
+  readonly shared: boolean | 'machine'
   /** What was put survives the process. */
   readonly durable: boolean
   /**
@@ -148,6 +149,11 @@ export interface OperationOptions {
   watch?(movedAt: () => number): void
   /** Milliseconds left for this operation, where less than the tier's budget is. */
   readonly budgetMs?: number | undefined
+  /**
+   * Of a put or delete of one key, for a backend whose coordination is open: in the same step the key's line is emptied, and this is appended to the log. Where
+   * the entry was changed and the log could not be, the operation fails.
+   */
+  readonly announces?: LogMessage | undefined
 }
 
 export interface ReadOptions extends OperationOptions {
@@ -170,6 +176,8 @@ export interface PutOptions extends OperationOptions {
    * come already: the entry need not be stored, but what it would replace has to go.
    */
   readonly keepUntil: EpochMs
+  /** For a backend whose coordination is open: stored only if this still stands in the key's line. */
+  readonly lease?: Lease | undefined
   /** For a backend that keeps a journal: once the entry is stored, this slot's copy is there too. */
   readonly journal?: JournalSlot | undefined
 }

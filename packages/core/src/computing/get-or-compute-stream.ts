@@ -222,12 +222,13 @@ async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed:
   let opened: OpenedStream | undefined
   const make = async (): Promise<OpenedStream> => (opened = await produced(operation, flight, isPrimed))
   const look = async (): Promise<OpenedStream | undefined> => {
-    const found = await openStream(operation)
+    const found = await openStream(operation.forFresh())
     return found && begin(operation, flight, found)
   }
   try {
     return await engine.computePoint.run<OpenedStream>({
       flight,
+      call: operation,
       policy: plan.policy.name,
       hardTimeoutMs: plan.freshness.hardTimeoutMs,
       timedOut: (error) => timedOut(operation, flight, error),

@@ -266,12 +266,13 @@ function computed(operation: ComputeOperation, flight: ValueFlight): Promise<Val
   if (!flight.isMaking) flight.making(operation.engine.clock)
   return operation.engine.computePoint.run<Value>({
     flight,
+    call: operation,
     policy: operation.plan.policy.name,
     hardTimeoutMs: operation.plan.freshness.hardTimeoutMs,
     timedOut: (error) => timedOut(operation, flight, error),
     make: () => make(operation, flight),
     look: async () => {
-      const found = await walk(operation)
+      const found = await walk(operation.forFresh())
       return found && { value: taken(operation, flight, found) }
     },
     stored: () => Promise.resolve(),

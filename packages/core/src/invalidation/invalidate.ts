@@ -42,7 +42,8 @@ export async function invalidateIn(tiers: readonly Tier[], engine: OperationHost
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   // its place in every tier is taken now, so what is called later comes later everywhere
-  let slower: Promise<unknown> | undefined
+  const agreement = invalidation.origin === 'here' ? engine.agreement : undefined
+  let slower: Promise<unknown> | undefined = agreement?.before(state, invalidation, tiers)
   const steps = tiers.toSorted((a, b) => b.index - a.index).map((tier) => {
     const outcome = tier.queues.invalidate(state.scope, invalidation, slower)
     if (isPromise(outcome)) slower = outcome
@@ -56,6 +57,7 @@ export async function invalidateIn(tiers: readonly Tier[], engine: OperationHost
     }
     const going = underWay.gone()
     left = isPromise(going) ? await going : going
+    await agreement?.after(state, invalidation, tiers)
   } finally {
     underWay.end()
   }
@@ -87,7 +89,7 @@ export async function clearEverywhere(engine: OperationHost, state: TenantState,
  * @throws CacheError `not-recorded`
  */
 export async function applyFromElsewhere(engine: OperationHost, state: TenantState, invalidation: Invalidation): Promise<void> {
-  await invalidateIn(engine.tiers.filter((tier) => !tier.capabilities.shared), engine, state, 'invalidate', invalidation, () => undefined)
+  await invalidateIn(engine.tiers.filter((tier) => engine.agreement?.isShared(tier) !== true), engine, state, 'invalidate', invalidation, () => undefined)
 }
 
 /** Reports what a tier could not apply; what it could not record either is lost. */

@@ -9,6 +9,8 @@ import {
   type ClearOptions,
   type Clock,
   type JournalSlot,
+  type Lease,
+  type LogMessage,
   type OperationOptions,
   type PutOptions,
   type ReadOptions,
@@ -60,6 +62,8 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   readonly onlyIfAbsent: boolean | undefined
   readonly keepUntil: number | undefined
   readonly journal: JournalSlot | undefined
+  readonly lease: Lease | undefined
+  readonly announces: LogMessage | undefined
   readonly only: ClearOptions['only']
   readonly budgetMs: number | undefined
   scope: TenantScope | undefined = undefined
@@ -102,6 +106,8 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
     this.onlyIfAbsent = options.onlyIfAbsent
     this.keepUntil = options.keepUntil
     this.journal = options.journal
+    this.lease = options.lease
+    this.announces = options.announces
     this.only = options.only
     this.budgetMs = options.budgetMs
     this.#outer = options

@@ -33,6 +33,10 @@ import { Events } from '../state/events.js'
 import type { Failure } from '../state/host.js'
 import { Log, type LogFields } from '../state/log.js'
 import { Refreshes } from '../state/refreshes.js'
+import { Agreement } from '../coordination/agreement.js'
+import { Speaker } from '../coordination/messages.js'
+import { openAgreed, type Agreed } from './coordination-option.js'
+import type { CacheHealth } from './health.js'
 import type { TieredCacheManagerOptions, Unfinished } from './options.js'
 import { TenantRegistry } from '../state/tenant-state.js'
 import type { SharedStream } from '../streams/shared-stream.js'
@@ -51,7 +55,7 @@ const RESERVED_TIER_NAMES: ReadonlySet<string> = new Set([
 ])
 
 const OPTIONS = new KnownNames(
-  Object.keys({ tiers: true, policies: true, defaultTtl: true, codecs: true, enabled: true, clock: true, logger: true, telemetry: true, writeBack: true, refreshConcurrency: true } satisfies Readonly<Record<keyof TieredCacheManagerOptions, true>>),
+  Object.keys({ tiers: true, policies: true, defaultTtl: true, codecs: true, enabled: true, clock: true, logger: true, telemetry: true, writeBack: true, refreshConcurrency: true, coordination: true } satisfies Readonly<Record<keyof TieredCacheManagerOptions, true>>),
 )
 const WRITE_BACK = new KnownNames(Object.keys({ directory: true, maxBytes: true, maxEntries: true, concurrency: true } satisfies Readonly<Record<keyof WriteBackOptions, true>>))
 
@@ -73,6 +77,8 @@ export class Engine implements OperationHost {
   readonly demotion: Demotion
   readonly computePoint = new ComputePoint()
   readonly refreshes: Refreshes
+  readonly agreement: Agreement | undefined
+  readonly #agreed: Agreed | undefined
   /** Streams that somebody reads or writes; close gives them up. */
   readonly streams = new Set<SharedStream>()
   readonly logger: Log
@@ -112,6 +118,8 @@ export class Engine implements OperationHost {
     this.codecs = new CodecTable(options.codecs)
     const names = tierNames(options.tiers)
     this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
+    this.#agreed = openAgreed(options.coordination, names, options.tiers, this.clock, (message) => this.logger.warn(message, {}))
+    this.agreement = this.#agreed && this.#makeAgreement(this.#agreed)
     const tiers: Tier[] = []
     this.tiers = tiers
     try {
@@ -133,7 +141,14 @@ export class Engine implements OperationHost {
       for (const tier of tiers) tier.leave() // their connections could not be closed otherwise
       throw error
     }
+    if (this.#agreed !== undefined) this.agreement?.start(this.tiers[names.indexOf(this.#agreed.name)] as Tier)
     this.#updateShortWay()
+  }
+
+  get coordinationHealth(): CacheHealth['coordination'] {
+    const { agreement } = this
+    if (agreement === undefined || this.#agreed === undefined) return { status: 'off' }
+    return { status: agreement.isHearing ? 'connected' : 'blind', tier: this.#agreed.name, untold: agreement.untold, ...agreement.stats }
   }
 
   close(): void {
@@ -223,9 +238,34 @@ export class Engine implements OperationHost {
     this.hot = plain && !this.firstTier.queues.anySuspect ? this.firstTier.direct : undefined
   }
 
+  #makeAgreement({ name, coordination, trust }: Agreed): Agreement {
+    let wasBlind = false
+    const agreement = new Agreement({
+      engine: this,
+      coordination,
+      trust,
+      speaker: new Speaker(),
+      missed: (what) => this.logger.warn(what, { tier: name }),
+      changed: (isHearing, reason) => {
+        if (isHearing) {
+          if (wasBlind) this.logger.info(`other processes are heard again over tier ${name}`, { tier: name })
+          this.events.emit('connected', { tier: name })
+        } else {
+          this.logger.warn(`other processes are not heard any more over tier ${name}: what this one keeps itself is served for ${trust.maxStalenessMs} ms after it was taken in${reason === undefined ? '' : `; ${reason}`}`, { tier: name })
+          this.events.emit('blind', { tier: name, reason })
+        }
+        wasBlind = !isHearing
+      },
+    })
+    this.computePoint.wrap(agreement.around)
+    return agreement
+  }
+
   #tierHost(): TierHost {
+    const agreed = this.#agreed
     return {
       clock: this.clock,
+      agreed: agreed && this.agreement && { over: agreed.backend, agreement: this.agreement, beliefs: agreed.trust },
       recordLog: this.recordLog,
       backendHost: (tier) => this.#backendHost(tier),
       report: (tier, error) => this.report(error, { operation: error.operation, tier }),

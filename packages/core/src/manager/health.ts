@@ -1,5 +1,6 @@
 import type { CacheErrorCode } from '@thermocline/backend'
 import type { Circuit } from '../layers/resilience-parts.js'
+import type { HearingStats } from '../coordination/hearing.js'
 import type { Tier } from '../tiers/tier.js'
 
 /** How one tier is, as far as what was last asked of it tells. */
@@ -17,20 +18,20 @@ export interface TierHealth {
 
 /** How a cache is. It serves in any case: a tier that is degraded is left out. */
 export interface CacheHealth {
-  /** `degraded` while a tier is. */
+  /** `degraded` while a tier is, or while other processes are not heard. */
   readonly status: 'ok' | 'degraded'
   readonly tiers: Readonly<Record<string, TierHealth>>
-  /** Whether this process hears of others. `off`: processes do not tell each other of anything yet. */
-  readonly coordination: { readonly status: 'off' }
+  /** Whether this process hears what others invalidate. `off`: they do not tell each other. */
+  readonly coordination: { readonly status: 'off' } | ({ readonly status: 'connected' | 'blind'; readonly tier: string; readonly untold: number } & HearingStats)
 }
 
 /** Asks nobody: what the circuit breakers know. */
-export function healthOf(tiers: readonly Tier[]): CacheHealth {
+export function healthOf(tiers: readonly Tier[], coordination: CacheHealth['coordination']): CacheHealth {
   const health = tiers.map((tier) => [tier.name, tierHealth(tier)] as const)
   return {
-    status: health.every(([, { status }]) => status === 'ok') ? 'ok' : 'degraded',
+    status: health.every(([, { status }]) => status === 'ok') && coordination.status !== 'blind' ? 'ok' : 'degraded',
     tiers: Object.fromEntries(health),
-    coordination: { status: 'off' },
+    coordination,
   }
 }
 

@@ -3,6 +3,7 @@ import { valueRefresh } from '../computing/get-or-compute.js'
 import { isDueEarly, noteGivenUp, refreshTask, type Seen } from '../computing/refresh.js'
 import type { Compute } from '../flights/compute-context.js'
 import { HitNote } from '../operation/hit-note.js'
+import type { KeepsMark } from '../tiers/own-tier.js'
 import { ComputeOperation } from '../operation/operation.js'
 import type { EntryWishes } from '../operation/terms.js'
 import type { Refresh, RefreshOutcome, RefreshTask } from '../state/refreshes.js'
@@ -132,7 +133,7 @@ function makeNote(entry: CacheEntry, key: string, engine: Engine): HitNote | und
   const policy = engine.policies.forKey(key)
   const slot = policy.hot
   if (slot === undefined || slot.tier !== engine.firstTier) return undefined
-  const note = new HitNote(engine, slot.cell, policy.freshness.beta)
+  const note = new HitNote(engine, slot.cell, policy.freshness.beta, (entry.hitNote as KeepsMark | undefined)?.mark)
   entry.hitNote = note
   return note
 }

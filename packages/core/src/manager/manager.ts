@@ -187,7 +187,7 @@ export class TieredCacheManager implements AsyncDisposable {
     const engine = this.#engine
     engine.assertOpen('health')
     checkNothing(nothing[0], 'health() takes no options')
-    return healthOf(engine.tiers)
+    return healthOf(engine.tiers, engine.coordinationHealth)
   }
 
   /**
@@ -249,6 +249,7 @@ export class TieredCacheManager implements AsyncDisposable {
       await Promise.all(engine.tiers.map(({ queues }) => queues.payOnce()))
       if (confirmed) await until(engine, () => isFinished(engine.unfinished), deadlineMs)
       unfinished = engine.unfinished
+      await engine.agreement?.close()
       await leaveOpen(engine)
       const closed = await Promise.allSettled(engine.tiers.map((tier) => tier.close()))
       closed.forEach((result, at) => {
@@ -270,6 +271,7 @@ export class TieredCacheManager implements AsyncDisposable {
     for (const stream of engine.streams) stream.abort(new CacheError('closed', 'the cache was closed while the stream was read', { operation: 'stream' }))
     const kept = Promise.allSettled([engine.writeBack.close(), leaveOpen(engine).then(() => engine.recordLog?.close())]) // so that the next start finds what is pending, and what is owed
     await within(engine, kept, RELEASE_MS)
+    void engine.agreement?.close()
     for (const tier of engine.tiers) {
       tier.breaker.dispose()
       tier.queues.close()

@@ -26,9 +26,17 @@ export interface TieredCacheManagerOptions {
   readonly telemetry?: TelemetryOptions | undefined
   /** How many keys are refreshed in the background at once; others wait for their turn. Default 32. */
   readonly refreshConcurrency?: number | undefined
+  /**
+   * Whether processes that share a tier agree about who makes a value, and tell each other what they invalidate. `auto`: over the first tier that can, such as
+   * Redis. `maxStaleness` (default `'1m'`, at least 500 ms): for so long a process that cannot hear others goes on serving what it keeps itself. Default false.
+   */
+  readonly coordination?: CoordinationOption | undefined
   /** Where and how much of what is written back is kept until the slow tier has it. */
   readonly writeBack?: WriteBackOptions | undefined
 }
+
+/** Over which tier processes agree, and how. */
+export type CoordinationOption = 'auto' | false | { readonly tier?: string | undefined; readonly maxStaleness?: Duration | undefined }
 
 /** Options of every verb that concerns a key. */
 export interface KeyOptions {

@@ -1,8 +1,9 @@
 import type { Span } from '@opentelemetry/api'
-import type { CacheEntry, EpochMs, ReadOptions, ValidKey } from '@thermocline/backend'
+import type { CacheEntry, EpochMs, Invalidation, ReadOptions, TenantScope, ValidKey } from '@thermocline/backend'
 import type { PayloadPlace } from '../codec/payload-step.js'
 import type { ComputeContext } from '../flights/compute-context.js'
-import type { ComputePoint } from '../flights/compute-point.js'
+import type { AgreedCall, ComputePoint } from '../flights/compute-point.js'
+import type { LinePlace } from '../flights/line-place.js'
 import type { Plan } from '../policies/policy.js'
 import type { Tier } from '../tiers/tier.js'
 import type { EngineHost } from '../state/host.js'
@@ -13,6 +14,22 @@ import type { WriteBack } from '../write-back/write-back.js'
 import type { Found } from './found.js'
 import type { EntryWishes } from './terms.js'
 
+/** What operations need where processes agree over a tier. */
+export interface AgreementHost {
+  /** Whether other processes read from the tier. */
+  isShared(tier: Tier): boolean
+  /** Whether what is found from this place on may go into the tier over which processes agree. */
+  entersBefore(operation: ReadOperation, position: number): boolean
+  /** Takes a place in the key's line, unless it cannot be had. */
+  enter(operation: ReadOperation): Promise<void>
+  /** Lets go of a place that was not used. */
+  leave(operation: Operation): void
+  /** To be done before the tiers are changed, where an invalidation concerns more shared tiers than one; `undefined`: nothing. */
+  before(state: TenantState, invalidation: Invalidation, tiers: readonly Tier[]): Promise<unknown> | undefined
+  /** To be done when all shared tiers were changed, before the process's own are; `undefined`: nothing. */
+  after(state: TenantState, invalidation: Invalidation, tiers: readonly Tier[]): Promise<unknown> | undefined
+}
+
 /** What carries operations out needs of the engine. */
 export interface OperationHost extends EngineHost {
   readonly enabled: boolean
@@ -21,6 +38,8 @@ export interface OperationHost extends EngineHost {
   readonly telemetry: Telemetry
   readonly writeBack: WriteBack
   readonly computePoint: ComputePoint
+  /** Where processes agree. */
+  readonly agreement: AgreementHost | undefined
   /** Refreshes in the background. */
   readonly refreshes: Refreshes
   /** Streams that somebody reads or writes; close gives them up. */
@@ -35,6 +54,8 @@ export class Operation {
   readonly state: TenantState
   readonly key: ValidKey
   readonly plan: Plan
+  /** Its place in the key's line, where processes agree. */
+  line: LinePlace | undefined = undefined
 
   constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan) {
     this.engine = engine
@@ -106,7 +127,7 @@ export interface Making<T> {
 }
 
 /** A call that makes what it does not find. */
-export class ComputeOperation<T = unknown> extends ReadOperation {
+export class ComputeOperation<T = unknown> extends ReadOperation implements AgreedCall {
   /** The caller's function. */
   readonly make: (context: ComputeContext) => T | Promise<T>
   /** What is to be stored with it. */
@@ -125,6 +146,26 @@ export class ComputeOperation<T = unknown> extends ReadOperation {
     this.span = span
     this.isForced = isForced
     this.mayLeaveOut = mayLeaveOut
+  }
+
+  get scope(): TenantScope {
+    return this.state.scope
+  }
+
+  get isShared(): boolean {
+    const { agreement } = this.engine
+    return agreement !== undefined && this.plan.slots.some(({ tier, write }) => (write === 'through' || write === 'back') && agreement.isShared(tier))
+  }
+
+  get lockWaitMs(): number {
+    return this.plan.freshness.lockWaitMs
+  }
+
+  /** The same call, for which only what is fresh will do. */
+  forFresh(): ReadOperation {
+    const fresh = new ReadOperation(this.engine, this.state, this.key, this.plan, this.want, true)
+    fresh.line = this.line
+    return fresh
   }
 
   protected override servesAtOnce({ at, entry }: Found): boolean {

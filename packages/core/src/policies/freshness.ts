@@ -19,6 +19,11 @@ export interface FreshnessOptions {
   readonly jitter?: number | undefined
   /** For so long a failed compute of a key is remembered in this process and its error thrown again, without computing. Default: off. */
   readonly errorTtl?: Duration | undefined
+  /**
+   * Whether processes that agree share one compute of a key: who finds that another process makes it waits for that one, for at most `wait` (default: the hard timeout, else 30 s).
+   * `false`: each process computes for itself; what was invalidated meanwhile is not stored all the same. Default true.
+   */
+  readonly lock?: boolean | { readonly wait?: Duration | undefined } | undefined
 }
 
 /** The names of these options. */
@@ -30,11 +35,13 @@ export const FRESHNESS_NAMES = {
   earlyRefresh: true,
   jitter: true,
   errorTtl: true,
+  lock: true,
 } satisfies Readonly<Record<keyof FreshnessOptions, true>>
 
 /** The longest stale window: what never ends could not be told from what is fresh. A hundred years. */
 const LONGEST_WINDOW_MS = 100 * 365 * 86_400_000
 const MOST_JITTER = 0.5
+const DEFAULT_LOCK_WAIT_MS = 30_000
 
 /** The same, checked, in milliseconds. */
 export class Freshness {
@@ -49,9 +56,13 @@ export class Freshness {
   readonly jitter: number
   /** 0: errors are not remembered. */
   readonly errorTtlMs: number
+  /** 0: another process that computes the same is not waited for. */
+  readonly lockWaitMs: number
+
+  readonly #ownLockWaitMs: number | undefined
 
   private constructor(options: FreshnessOptions, where: string, base?: Freshness) {
-    const { staleWhileRevalidate, staleIfError, softTimeout, hardTimeout, earlyRefresh, jitter, errorTtl } = options
+    const { staleWhileRevalidate, staleIfError, softTimeout, hardTimeout, earlyRefresh, jitter, errorTtl, lock } = options
     this.revalidateMs = window(staleWhileRevalidate, `${where}staleWhileRevalidate`) ?? base?.revalidateMs ?? 0
     this.ifErrorMs = window(staleIfError, `${where}staleIfError`) ?? base?.ifErrorMs ?? 0
     this.softTimeoutMs = softTimeout === undefined ? base?.softTimeoutMs : positiveDurationMs(softTimeout, `${where}softTimeout`)
@@ -59,6 +70,8 @@ export class Freshness {
     this.beta = betaOf(earlyRefresh, `${where}earlyRefresh`) ?? base?.beta ?? 0
     this.jitter = checkedJitter(jitter, `${where}jitter`) ?? base?.jitter ?? 0
     this.errorTtlMs = (errorTtl === undefined ? base?.errorTtlMs : durationMs(errorTtl, `${where}errorTtl`)) ?? 0
+    this.#ownLockWaitMs = lockWait(lock, `${where}lock`) ?? (base === undefined ? undefined : base.#ownLockWaitMs)
+    this.lockWaitMs = this.#ownLockWaitMs ?? this.hardTimeoutMs ?? DEFAULT_LOCK_WAIT_MS
     if (softTimeout !== undefined) this.#checkSoft(where)
   }
 
@@ -95,6 +108,13 @@ function betaOf(value: FreshnessOptions['earlyRefresh'], option: string): number
   const { beta = 1 } = value
   if (typeof beta === 'number' && beta > 0 && beta < Number.POSITIVE_INFINITY) return beta
   throw new TypeError(`${option}.beta must be a number greater than 0, such as 1, not ${kindOf(beta)}`)
+}
+
+function lockWait(value: FreshnessOptions['lock'], option: string): number | undefined {
+  if (value === undefined || value === true) return undefined
+  if (value === false) return 0
+  if (typeof value !== 'object' || value === null || Object.keys(value).some((name) => name !== 'wait')) throw new TypeError(`${option} must be true, false or { wait }, not ${kindOf(value)}`)
+  return value.wait === undefined ? undefined : positiveDurationMs(value.wait, `${option}.wait`)
 }
 
 function checkedJitter(value: number | undefined, option: string): number | undefined {

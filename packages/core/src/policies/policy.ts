@@ -199,7 +199,7 @@ export class Policy implements Plan {
 function limited(slots: readonly Slot[]): readonly Slot[] {
   return slots.map((slot, at) => {
     const { tier } = slot
-    const cut = tier.maxTtlMs === undefined && tier.backend.name === 'memory' && slots.slice(at + 1).some((below) => below.tier.capabilities.shared)
+    const cut = tier.maxTtlMs === undefined && tier.backend.name === 'memory' && !tier.hearsOthers && slots.slice(at + 1).some((below) => below.tier.capabilities.shared)
     return cut ? { ...slot, maxTtlMs: MAX_TTL_ABOVE_SHARED_MS } : slot
   })
 }

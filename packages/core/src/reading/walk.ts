@@ -1,4 +1,5 @@
 import { isStreamed, type Awaitable } from '@thermocline/backend'
+import type { Slot } from '../policies/policy.js'
 import type { Fence, FencedKey } from '../flights/fence.js'
 import { countOutcome } from '../operation/count-outcome.js'
 import { count } from '../state/counters.js'
@@ -14,9 +15,15 @@ import { askThen } from './tier-access.js'
  * @param stale what faster tiers have
  */
 export function walkThen<T>(operation: ReadOperation, position: number, goOn: (found: Found | undefined) => Awaitable<T>, stale?: Found): Awaitable<T> {
-  const { plan, isUse, state } = operation
-  const slot = plan.slots[position]
+  const slot = operation.plan.slots[position]
   if (slot === undefined) return goOn(stale)
+  const { agreement } = operation.engine
+  if (agreement?.entersBefore(operation, position) === true) return agreement.enter(operation).then(() => askNextThen(operation, position, slot, goOn, stale))
+  return askNextThen(operation, position, slot, goOn, stale)
+}
+
+function askNextThen<T>(operation: ReadOperation, position: number, slot: Slot, goOn: (found: Found | undefined) => Awaitable<T>, stale: Found | undefined): Awaitable<T> {
+  const { isUse, state } = operation
   return askThen(operation, position, (answer) => {
     if (!(answer instanceof Found)) {
       if (isUse && answer.wasAsked) count(state.counters.tierMisses, slot.cell)
@@ -54,5 +61,6 @@ function itself(found: Found | undefined): Found | undefined {
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
 export function conclude(operation: ReadOperation, found: Found | undefined, fence: Fence | FencedKey): void {
   if (found !== undefined) promote(operation, found, fence)
+  else if (operation.line !== undefined) operation.engine.agreement?.leave(operation)
   countOutcome(operation, found)
 }

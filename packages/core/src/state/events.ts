@@ -30,6 +30,12 @@ export interface CacheEvents {
   demote: KeyEvent & { readonly from: string; readonly to: string }
   /** A backend removed an entry by itself. */
   evict: KeyEvent & { readonly tier: string; readonly reason: EvictionReason }
+  /** Another process has changed or removed the key, or everything under the prefix: what this one had of it is gone. */
+  invalidated: { readonly tenant: string; readonly key?: string | undefined; readonly prefix?: string | undefined }
+  /** What other processes invalidate is not heard any more: what this one keeps itself is believed for `maxStaleness` after it was taken in. */
+  blind: { readonly tier: string; readonly reason?: string | undefined }
+  /** Other processes are heard, for the first time or again. */
+  connected: { readonly tier: string }
   /** A failure that no caller was told of. `tier` is absent when no tier was involved. */
   error: { readonly error: CacheError; readonly operation: string; readonly tier?: string | undefined; readonly tenant?: string | undefined; readonly key?: string | undefined }
   /** A tier's circuit breaker opened. `write`: the tier takes no writes and is still read. `read`: it is not read, and not written either unless only reads failed. */
@@ -43,7 +49,7 @@ export type StaleReason = 'revalidate' | 'error' | 'timeout'
 
 export type CacheEventName = keyof CacheEvents
 
-const EVENT_NAMES: ReadonlySet<string> = new Set<CacheEventName>(['hit', 'miss', 'stale', 'compute', 'refresh', 'promote', 'set', 'delete', 'clear', 'writeBack', 'demote', 'evict', 'error', 'degraded', 'recovered'])
+const EVENT_NAMES: ReadonlySet<string> = new Set<CacheEventName>(['hit', 'miss', 'stale', 'compute', 'refresh', 'promote', 'set', 'delete', 'clear', 'writeBack', 'demote', 'evict', 'invalidated', 'blind', 'connected', 'error', 'degraded', 'recovered'])
 
 /** Listeners of all events in one table: each is only ever called with its own event. */
 type Listener = (event: unknown) => unknown

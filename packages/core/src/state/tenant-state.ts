@@ -1,4 +1,4 @@
-import { TenantScope, type Invalidation, type TenantId } from '@thermocline/backend'
+import { Invalidation, TenantScope, type TenantId } from '@thermocline/backend'
 import { FenceTable } from '../flights/fence.js'
 import type { Flight, FlightOwner } from '../flights/flight.js'
 import { TransientMap } from '../flights/transient-map.js'
@@ -131,6 +131,11 @@ export class TenantRegistry {
 
   peek(tenant: string): TenantState | undefined {
     return this.#live.get(tenant)?.state.deref()
+  }
+
+  /** Whatever began stores nothing from now on. */
+  detachAll(): void {
+    for (const { state } of this.#live.values()) state.deref()?.detach(Invalidation.ofPrefix('', 'elsewhere'))
   }
 
   /** Tells every running compute that nobody wants it any more. */

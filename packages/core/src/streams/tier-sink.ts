@@ -102,7 +102,7 @@ export class TierSink {
     if (bytes === undefined) return false
     const { tier } = this.slot
     const { engine, state, key } = this.#operation
-    const { fields, payload, onlyIfAbsent, keepUntil, journal } = this.#options
+    const { fields, payload, onlyIfAbsent, keepUntil, journal, fence } = this.#options
     const encoded = { codec: payload.codec, bytes }
     let entry = CacheEntry.ofBytes(encoded, fields)
     if (tier.capabilities.keeps === 'value') {
@@ -110,7 +110,9 @@ export class TierSink {
       if (plain === undefined) return false // small only as long as it is packed
       entry = new CacheEntry(engine.codecs.decode(plain), plain, fields)
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
-    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal })
+    if (fence !== undefined && tier.queues.isAgreed && this.#operation.line === undefined) return false
+    const told = fence === undefined ? { announces: tier.queues.announcement(state.scope, key) } : { lease: this.#operation.line }
+    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, ...told })
   }
 
   async #collect(most: number): Promise<Uint8Array | undefined> {

@@ -21,7 +21,9 @@ import { Deadlines } from '../layers/deadlines.js'
 import { Gate } from '../layers/gate.js'
 import type { Circuit, Gates } from '../layers/resilience-parts.js'
 import { resilience } from '../layers/resilience.js'
+import type { TierAgreement } from './agreement.js'
 import { AskedTime } from './asked-time.js'
+import { OwnMemory, type Beliefs } from './own-tier.js'
 import { WriteQueues } from './write-queues.js'
 import { Fallback } from './fallback.js'
 
@@ -59,6 +61,8 @@ export interface TierHost {
   readonly clock: Clock
   readonly backendHost: (tier: Tier) => BackendHost
   readonly recordLog: RecordLog | undefined
+  /** Where processes agree over a tier: which one that is, and what may be believed of those that are the process's own. */
+  readonly agreed?: { readonly over: CacheBackend; readonly agreement: TierAgreement; readonly beliefs: Beliefs } | undefined
   report(tier: Tier, error: CacheError): void
   /** The tier owes less than before, or a key is in doubt no longer. */
   progressed(): void
@@ -92,6 +96,8 @@ export class Tier {
   readonly backend: CacheBackend
   readonly capabilities: BackendCapabilities
   readonly budgetMs: number
+  /** How its budgets are counted. */
+  readonly time: AskedTime
   /** What the options say; a slot decides where they say nothing. */
   readonly maxTtlMs: number | undefined
   readonly defaultTtlMs: number | undefined
@@ -99,6 +105,8 @@ export class Tier {
   readonly queues: WriteQueues
   readonly breaker: CircuitBreaker
   readonly fallback: Fallback | undefined
+  /** What other processes invalidate is removed here, too. */
+  readonly hearsOthers: boolean
   /** For a synchronous tier: the backend inside the user's layers only, for the hot path. */
   readonly direct: CacheBackend | undefined
   /** The backend itself, if it keeps a journal for what is written back. */
@@ -111,7 +119,9 @@ export class Tier {
     this.name = name
     this.index = index
     this.#raw = options.backend
-    const bare = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
+    const layered = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
+    this.hearsOthers = host.agreed !== undefined && layered.capabilities.synchronous && layered.capabilities.shared === false
+    const bare = host.agreed !== undefined && this.hearsOthers ? new OwnMemory(layered, host.agreed.beliefs) : layered
     this.capabilities = bare.capabilities
     this.attributes = { tier: name, backend: bare.name }
     this.budgetMs = options.budget === undefined ? (DEFAULT_BUDGET_MS.get(bare.name) ?? OTHER_BUDGET_MS) : positiveDurationMs(options.budget, `tiers.${name}.budget`)
@@ -142,16 +152,18 @@ export class Tier {
         ? undefined
         : new Fallback({ tier: name, backend: options.fallback, clock, instead: () => this.#openCircuit, report: (error) => host.report(this, error) })
     this.#detach = bare.attach(host.backendHost(this))
+    this.time = new AskedTime(Deadlines.of(clock), gates?.write)
     this.queues = new WriteQueues({
       tier: name,
       backend: this.backend,
       clock,
-      time: new AskedTime(Deadlines.of(clock), gates?.write),
+      time: this.time,
       budgetMs: this.budgetMs,
       maxPayloadBytes: this.maxPayloadBytes,
       maxOwed: options.maxRecords ?? DEFAULT_MAX_RECORDS,
       log: host.recordLog,
       fallback: this.fallback,
+      agreement: host.agreed?.over === options.backend ? host.agreed.agreement : undefined,
       report: (error) => host.report(this, error),
       suspectsChanged: () => host.suspectsChanged(this),
       progressed: () => host.progressed(),

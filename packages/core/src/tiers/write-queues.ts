@@ -1,14 +1,16 @@
 import {
   asCacheError,
   CacheError,
+  Invalidation,
   isPromise,
   isStreamed,
   type Awaitable,
   type CacheBackend,
   type CacheEntry,
   type Clock,
-  type Invalidation,
   type JournalSlot,
+  type Lease,
+  type LogMessage,
   type RecordLog,
   type TenantScope,
   type ValidKey,
@@ -31,6 +33,7 @@ import {
   type Ticket,
   type Work,
 } from './write-queue.js'
+import type { TierAgreement } from './agreement.js'
 import { FENCED, NotApplied } from './outcome.js'
 import { OwedSchedule } from './owed-schedule.js'
 import { commonPrefix, Prefixes } from './prefixes.js'
@@ -72,6 +75,8 @@ export interface WriteQueuesOptions {
   readonly log: RecordLog | undefined
   /** What stands in while the tier cannot be read: it is told of everything at once, in the order of the calls. */
   readonly fallback: Fallback | undefined
+  /** For a tier over which processes agree. */
+  readonly agreement: TierAgreement | undefined
   /** Told of failures in work nobody waits for. */
   readonly report: (error: CacheError) => void
   /** Told when {@link WriteQueues.anySuspect} changes. */
@@ -84,6 +89,8 @@ export interface StoreOptions {
   readonly onlyIfAbsent: boolean
   readonly keepUntil: number
   readonly journal?: JournalSlot | undefined
+  /** For a fill of a tier over which processes agree: without it nothing is stored there. */
+  readonly lease?: Lease | undefined
 }
 
 /** What goes before a commit and may take long, such as an upload. */
@@ -126,6 +133,11 @@ export class WriteQueues {
     return this.#doubts > 0 || this.#owed.size > 0
   }
 
+  /** Whether processes agree over the tier: what is stored for a compute or a promotion needs a lease. */
+  get isAgreed(): boolean {
+    return this.#options.agreement !== undefined
+  }
+
   /** How many invalidations wait to be carried out. */
   get owed(): number {
     return this.#owed.size
@@ -149,11 +161,12 @@ export class WriteQueues {
    */
   set(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
     this.#options.fallback?.store(scope, key, entry, options.keepUntil)
-    return this.#submit(scope, key, setting((budgetMs) => this.#orDelete(scope, key, (left) => this.#put(scope, key, entry, options, left), budgetMs)), after)
+    return this.#submit(scope, key, setting((budgetMs) => this.#orDelete(scope, key, (left) => this.#put(scope, key, entry, options, left, this.announcement(scope, key)), budgetMs)), after)
   }
 
   /** Stores for a promotion or a compute, when `after` has resolved: where that fails, nothing happens. */
   fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence | FencedKey, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
+    if (this.isAgreed && options.lease === undefined) return FENCED
     if (after !== undefined) return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => this.#put(scope, key, entry, options, budgetMs)), after)
     // each promotion into memory comes here: at best the work is done before it is described
     const begun = this.#isAtOnce ? (fence.broken ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
@@ -189,7 +202,7 @@ export class WriteQueues {
   /** Deletes the key unless an invalidation has come since the fence was opened; a failure means nothing. */
   deleteUnlessBroken(scope: TenantScope, key: ValidKey, fence: Fence): Awaitable<number | undefined | NotApplied> {
     if (!fence.broken) this.#options.fallback?.delete(scope, key)
-    return this.#submit(scope, key, { operation: 'delete', invalidates: false, pays: 'nothing', isDropped: () => fence.broken, run: this.#deletion(scope, key) })
+    return this.#submit(scope, key, { operation: 'delete', invalidates: false, pays: 'nothing', isDropped: () => fence.broken, run: (budgetMs) => this.#backend.delete(scope, [key], { budgetMs }) })
   }
 
   /** Removes everything under the prefix, after what was called before and `after`, and before what is called later. */
@@ -224,7 +237,9 @@ export class WriteQueues {
       // what may still land after the clear is deleted when it has
       for (const queue of under) if (queue.inDoubt && !(await this.#owe(queue, true))) throw unrecordedDoubt(this.#backend.name, queue)
       const only = prefixes.size === 1 ? undefined : (key: string) => prefixes.covers(key)
+      const told = await this.#options.agreement?.removing(scope, [...prefixes.keys()])
       const removed = await this.#backend.clear(scope, commonPrefix([...prefixes.keys()]), { budgetMs, only })
+      await told?.()
       this.#owed.payClears(scope, prefixes, calledAt, (key) => !this.#isInDoubt(scope, key))
       return removed
     } catch (thrown) {
@@ -283,12 +298,12 @@ export class WriteQueues {
     }
   }
 
-  #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean> {
+  #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined, announces?: LogMessage): Awaitable<boolean> {
     const bytes = isStreamed(entry) ? entry.payload.byteLength : entry.encoded?.bytes.byteLength
     if ((bytes ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is packed first
     if (bytes === undefined && !isStreamed(entry) && this.#backend.capabilities.keeps === 'bytes') return false // it could not be packed
-    const { onlyIfAbsent, keepUntil, journal } = options
-    return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, budgetMs })
+    const { onlyIfAbsent, keepUntil, journal, lease } = options
+    return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease, announces, budgetMs })
   }
 
   #filling(scope: TenantScope, key: ValidKey, fence: Fence | FencedKey, run: Work<boolean>['run']): Work<boolean> {
@@ -445,7 +460,12 @@ export class WriteQueues {
   }
 
   #deletion(scope: TenantScope, key: ValidKey): Work<number | undefined>['run'] {
-    return (budgetMs) => this.#backend.delete(scope, [key], { budgetMs })
+    return (budgetMs) => this.#backend.delete(scope, [key], { budgetMs, announces: this.announcement(scope, key) })
+  }
+
+  /** What other processes are told when the key is changed here; `undefined`: they need not be told with it. */
+  announcement(scope: TenantScope, key: ValidKey): LogMessage | undefined {
+    return this.#options.agreement?.announcement(scope, Invalidation.ofKey(key))
   }
 
   #orDelete(scope: TenantScope, key: ValidKey, put: (budgetMs: number | undefined) => Awaitable<boolean>, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
@@ -467,7 +487,7 @@ export class WriteQueues {
     const budgetMs = Math.min(this.#options.budgetMs, leftMs?.() ?? Number.POSITIVE_INFINITY)
     if (failure !== undefined && budgetMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw failure
     try {
-      await this.#backend.delete(scope, [key], { budgetMs: Math.max(1, budgetMs) })
+      await this.#backend.delete(scope, [key], { budgetMs: Math.max(1, budgetMs), announces: this.announcement(scope, key) })
     } catch (thrown) {
       // the write's own failure tells more than the delete's, unless the delete may still land
       const error = asCacheError(thrown, { operation: 'delete', backend: this.#backend.name, tenant: scope.tenant, key })

@@ -172,6 +172,7 @@ export async function settled(operation: Operation, steps: readonly Step[], { un
     }
     const going = underWay.gone()
     left = isPromise(going) ? await going : going
+    await engine.agreement?.after(state, Invalidation.ofKey(key), steps.map(({ tier }) => tier))
   } finally {
     underWay.end()
   }
@@ -219,9 +220,9 @@ async function giveUp(operation: Operation, queue: QueuedWrites, lost: CacheErro
 }
 
 /** Stores a value in one slot, unless the fence is broken. */
-function fillNow({ engine, state, key }: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
+function fillNow({ engine, state, key, line }: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
   const entry = snapshot.entryFor(slot)
-  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()) }, fence, readyFor(slot.tier, snapshot))
+  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), lease: line }, fence, readyFor(slot.tier, snapshot))
 }
 
 /** What a tier waits for before it takes the snapshot's bytes. */
@@ -268,7 +269,7 @@ function fillOne(operation: Operation, slot: Slot, snapshot: ValueSnapshot, fenc
   }
   if (belongs) {
     const entry = snapshot.entryFor(slot)
-    const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal: queue?.first }
+    const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal: queue?.first, lease: operation.line }
     const filled = tier.queues.fill(state.scope, key, entry, options, fence, readyFor(tier, snapshot))
     const outcome = queue === undefined ? filled : enterIfKept(operation, queue, filled, entry, fence, (each) => fillNow(operation, each, snapshot, fence))
     outcomes.push(outcome)
