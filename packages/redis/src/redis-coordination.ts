@@ -14,7 +14,7 @@ import type { Connections } from './connections.js'
 import { OutOfStep } from './errors.js'
 import type { Names } from './names.js'
 import { namesOn, unlink } from './scan.js'
-import { ANNOUNCE, APPEND, COMMIT, DELETE_ANNOUNCED, ENTER, LEAVE, LOOK, PUT_ANNOUNCED, PUT_LEASED, RENEW, TAKE_OVER, type Script } from './scripts.js'
+import { ANNOUNCE, APPEND, COMMIT, DELETE_ANNOUNCED, ENTER, LEAVE, LOOK, PUT_ANNOUNCED, PUT_LEASED, MOST_FOREIGN, RENEW, TAKE_OVER, type Script } from './scripts.js'
 
 /*
  * Processes agree over one server: a key's line is a list beside its entry, the log is a stream. What has to be done in one step is a script.
@@ -103,8 +103,14 @@ export class RedisCoordination implements Coordination {
   }
 
   async end(options: OperationOptions): Promise<LoggedMessage | undefined> {
-    const found = await this.#with('end', undefined, options, ({ client }) => client.xrevrange(this.#names.log, '+', '-', 'COUNT', 1))
-    return found[0] && messageOf(found[0])
+    const found = await this.#with('end', undefined, options, ({ client }) => client.xrevrange(this.#names.log, '+', '-', 'COUNT', MOST_FOREIGN))
+    return found.map(messageOf).find(({ id }) => id !== '')
+  }
+
+  isBefore(position: string, other: string): boolean {
+    const [ms, order] = numbersOf(position)
+    const [otherMs, otherOrder] = numbersOf(other)
+    return ms < otherMs || (ms === otherMs && order < otherOrder)
   }
 
   close(): Promise<void> {
@@ -173,8 +179,14 @@ type RawMessage = [id: string, fields: string[]]
 
 /** What is no message of ours has an id and a text that say nothing. */
 function messageOf([position, fields]: RawMessage): LoggedMessage {
-  const [i, id = '', p, previous = '', m, said = ''] = fields
-  return i === 'i' && p === 'p' && m === 'm' ? { position, id, previous, text: said } : { position, id: '', previous: '', text: '' }
+  const [i, id = '', p, previous = '', g, log = '', m, said = ''] = fields
+  return i === 'i' && p === 'p' && g === 'g' && m === 'm' ? { position, id, previous, log, text: said } : { position, id: '', previous: '', log: '', text: '' }
+}
+
+/** An id of a stream: milliseconds, and a number among those of the same. */
+function numbersOf(position: string): readonly [ms: number, order: number] {
+  const [ms, order] = position.split('-')
+  return [Number(ms), Number(order)]
 }
 
 function lineOf(reply: unknown): Line {

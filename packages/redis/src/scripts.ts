@@ -11,20 +11,27 @@ import { isReply } from './errors.js'
 
 /** So many messages are kept at most; they go by their age before (see {@link TRIM}). */
 const MOST_MESSAGES = 1_000_000
+/** What others have put into the log is passed over, up to so many in a row; beyond, the log begins anew. */
+export const MOST_FOREIGN = 16
 
 const COMMON = `
 if redis.replicate_commands then redis.replicate_commands() end
 local function tokensOf(line) return redis.call('LRANGE', line, 0, -1) end
 local function placeOf(tokens, token)
   for at = 1, #tokens do
-    if string.sub(tokens[at], 1, #token) == token then return at end
+    if tokens[at] == token or string.sub(tokens[at], 1, #token + 1) == token .. '.' then return at end
   end
 end
 local function append(log, id, text)
-  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  local previous = ''
-  if last and last[2][1] == 'i' then previous = last[2][2] end
-  return redis.call('XADD', log, 'MAXLEN', '~', ${MOST_MESSAGES}, '*', 'i', id, 'p', previous, 'm', text)
+  local previous, first = '', id
+  for _, last in ipairs(redis.call('XREVRANGE', log, '+', '-', 'COUNT', ${MOST_FOREIGN})) do
+    local said = last[2]
+    if said[1] == 'i' and said[5] == 'g' then
+      previous, first = said[2], said[6]
+      break
+    end
+  end
+  return redis.call('XADD', log, 'MAXLEN', '~', ${MOST_MESSAGES}, '*', 'i', id, 'p', previous, 'g', first, 'm', text)
 end
 local function leave(line, tokens, at, log, id, text)
   redis.call('LREM', line, 1, tokens[at])

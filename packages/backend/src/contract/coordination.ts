@@ -28,6 +28,8 @@ export interface LoggedMessage extends LogMessage {
   readonly position: string
   /** The id of the message before it, when it was appended; empty: it was the first. */
   readonly previous: string
+  /** The id of the log's first message: another one where the log was lost and begun anew. */
+  readonly log: string
 }
 
 /** A key's line, as a store sees it. */
@@ -81,6 +83,8 @@ export interface Coordination {
   end(options: OperationOptions): Promise<LoggedMessage | undefined>
   /** Where the log begins: before any message. */
   readonly beginning: string
+  /** Whether one position of a log comes before another. */
+  isBefore(position: string, other: string): boolean
   close(): Promise<void>
 }
 

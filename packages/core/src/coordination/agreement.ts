@@ -144,21 +144,24 @@ export class Agreement implements AgreementHost, TierAgreement {
     if (call.isForced) await this.#ask('empty', call.key, (options) => this.#options.coordination.empty(call.scope, [call.key], options))
     if (call.line?.isHeld !== true) call.line = await this.#enter(state, call.key)
     if (call.line === undefined) return step.make() // it cannot be asked for: what is made stays with this process
-    const found = await this.#turns.wait(step)
-    if (found !== undefined) return found
-    const end = this.#turns.holding(call)
+    let end = (): void => undefined
+    const over = (): void => {
+      end()
+      this.#leaveCall(call)
+    }
     try {
-      flight.throwIfAborted()
-      const made = await step.make()
-      const over = (): void => {
-        end()
-        this.#leaveCall(call)
+      const found = await this.#turns.wait(step)
+      if (found !== undefined) {
+        over()
+        return found
       }
+      flight.throwIfAborted()
+      end = this.#turns.holding(call)
+      const made = await step.make()
       step.stored(made).then(over, over)
       return made
     } catch (error) {
-      end()
-      this.#leaveCall(call)
+      over()
       throw error
     }
   }

@@ -128,8 +128,12 @@ export class Hearing {
 
   async #take(message: LoggedMessage): Promise<void> {
     const { trust, hear, clock, speaker } = this.#options
-    if (message.previous !== this.#last && message.id !== '') this.#miss('messages of other processes are gone from the log, or it is another one')
     this.#position = message.position
+    if (message.id === '') {
+      this.#foreign++ // it is nobody's predecessor
+      return
+    }
+    if (message.previous !== this.#last) this.#miss('messages of other processes are gone from the log, or it is another one')
     this.#last = message.id
     const said = readMessage(message)
     if (said === 'foreign') {
