@@ -10,6 +10,7 @@ import type { Tier } from '../tiers/tier.js'
 import { Hearing, type HearingStats } from './hearing.js'
 import { randomId, Speaker, type Message } from './messages.js'
 import { Question } from './question.js'
+import { RecentInvalidations } from './recent.js'
 import type { Trust } from './trust.js'
 import { Turns } from './turns.js'
 
@@ -38,11 +39,13 @@ export class Agreement implements AgreementHost, TierAgreement {
   readonly #removals = new Map<string, () => void>()
   /** What could not be told yet, by tenant and key. */
   readonly #untold = new TransientMap<string, { readonly scope: TenantScope; readonly key: ValidKey }>()
+  readonly #recent: RecentInvalidations
   #tier: Tier | undefined
 
   constructor(options: AgreementOptions) {
     const { engine, coordination, trust, speaker } = options
     this.#options = options
+    this.#recent = new RecentInvalidations(engine.clock)
     this.#turns = new Turns({ coordination, clock: engine.clock, ask: (operation, key, ask) => this.#ask(operation, key, ask), enter: (step) => this.#enter(engine.tenants.of(step.call.scope.tenant), step.call.key), wakeFor: (scope, key) => this.#wake(scope, key) })
     this.#hearing = new Hearing({
       coordination,
@@ -122,13 +125,16 @@ export class Agreement implements AgreementHost, TierAgreement {
     return this.#announce(state.scope, key)
   }
 
-  announcement(scope: TenantScope, { key }: Invalidation): LogMessage {
+  announcement(scope: TenantScope, invalidation: Invalidation): LogMessage {
+    const { key } = invalidation
+    this.#recent.add(scope, invalidation)
     return this.#options.speaker.say({ kind: 'key', tenant: scope.tenant, key: key as ValidKey })
   }
 
   async removing(scope: TenantScope, prefixes: readonly string[]): Promise<() => Promise<unknown>> {
     const { coordination, speaker } = this.#options
     const of = randomId()
+    for (const prefix of prefixes) this.#recent.add(scope, Invalidation.ofPrefix(prefix))
     const tell = async (kind: 'begin' | 'end'): Promise<void> => {
       for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.append(speaker.say({ kind, tenant: scope.tenant, prefix, of }), options))
     }
@@ -233,6 +239,8 @@ export class Agreement implements AgreementHost, TierAgreement {
   #missed(why: string): void {
     const { engine } = this.#options
     engine.tenants.detachAll()
+    // it may be another server, which has not heard of them
+    for (const { scope, invalidation } of this.#recent.take()) void this.#tier?.queues.invalidate(scope, invalidation)
     this.#options.missed(`tier ${this.#tier?.name}: ${why}; nothing that this process has kept itself is served any more`)
   }
 

@@ -36,8 +36,8 @@ export function readMessage({ text }: Pick<LoggedMessage, 'text'>): Message | 'n
     if (version !== VERSION || typeof by !== 'string') return 'foreign'
     if (kind === 'beat') return { kind, by }
     if (kind === 'key' || kind === 'wake') return { kind, by, tenant: validateTenant(tenant), key: validateKey(what) }
-    if ((kind === 'begin' || kind === 'end') && typeof of === 'string') return { kind, by, tenant: validateTenant(tenant), prefix: validatePrefix(what), of }
-    return 'newer' // a kind that was added without a new version
+    if (kind === 'begin' || kind === 'end') return typeof of === 'string' ? { kind, by, tenant: validateTenant(tenant), prefix: validatePrefix(what), of } : 'foreign'
+    return typeof kind === 'string' ? 'newer' : 'foreign' // a kind that was added without a new version
   } catch {
     return 'foreign'
   }

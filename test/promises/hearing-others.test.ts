@@ -1,0 +1,300 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import type { TieredCacheManager, TieredCacheManagerOptions } from '@thermocline/core'
+import { TieredCacheManager as Manager } from '@thermocline/core'
+import { MemoryBackend } from '@thermocline/memory'
+import { FakeClock, SharedStore, type SharedBackend } from '@thermocline/testkit'
+import { deferred, overShared } from '../support/processes.js'
+
+/*
+ * What a process believes of what it keeps itself, when it hears others, when it does not, and when it has missed something; and whose turn it is to
+ * compute when a holder dies. With a fake clock, over a store in memory.
+ */
+
+let clock: FakeClock
+let store: SharedStore
+let backends: SharedBackend[]
+let managers: TieredCacheManager[]
+
+const open = (options: Partial<TieredCacheManagerOptions> = {}): ReturnType<TieredCacheManager['tenant']> => {
+  const backend = store.backend()
+  const manager = overShared(backend, { clock, ...options })
+  backends.push(backend)
+  managers.push(manager)
+  return manager.tenant('acme')
+}
+const statuses = async (): Promise<string[]> => Promise.all(managers.map(async (manager) => (await manager.health()).coordination.status))
+
+beforeEach(() => {
+  clock = new FakeClock(Date.now())
+  store = new SharedStore()
+  backends = []
+  managers = []
+})
+afterEach(async () => {
+  for (const backend of backends) backend.heal()
+  const closing = Promise.all(managers.map((manager) => manager.close()))
+  await clock.advance(5000)
+  await closing
+})
+
+describe('a process that does not hear others', () => {
+  test('believes what it keeps for maxStaleness after it heard last, and again when it hears again', async () => {
+    const [one, other] = [open({ defaultTtl: '1d' }), open({ defaultTtl: '1d' })]
+    const events: string[] = []
+    for (const name of ['blind', 'connected'] as const) managers[1]!.on(name, ({ tier }) => events.push(`${name} ${tier}`))
+    await clock.settle()
+    expect(await statuses()).toEqual(['connected', 'connected'])
+    await one.set('k', 'v1')
+    expect(await other.get('k')).toBe('v1')
+    backends[1]!.cut()
+    await one.set('k', 'v2')
+    await clock.advance(45_000)
+    expect(other.peek('k')).toBe('v1') // not told, and within what is allowed
+    await clock.advance(15_000)
+    expect(other.peek('k')).toBeUndefined()
+    expect(await statuses()).toEqual(['connected', 'blind'])
+    expect(events).toEqual(['connected shared', 'blind shared'].map((event) => event.replace('shared', 'hot')))
+    backends[1]!.heal()
+    await clock.advance(10_000)
+    expect(await statuses()).toEqual(['connected', 'connected'])
+    expect(events.at(-1)).toBe('connected hot')
+    expect(await other.get('k')).toBe('v2')
+  })
+
+  test('goes on with what it did not need to forget', async () => {
+    const [one, other] = [open({ defaultTtl: '1d' }), open({ defaultTtl: '1d' })]
+    await clock.settle()
+    for (const key of ['kept', 'changed']) await one.set(key, 'v1')
+    expect([await other.get('kept'), await other.get('changed')]).toEqual(['v1', 'v1'])
+    backends[1]!.cut()
+    await one.set('changed', 'v2')
+    await clock.advance(120_000)
+    expect([other.peek('kept'), other.peek('changed')]).toEqual([undefined, undefined])
+    backends[1]!.heal()
+    await clock.advance(10_000)
+    // it was told what it had missed: nothing else is given up
+    expect([other.peek('kept'), other.peek('changed')]).toEqual(['v1', undefined])
+  })
+
+  test('serves what it computes itself for maxStaleness, and stores it nowhere else', async () => {
+    const alone = open({ defaultTtl: '1d', coordination: { maxStaleness: '10s' } })
+    await clock.settle()
+    backends[0]!.cut()
+    await clock.advance(30_000)
+    let computes = 0
+    const get = (): Promise<unknown> => alone.getOrCompute('k', () => ++computes)
+    expect([await get(), await get()]).toEqual([1, 1])
+    await clock.advance(8000)
+    expect(await get()).toBe(1)
+    await clock.advance(3000)
+    expect(await get()).toBe(2)
+    backends[0]!.heal()
+    await clock.advance(5000)
+    expect(await alone.get('k', { tiers: { near: false } })).toBeUndefined()
+  })
+
+  test('a beat that the store refuses is no beat', async () => {
+    const [one] = [open({ coordination: { maxStaleness: '3s' } })]
+    await clock.settle()
+    // what it reads goes on, and nothing it says arrives: another server is the master
+    const { append } = store
+    store.append = () => {
+      throw new Error('READONLY')
+    }
+    await one.get('k')
+    await clock.advance(4000)
+    expect(await statuses()).toEqual(['blind'])
+    store.append = append
+    await clock.advance(4000)
+    expect(await statuses()).toEqual(['connected'])
+  })
+})
+
+describe('a process that has missed something', () => {
+  const losses: Record<string, () => void> = {
+    'the log was trimmed': () => store.trim(1),
+    'the log was lost and begun anew': () => store.flush(),
+    'another server never heard of the end': () => store.loseLast(2),
+  }
+  for (const [what, lose] of Object.entries(losses)) {
+    test(`believes nothing of what it kept before: ${what}`, async () => {
+      const [one, other] = [open({ defaultTtl: '1d', coordination: { maxStaleness: '1d' } }), open({ defaultTtl: '1d', coordination: { maxStaleness: '1d' } })]
+      await clock.settle()
+      await one.set('k', 'v1')
+      for (const key of ['a', 'b']) await one.set(key, 'v1')
+      expect(await other.get('k')).toBe('v1')
+      backends[1]!.cut()
+      for (let n = 0; n < 5; n++) await one.set('k', `v2.${n}`)
+      lose()
+      const entries = new Map(store.entries)
+      backends[1]!.heal()
+      await clock.advance(2000)
+      await one.set('c', 'more')
+      await clock.advance(15_000)
+      for (const [name, entry] of entries) store.entries.set(name, entry)
+      expect(other.peek('k')).toBeUndefined()
+      const gaps = await Promise.all(managers.map(async (manager) => ((await manager.health()).coordination as { gaps: number }).gaps))
+      // who had not read what is gone is told again by who had said it
+      expect(what.startsWith('another server') ? gaps[0] : gaps[1]).toBeGreaterThan(0)
+      // and goes on: what it takes in from now on is believed
+      expect(await other.getOrCompute('new', () => 'v')).toBe('v')
+      expect(other.peek('new')).toBe('v')
+      expect(await statuses()).toEqual(['connected', 'connected'])
+    })
+  }
+
+  test('stores nothing that it had begun', async () => {
+    const one = open({ coordination: { maxStaleness: '1d' } })
+    await clock.settle()
+    const gate = deferred<string>()
+    const computing = one.getOrCompute('k', () => gate.promise)
+    await clock.settle()
+    store.flush()
+    store.append({ id: 'x', text: JSON.stringify([1, 'beat', 'somebody']) })
+    await clock.advance(3000)
+    gate.resolve('old')
+    expect(await computing).toBe('old')
+    expect([one.peek('k'), store.entries.size]).toEqual([undefined, 0])
+  })
+
+  test('what it cannot read: foreign messages are passed over and counted, those of a newer version are a gap', async () => {
+    const one = open({ defaultTtl: '1d' })
+    await clock.settle()
+    await one.set('k', 'v')
+    const health = async (): Promise<unknown> => {
+      const { gaps, foreign } = (await managers[0]!.health()).coordination as { gaps: number; foreign: number }
+      return { gaps, foreign }
+    }
+    const garbage = ['', '{', 'null', '[]', '[1]', '["1","key"]', '[1,"key","by"]', '[1,"key","by","acme",""]', '[1,"key","by","acme","\\ud800"]', '[1,"begin","by","acme","x"]', '[0,"beat","by"]', JSON.stringify([1, 'key', 'by', 'acme', 'x'.repeat(20_000)])]
+    for (const [n, text] of garbage.entries()) store.append({ id: `g${n}`, text })
+    await clock.settle()
+    expect(await health()).toEqual({ gaps: 0, foreign: garbage.length })
+    expect(one.peek('k')).toBe('v')
+    store.append({ id: 'newer', text: '[2,"tags","by","acme",["a"]]' })
+    await clock.settle()
+    expect(await health()).toEqual({ gaps: 1, foreign: garbage.length })
+    expect(one.peek('k')).toBeUndefined()
+  })
+})
+
+describe('whose turn it is', () => {
+  test('a holder that has died delays others by a lease, and one of them takes its place', async () => {
+    const [dead, one, other] = [open(), open(), open()]
+    await clock.settle()
+    const never = new Promise<never>(() => undefined)
+    void dead.getOrCompute('k', () => never).catch(() => undefined)
+    await clock.settle()
+    backends[0]!.cut() // it renews nothing any more
+    let computes = 0
+    const compute = (): number => ++computes
+    const waiting = [one.getOrCompute('k', compute), other.getOrCompute('k', compute)]
+    await clock.advance(9000)
+    expect(computes).toBe(0)
+    await clock.advance(2500)
+    expect(await Promise.all(waiting)).toEqual([1, 1])
+    expect(computes).toBe(1)
+  })
+
+  test('a holder that lives is waited for, for as long as lock.wait', async () => {
+    const [one, other] = [open(), open()]
+    await clock.settle()
+    const gate = deferred<string>()
+    const slow = one.getOrCompute('k', () => gate.promise)
+    await clock.settle()
+    let computes = 0
+    const waiting = other.getOrCompute('k', () => `computed ${++computes}`, { lock: { wait: '40s' } })
+    await clock.advance(35_000)
+    expect(computes).toBe(0)
+    await clock.advance(6000)
+    expect(await waiting).toBe('computed 1')
+    gate.resolve('too late')
+    expect(await slow).toBe('too late')
+    await clock.settle()
+    expect([await other.get('k'), await one.get('k')]).toEqual(['computed 1', 'computed 1'])
+  })
+
+  test('a holder whose event loop was blocked stores all the same, unless somebody has taken its place', async () => {
+    const one = open()
+    await clock.settle()
+    const gate = deferred<string>()
+    const slow = one.getOrCompute('k', () => gate.promise)
+    await clock.advance(60_000)
+    gate.resolve('late')
+    expect(await slow).toBe('late')
+    expect(await one.get('k', { tiers: { near: false } })).toBe('late')
+  })
+
+  test('lost lines are lost permissions: nothing is stored', async () => {
+    const one = open()
+    await clock.settle()
+    const gate = deferred<string>()
+    const computing = one.getOrCompute('k', () => gate.promise)
+    await clock.settle()
+    store.lines.clear()
+    gate.resolve('v')
+    expect(await computing).toBe('v')
+    await clock.settle()
+    expect([one.peek('k'), store.entries.size]).toEqual([undefined, 0])
+  })
+
+  test('a store that cannot be reached leaves each process to itself', async () => {
+    const [one, other] = [open(), open()]
+    await clock.settle()
+    for (const backend of backends) backend.cut()
+    let computes = 0
+    expect([await one.getOrCompute('k', () => ++computes), await other.getOrCompute('k', () => ++computes)]).toEqual([1, 2])
+    expect(await one.getOrCompute('k', () => ++computes)).toBe(1)
+  })
+})
+
+describe('the option', () => {
+  const tiers = (): TieredCacheManagerOptions['tiers'] => ({ near: { backend: new MemoryBackend() }, hot: { backend: new SharedStore().backend() } })
+  test.each([
+    [{ tier: 'nowhere' }, /coordination\.tier must be the name of a tier \(near, hot\), not the string "nowhere"/],
+    [{ tier: 'near' }, /coordination\.tier names near, over which processes cannot agree/],
+    [{ maxStaleness: '499ms' }, /coordination\.maxStaleness must be at least 500 ms, not 499 ms/],
+    [{ maxStaleness: null }, /coordination\.maxStaleness/],
+    [{ stale: 1 }, /coordination does not know the option stale/],
+    ['on', /coordination must be 'auto', false or \{ tier, maxStaleness \}, not the string "on"/],
+    [true, /coordination must be 'auto', false/],
+  ])('%p is refused', (coordination, message) => {
+    expect(() => new Manager({ tiers: tiers(), coordination: coordination as never, logger: false })).toThrow(message)
+  })
+
+  test.each([
+    [{ lock: 1 }, /lock must be true, false or \{ wait \}, not the number 1/],
+    [{ lock: { wait: 0 } }, /lock\.wait/],
+    [{ lock: { waits: '1s' } }, /lock must be true, false or \{ wait \}/],
+  ])('a policy with %p is refused', (policy, message) => {
+    expect(() => new Manager({ tiers: tiers(), policies: { default: policy as never }, logger: false })).toThrow(message)
+  })
+
+  test('auto takes the first tier that can, and none where there is none', async () => {
+    const alone = new Manager({ tiers: { near: { backend: new MemoryBackend() } }, coordination: 'auto', logger: false })
+    expect((await alone.health()).coordination).toEqual({ status: 'off' })
+    await alone.close()
+    const one = new Manager({ tiers: tiers(), coordination: { tier: 'hot' }, logger: false })
+    expect((await one.health()).coordination).toMatchObject({ tier: 'hot', gaps: 0 })
+    await one.close()
+  })
+})
+
+describe('a server that takes the place of another', () => {
+  test('and has not heard of a change is told of it again by whoever made it', async () => {
+    const [one, other] = [open({ defaultTtl: '1d' }), open({ defaultTtl: '1d' })]
+    await clock.settle()
+    await one.set('k', 'v1')
+    expect(await other.get('k')).toBe('v1')
+    const before = new Map(store.entries)
+    await one.set('k', 'v2')
+    await clock.settle()
+    // the change is gone, and others go on with the log as it was
+    store.entries.clear()
+    for (const [name, entry] of before) store.entries.set(name, entry)
+    store.loseLast(1)
+    expect(await other.get('k')).toBe('v1')
+    await other.set('x', 'goes on') // in the place of what is gone
+    await clock.advance(12_000)
+    expect([await one.get('k'), await other.get('k')]).toEqual([undefined, undefined])
+  })
+})
