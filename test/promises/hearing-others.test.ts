@@ -1,6 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { mkdtemp, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
 import type { TieredCacheManager, TieredCacheManagerOptions } from '@thermocline/core'
 import { TieredCacheManager as Manager } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { FakeClock, SharedStore, type SharedBackend } from '@thermocline/testkit'
 import { deferred, overShared } from '../support/processes.js'
@@ -296,5 +300,138 @@ describe('a server that takes the place of another', () => {
     await other.set('x', 'goes on') // in the place of what is gone
     await clock.advance(12_000)
     expect([await one.get('k'), await other.get('k')]).toEqual([undefined, undefined])
+  })
+})
+
+describe('a disk of the process’s own', () => {
+  let basePath: string
+  beforeEach(async () => void (basePath = await mkdtemp(path.join(os.tmpdir(), 'thermocline-own-disk-'))))
+  afterEach(() => rm(basePath, { recursive: true, force: true, maxRetries: 5 }))
+
+  const onDisk = (): ReturnType<TieredCacheManager['tenant']> => {
+    const backend = store.backend()
+    const manager = new Manager({ tiers: { hot: { backend }, warm: { backend: new FileSystemBackend({ basePath }) } }, coordination: 'auto', defaultTtl: '1d', clock, logger: false })
+    backends.push(backend)
+    managers.push(manager)
+    return manager.tenant('acme')
+  }
+  const end = async (at: number): Promise<void> => {
+    const closing = managers[at]!.close()
+    await clock.advance(100)
+    await closing
+    managers.splice(at, 1)
+    backends.splice(at, 1)
+  }
+  const ON_DISK = { tiers: { hot: false } } as const
+  const connected = async (): Promise<void> => {
+    for (let n = 0; n < 50 && (await statuses()).includes('blind'); n++) await clock.advance(20)
+    expect(await statuses()).not.toContain('blind')
+  }
+
+  test('keeps what nobody has changed while the process was away, and loses what somebody has', async () => {
+    const before = onDisk()
+    const other = open({ defaultTtl: '1d' })
+    await connected()
+    for (const key of ['kept', 'changed', 'docs/cleared']) await before.set(key, 'v1')
+    await end(0)
+    await other.set('changed', 'v2')
+    await other.clear('docs/')
+    const after = onDisk()
+    await connected()
+    expect([await after.get('kept', ON_DISK), await after.get('changed', ON_DISK), await after.get('docs/cleared', ON_DISK)]).toEqual(['v1', undefined, undefined])
+    expect(await after.get('changed')).toBe('v2')
+  })
+
+  test('is not believed where what was said meanwhile is not known any more', async () => {
+    const before = onDisk()
+    const other = open({ defaultTtl: '1d' })
+    await connected()
+    await before.set('k', 'v1')
+    await end(0)
+    await other.set('k', 'v2')
+    for (let n = 0; n < 5; n++) await other.set(`other ${n}`, n)
+    store.trim(2)
+    const after = onDisk()
+    await connected()
+    expect(await after.get('k', ON_DISK)).toBeUndefined()
+    // what is taken in from now on is kept
+    expect(await after.get('k')).toBe('v2')
+    await managers.at(-1)!.flush()
+  })
+
+  test('is not believed where the log is another one', async () => {
+    const before = onDisk()
+    await connected()
+    await before.set('k', 'v1')
+    await end(0)
+    store.flush()
+    for (let n = 0; n < 20; n++) store.append({ id: `n${n}`, text: JSON.stringify([1, 'beat', 'somebody']) })
+    const after = onDisk()
+    await connected()
+    expect(await after.get('k', ON_DISK)).toBeUndefined()
+  })
+
+  test('is shared by the processes of a machine', async () => {
+    const [one, other] = [onDisk(), onDisk()]
+    await connected()
+    await one.set('k', 'v1')
+    expect(await other.get('k', ON_DISK)).toBe('v1')
+    await other.set('k', 'v2')
+    await clock.settle()
+    expect(await one.get('k')).toBe('v2')
+    expect(await one.get('k', ON_DISK)).not.toBe('v1')
+  })
+
+  test('keeps what the process computes while it hears nobody, for maxStaleness', async () => {
+    const alone = onDisk()
+    await connected()
+    backends[0]!.cut()
+    await clock.advance(90_000)
+    let computes = 0
+    const get = (): Promise<unknown> => alone.getOrCompute('k', () => ++computes)
+    expect([await get(), await get()]).toEqual([1, 1])
+    await clock.advance(61_000)
+    expect(await get()).toBe(2)
+  })
+})
+
+describe('what leaves a memory for want of room', () => {
+  const small = (): ReturnType<TieredCacheManager['tenant']> => {
+    const backend = store.backend()
+    const tiers = { near: { backend: new MemoryBackend({ maxEntries: 1 }) }, hot: { backend } }
+    const manager = new Manager({ tiers, policies: { default: { tiers: { hot: { write: 'demote' } } } }, coordination: 'auto', defaultTtl: '1d', clock, logger: false })
+    backends.push(backend)
+    managers.push(manager)
+    return manager.tenant('acme')
+  }
+  const IN_HOT = { tiers: { near: false } } as const
+
+  test('goes to the shared tier, unless somebody has changed it', async () => {
+    const one = small()
+    await clock.settle()
+    await one.set('a', 'v1')
+    await one.set('b', 'v1')
+    for (let n = 0; n < 20; n++) await clock.advance(10)
+    expect(await one.get('a', IN_HOT)).toBe('v1')
+  })
+
+  test('does not come back where it was deleted elsewhere and that was not heard yet', async () => {
+    const [one, other] = [small(), open()]
+    await clock.settle()
+    await one.set('a', 'v1')
+    const read = backends[0]!.read.bind(backends[0]!)
+    const held = deferred<void>()
+    backends[0]!.read = async (...asked) => {
+      await held.promise
+      return read(...asked)
+    }
+    await clock.advance(1100) // what it read before has been answered
+    await other.delete('a')
+    await one.set('b', 'v1')
+    await clock.advance(100)
+    expect(store.entries.size).toBe(0)
+    held.resolve()
+    for (let n = 0; n < 20; n++) await clock.advance(10)
+    expect([...store.entries.keys()].some((name) => name.endsWith('\0a'))).toBe(false)
   })
 })

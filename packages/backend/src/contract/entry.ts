@@ -25,6 +25,8 @@ export interface EntryDetails {
   readonly metadata?: Metadata | undefined
   /** The media type that the policy gives the payload, for stores that other tools read. */
   readonly contentType?: string | undefined
+  /** Of a copy in a tier of a process's own: what the process had heard of others when it took the entry in. Belongs to that copy, as `keepUntil` does. */
+  readonly heardUpTo?: string | undefined
   /** The fencing token of the write, once locks across processes exist. */
   readonly fence?: number | undefined
 }

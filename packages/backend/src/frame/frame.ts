@@ -51,6 +51,7 @@ const Field = {
   contentType: 14,
   plainBytes: 16,
   staleMs: 17, // 9 was an instant once, and stays unused
+  heardUpTo: 18,
 } as const
 
 /** What stands before the payload. */
@@ -123,6 +124,7 @@ export function encodeHeaderOf(tenant: string, key: ValidKey, entry: CacheEntry,
   const details = entry.details
   if (details !== undefined) {
     if (details.staleMs !== undefined) fields.number(Field.staleMs, details.staleMs)
+    if (details.heardUpTo !== undefined) fields.text(Field.heardUpTo, details.heardUpTo)
     for (const tag of details.tags ?? []) fields.text(Field.tag, tag)
     if (details.metadata !== undefined) fields.text(Field.metadata, JSON.stringify(details.metadata))
     if (details.fence !== undefined) fields.number(Field.fence, details.fence)
@@ -203,6 +205,7 @@ function readFields(payloadOffset: number, expected: FrameOwner | undefined): Fr
       case Field.staleMs: (details ??= {}).staleMs = reader.count(); break
       case Field.fence: (details ??= {}).fence = reader.count(); break
       case Field.plainBytes: plainBytes = reader.count(); break
+      case Field.heardUpTo: (details ??= {}).heardUpTo = reader.text(); break
       case Field.contentType: (details ??= {}).contentType = reader.text(); break
       case Field.tag: (details ??= {}).tags = tags ??= []; tags.push(reader.text()); break
       case Field.metadata: {

@@ -24,6 +24,8 @@ export interface AgreementOptions {
   readonly speaker: Speaker
   /** Others are heard from now on, or not any more. */
   readonly changed: (isHearing: boolean, why: string | undefined) => void
+  /** Whether a tier of the process's own outlives it. */
+  readonly keepsForLater: boolean
   /** Something that others said was missed. */
   readonly missed: (what: string) => void
 }
@@ -52,13 +54,14 @@ export class Agreement implements AgreementHost, TierAgreement {
       clock: engine.clock,
       speaker,
       trust,
-      hear: (message) => this.#hear(message),
+      hear: (message, id) => this.#hear(message, id),
       missed: (why) => this.#missed(why),
       changed: (isHearing, why) => {
         options.changed(isHearing, why)
         if (isHearing) void this.#tellUntold()
       },
       report: (error, operation) => engine.report(error, { operation, tier: this.#tier }),
+      keepsForLater: options.keepsForLater,
     })
   }
 
@@ -106,10 +109,15 @@ export class Agreement implements AgreementHost, TierAgreement {
     operation.line = await this.#enter(operation.state, operation.key)
   }
 
+  async enterWithOwn(state: TenantState, key: ValidKey): Promise<LinePlace | undefined> {
+    const place = await this.#enter(state, key)
+    if (place === undefined || (await this.#hearing.caughtUp())) return place
+    this.#leaveCall({ scope: state.scope, key, line: place })
+    return undefined
+  }
+
   leave({ state, key, line }: Operation): void {
-    if (line?.isHeld !== true) return
-    line.isHeld = false
-    void this.#ask('leave', key, (options) => this.#options.coordination.leave(state.scope, key, line.token, line.wake, options))
+    this.#leaveCall({ scope: state.scope, key, line })
   }
 
   before(state: TenantState, invalidation: Invalidation, tiers: readonly Tier[]): Promise<unknown> | undefined {
@@ -172,7 +180,7 @@ export class Agreement implements AgreementHost, TierAgreement {
     }
   }
 
-  #leaveCall({ scope, key, line }: ComputeStep<unknown>['call']): void {
+  #leaveCall({ scope, key, line }: Pick<ComputeStep<unknown>['call'], 'scope' | 'key' | 'line'>): void {
     if (line?.isHeld !== true) return
     line.isHeld = false
     void this.#ask('leave', key, (options) => this.#options.coordination.leave(scope, key, line.token, line.wake, options))
@@ -194,16 +202,16 @@ export class Agreement implements AgreementHost, TierAgreement {
     await this.#apply(state, Invalidation.ofKey(key, 'elsewhere'))
   }
 
-  async #apply(state: TenantState, invalidation: Invalidation): Promise<void> {
+  async #apply(state: TenantState, invalidation: Invalidation, told?: string): Promise<void> {
     const { engine } = this.#options
     try {
-      await applyFromElsewhere(engine, state, invalidation)
+      await applyFromElsewhere(engine, state, invalidation, told)
     } catch (error) {
       engine.report(error, { operation: 'invalidate', state, key: invalidation.key })
     }
   }
 
-  #hear(message: Message): Promise<void> | undefined {
+  #hear(message: Message, id: string): Promise<void> | undefined {
     if (message.kind === 'beat') return undefined
     const { engine } = this.#options
     const state = engine.tenants.of(message.tenant)
@@ -213,7 +221,7 @@ export class Agreement implements AgreementHost, TierAgreement {
     }
     if (message.kind === 'key') {
       this.#turns.woken(state.scope, message.key)
-      const applied = this.#apply(state, Invalidation.ofKey(message.key, 'elsewhere'))
+      const applied = this.#apply(state, Invalidation.ofKey(message.key, 'elsewhere'), id)
       if (engine.events.wants('invalidated')) engine.events.emit('invalidated', { tenant: state.tenant, key: message.key })
       return applied
     }

@@ -18,6 +18,8 @@ const WAIT_MS = 1000
 const LOST_BEAT_MS = 3000
 const LONGEST_BEAT_MS = 10_000
 const BEATS_IN_TIME = 3
+/** Of what was said before the process began, so many pages are heard at most. */
+const MOST_REPEATED_PAGES = 100
 const FIRST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 1000
 
@@ -27,12 +29,14 @@ export interface HearingOptions {
   readonly speaker: Speaker
   readonly trust: Trust
   /** Carries out what another process says. What has begun when it returns is finished when its promise resolves. */
-  readonly hear: (message: Message) => Promise<void> | undefined
+  readonly hear: (message: Message, id: string) => Promise<void> | undefined
   /** Something was missed: what others have invalidated is not known. */
   readonly missed: (why: string) => void
   /** Others are heard from now on, or not any more. */
   readonly changed: (isHearing: boolean, why: string | undefined) => void
   readonly report: (error: unknown, operation: string) => void
+  /** Whether anything of its own outlives the process. */
+  readonly keepsForLater: boolean
 }
 
 export interface HearingStats {
@@ -48,6 +52,8 @@ export interface HearingStats {
 export class Hearing {
   readonly #options: HearingOptions
   readonly #beats = new Map<string, number>()
+  /** Who waits until a beat is heard. */
+  readonly #awaited = new Map<string, () => void>()
   readonly #ended = new AbortController()
   #position: string | undefined
   #last = ''
@@ -75,6 +81,27 @@ export class Hearing {
 
   get isHearing(): boolean {
     return this.#isHearing && this.#options.trust.isHearing
+  }
+
+  /** Resolves when everything that was said before this call has been heard and carried out. False: that cannot be known. */
+  async caughtUp(): Promise<boolean> {
+    const { clock } = this.#options
+    let id: string
+    try {
+      id = await this.#sendBeat()
+    } catch {
+      return false
+    }
+    if (!this.#beats.has(id)) return true
+    return new Promise((resolve) => {
+      const cancel = clock.schedule(LOST_BEAT_MS, () => end(false), { background: true })
+      const end = (isHeard: boolean): void => {
+        cancel()
+        this.#awaited.delete(id)
+        resolve(isHeard)
+      }
+      this.#awaited.set(id, () => end(true))
+    })
   }
 
   start(): void {
@@ -105,7 +132,7 @@ export class Hearing {
         else if (failures > 0) this.#beat() // it can be asked again: whether others are heard is to be known soon
         failures = 0
         const messages = await coordination.read(this.#position as string, WAIT_MS, this.#asking)
-        for (const message of messages) await this.#take(message)
+        await this.#takeAll(messages)
         this.#check()
       } catch (error) {
         if (this.#isOver) return
@@ -119,35 +146,73 @@ export class Hearing {
 
   /** Begins at the end: nothing that was said before concerns what this process will take in. */
   async #begin(): Promise<void> {
-    const last = await this.#options.coordination.end(this.#asking)
-    this.#position = last?.position ?? this.#options.coordination.beginning
+    const { coordination, trust, keepsForLater } = this.#options
+    const last = await coordination.end(this.#asking)
+    trust.missed()
+    if (keepsForLater && last !== undefined && (await this.#repeat(last))) return this.#beat()
+    this.#position = last?.position ?? coordination.beginning
     this.#last = last?.id ?? ''
-    this.#options.trust.missed()
+    if (last !== undefined) trust.heard(last)
     this.#beat()
   }
 
-  async #take(message: LoggedMessage): Promise<void> {
+  /** Hears what was said while this process was away: then what it had on disk before can be believed. False: too much was said. */
+  async #repeat(last: LoggedMessage): Promise<boolean> {
+    const { coordination, trust } = this.#options
+    this.#position = coordination.beginning
+    this.#last = ''
+    for (let pages = 0; pages < MOST_REPEATED_PAGES; pages++) {
+      const messages = await coordination.read(this.#position, 0, this.#asking)
+      const first = messages.find(({ id }) => id !== '')
+      if (pages === 0 && first !== undefined) this.#last = first.previous // what was said before the first one is not known
+      const isEnd = messages.some(({ id }) => id === last.id)
+      await this.#takeAll(messages)
+      if (isEnd || messages.length === 0) return isEnd
+    }
+    trust.missed()
+    return false
+  }
+
+  /** Carries out what is said, in order; several at once, and all of it before it counts as heard. */
+  async #takeAll(messages: readonly LoggedMessage[]): Promise<void> {
+    const underWay: Promise<void>[] = []
+    for (const message of messages) {
+      const sentAt = this.#beats.get(message.id)
+      if (sentAt !== undefined) await Promise.all(underWay.splice(0))
+      const work = this.#take(message)
+      if (work !== undefined) underWay.push(work)
+    }
+    await Promise.all(underWay)
+  }
+
+  #take(message: LoggedMessage): Promise<void> | undefined {
     const { trust, hear, clock, speaker } = this.#options
     this.#position = message.position
     if (message.id === '') {
       this.#foreign++ // it is nobody's predecessor
-      return
+      return undefined
     }
     if (message.previous !== this.#last) this.#miss('messages of other processes are gone from the log, or it is another one')
     this.#last = message.id
+    trust.heard(message)
     const said = readMessage(message)
     if (said === 'foreign') {
       this.#foreign++
-      return
+      return undefined
     }
-    if (said === 'newer') return this.#miss('another process says something that only a newer version of this library understands')
-    if (said.by !== speaker.by || said.kind === 'wake') return hear(said)
+    if (said === 'newer') {
+      this.#miss('another process says something that only a newer version of this library understands')
+      return undefined
+    }
+    if (said.by !== speaker.by || said.kind === 'wake') return hear(said, message.id)
     const sentAt = this.#beats.get(message.id)
-    if (sentAt === undefined) return
+    if (sentAt === undefined) return undefined
     this.#beats.delete(message.id)
+    this.#awaited.get(message.id)?.()
     this.#lagMs = clock.monotonic() - sentAt
     trust.heardAt(sentAt)
     this.#check()
+    return undefined
   }
 
   #miss(why: string): void {
@@ -166,13 +231,15 @@ export class Hearing {
     void this.#sendBeat().catch((error: unknown) => (this.#failure = error)) // whether others are heard shows what it meant
   }
 
-  async #sendBeat(): Promise<void> {
+  /** @returns its id */
+  async #sendBeat(): Promise<string> {
     const { coordination, clock, speaker } = this.#options
     const message = speaker.say({ kind: 'beat' })
     for (const [id, sentAt] of this.#beats) if (clock.monotonic() - sentAt > this.beatMs * BEATS_IN_TIME) this.#beats.delete(id)
     this.#beats.set(message.id, clock.monotonic())
     await coordination.append(message, this.#asking)
     clock.schedule(LOST_BEAT_MS, () => this.#beats.has(message.id) && void this.#lookAnew(message.id).catch(() => undefined), { background: true })
+    return message.id
   }
 
   /** A beat was appended and not read. Where the end of the log does not follow from what was read, it is another log. */

@@ -46,7 +46,11 @@ export function readMessage({ text }: Pick<LoggedMessage, 'text'>): Message | 'n
 /** Makes the messages of one process. */
 export class Speaker {
   /** The process, or rather the manager in it. */
-  readonly by = randomId()
+  readonly by: string
+
+  constructor(by: string) {
+    this.by = by
+  }
 
   say(told: Told): LogMessage {
     const rest = told.kind === 'beat' ? [] : 'key' in told ? [told.tenant, told.key] : [told.tenant, told.prefix, told.of]

@@ -1,26 +1,45 @@
-import { oncePerTurn, systemClock, type Clock } from '@thermocline/backend'
+import { oncePerTurn, systemClock, type Clock, type Coordination } from '@thermocline/backend'
 import type { Beliefs, Mark } from '../tiers/own-tier.js'
+import { randomId } from './messages.js'
 
 /** Marks that are so much older than now are made anew, as a part of how long what is not heard of is believed. */
 const MARKS_A_WINDOW = 8
 
+/** A place in a log. */
+export interface Place {
+  /** Which log it is. */
+  readonly log: string
+  readonly position: string
+}
+
 /**
  * What a process may believe of what it keeps itself. While it hears others, everything that was taken in since it began to hear without a gap. While it
  * does not, what it has taken in, or heard of others after, for at most so long.
+ *
+ * What lies on a disk may be from another process of the machine, or from one that has ended. Its stamp says what that one had heard when it took the
+ * entry in; all that was said later this process must have heard itself.
  */
 export class Trust implements Beliefs {
+  /** The process, or rather the manager in it. */
+  readonly by = randomId()
   /** For how long what is not heard of is believed, in milliseconds. */
   readonly maxStalenessMs: number
   readonly #now: () => number
+  readonly #isBefore: Coordination['isBefore']
   #generation: object = {}
+  #generations = 0
   #mark: Mark
   /** Until when everything of this generation is believed, by the clock's `monotonic`. */
-  #until: number
+  #until = Number.NEGATIVE_INFINITY // nothing was heard yet
+  /** From where on everything was heard. */
+  #since: Place | undefined
+  /** Up to where. */
+  #upTo: Place | undefined
 
-  constructor(clock: Clock, maxStalenessMs: number) {
+  constructor(clock: Clock, maxStalenessMs: number, isBefore: Coordination['isBefore']) {
     this.maxStalenessMs = maxStalenessMs
+    this.#isBefore = isBefore
     this.#now = clock === systemClock ? oncePerTurn(() => clock.monotonic()) : () => clock.monotonic()
-    this.#until = Number.NEGATIVE_INFINITY // nothing was heard yet
     this.#mark = { generation: this.#generation, takenAt: this.#now() }
   }
 
@@ -36,14 +55,35 @@ export class Trust implements Beliefs {
     return now < this.#until || now < mark.takenAt + this.maxStalenessMs
   }
 
+  stamp(): string {
+    const { log = '', position = '' } = this.#upTo ?? {}
+    return [this.by, this.#generations, Math.floor(this.#now()), log, position].join(' ')
+  }
+
+  believesStamp(stamp: string): boolean {
+    const [by, generation, takenAt, log, position = ''] = stamp.split(' ')
+    if (by === this.by) return Number(generation) === this.#generations && (this.isHearing || this.#now() < Number(takenAt) + this.maxStalenessMs)
+    return this.isHearing && this.#since !== undefined && log === this.#since.log && position !== '' && !this.#isBefore(position, this.#since.position)
+  }
+
   /** Whether others are heard. */
   get isHearing(): boolean {
     return this.#now() < this.#until
   }
 
+  get isSure(): boolean {
+    return this.isHearing
+  }
+
   /** How long others count as heard from now on, in milliseconds. */
   get leftMs(): number {
     return Math.max(0, this.#until - this.#now())
+  }
+
+  /** What stands there was heard, and all before it since {@link missed}. */
+  heard(place: Place): void {
+    this.#since ??= place
+    this.#upTo = place
   }
 
   /** Everything that others had said was heard and carried out, when it was asked for at that instant. */
@@ -54,7 +94,9 @@ export class Trust implements Beliefs {
   /** Something may have been missed: nothing from before is believed. */
   missed(): void {
     this.#generation = {}
+    this.#generations++
     this.#mark = { generation: this.#generation, takenAt: this.#now() }
     this.#until = Number.NEGATIVE_INFINITY
+    this.#since = this.#upTo = undefined
   }
 }

@@ -86,10 +86,17 @@ export async function clearEverywhere(engine: OperationHost, state: TenantState,
 /**
  * Applies what another process has invalidated: in the tiers that are this process's own, as the shared ones have it from there. Nothing is told to anybody again.
  *
+ * @param told the id of the message that told of it: what that put on a disk which both have stays there
  * @throws CacheError `not-recorded`
  */
-export async function applyFromElsewhere(engine: OperationHost, state: TenantState, invalidation: Invalidation): Promise<void> {
-  await invalidateIn(engine.tiers.filter((tier) => engine.agreement?.isShared(tier) !== true), engine, state, 'invalidate', invalidation, () => undefined)
+export async function applyFromElsewhere(engine: OperationHost, state: TenantState, invalidation: Invalidation, told?: string): Promise<void> {
+  const own = engine.tiers.filter((tier) => engine.agreement?.isShared(tier) !== true)
+  const apply = (tiers: readonly Tier[]): Promise<void> => invalidateIn(tiers, engine, state, 'invalidate', invalidation, () => undefined)
+  const { key } = invalidation
+  if (key === undefined || told === undefined || own.every((tier) => tier.direct !== undefined)) return apply(own)
+  const first = apply(own.filter((tier) => tier.direct !== undefined)) // now: the rest takes a moment
+  const left = await Promise.all(own.map(async (tier) => ((await tier.holdsToldOf(state.scope, key, told)) ? [] : [tier])))
+  await Promise.all([first, apply(left.flat())])
 }
 
 /** Reports what a tier could not apply; what it could not record either is lost. */

@@ -36,7 +36,8 @@ export function openAgreed(option: CoordinationOption | undefined, names: readon
   const { backend } = tiers[name] as TierOptions
   if (!isCoordinator(backend)) throw new TypeError(`coordination.tier names ${name}, over which processes cannot agree: that takes a tier such as Redis`)
   try {
-    return { name, backend, coordination: backend.openCoordination(), trust: new Trust(clock, maxStalenessMs) }
+    const coordination = backend.openCoordination()
+    return { name, backend, coordination, trust: new Trust(clock, maxStalenessMs, (one, other) => coordination.isBefore(one, other)) }
   } catch (error) {
     if (given !== 'auto' || !(error instanceof TypeError)) throw error
     warn(`processes are not coordinated: ${error.message}`)

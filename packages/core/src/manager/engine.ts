@@ -119,7 +119,7 @@ export class Engine implements OperationHost {
     const names = tierNames(options.tiers)
     this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
     this.#agreed = openAgreed(options.coordination, names, options.tiers, this.clock, (message) => this.logger.warn(message, {}))
-    this.agreement = this.#agreed && this.#makeAgreement(this.#agreed)
+    this.agreement = this.#agreed && this.#makeAgreement(this.#agreed, names.some((name) => isOwnAndDurable(options.tiers[name]?.backend)))
     const tiers: Tier[] = []
     this.tiers = tiers
     try {
@@ -238,13 +238,14 @@ export class Engine implements OperationHost {
     this.hot = plain && !this.firstTier.queues.anySuspect ? this.firstTier.direct : undefined
   }
 
-  #makeAgreement({ name, coordination, trust }: Agreed): Agreement {
+  #makeAgreement({ name, coordination, trust }: Agreed, keepsForLater: boolean): Agreement {
     let wasBlind = false
     const agreement = new Agreement({
       engine: this,
       coordination,
       trust,
-      speaker: new Speaker(),
+      speaker: new Speaker(trust.by),
+      keepsForLater,
       missed: (what) => this.logger.warn(what, { tier: name }),
       changed: (isHearing, reason) => {
         if (isHearing) {
@@ -378,6 +379,10 @@ function tierNames(tiers: unknown): string[] {
     if (typeof tier !== 'object' || tier === null) throw new TypeError(`tiers.${name} must be { backend, ... }, not ${kindOf(tier)}`)
   }
   return names
+}
+
+function isOwnAndDurable(backend: Partial<CacheBackend> | undefined): boolean {
+  return backend?.capabilities?.durable === true && backend.capabilities.shared !== true
 }
 
 function checkEnabled(enabled: unknown): boolean {

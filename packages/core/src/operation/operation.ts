@@ -1,5 +1,5 @@
 import type { Span } from '@opentelemetry/api'
-import type { CacheEntry, EpochMs, Invalidation, ReadOptions, TenantScope, ValidKey } from '@thermocline/backend'
+import type { CacheEntry, EpochMs, Invalidation, LogMessage, ReadOptions, TenantScope, ValidKey } from '@thermocline/backend'
 import type { PayloadPlace } from '../codec/payload-step.js'
 import type { ComputeContext } from '../flights/compute-context.js'
 import type { AgreedCall, ComputePoint } from '../flights/compute-point.js'
@@ -22,8 +22,12 @@ export interface AgreementHost {
   entersBefore(operation: ReadOperation, position: number): boolean
   /** Takes a place in the key's line, unless it cannot be had. */
   enter(operation: ReadOperation): Promise<void>
+  /** The same for what this process keeps itself and is to be put into a shared tier: everything that others have said by then is carried out before. */
+  enterWithOwn(state: TenantState, key: ValidKey): Promise<LinePlace | undefined>
   /** Lets go of a place that was not used. */
   leave(operation: Operation): void
+  /** What others are told of a change of one key. */
+  announcement(scope: TenantScope, invalidation: Invalidation): LogMessage
   /** To be done before the tiers are changed, where an invalidation concerns more shared tiers than one; `undefined`: nothing. */
   before(state: TenantState, invalidation: Invalidation, tiers: readonly Tier[]): Promise<unknown> | undefined
   /** To be done when all shared tiers were changed, before the process's own are; `undefined`: nothing. */

@@ -59,7 +59,7 @@ function apart({ encoded, value }: CacheEntry): EncodedPayload | undefined {
 }
 
 function travelling(details: EntryDetails | undefined): EntryDetails | undefined {
-  if (details?.keepUntil === undefined) return details
-  const { keepUntil: _stays, ...travels } = details
+  if (details === undefined || (details.keepUntil === undefined && details.heardUpTo === undefined)) return details
+  const { keepUntil: _stays, heardUpTo: _too, ...travels } = details
   return Object.keys(travels).length === 0 ? undefined : travels
 }

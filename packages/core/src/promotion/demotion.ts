@@ -3,6 +3,7 @@ import type { Fence } from '../flights/fence.js'
 import { demotionSlot, keepUntil, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
 import type { Tier } from '../tiers/tier.js'
+import type { OperationHost } from '../operation/operation.js'
 import { count } from '../state/counters.js'
 import { copyFor, packed, travellingFields } from './copies.js'
 import type { EngineHost } from '../state/host.js'
@@ -13,17 +14,19 @@ const AT_ONCE = 16
 /** Entries in memory that wait for their turn; beyond, what is evicted is gone. A stream does not wait: it holds a file open. */
 const MOST_WAITING = 1024
 
+type DemotionHost = EngineHost & Pick<OperationHost, 'agreement'>
+
 /**
  * Demotion: what a tier evicts for space goes to the next tier of its policy that is written so, once, as the bytes it has. It is a
  * fill like a promotion: whatever is there already stays, and an invalidation that comes meanwhile wins.
  */
 export class Demotion {
-  readonly #engine: EngineHost
+  readonly #engine: DemotionHost
   readonly #possible: boolean
   readonly #waiting: (() => Promise<void>)[] = []
   #running = 0
 
-  constructor(engine: EngineHost) {
+  constructor(engine: DemotionHost) {
     this.#engine = engine
     this.#possible = engine.policies.all.some(({ slots }) => slots.some(({ write }) => write === 'demote'))
   }
@@ -37,7 +40,7 @@ export class Demotion {
   take(from: Tier, scope: TenantScope, key: ValidKey, entry: CacheEntry): void {
     const slot = this.#slotFor(from, key)
     const isFull = this.#running >= AT_ONCE && (isStreamed(entry) || this.#waiting.length >= MOST_WAITING)
-    if (slot === undefined || isFull) {
+    if (slot === undefined || isFull || !from.believes(entry)) {
       if (isStreamed(entry)) entry.payload.cancel()
       return
     }
@@ -77,7 +80,8 @@ export class Demotion {
       const entry = await this.#copyOf(evicted, tier, state.scope, key)
       const now = engine.clock.now()
       if (entry === undefined || fence.broken || now >= entry.staleAt) return
-      const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now) }, fence)
+      const lease = tier.queues.isAgreed ? await engine.agreement?.enterWithOwn(state, key) : undefined
+      const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now), lease }, fence)
       if (outcome === true) {
         count(state.counters.demotions, slot.cell)
         if (engine.events.wants('demote')) engine.events.emit('demote', { tenant: state.tenant, key, from: from.name, to: tier.name })

@@ -1,4 +1,15 @@
-import { WrappedBackend, type Awaitable, type CacheBackend, type CacheEntry, type PutOptions, type ReadOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import {
+  CacheEntry,
+  isStreamed,
+  StreamedEntry,
+  WrappedBackend,
+  type Awaitable,
+  type CacheBackend,
+  type PutOptions,
+  type ReadOptions,
+  type TenantScope,
+  type ValidKey,
+} from '@thermocline/backend'
 
 /*
  * Tiers that are a process's own, such as its memory: what others have invalidated is removed there when this process hears of it. So an entry is believed only
@@ -18,6 +29,24 @@ export interface Beliefs {
   /** The mark of what is taken in now. */
   mark(): Mark
   believes(mark: Mark): boolean
+  /** The same as a text, for what outlives the process or is read by others on the same machine. */
+  /** Whether what is not believed now never will be. */
+  readonly isSure: boolean
+  stamp(): string
+  believesStamp(stamp: string): boolean
+}
+
+/** A tier of the process's own. */
+export interface OwnTier extends CacheBackend {
+  /** Whether an entry of this tier may be believed. */
+  believes(entry: CacheEntry): boolean
+  /** Whether an entry of this tier is what the message with that id told of: a set put it there and told of it. */
+  isToldOf(entry: CacheEntry, id: string): boolean
+}
+
+/** The tier's backend as one of the process's own. */
+export function ownTier(inner: CacheBackend, beliefs: Beliefs): OwnTier {
+  return inner.capabilities.synchronous ? new OwnMemory(inner, beliefs) : new OwnDisk(inner, beliefs)
 }
 
 /** Notes that keep an entry's mark. */
@@ -37,7 +66,7 @@ export class MarkNote implements KeepsMark {
 const PEEK: ReadOptions = { want: 'payload', touch: false }
 
 /** A synchronous tier of the process's own: it hands out what is believed, and nothing else is there. */
-export class OwnMemory extends WrappedBackend {
+class OwnMemory extends WrappedBackend implements OwnTier {
   readonly #beliefs: Beliefs
   #note: MarkNote | undefined
 
@@ -48,7 +77,7 @@ export class OwnMemory extends WrappedBackend {
 
   override get(scope: TenantScope, key: ValidKey, options: ReadOptions): CacheEntry | undefined {
     const entry = this.inner.get(scope, key, options) as CacheEntry | undefined
-    return entry === undefined || this.#isBelieved(entry) ? entry : undefined
+    return entry === undefined || this.believes(entry) ? entry : undefined
   }
 
   override getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): readonly (CacheEntry | undefined)[] {
@@ -66,9 +95,13 @@ export class OwnMemory extends WrappedBackend {
     return stored
   }
 
-  #isBelieved({ hitNote }: CacheEntry): boolean {
+  believes({ hitNote }: CacheEntry): boolean {
     const mark = (hitNote as KeepsMark | undefined)?.mark
     return mark !== undefined && this.#beliefs.believes(mark)
+  }
+
+  isToldOf(): boolean {
+    return false // whoever told of it has another memory
   }
 
   /** One note for all that come in at about the same time. */
@@ -77,4 +110,49 @@ export class OwnMemory extends WrappedBackend {
     if (this.#note?.mark !== mark) this.#note = new MarkNote(mark)
     return this.#note
   }
+}
+
+/** Any other tier of the process's own: each entry has a stamp, and what is not believed is removed when it is met. */
+class OwnDisk extends WrappedBackend implements OwnTier {
+  readonly #beliefs: Beliefs
+
+  constructor(inner: CacheBackend, beliefs: Beliefs) {
+    super(inner)
+    this.#beliefs = beliefs
+  }
+
+  override async get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
+    return this.#believed(scope, key, await this.inner.get(scope, key, options))
+  }
+
+  override async getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
+    const entries = await this.inner.getMany(scope, keys, options)
+    return Promise.all(entries.map((entry, at) => this.#believed(scope, keys[at] as ValidKey, entry)))
+  }
+
+  override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
+    const stamp = this.#beliefs.stamp()
+    return this.inner.put(scope, key, stamped(entry, options.announces === undefined ? stamp : `${stamp} ${options.announces.id}`), options)
+  }
+
+  believes({ details }: CacheEntry): boolean {
+    return details?.heardUpTo !== undefined && this.#beliefs.believesStamp(details.heardUpTo)
+  }
+
+  isToldOf({ details }: CacheEntry, id: string): boolean {
+    return details?.heardUpTo?.endsWith(` ${id}`) === true
+  }
+
+  async #believed(scope: TenantScope, key: ValidKey, entry: CacheEntry | undefined): Promise<CacheEntry | undefined> {
+    if (entry === undefined || this.believes(entry)) return entry
+    if (isStreamed(entry)) entry.payload.cancel()
+    if (this.#beliefs.isSure) await this.inner.delete(scope, [key], {})
+    return undefined
+  }
+}
+
+function stamped(entry: CacheEntry, heardUpTo: string): CacheEntry {
+  const { createdAt, expiresAt, computeMicros } = entry
+  const fields = { createdAt, expiresAt, computeMicros, details: { ...entry.details, heardUpTo } }
+  return isStreamed(entry) ? new StreamedEntry(entry.payload, fields) : new CacheEntry(entry.value, entry.encoded, fields)
 }

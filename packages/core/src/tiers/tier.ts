@@ -8,13 +8,16 @@ import {
   type BackendCapabilities,
   type BackendHost,
   type CacheBackend,
+  type CacheEntry,
   type CacheError,
   type Clock,
   type Duration,
   type JournalKeeper,
   type Layer,
   type RecordLog,
+  type TenantScope,
   type Ttl,
+  type ValidKey,
 } from '@thermocline/backend'
 import { CircuitBreaker } from '../layers/circuit-breaker.js'
 import { Deadlines } from '../layers/deadlines.js'
@@ -23,7 +26,7 @@ import type { Circuit, Gates } from '../layers/resilience-parts.js'
 import { resilience } from '../layers/resilience.js'
 import type { TierAgreement } from './agreement.js'
 import { AskedTime } from './asked-time.js'
-import { OwnMemory, type Beliefs } from './own-tier.js'
+import { ownTier, type Beliefs, type OwnTier } from './own-tier.js'
 import { WriteQueues } from './write-queues.js'
 import { Fallback } from './fallback.js'
 
@@ -105,14 +108,15 @@ export class Tier {
   readonly queues: WriteQueues
   readonly breaker: CircuitBreaker
   readonly fallback: Fallback | undefined
-  /** What other processes invalidate is removed here, too. */
-  readonly hearsOthers: boolean
   /** For a synchronous tier: the backend inside the user's layers only, for the hot path. */
   readonly direct: CacheBackend | undefined
   /** The backend itself, if it keeps a journal for what is written back. */
   readonly journalKeeper: JournalKeeper | undefined
   readonly #detach: () => void
   readonly #raw: CacheBackend
+  readonly #own: OwnTier | undefined
+  /** The same with what is not believed, for a tier that is not synchronous. */
+  readonly #unbelieved: CacheBackend | undefined
 
   constructor(name: string, index: number, options: TierOptions, host: TierHost) {
     checkOptions(name, options)
@@ -120,8 +124,8 @@ export class Tier {
     this.index = index
     this.#raw = options.backend
     const layered = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
-    this.hearsOthers = host.agreed !== undefined && layered.capabilities.synchronous && layered.capabilities.shared === false
-    const bare = host.agreed !== undefined && this.hearsOthers ? new OwnMemory(layered, host.agreed.beliefs) : layered
+    this.#own = host.agreed !== undefined && layered.capabilities.shared !== true ? ownTier(layered, host.agreed.beliefs) : undefined
+    const bare = this.#own ?? layered
     this.capabilities = bare.capabilities
     this.attributes = { tier: name, backend: bare.name }
     this.budgetMs = options.budget === undefined ? (DEFAULT_BUDGET_MS.get(bare.name) ?? OTHER_BUDGET_MS) : positiveDurationMs(options.budget, `tiers.${name}.budget`)
@@ -146,6 +150,7 @@ export class Tier {
     const retry = { clock, attempts: options.attempts ?? DEFAULT_ATTEMPTS, baseDelayMs: RETRY_BASE_MS }
     const gates = bare.capabilities.synchronous ? undefined : gatesOf(clock, options.concurrency ?? DEFAULT_CONCURRENCY.get(bare.name) ?? OTHER_CONCURRENCY)
     this.backend = resilience({ guard: this.breaker, gates, timeout, retry })(bare)
+    this.#unbelieved = this.#own === undefined || bare.capabilities.synchronous ? undefined : resilience({ guard: this.breaker, gates, timeout, retry })(layered)
     this.breaker.probes(resilience({ timeout, retry })(bare))
     this.fallback =
       options.fallback === undefined
@@ -168,6 +173,27 @@ export class Tier {
       suspectsChanged: () => host.suspectsChanged(this),
       progressed: () => host.progressed(),
     })
+  }
+
+  /** Whether what other processes invalidate is removed here, too. */
+  get hearsOthers(): boolean {
+    return this.#own !== undefined
+  }
+
+  /** Whether an entry that the tier itself has is one that may be served, or given to another tier. */
+  believes(entry: CacheEntry): boolean {
+    return this.#own === undefined || this.#own.believes(entry)
+  }
+
+  /** Whether the tier holds what the message with that id told of, as others of the same machine may have put it there. */
+  async holdsToldOf(scope: TenantScope, key: ValidKey, id: string): Promise<boolean> {
+    if (this.#own === undefined || this.#unbelieved === undefined || !this.readable) return false
+    try {
+      const entry = await this.#unbelieved.get(scope, key, { want: 'head', touch: false })
+      return entry !== undefined && this.#own.isToldOf(entry, id)
+    } catch {
+      return false // it is removed, or owed
+    }
   }
 
   /** Whether the tier takes a payload of that size. */

@@ -91,6 +91,8 @@ export interface StoreOptions {
   readonly journal?: JournalSlot | undefined
   /** For a fill of a tier over which processes agree: without it nothing is stored there. */
   readonly lease?: Lease | undefined
+  /** For a set: what others are told with it, in a tier over which processes agree. */
+  readonly announces?: LogMessage | undefined
 }
 
 /** What goes before a commit and may take long, such as an upload. */
@@ -161,7 +163,7 @@ export class WriteQueues {
    */
   set(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
     this.#options.fallback?.store(scope, key, entry, options.keepUntil)
-    return this.#submit(scope, key, setting((budgetMs) => this.#orDelete(scope, key, (left) => this.#put(scope, key, entry, options, left, this.announcement(scope, key)), budgetMs)), after)
+    return this.#submit(scope, key, setting((budgetMs) => this.#orDelete(scope, key, (left) => this.#put(scope, key, entry, options, left), budgetMs)), after)
   }
 
   /** Stores for a promotion or a compute, when `after` has resolved: where that fails, nothing happens. */
@@ -298,11 +300,11 @@ export class WriteQueues {
     }
   }
 
-  #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined, announces?: LogMessage): Awaitable<boolean> {
+  #put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, budgetMs: number | undefined): Awaitable<boolean> {
     const bytes = isStreamed(entry) ? entry.payload.byteLength : entry.encoded?.bytes.byteLength
     if ((bytes ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is packed first
     if (bytes === undefined && !isStreamed(entry) && this.#backend.capabilities.keeps === 'bytes') return false // it could not be packed
-    const { onlyIfAbsent, keepUntil, journal, lease } = options
+    const { onlyIfAbsent, keepUntil, journal, lease, announces } = options
     return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease, announces, budgetMs })
   }
 

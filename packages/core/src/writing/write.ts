@@ -113,6 +113,7 @@ export async function setEverywhere(operation: Operation, snapshot: ValueSnapsho
   const { engine, state, key, plan } = operation
   const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key), true)
   const queue = engine.writeBack.queue(state, key, plan, snapshot.encoded?.bytes.byteLength ?? 0, snapshot.belongs)
+  const announces = engine.agreement?.announcement(state.scope, Invalidation.ofKey(key))
   const steps: Step[] = []
   for (const slot of plan.slots) {
     if (queue?.slots.has(slot) === true) continue
@@ -121,7 +122,7 @@ export async function setEverywhere(operation: Operation, snapshot: ValueSnapsho
     else {
       const entry = snapshot.entryFor(slot)
       const journal = slot === queue?.keeper ? queue.first : undefined
-      const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal }
+      const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal, announces }
       steps.push({ tier, outcome: tier.queues.set(state.scope, key, entry, options, readyFor(tier, snapshot)) })
     }
   }
