@@ -1,5 +1,5 @@
 import type { Duration, Ttl } from '@thermocline/backend'
-import type { Codec, PolicyOptions, TierOptions, WriteBackOptions } from '@thermocline/core'
+import type { Codec, PolicyOptions, TieredCacheManagerOptions, TierOptions, WriteBackOptions } from '@thermocline/core'
 import type { JsonSchema } from './schema/json-schema.js'
 
 /** A configuration as a file has it, in snake_case, as an object: with the key `caching` around it or without. */
@@ -14,6 +14,8 @@ export interface ConfigurationInput {
   /** Fastest first. */
   readonly tiers?: Readonly<Record<string, TierInput>> | undefined
   readonly policies?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined
+  /** Whether processes that share a tier agree, and tell each other what they invalidate. Default `off`. */
+  readonly coordination?: 'auto' | 'off' | boolean | { readonly tier?: string | undefined; readonly max_staleness?: Duration | undefined } | undefined
   /** How many keys are refreshed in the background at once. Default 32. */
   readonly refresh_concurrency?: number | string | undefined
   /** Where and how much of what policies write back is kept until the slow tiers have it. */
@@ -51,6 +53,7 @@ export interface CacheConfiguration {
   /** Fastest first. */
   readonly tiers: Readonly<Record<string, TierConfiguration>>
   readonly policies: Readonly<Record<string, PolicyOptions>>
+  readonly coordination?: TieredCacheManagerOptions['coordination']
   readonly refreshConcurrency?: number | undefined
   readonly writeBack?: WriteBackOptions | undefined
   readonly telemetry: { readonly tenantAttribute?: boolean | undefined; readonly spans?: 'parented' | 'all' | undefined }

@@ -28,10 +28,10 @@ export function checkConfigs(draft: Draft, foreign: AdapterSchemas): Configs {
  */
 export function finish(draft: Draft, configs: Configs): CacheConfiguration {
   draft.problems.throwIfAny()
-  const { enabled, default_ttl: defaultTtl, policies, refresh_concurrency: refreshConcurrency, write_back: writeBack, telemetry } = draft.caching
+  const { enabled, default_ttl: defaultTtl, policies, coordination, refresh_concurrency: refreshConcurrency, write_back: writeBack, telemetry } = draft.caching
   return {
     enabled: enabled !== false,
-    ...given<Pick<CacheConfiguration, 'defaultTtl' | 'refreshConcurrency'>>({ defaultTtl, refreshConcurrency }),
+    ...given<Pick<CacheConfiguration, 'defaultTtl' | 'coordination' | 'refreshConcurrency'>>({ defaultTtl, coordination: coordinationOption(coordination), refreshConcurrency }),
     tiers: Object.fromEntries(draft.tiers.map((tier) => [tier.name, tierConfiguration(tier, configs.get(tier.name) ?? {}, draft.builtIn(tier.backend ?? ''))])),
     policies: isRecord(policies) ? Object.fromEntries(Object.entries(policies).map(([name, policy]) => [name, policyOptions(policy as Settings)])) : {},
     ...(isRecord(writeBack) ? { writeBack: writeBackOptions(writeBack) } : {}),
@@ -95,6 +95,11 @@ function policyOptions(policy: Settings): PolicyOptions {
   const own = entries.filter(([name]) => POLICY_SETTINGS.includes(name)).map(([name, value]) => [camelCase(name), value])
   const tiers = entries.filter(([name]) => !POLICY_SETTINGS.includes(name))
   return { tiers: Object.fromEntries(tiers) as Readonly<Record<string, TierUse>>, ...given<Omit<PolicyOptions, 'tiers'>>(Object.fromEntries(own) as Settings) }
+}
+
+function coordinationOption(value: unknown): unknown {
+  if (value === 'off') return false
+  return isRecord(value) ? given({ tier: value['tier'], maxStaleness: value['max_staleness'] }) : value
 }
 
 function writeBackOptions({ directory, max_size, max_entries: maxEntries, concurrency }: Settings): WriteBackOptions {

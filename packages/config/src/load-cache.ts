@@ -134,7 +134,7 @@ async function build(configuration: CacheConfiguration, { draft, adapters, files
 }
 
 function manager(configuration: CacheConfiguration, backends: ReadonlyMap<string, Made>, draft: Draft, options: LoadOptions): TieredCacheManager {
-  const { enabled, defaultTtl, policies, refreshConcurrency, writeBack, telemetry } = configuration
+  const { enabled, defaultTtl, policies, coordination, refreshConcurrency, writeBack, telemetry } = configuration
   const tiers = Object.entries(configuration.tiers).map(([name, { backend: _, config: __, fallback: ___, ...limits }]) => {
     return [name, { ...limits, ...(backends.get(name) as Made) }] as const satisfies readonly [string, TierOptions]
   })
@@ -144,6 +144,7 @@ function manager(configuration: CacheConfiguration, backends: ReadonlyMap<string
       defaultTtl,
       tiers: Object.fromEntries(tiers),
       policies,
+      coordination,
       refreshConcurrency,
       writeBack,
       codecs: options.codecs,

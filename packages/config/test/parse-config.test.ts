@@ -31,10 +31,16 @@ describe('what a configuration becomes', () => {
   })
 
   test('what a policy says about staleness', () => {
-    const own = { stale_while_revalidate: '1h', stale_if_error: 86_400, soft_timeout: '500ms', hard_timeout: '10s', early_refresh: { beta: 2 }, jitter: 0.1, error_ttl: '5s' }
+    const own = { stale_while_revalidate: '1h', stale_if_error: 86_400, soft_timeout: '500ms', hard_timeout: '10s', early_refresh: { beta: 2 }, jitter: 0.1, error_ttl: '5s', lock: { wait: '3s' } }
     const { policies, refreshConcurrency } = parseConfig({ ...tier({}), policies: { p: { hot: true, ...own }, early: { hot: true, early_refresh: true } }, refresh_concurrency: 8 })
-    expect(policies['p']).toEqual({ tiers: { hot: true }, staleWhileRevalidate: '1h', staleIfError: 86_400, softTimeout: '500ms', hardTimeout: '10s', earlyRefresh: { beta: 2 }, jitter: 0.1, errorTtl: '5s' })
+    expect(policies['p']).toEqual({ tiers: { hot: true }, staleWhileRevalidate: '1h', staleIfError: 86_400, softTimeout: '500ms', hardTimeout: '10s', earlyRefresh: { beta: 2 }, jitter: 0.1, errorTtl: '5s', lock: { wait: '3s' } })
     expect([policies['early'], refreshConcurrency]).toEqual([{ tiers: { hot: true }, earlyRefresh: true }, 8])
+  })
+
+  test('whether processes agree, and over which tier', () => {
+    const of = (coordination: unknown): unknown => parseConfig({ ...tier({}), coordination } as never).coordination
+    expect([of('auto'), of('off'), of(false), of(undefined)]).toEqual(['auto', false, false, undefined])
+    expect(of({ tier: 'hot', max_staleness: '30s' })).toEqual({ tier: 'hot', maxStaleness: '30s' })
   })
 
   test('snake_case becomes the options of a tier', () => {

@@ -100,6 +100,17 @@ describe('what is refused', () => {
   })
 })
 
+describe('coordination', () => {
+  test.each<[unknown, string]>([
+    ['always', 'coordination'],
+    [{ tier: 1 }, 'coordination.tier'],
+    [{ max_staleness: 0 }, 'longer than zero'],
+    [{ max_stalenes: '1m' }, 'did you mean `max_staleness`'],
+  ])('%j', (coordination, message) => {
+    expect(problemsOf({ tiers: { hot: { backend: 'memory' } }, coordination } as never).join('\n')).toContain(message)
+  })
+})
+
 describe('policies', () => {
   const policy = (settings: unknown) => problemsOf({ tiers: { hot: { backend: 'memory' }, warm: { backend: 'memory' } }, policies: { frames: settings } } as never)
 
@@ -111,6 +122,8 @@ describe('policies', () => {
     ['early_refresh', { early_refresh: { beta: 0 } }, 'policies.frames.early_refresh.beta'],
     ['error_ttl', { error_ttl: null }, 'policies.frames.error_ttl'],
     ['hard_timeout', { hard_timeout: 0 }, 'longer than zero'],
+    ['lock', { lock: 'yes' }, 'policies.frames.lock'],
+    ['lock', { lock: { wait: 0 } }, 'longer than zero'],
     ['stale_if_error', { stale_if_error: 'soon' }, 'a number of seconds'],
   ])('staleness that cannot be: %s', (_option, own, message) => {
     expect(policy({ hot: true, ...(own as object) }).join('\n')).toContain(message)

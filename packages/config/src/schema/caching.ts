@@ -80,6 +80,14 @@ const POLICY_OWN: Readonly<Record<string, JsonSchema>> = {
   },
   jitter: { type: 'number', minimum: 0, maximum: 0.5, default: 0, description: 'The part by which a ttl is shortened at random, so that what was stored together does not end together.' },
   error_ttl: duration('For so long a failed compute of a key is remembered in the process and its error thrown again, without computing. Default: off.'),
+  lock: {
+    ...map('Processes that are coordinated share one compute of a key: who finds that another one makes it waits. false: each computes for itself.', {
+      wait: interval('How long it waits at most. Default: the hard_timeout, else 30s.'),
+    }),
+    type: ['boolean', 'object'],
+    default: true,
+    expected: 'true, false or a map of wait',
+  },
   foreign_objects: choice("Objects in a bucket that others put in an entry's place. `adopt`: raw bytes that never expire. `ignore`: a miss.", ['adopt', 'ignore'], 'ignore'),
 }
 
@@ -122,6 +130,16 @@ export function cachingSchema({ tiers, codecs = [] }: CachingSchemaOptions = {})
       default_ttl: ttl('Time to live where neither call, policy nor tier gives one.', { default: '1h' }),
       tiers: { type: 'object', minProperties: 1, expected: 'a map of at least one tier', description: 'By name, fastest first.', additionalProperties: TIER_SCHEMA },
       policies: { type: 'object', description: "By name. A key uses the policy named like its first path segment, else `default`.", additionalProperties: policy },
+      coordination: {
+        ...map('Whether processes that share a tier agree about who makes a value, and tell each other what they invalidate. `auto`: over the first tier that can, such as redis.', {
+          tier: text('The tier over which they agree. Default: the first one that can.'),
+          max_staleness: interval('For so long a process that cannot hear others serves what it keeps itself; at least 500ms. Default: 1m.'),
+        }),
+        type: ['string', 'boolean', 'object'],
+        pattern: '^(auto|off)$',
+        default: 'off',
+        expected: 'auto, off or a map of tier and max_staleness',
+      },
       refresh_concurrency: wholeNumber('How many keys are refreshed in the background at once.', 1, { default: 32 }),
       write_back: WRITE_BACK_SCHEMA,
       telemetry: map('How the cache shows itself through OpenTelemetry.', {
