@@ -114,6 +114,30 @@ describe('a process that does not hear others', () => {
   })
 })
 
+describe('a process that begins to hear', () => {
+  test('stores nothing that it had begun before', async () => {
+    const backend = store.backend()
+    backend.cut()
+    const manager = overShared(backend, { clock, defaultTtl: '1d' })
+    backends.push(backend)
+    managers.push(manager)
+    const one = manager.tenant('acme')
+    const other = open({ defaultTtl: '1d' })
+    await clock.settle()
+    const gate = deferred<string>()
+    const computing = one.getOrCompute('k', () => gate.promise)
+    await clock.advance(300)
+    await other.delete('k')
+    backend.heal()
+    await clock.advance(5000)
+    expect(await statuses()).toEqual(['connected', 'connected'])
+    gate.resolve('old')
+    expect(await computing).toBe('old')
+    await clock.settle()
+    expect(one.peek('k')).toBeUndefined()
+  })
+})
+
 describe('a process that has missed something', () => {
   const losses: Record<string, () => void> = {
     'the log was trimmed': () => store.trim(1),
@@ -182,6 +206,47 @@ describe('a process that has missed something', () => {
 })
 
 describe('whose turn it is', () => {
+  test('who leaves from behind wakes nobody', async () => {
+    const [one, other, third] = [open(), open(), open()]
+    await clock.settle()
+    const gate = deferred<string>()
+    let computes = 0
+    const compute = (): Promise<string> => (computes++, gate.promise)
+    const first = one.getOrCompute('k', compute)
+    await clock.settle()
+    const second = other.getOrCompute('k', compute)
+    const leaving = new AbortController()
+    const left = third.getOrCompute('k', compute, { signal: leaving.signal })
+    await clock.settle()
+    leaving.abort(new Error('enough'))
+    await expect(left).rejects.toThrow('enough')
+    await clock.advance(2000)
+    expect(computes).toBe(1)
+    gate.resolve('v')
+    expect(await Promise.all([first, second])).toEqual(['v', 'v'])
+  })
+
+  test('a place that came too late, or that was not used, is left', async () => {
+    const [one, other] = [open(), open()]
+    await clock.settle()
+    const enter = backends[0]!.enter.bind(backends[0]!)
+    const held = deferred<void>()
+    backends[0]!.enter = async (...asked) => {
+      await held.promise
+      return enter(...asked)
+    }
+    const computing = one.getOrCompute('k', () => 'v')
+    await clock.advance(6000)
+    expect(await computing).toBe('v')
+    held.resolve()
+    await clock.advance(10_000)
+    expect(store.lines.size).toBe(0)
+    backends[0]!.enter = enter
+    expect(await other.getOrCompute('uncached', (ctx) => (ctx.doNotCache(), 'v'))).toBe('v')
+    await clock.settle()
+    expect(store.lines.size).toBe(0)
+  })
+
   test('a holder that has died delays others by a lease, and one of them takes its place', async () => {
     const [dead, one, other] = [open(), open(), open()]
     await clock.settle()
@@ -284,6 +349,28 @@ describe('the option', () => {
 })
 
 describe('a server that takes the place of another', () => {
+  test('and has not heard of a change that nobody has read yet is told of it again', async () => {
+    const [one, other] = [open({ defaultTtl: '1d' }), open({ defaultTtl: '1d' })]
+    await clock.settle()
+    await one.set('k', 'v1')
+    expect(await other.get('k')).toBe('v1')
+    const before = new Map(store.entries)
+    // acknowledged, and gone before anybody has read it
+    const { append } = store
+    store.append = () => 'lost'
+    await one.set('k', 'v2')
+    store.append = append
+    store.entries.clear()
+    for (const [name, entry] of before) store.entries.set(name, entry)
+    await clock.advance(25_000)
+    expect([await one.get('k'), await other.get('k')]).toEqual([undefined, undefined])
+    // what was told again is not told again and again
+    await other.set('k', 'v3')
+    store.trim(1)
+    await clock.advance(50_000)
+    expect(await other.get('k')).toBe('v3')
+  })
+
   test('and has not heard of a change is told of it again by whoever made it', async () => {
     const [one, other] = [open({ defaultTtl: '1d' }), open({ defaultTtl: '1d' })]
     await clock.settle()
@@ -392,6 +479,48 @@ describe('a disk of the process’s own', () => {
     expect([await get(), await get()]).toEqual([1, 1])
     await clock.advance(61_000)
     expect(await get()).toBe(2)
+  })
+})
+
+describe('policies whose keys no other process reads', () => {
+  test('go on as they were, whatever becomes of the others', async () => {
+    const policies = { own: { tiers: { hot: false } } } as const
+    const [one, other] = [open({ policies, defaultTtl: '1d' }), open({ policies, defaultTtl: '1d' })]
+    await clock.settle()
+    await one.set('own/k', 'one')
+    await other.set('own/k', 'other')
+    await clock.settle()
+    expect([one.peek('own/k'), other.peek('own/k'), store.log.filter(({ text }) => text.includes('own/k'))]).toEqual(['one', 'other', []])
+    store.trim(0)
+    store.append({ id: 'x', text: JSON.stringify([1, 'beat', 'somebody']) })
+    await clock.advance(2000)
+    backends[0]!.cut()
+    await clock.advance(200_000)
+    expect([await one.get('own/k'), await other.get('own/k')]).toEqual(['one', 'other'])
+  })
+})
+
+describe('a value that goes from one own tier to another', () => {
+  test('is believed no longer for that', async () => {
+    const basePath = await mkdtemp(path.join(os.tmpdir(), 'thermocline-passed-on-'))
+    try {
+      const backend = store.backend()
+      const tiers = { near: { backend: new MemoryBackend() }, warm: { backend: new FileSystemBackend({ basePath }) }, hot: { backend } }
+      const manager = new Manager({ tiers, coordination: 'auto', defaultTtl: '1d', clock, logger: false })
+      backends.push(backend)
+      managers.push(manager)
+      const acme = manager.tenant('acme')
+      await clock.advance(20)
+      await acme.set('k', 'v', { tiers: { near: false } })
+      backend.cut()
+      await clock.advance(45_000)
+      expect(await acme.get('k')).toBe('v')
+      expect(acme.peek('k')).toBe('v')
+      await clock.advance(20_000)
+      expect([acme.peek('k'), await acme.get('k')]).toEqual([undefined, undefined])
+    } finally {
+      await rm(basePath, { recursive: true, force: true, maxRetries: 5 })
+    }
   })
 })
 

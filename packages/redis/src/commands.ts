@@ -1,7 +1,7 @@
 import { Command } from 'ioredis'
 
 /*
- * The three commands of the hot path, each put on the wire in one piece. The client's own way flattens and copies the arguments (1 us a
+ * The commands of the hot path, each put on the wire in one piece. The client's own way flattens and copies the arguments (1 us a
  * command, and as much for 64 names again), asks for the length of each by itself, and makes a dozen small buffers of a value and
  * joins them, which costs as much as everything else about a small write.
  */
@@ -61,6 +61,37 @@ export class SetCommand extends PlainCommand {
     bytes.set(payload, (at += header.byteLength))
     bytes.write(after, at + payload.byteLength, 'latin1')
     this.#bytes = bytes
+  }
+
+  override toWritable(): Buffer {
+    return this.#bytes
+  }
+}
+
+/** `EVALSHA` or `EVAL`, in one piece. */
+export class ScriptCommand extends PlainCommand {
+  readonly #bytes: Buffer
+
+  /** @param script its hash or its source */
+  constructor(name: 'evalsha' | 'eval', script: string, keys: readonly string[], args: readonly (string | Buffer)[]) {
+    super(name, [script, String(keys.length), ...keys], 'utf8') // the client of a cluster asks for the keys
+    let text = `*${3 + keys.length + args.length}\r\n${bulk(name)}\r\n${bulk(script)}\r\n${bulk(String(keys.length))}\r\n`
+    for (const key of keys) text += `${bulk(key)}\r\n`
+    const parts: (string | Buffer)[] = []
+    for (const arg of args) {
+      if (typeof arg === 'string') {
+        text += `${bulk(arg)}\r\n`
+        continue
+      }
+      parts.push(`${text}$${arg.byteLength}\r\n`, arg)
+      text = '\r\n'
+    }
+    parts.push(text)
+    let length = 0
+    for (const part of parts) length += Buffer.byteLength(part)
+    this.#bytes = Buffer.allocUnsafe(length)
+    let at = 0
+    for (const part of parts) at += typeof part === 'string' ? this.#bytes.write(part, at) : part.copy(this.#bytes, at)
   }
 
   override toWritable(): Buffer {

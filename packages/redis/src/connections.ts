@@ -14,7 +14,7 @@ export class Connections {
   readonly #monotonic: () => number
   readonly #bulk: Connection[] = []
   readonly #failovers: Failovers | undefined
-  #blocking: Connection | undefined
+  readonly #blocking = new Set<Connection>()
   readonly #masters = new Map<Connection, KnownMaster>()
   #next = 0
   #closed = false
@@ -63,25 +63,26 @@ export class Connections {
     return connection.ready(options)
   }
 
-  /** A connection of its own for commands that wait in the server, opened when it is first needed. */
+  /** One more connection, for commands that wait in the server. */
   blocking(): Connection {
-    if (this.#blocking === undefined) {
-      this.#blocking = this.#make(() => undefined, true)
-      this.#blocking.open()
-    }
-    return this.#blocking
+    const connection = this.#make(() => undefined, true)
+    this.#blocking.add(connection)
+    if (this.#closed) connection.close()
+    else connection.open()
+    return connection
   }
 
-  /** Ends the one for commands that wait. */
-  closeBlocking(): void {
-    this.#blocking?.close()
-    this.#blocking = undefined
+  /** Ends one for commands that wait. */
+  end(connection: Connection): void {
+    connection.close()
+    this.#blocking.delete(connection)
+    this.#masters.delete(connection)
   }
 
   close(): void {
     this.#closed = true
     this.#failovers?.close()
-    for (const connection of [this.main, ...this.#bulk, this.#blocking]) connection?.close()
+    for (const connection of [this.main, ...this.#bulk, ...this.#blocking]) connection.close()
   }
 
   /** Another server is the master: connections to the old one are left. */

@@ -34,6 +34,12 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 const CONNECTION_MESSAGES = /connection is closed|stream isn't writeable|all sentinels are unreachable|cluster isn't ready|failed to refresh slots cache|connect etimedout|socket (?:closed|hang up)|connection was left/i
 const UNSENT = /stream isn't writeable|cluster isn't ready/i
 const REPLY_WORD = /^([A-Z]{2,})\b/
+/** Before version 7 a script that fails says first where: the word of the command that it failed with comes behind. */
+const WORD_IN_SCRIPT = /^ERR Error running script .*?(?:: -|: )([A-Z]{2,}) (?!.*: -)/s
+
+function wordOf(message: string): string {
+  return WORD_IN_SCRIPT.exec(message)?.[1] ?? REPLY_WORD.exec(message)?.[1] ?? ''
+}
 
 /**
  * What an error of the client means for the cache.
@@ -43,7 +49,7 @@ const REPLY_WORD = /^([A-Z]{2,})\b/
 export function asRedisError(error: unknown, operation: string, key: string | undefined, isCluster: boolean): CacheError {
   if (isCacheError(error)) return error
   const { message, code } = partsOf(error)
-  const word = REPLY_WORD.exec(message)?.[1] ?? ''
+  const word = wordOf(message)
   const meaning = BY_REPLY.get(word) ?? (error instanceof OutOfStep || isConnectionProblem(message, code) ? 'unavailable' : 'failed')
   const advice = ADVICE[word]
   return new CacheError(meaning, `${operation} on redis failed: ${message}${advice === undefined ? '' : ` (${advice})`}`, {
@@ -59,7 +65,7 @@ export function asRedisError(error: unknown, operation: string, key: string | un
 export function asConnectionError(error: unknown): CacheError {
   if (isCacheError(error)) return error
   const { message } = partsOf(error)
-  const advice = ADVICE[REPLY_WORD.exec(message)?.[1] ?? '']
+  const advice = ADVICE[wordOf(message)]
   return new CacheError('unavailable', `no connection to redis: ${message}${advice === undefined ? '' : ` (${advice})`}`, { operation: 'connect', backend: 'redis', cause: error })
 }
 

@@ -96,7 +96,9 @@ export class RedisBackend implements CacheBackend, Coordinator {
     const { target, keyPrefix } = this.#options
     if (target.kind === 'cluster' || this.#connections.main.isCluster) throw new TypeError('processes cannot be coordinated over a Redis cluster yet: use coordination: false, or another tier')
     if (/[{}]/.test(keyPrefix)) throw new TypeError(`keyPrefix must have no braces where processes are coordinated, and is ${JSON.stringify(keyPrefix)}`)
-    return (this.#coordination ??= new RedisCoordination(this.#connections, this.#names))
+    const coordination = new RedisCoordination(this.#connections, this.#names) // each manager has its own
+    this.#coordination ??= coordination
+    return coordination
   }
 
   get(scope: TenantScope, key: ValidKey, options: ReadOptions): Promise<CacheEntry | undefined> {
@@ -112,7 +114,7 @@ export class RedisBackend implements CacheBackend, Coordinator {
     const bytes = entry.encoded?.bytes.byteLength ?? 0
     if (bytes > this.#options.maxPayloadBytes) return Promise.resolve(false)
     if (options.keepUntil <= this.#hosts.clock.now()) {
-      if (options.onlyIfAbsent) return Promise.resolve(false) // nothing is stored, and what is there stays
+      if (options.onlyIfAbsent || options.lease !== undefined) return Promise.resolve(false) // nothing is stored, and what is there stays
       return this.delete(scope, [key], options).then(() => true)
     }
     const connection = this.#connections.forBytes(bytes)

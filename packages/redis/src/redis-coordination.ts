@@ -1,4 +1,5 @@
 import {
+  CacheError,
   LINE_LIFE_MS,
   type Coordination,
   type Lease,
@@ -39,6 +40,9 @@ export class RedisCoordination implements Coordination {
   readonly beginning = '0-0'
   readonly #connections: Connections
   readonly #names: Names
+  /** Where it waits for messages. */
+  #blocking: Connection | undefined
+  #isClosed = false
 
   constructor(connections: Connections, names: Names) {
     this.#connections = connections
@@ -90,7 +94,8 @@ export class RedisCoordination implements Coordination {
   }
 
   async read(after: string, waitMs: number, options: OperationOptions): Promise<readonly LoggedMessage[]> {
-    const connection = this.#connections.blocking()
+    if (this.#isClosed) throw new CacheError('closed', 'coordination is closed', { operation: 'read', backend: 'redis' })
+    const connection = (this.#blocking ??= this.#connections.blocking())
     const waiting = connection.ready(options)
     if (waiting !== undefined) await waiting
     try {
@@ -114,7 +119,8 @@ export class RedisCoordination implements Coordination {
   }
 
   close(): Promise<void> {
-    this.#connections.closeBlocking()
+    if (this.#blocking !== undefined) this.#connections.end(this.#blocking)
+    this.#isClosed = true
     return Promise.resolve()
   }
 
@@ -124,11 +130,14 @@ export class RedisCoordination implements Coordination {
     const life = lifeMs === undefined ? '' : String(lifeMs)
     if (lease === undefined) {
       const { id, text: said } = announces as LogMessage
-      await PUT_ANNOUNCED.run(client, names, [id, said, life, bytes])
+      if ((await PUT_ANNOUNCED.run(client, names, [id, said, life, bytes])) !== 1) throw new OutOfStep()
       return 'OK'
     }
     const answer = await PUT_LEASED.run(client, names, [lease.token, lease.wake.id, lease.wake.text, life, onlyIfAbsent ? '1' : '0', bytes])
-    if (answer === PRESENT) return null
+    if (answer === PRESENT) {
+      lease.ended('kept')
+      return null
+    }
     if (answer !== 1 && answer !== 0) throw new OutOfStep()
     lease.ended(answer === 1 ? 'stored' : 'lost')
     return answer === 1 ? 'OK' : 'refused'

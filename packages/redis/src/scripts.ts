@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { Command, type Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
+import { ScriptCommand } from './commands.js'
 import { isReply } from './errors.js'
 
 /*
@@ -24,8 +25,10 @@ local function placeOf(tokens, token)
 end
 local function append(log, id, text)
   local previous, first = '', id
-  for _, last in ipairs(redis.call('XREVRANGE', log, '+', '-', 'COUNT', ${MOST_FOREIGN})) do
-    local said = last[2]
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  if last[1] and last[1][2][1] ~= 'i' then last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', ${MOST_FOREIGN}) end
+  for _, message in ipairs(last) do
+    local said = message[2]
     if said[1] == 'i' and said[5] == 'g' then
       previous, first = said[2], said[6]
       break
@@ -35,7 +38,7 @@ local function append(log, id, text)
 end
 local function leave(line, tokens, at, log, id, text)
   redis.call('LREM', line, 1, tokens[at])
-  if #tokens > 1 then append(log, id, text) end
+  if at == 1 and #tokens > 1 then append(log, id, text) end
 end
 local function told(name, line, token)
   local tokens = tokensOf(line)
@@ -55,12 +58,11 @@ export class Script {
 
   /** Sends it by its hash; a server that does not know it yet is sent the whole. */
   async run(client: Redis, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {
-    const rest = [keys.length, ...keys, ...args]
     try {
-      return await client.sendCommand(new Command('evalsha', [this.sha, ...rest], { replyEncoding: 'utf8' }))
+      return await client.sendCommand(new ScriptCommand('evalsha', this.sha, keys, args))
     } catch (error) {
       if (!isReply(error, 'NOSCRIPT')) throw error
-      return client.sendCommand(new Command('eval', [this.source, ...rest], { replyEncoding: 'utf8' }))
+      return client.sendCommand(new ScriptCommand('eval', this.source, keys, args))
     }
   }
 }
@@ -162,6 +164,7 @@ return 1
 
 /** log; message's id and text, for how long messages are kept in ms -> position */
 export const APPEND = new Script(`
+redis.call('UNLINK', KEYS[1] .. '!') -- nothing is there; what has begun to write is not refused for want of memory
 local position = append(KEYS[1], ARGV[1], ARGV[2])
 local oldest = tonumber(string.match(position, '^%d+')) - tonumber(ARGV[3])
 redis.pcall('XTRIM', KEYS[1], 'MINID', '~', string.format('%d', oldest))

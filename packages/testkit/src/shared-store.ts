@@ -126,7 +126,10 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
     }
     const there = entries.get(name)
     if (onlyIfAbsent && there !== undefined && this.#hosts.clock.now() < CacheEntry.head(there.fields).freshUntil) {
-      if (lease !== undefined) await this.leave(scope, key, lease.token, lease.wake)
+      if (lease !== undefined) {
+        await this.leave(scope, key, lease.token, lease.wake)
+        lease.ended('kept')
+      }
       return false
     }
     const details = keepUntil < entry.expiresAt ? { ...entry.details, keepUntil } : entry.details
@@ -208,10 +211,12 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
     await this.#reach('leave')
     const name = nameOf(scope, key)
     if (!this.#standsIn(name, token)) return
-    const others = (this.#store.lines.get(name) ?? []).filter((one) => !isOf(one, token))
+    const line = this.#store.lines.get(name) ?? []
+    const wasFirst = isOf(line[0] as string, token)
+    const others = line.filter((one) => !isOf(one, token))
     if (others.length === 0) this.#store.lines.delete(name)
     else this.#store.lines.set(name, others)
-    if (others.length > 0) this.#store.append(wake)
+    if (wasFirst && others.length > 0) this.#store.append(wake)
   }
 
   async commit(scope: TenantScope, key: ValidKey, token: string, wake: LogMessage): Promise<boolean> {

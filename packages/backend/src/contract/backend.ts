@@ -178,6 +178,11 @@ export interface PutOptions extends OperationOptions {
   readonly keepUntil: EpochMs
   /** For a backend whose coordination is open: stored only if this still stands in the key's line. */
   readonly lease?: Lease | undefined
+  /**
+   * What a manager that is coordinated with others knows of the entry, for its own layers: `always`, no other process can change it; `passed-on`, it comes from
+   * another tier of the process's own.
+   */
+  readonly belief?: 'always' | 'passed-on' | undefined
   /** For a backend that keeps a journal: once the entry is stored, this slot's copy is there too. */
   readonly journal?: JournalSlot | undefined
 }

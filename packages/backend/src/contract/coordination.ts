@@ -48,8 +48,8 @@ export interface Lease {
   readonly token: string
   /** For those who wait in the line: appended to the log when it is emptied, where anybody else stands in it. */
   readonly wake: LogMessage
-  /** Told by whoever carried out a put: it was stored, or the token stood in the line no more and nothing was. */
-  ended(outcome: 'stored' | 'lost'): void
+  /** Told by whoever carried out a put: it was stored; the token stood in the line no more, and nothing was; or another entry was there and stays. */
+  ended(outcome: 'stored' | 'lost' | 'kept'): void
 }
 
 /** How long a line outlives its last change, in milliseconds: those of processes that have ended go by themselves. */
@@ -65,7 +65,7 @@ export interface Coordination {
   renew(scope: TenantScope, key: ValidKey, token: string, times: number, options: OperationOptions): Promise<boolean>
   /** Puts the token first, in the place of `first`, which leaves the line. False: another one was first. */
   takeOver(scope: TenantScope, key: ValidKey, token: string, first: string, options: OperationOptions): Promise<boolean>
-  /** Takes the token out of the line. Where others stand in it, `wake` is appended to the log. */
+  /** Takes the token out of the line. Where it was first and others stand behind, `wake` is appended to the log. */
   leave(scope: TenantScope, key: ValidKey, token: string, wake: LogMessage, options: OperationOptions): Promise<void>
   /** As a put with a {@link Lease}, for what is stored elsewhere: empties the line if the token stands in it. False: it does not. */
   commit(scope: TenantScope, key: ValidKey, token: string, wake: LogMessage, options: OperationOptions): Promise<boolean>

@@ -87,8 +87,10 @@ export function valueRefresh(operation: ComputeOperation): RefreshSteps {
     },
     adopt: async (fence) => {
       const { engine, state, key, plan } = operation
-      const found = await walk(new ReadOperation(engine, state, key, plan, 'value', true))
-      if (found !== undefined) promote(operation, found, fence)
+      const reading = new ReadOperation(engine, state, key, plan, 'value', true)
+      const found = await walk(reading)
+      if (found !== undefined) promote(reading, found, fence)
+      engine.agreement?.leave(reading)
     },
   }
 }
@@ -128,7 +130,8 @@ export function startTogether(operations: readonly ComputeOperation[], look: () 
 }
 
 /** Starts a flight that computes without a look: something is at hand, or whatever is there is not wanted. */
-function startMaking(operation: ComputeOperation, isBackground: boolean): ValueFlight {
+function startMaking(asked: ComputeOperation, isBackground: boolean): ValueFlight {
+  const operation = asked.forMaking()
   const flight = newFlight(operation)
   enterMaking(operation, flight, isBackground)
   // in a moment: the compute must not run before the flight can be joined
@@ -177,6 +180,7 @@ function taken(operation: ComputeOperation, flight: ValueFlight, found: Found): 
 
 function end(operation: ComputeOperation, flight: ValueFlight): void {
   if (flight.plain > 0) countOutcome(operation, flight, flight.plain)
+  operation.engine.agreement?.leave(operation)
   operation.state.landed(flight)
 }
 
@@ -244,7 +248,9 @@ async function outcomeOf(operation: ComputeOperation, flight: ValueFlight, part:
     const { outcome, left } = joined.joinFrom(flight, signal, 'getOrCompute')
     const value = await outcome.finally(left)
     if (!isStream || value !== undefined) return value
-    const found = await walk(new ReadOperation(engine, state, key, plan, 'value', true))
+    const reading = new ReadOperation(engine, state, key, plan, 'value', true)
+    const found = await walk(reading)
+    engine.agreement?.leave(reading)
     if (found !== undefined) return found.entry.value
   } catch (error) {
     if (!(error instanceof LeftOut) || operation.mayLeaveOut) throw error

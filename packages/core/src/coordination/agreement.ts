@@ -1,7 +1,6 @@
 import { Invalidation, type Coordination, type LogMessage, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import type { AroundCompute, ComputeStep } from '../flights/compute-point.js'
 import { LinePlace } from '../flights/line-place.js'
-import { TransientMap } from '../flights/transient-map.js'
 import { applyFromElsewhere } from '../invalidation/invalidate.js'
 import type { AgreementHost, Operation, OperationHost, ReadOperation } from '../operation/operation.js'
 import type { TenantState } from '../state/tenant-state.js'
@@ -13,9 +12,12 @@ import { Question } from './question.js'
 import { RecentInvalidations } from './recent.js'
 import type { Trust } from './trust.js'
 import { Turns } from './turns.js'
+import { Untold } from './untold.js'
 
 /** A removal whose end nobody has told of is over after so long: whoever carried it out has ended. */
 const LONGEST_REMOVAL_MS = 60_000
+/** What was told so long before a beat that was read, and has not been read itself, is lost. */
+const SURELY_LOST_MS = 5000
 
 export interface AgreementOptions {
   readonly engine: OperationHost
@@ -39,8 +41,7 @@ export class Agreement implements AgreementHost, TierAgreement {
   readonly #turns: Turns
   /** Removals that others carry out, until they have told of the end. */
   readonly #removals = new Map<string, () => void>()
-  /** What could not be told yet, by tenant and key. */
-  readonly #untold = new TransientMap<string, { readonly scope: TenantScope; readonly key: ValidKey }>()
+  readonly #untold: Untold
   readonly #recent: RecentInvalidations
   #tier: Tier | undefined
 
@@ -48,18 +49,25 @@ export class Agreement implements AgreementHost, TierAgreement {
     const { engine, coordination, trust, speaker } = options
     this.#options = options
     this.#recent = new RecentInvalidations(engine.clock)
-    this.#turns = new Turns({ coordination, clock: engine.clock, ask: (operation, key, ask) => this.#ask(operation, key, ask), enter: (step) => this.#enter(engine.tenants.of(step.call.scope.tenant), step.call.key), wakeFor: (scope, key) => this.#wake(scope, key) })
+    this.#untold = new Untold((scope, invalidation) => this.#tell(scope, invalidation))
+    this.#turns = new Turns({ coordination, clock: engine.clock, ask: (operation, key, ask) => this.#ask(operation, key, ask) })
     this.#hearing = new Hearing({
       coordination,
       clock: engine.clock,
       speaker,
       trust,
       hear: (message, id) => this.#hear(message, id),
-      missed: (why) => this.#missed(why),
-      changed: (isHearing, why) => {
-        options.changed(isHearing, why)
-        if (isHearing) void this.#tellUntold()
+      heardOwn: (id) => this.#recent.heard(id),
+      upToDate: (sentAt) => {
+        this.#applyAgain(this.#recent.takeUnheard(sentAt - SURELY_LOST_MS))
+        void this.#untold.tell()
       },
+      distrust: () => engine.tenants.detachAll(),
+      missed: (why, isLost) => {
+        options.missed(`tier ${this.#tier?.name}: ${why}; nothing that this process has kept itself is served any more`)
+        if (isLost) this.#applyAgain(this.#recent.takeAll())
+      },
+      changed: options.changed,
       report: (error, operation) => engine.report(error, { operation, tier: this.#tier }),
       keepsForLater: options.keepsForLater,
     })
@@ -72,10 +80,10 @@ export class Agreement implements AgreementHost, TierAgreement {
   }
 
   async close(): Promise<void> {
-    await this.#hearing.close()
+    this.#hearing.close()
     await this.#options.coordination.close()
-    for (const end of this.#removals.values()) end()
-    this.#removals.clear()
+    await this.#hearing.ended()
+    for (const end of [...this.#removals.values()]) end()
   }
 
   get isHearing(): boolean {
@@ -99,44 +107,46 @@ export class Agreement implements AgreementHost, TierAgreement {
   }
 
   entersBefore({ plan, isUse, line, want }: ReadOperation, position: number): boolean {
-    if (position === 0 || line !== undefined || !isUse || want === 'head') return false
+    if (position === 0 || line !== undefined || !isUse || want !== 'value') return false
     const slot = plan.slots[position]
     if (slot === undefined || !this.isShared(slot.tier)) return false
     return plan.slots.slice(0, position).some(({ tier, promote, write }) => tier === this.#tier && promote && write !== 'demote')
   }
 
   async enter(operation: ReadOperation): Promise<void> {
-    operation.line = await this.#enter(operation.state, operation.key)
+    operation.line = await this.#enter(operation.state.scope, operation.key)
   }
 
   async enterWithOwn(state: TenantState, key: ValidKey): Promise<LinePlace | undefined> {
-    const place = await this.#enter(state, key)
+    const place = await this.#enter(state.scope, key)
     if (place === undefined || (await this.#hearing.caughtUp())) return place
-    this.#leaveCall({ scope: state.scope, key, line: place })
+    place.release()
     return undefined
   }
 
-  leave({ state, key, line }: Operation): void {
-    this.#leaveCall({ scope: state.scope, key, line })
+  leave(operation: Pick<Operation, 'line'>): void {
+    const { line } = operation
+    operation.line = undefined
+    line?.release()
   }
 
   before(state: TenantState, invalidation: Invalidation, tiers: readonly Tier[]): Promise<unknown> | undefined {
-    if (!tiers.some((tier) => tier !== this.#tier && this.isShared(tier))) return undefined
+    if (!this.#concernsOthers(tiers)) return undefined
     const { coordination } = this.#options
     const { key, prefix = '' } = invalidation
     return this.#ask('empty', key, (options) => (key === undefined ? coordination.emptyUnder(state.scope, prefix, options) : coordination.empty(state.scope, [key], options)))
   }
 
-  after(state: TenantState, { key }: Invalidation, tiers: readonly Tier[]): Promise<unknown> | undefined {
-    // over its own tier others are told with the removal itself; a clear goes to all tiers
-    if (key === undefined || (tiers.includes(this.#tier as Tier) && !tiers.some((tier) => tier !== this.#tier && this.isShared(tier)))) return undefined
-    return this.#announce(state.scope, key)
+  after(state: TenantState, invalidation: Invalidation, tiers: readonly Tier[]): Promise<unknown> | undefined {
+    // over its own tier others are told with the change itself, and a clear goes to all tiers
+    if (invalidation.key === undefined || !this.#concernsOthers(tiers)) return undefined
+    return this.#untold.tellNow(state.scope, invalidation)
   }
 
   announcement(scope: TenantScope, invalidation: Invalidation): LogMessage {
-    const { key } = invalidation
-    this.#recent.add(scope, invalidation)
-    return this.#options.speaker.say({ kind: 'key', tenant: scope.tenant, key: key as ValidKey })
+    const message = this.#options.speaker.say({ kind: 'key', tenant: scope.tenant, key: invalidation.key as ValidKey })
+    this.#recent.add(scope, invalidation, message.id)
+    return message
   }
 
   async removing(scope: TenantScope, prefixes: readonly string[]): Promise<() => Promise<unknown>> {
@@ -144,24 +154,28 @@ export class Agreement implements AgreementHost, TierAgreement {
     const of = randomId()
     for (const prefix of prefixes) this.#recent.add(scope, Invalidation.ofPrefix(prefix))
     const tell = async (kind: 'begin' | 'end'): Promise<void> => {
-      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.append(speaker.say({ kind, tenant: scope.tenant, prefix, of }), options))
+      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.append(speaker.say({ kind, tenant: scope.tenant, prefix, of }), options), true)
     }
     await tell('begin')
-    for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.emptyUnder(scope, prefix, options))
+    for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.emptyUnder(scope, prefix, options), true)
     return () => tell('end')
+  }
+
+  /** Whether other shared tiers are concerned than the one over which processes agree. */
+  #concernsOthers(tiers: readonly Tier[]): boolean {
+    return tiers.some((tier) => tier !== this.#tier && this.isShared(tier))
   }
 
   async #around<T>(step: ComputeStep<T>): Promise<T> {
     const { call, flight } = step
-    if (!call.isShared) return step.make()
-    const state = this.#options.engine.tenants.of(call.scope.tenant)
+    if (!call.isKeptForOthers) return step.make()
     if (call.isForced) await this.#ask('empty', call.key, (options) => this.#options.coordination.empty(call.scope, [call.key], options))
-    if (call.line?.isHeld !== true) call.line = await this.#enter(state, call.key)
+    if (call.line?.isHeld !== true) call.line = await this.#enter(call.scope, call.key)
     if (call.line === undefined) return step.make() // it cannot be asked for: what is made stays with this process
     let end = (): void => undefined
     const over = (): void => {
       end()
-      this.#leaveCall(call)
+      this.leave(call)
     }
     try {
       const found = await this.#turns.wait(step)
@@ -180,26 +194,24 @@ export class Agreement implements AgreementHost, TierAgreement {
     }
   }
 
-  #leaveCall({ scope, key, line }: Pick<ComputeStep<unknown>['call'], 'scope' | 'key' | 'line'>): void {
-    if (line?.isHeld !== true) return
-    line.isHeld = false
-    void this.#ask('leave', key, (options) => this.#options.coordination.leave(scope, key, line.token, line.wake, options))
-  }
-
-  async #enter(state: TenantState, key: ValidKey): Promise<LinePlace | undefined> {
+  async #enter(scope: TenantScope, key: ValidKey): Promise<LinePlace | undefined> {
+    const { coordination, speaker } = this.#options
     const token = randomId()
-    const { scope } = state
-    const line = await this.#ask('enter', key, (options) => this.#options.coordination.enter(scope, key, token, options))
-    return line && new LinePlace(token, this.#wake(scope, key), line, () => void this.#withdraw(state, key))
-  }
-
-  #wake(scope: TenantScope, key: ValidKey): LogMessage {
-    return this.#options.speaker.say({ kind: 'wake', tenant: scope.tenant, key })
+    const wake = speaker.say({ kind: 'wake', tenant: scope.tenant, key })
+    const leave = (): void => void this.#ask('leave', key, (options) => coordination.leave(scope, key, token, wake, options))
+    let isAwaited = true
+    const line = await this.#ask('enter', key, (options) => {
+      const entered = coordination.enter(scope, key, token, options)
+      entered.then(() => isAwaited || leave(), () => undefined) // it came too late: nobody makes anything in this place
+      return entered
+    })
+    isAwaited = false
+    return line && new LinePlace(token, wake, line, () => void this.#withdraw(scope, key), leave)
   }
 
   /** What was stored here was not stored where others read it: it is older than what they have. */
-  async #withdraw(state: TenantState, key: ValidKey): Promise<void> {
-    await this.#apply(state, Invalidation.ofKey(key, 'elsewhere'))
+  async #withdraw(scope: TenantScope, key: ValidKey): Promise<void> {
+    await this.#apply(this.#options.engine.tenants.of(scope.tenant), Invalidation.ofKey(key, 'elsewhere'))
   }
 
   async #apply(state: TenantState, invalidation: Invalidation, told?: string): Promise<void> {
@@ -226,44 +238,45 @@ export class Agreement implements AgreementHost, TierAgreement {
       return applied
     }
     const invalidation = Invalidation.ofPrefix(message.prefix, 'elsewhere')
-    if (message.kind === 'begin') this.#hold(state, invalidation, message.of)
-    else this.#removals.get(message.of)?.()
+    const removal = `${message.of}\0${message.prefix}`
+    if (message.kind === 'begin') this.#hold(state, invalidation, removal)
+    else this.#removals.get(removal)?.()
     if (message.kind === 'end' && engine.events.wants('invalidated')) engine.events.emit('invalidated', { tenant: state.tenant, prefix: message.prefix })
     return this.#apply(state, invalidation)
   }
 
   /** While another process removes something, nothing that is read meanwhile is kept: it may be what goes. */
-  #hold(state: TenantState, invalidation: Invalidation, of: string): void {
+  #hold(state: TenantState, invalidation: Invalidation, removal: string): void {
+    this.#removals.get(removal)?.()
     const release = state.invalidating(invalidation)
     const cancel = this.#options.engine.clock.schedule(LONGEST_REMOVAL_MS, () => end(), { background: true })
     const end = (): void => {
       cancel()
-      if (this.#removals.delete(of)) release()
+      if (this.#removals.delete(removal)) release()
     }
-    this.#removals.get(of)?.()
-    this.#removals.set(of, end)
+    this.#removals.set(removal, end)
   }
 
-  #missed(why: string): void {
-    const { engine } = this.#options
-    engine.tenants.detachAll()
-    // it may be another server, which has not heard of them
-    for (const { scope, invalidation } of this.#recent.take()) void this.#tier?.queues.invalidate(scope, invalidation)
-    this.#options.missed(`tier ${this.#tier?.name}: ${why}; nothing that this process has kept itself is served any more`)
+  /** Carries out again what a server may not have heard of that has taken the place of another. */
+  #applyAgain(told: readonly { readonly scope: TenantScope; readonly invalidation: Invalidation }[]): void {
+    for (const { scope, invalidation } of told) {
+      void this.#tier?.queues.invalidate(scope, invalidation)
+      void this.#apply(this.#options.engine.tenants.of(scope.tenant), Invalidation.of(invalidation.data, 'elsewhere')) // nobody else has what was set
+    }
   }
 
-  async #announce(scope: TenantScope, key: ValidKey): Promise<void> {
-    const id = `${scope.tenant}\0${key}`
-    const told = await this.#ask('announce', key, async (options) => {
-      await this.#options.coordination.announce(scope, key, this.announcement(scope, Invalidation.ofKey(key)), options)
+  /** Tells of what has changed in other shared tiers. False: it could not be told. */
+  async #tell(scope: TenantScope, invalidation: Invalidation): Promise<boolean> {
+    const { coordination } = this.#options
+    const { key, prefix = '' } = invalidation
+    if (key !== undefined) return (await this.#ask('announce', key, async (options) => (await coordination.announce(scope, key, this.announcement(scope, invalidation), options), true))) === true
+    try {
+      const end = await this.removing(scope, [prefix])
+      await end()
       return true
-    })
-    if (told === true) this.#untold.delete(id)
-    else this.#untold.set(id, { scope, key })
-  }
-
-  async #tellUntold(): Promise<void> {
-    for (const { scope, key } of [...this.#untold.values()]) await this.#announce(scope, key)
+    } catch {
+      return false
+    }
   }
 
   /** Asks the store, unless its tier is away. `undefined`: it could not be asked. */
@@ -276,12 +289,15 @@ export class Agreement implements AgreementHost, TierAgreement {
     }
   }
 
-  /** The same, rejecting with why it could not be asked. */
-  async #askOrFail<T>(operation: string, ask: (options: OperationOptions) => Promise<T>): Promise<T> {
-    const { breaker } = this.#tier as Tier
-    if (breaker.isOpen('write')) throw breaker.refusal('write')
+  /** The same, rejecting with why it could not be asked. @param frees whether it makes room */
+  async #askOrFail<T>(operation: string, ask: (options: OperationOptions) => Promise<T>, frees = false): Promise<T> {
+    const tier = this.#tier as Tier
+    const { breaker } = tier
+    if (breaker.isOpen('write') && !(frees && breaker.deletesPass)) throw breaker.refusal('write')
     try {
-      return await new Question(this.#tier as Tier).answer(operation, ask)
+      const answer = await new Question(tier, this.#options.engine.clock).answer(operation, ask)
+      breaker.succeeded('write')
+      return answer
     } catch (error) {
       breaker.failed('write', error, 0)
       throw error

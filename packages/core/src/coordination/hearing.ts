@@ -14,7 +14,7 @@ import type { Trust } from './trust.js'
 
 /** How long a reader waits in the store for the next message. */
 const WAIT_MS = 1000
-/** A beat that was appended and is not read within so long: the log is another one than is read. */
+/** A beat that was appended and is not read within so long: perhaps the log is another one than is read. */
 const LOST_BEAT_MS = 3000
 const LONGEST_BEAT_MS = 10_000
 const BEATS_IN_TIME = 3
@@ -22,6 +22,8 @@ const BEATS_IN_TIME = 3
 const MOST_REPEATED_PAGES = 100
 const FIRST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 1000
+/** How long closing waits for a read that does not end. */
+const LAST_READ_MS = 250
 
 export interface HearingOptions {
   readonly coordination: Coordination
@@ -30,8 +32,14 @@ export interface HearingOptions {
   readonly trust: Trust
   /** Carries out what another process says. What has begun when it returns is finished when its promise resolves. */
   readonly hear: (message: Message, id: string) => Promise<void> | undefined
-  /** Something was missed: what others have invalidated is not known. */
-  readonly missed: (why: string) => void
+  /** A message of this process was read. */
+  readonly heardOwn: (id: string) => void
+  /** A beat that was sent then was read, and all before it. */
+  readonly upToDate: (sentAt: number) => void
+  /** Nothing that was begun before may be stored: what others have said meanwhile is not known. */
+  readonly distrust: () => void
+  /** Something was missed. `isLost`: what this process has said may be gone as well. */
+  readonly missed: (why: string, isLost: boolean) => void
   /** Others are heard from now on, or not any more. */
   readonly changed: (isHearing: boolean, why: string | undefined) => void
   readonly report: (error: unknown, operation: string) => void
@@ -49,11 +57,17 @@ export interface HearingStats {
   readonly lagMs: number | undefined
 }
 
+/** A beat on its way. */
+interface Beat {
+  readonly sentAt: number
+  cancel: CancelTimer
+  /** Who waits for it: whether it was read. */
+  readonly told: ((isRead: boolean) => void)[]
+}
+
 export class Hearing {
   readonly #options: HearingOptions
-  readonly #beats = new Map<string, number>()
-  /** Who waits until a beat is heard. */
-  readonly #awaited = new Map<string, () => void>()
+  readonly #beats = new Map<string, Beat>()
   readonly #ended = new AbortController()
   #position: string | undefined
   #last = ''
@@ -65,6 +79,9 @@ export class Hearing {
   #cancelBeat: CancelTimer = () => undefined
   #cancelCheck: CancelTimer = () => undefined
   #reading: Promise<void> | undefined
+  #wake = (): void => undefined
+  /** The next beat that somebody waits for, until it is sent. */
+  #awaited: Promise<boolean> | undefined
 
   constructor(options: HearingOptions) {
     this.#options = options
@@ -83,36 +100,30 @@ export class Hearing {
     return this.#isHearing && this.#options.trust.isHearing
   }
 
-  /** Resolves when everything that was said before this call has been heard and carried out. False: that cannot be known. */
-  async caughtUp(): Promise<boolean> {
-    const { clock } = this.#options
-    let id: string
-    try {
-      id = await this.#sendBeat()
-    } catch {
-      return false
-    }
-    if (!this.#beats.has(id)) return true
-    return new Promise((resolve) => {
-      const cancel = clock.schedule(LOST_BEAT_MS, () => end(false), { background: true })
-      const end = (isHeard: boolean): void => {
-        cancel()
-        this.#awaited.delete(id)
-        resolve(isHeard)
-      }
-      this.#awaited.set(id, () => end(true))
-    })
-  }
-
   start(): void {
     this.#reading ??= this.#read()
   }
 
-  async close(): Promise<void> {
+  /** Resolves when everything that was said before this call has been heard and carried out. False: that is not known. */
+  caughtUp(): Promise<boolean> {
+    this.#awaited ??= Promise.resolve().then(() => {
+      this.#awaited = undefined
+      return new Promise<boolean>((resolve) => void this.#sendBeat(resolve).catch(() => resolve(false)))
+    })
+    return this.#awaited
+  }
+
+  /** Ends it. The store's coordination is to be closed then; {@link ended} waits for what was asked of it. */
+  close(): void {
     this.#ended.abort()
+    this.#wake()
     this.#cancelBeat()
     this.#cancelCheck()
-    await this.#reading
+    for (const id of [...this.#beats.keys()]) this.#dropBeat(id, false)
+  }
+
+  async ended(): Promise<void> {
+    await Promise.race([this.#reading, this.#pause(LAST_READ_MS)])
   }
 
   get #asking(): OperationOptions {
@@ -124,7 +135,7 @@ export class Hearing {
   }
 
   async #read(): Promise<void> {
-    const { coordination, clock, report } = this.#options
+    const { coordination, report } = this.#options
     let failures = 0
     while (!this.#isOver) {
       try {
@@ -139,7 +150,7 @@ export class Hearing {
         if (failures++ === 0 && !isOutage(error)) report(error, 'hear')
         this.#failure = error
         this.#check()
-        await this.#rest(clock, Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS))
+        await this.#rest(Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS))
       }
     }
   }
@@ -148,17 +159,18 @@ export class Hearing {
   async #begin(): Promise<void> {
     const { coordination, trust, keepsForLater } = this.#options
     const last = await coordination.end(this.#asking)
-    trust.missed()
-    if (keepsForLater && last !== undefined && (await this.#repeat(last))) return this.#beat()
-    this.#position = last?.position ?? coordination.beginning
-    this.#last = last?.id ?? ''
-    if (last !== undefined) trust.heard(last)
+    this.#distrust()
+    if (!keepsForLater || last === undefined || !(await this.#repeat(last))) {
+      this.#position = last?.position ?? coordination.beginning
+      this.#last = last?.id ?? ''
+      if (last !== undefined) trust.heard(last)
+    }
     this.#beat()
   }
 
   /** Hears what was said while this process was away: then what it had on disk before can be believed. False: too much was said. */
   async #repeat(last: LoggedMessage): Promise<boolean> {
-    const { coordination, trust } = this.#options
+    const { coordination } = this.#options
     this.#position = coordination.beginning
     this.#last = ''
     for (let pages = 0; pages < MOST_REPEATED_PAGES; pages++) {
@@ -169,7 +181,7 @@ export class Hearing {
       await this.#takeAll(messages)
       if (isEnd || messages.length === 0) return isEnd
     }
-    trust.missed()
+    this.#distrust()
     return false
   }
 
@@ -177,8 +189,7 @@ export class Hearing {
   async #takeAll(messages: readonly LoggedMessage[]): Promise<void> {
     const underWay: Promise<void>[] = []
     for (const message of messages) {
-      const sentAt = this.#beats.get(message.id)
-      if (sentAt !== undefined) await Promise.all(underWay.splice(0))
+      if (this.#beats.has(message.id)) await Promise.all(underWay.splice(0))
       const work = this.#take(message)
       if (work !== undefined) underWay.push(work)
     }
@@ -186,40 +197,49 @@ export class Hearing {
   }
 
   #take(message: LoggedMessage): Promise<void> | undefined {
-    const { trust, hear, clock, speaker } = this.#options
+    const { trust, hear, heardOwn, upToDate, clock, speaker } = this.#options
     this.#position = message.position
     if (message.id === '') {
       this.#foreign++ // it is nobody's predecessor
       return undefined
     }
-    if (message.previous !== this.#last) this.#miss('messages of other processes are gone from the log, or it is another one')
+    if (message.previous !== this.#last) this.#miss('messages of other processes are gone from the log, or it is another one', true)
     this.#last = message.id
     trust.heard(message)
+    if (speaker.hasSaid(message)) {
+      heardOwn(message.id)
+      return undefined
+    }
     const said = readMessage(message)
     if (said === 'foreign') {
       this.#foreign++
       return undefined
     }
     if (said === 'newer') {
-      this.#miss('another process says something that only a newer version of this library understands')
+      this.#miss('another process says something that only a newer version of this library understands', false)
       return undefined
     }
     if (said.by !== speaker.by || said.kind === 'wake') return hear(said, message.id)
-    const sentAt = this.#beats.get(message.id)
-    if (sentAt === undefined) return undefined
-    this.#beats.delete(message.id)
-    this.#awaited.get(message.id)?.()
-    this.#lagMs = clock.monotonic() - sentAt
-    trust.heardAt(sentAt)
+    const beat = this.#beats.get(message.id)
+    if (beat === undefined) return undefined
+    this.#lagMs = clock.monotonic() - beat.sentAt
+    trust.heardAt(beat.sentAt)
+    this.#dropBeat(message.id, true)
     this.#check()
+    upToDate(beat.sentAt)
     return undefined
   }
 
-  #miss(why: string): void {
+  #miss(why: string, isLost: boolean): void {
     this.#gaps++
-    this.#options.trust.missed()
-    this.#options.missed(why)
+    this.#distrust()
+    this.#options.missed(why, isLost)
     this.#beat()
+  }
+
+  #distrust(): void {
+    this.#options.trust.missed()
+    this.#options.distrust()
   }
 
   /** Appends a beat, and the next one in a while. */
@@ -228,28 +248,41 @@ export class Hearing {
     this.#cancelBeat()
     if (this.#isOver) return
     this.#cancelBeat = clock.schedule(this.beatMs, () => this.#beat(), { background: true })
-    void this.#sendBeat().catch((error: unknown) => (this.#failure = error)) // whether others are heard shows what it meant
+    this.#sendBeat().catch((error: unknown) => (this.#failure = error)) // whether others are heard shows what it meant
   }
 
-  /** @returns its id */
-  async #sendBeat(): Promise<string> {
+  async #sendBeat(told?: (isRead: boolean) => void): Promise<void> {
     const { coordination, clock, speaker } = this.#options
     const message = speaker.say({ kind: 'beat' })
-    for (const [id, sentAt] of this.#beats) if (clock.monotonic() - sentAt > this.beatMs * BEATS_IN_TIME) this.#beats.delete(id)
-    this.#beats.set(message.id, clock.monotonic())
-    await coordination.append(message, this.#asking)
-    clock.schedule(LOST_BEAT_MS, () => this.#beats.has(message.id) && void this.#lookAnew(message.id).catch(() => undefined), { background: true })
-    return message.id
+    const now = clock.monotonic()
+    for (const [id, { sentAt }] of this.#beats) if (now - sentAt > this.beatMs * BEATS_IN_TIME && now - sentAt > LOST_BEAT_MS) this.#dropBeat(id, false)
+    this.#beats.set(message.id, { sentAt: now, cancel: () => undefined, told: told === undefined ? [] : [told] })
+    try {
+      await coordination.append(message, this.#asking)
+    } catch (error) {
+      this.#dropBeat(message.id, false)
+      throw error
+    }
+    const beat = this.#beats.get(message.id)
+    if (beat !== undefined) beat.cancel = clock.schedule(LOST_BEAT_MS, () => void this.#lookAnew(message.id).catch(() => undefined), { background: true })
   }
 
-  /** A beat was appended and not read. Where the end of the log does not follow from what was read, it is another log. */
+  #dropBeat(id: string, isRead: boolean): void {
+    const beat = this.#beats.get(id)
+    if (beat === undefined) return
+    this.#beats.delete(id)
+    beat.cancel()
+    for (const tell of beat.told) tell(isRead)
+  }
+
+  /** A beat was appended and not read. Where nothing follows what was read, it is another log. */
   async #lookAnew(id: string): Promise<void> {
     if (this.#isOver || this.#position === undefined) return
     const [next] = await this.#options.coordination.read(this.#position, 0, this.#asking)
-    if (!this.#beats.delete(id)) return // read meanwhile
-    if (next !== undefined) return // the reader is behind, and comes to it
+    if (next !== undefined || !this.#beats.has(id)) return // the reader is behind, and comes to it, or has
+    this.#dropBeat(id, false)
     this.#position = undefined // begins anew with the next round
-    this.#miss('the log was lost or begun anew')
+    this.#miss('the log was lost or begun anew', true)
   }
 
   /** Tells when hearing begins or ends, and is called again when it would end. */
@@ -265,17 +298,19 @@ export class Hearing {
     if (isHearing && !this.#isOver) this.#cancelCheck = clock.schedule(trust.leftMs, () => this.#check(), { background: true })
   }
 
-  #rest(clock: Clock, ms: number): Promise<void> {
+  /** A while, or until it is closed. */
+  #rest(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const { signal } = this.#ended
-      const cancel = clock.schedule(ms, done, { background: true })
-      signal.addEventListener('abort', done, { once: true })
-      function done(): void {
+      const cancel = this.#options.clock.schedule(ms, () => resolve(), { background: true })
+      this.#wake = () => {
         cancel()
-        signal.removeEventListener('abort', done)
         resolve()
       }
     })
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#options.clock.schedule(ms, resolve, { background: true }))
   }
 }
 

@@ -1,17 +1,24 @@
-import { CacheError, type OperationOptions } from '@thermocline/backend'
+import { CacheError, type Clock, type OperationOptions } from '@thermocline/backend'
 import type { Tier } from '../tiers/tier.js'
+
+/** While answers to others come in, one is waited for; but not for ever. */
+const MOST_BUDGETS = 20
 
 /** One question to the store over which processes agree, with its tier's budget: for so long nothing may come from there. */
 export class Question implements OperationOptions {
   readonly #tier: Tier
+  readonly #clock: Clock
+  #budgets = 0
   #cancel = (): void => undefined
   #late: ((error: CacheError) => void) | undefined
   #operation = ''
+  #movedAt: (() => number) | undefined
   #leaving: AbortController | undefined
   #expired: CacheError | undefined
 
-  constructor(tier: Tier) {
+  constructor(tier: Tier, clock: Clock) {
     this.#tier = tier
+    this.#clock = clock
   }
 
   /** Made only when it is asked for, which is rare. */
@@ -22,7 +29,11 @@ export class Question implements OperationOptions {
   }
 
   readonly progress = (): void => {
-    if (this.#late !== undefined) this.#arm()
+    if (this.#late !== undefined) this.#arm(this.#tier.budgetMs)
+  }
+
+  watch(movedAt: () => number): void {
+    this.#movedAt = movedAt
   }
 
   /** @throws CacheError `timeout`, and what the store fails with */
@@ -30,7 +41,7 @@ export class Question implements OperationOptions {
     this.#operation = operation
     return new Promise<T>((resolve, reject) => {
       this.#late = reject
-      this.#arm()
+      this.#arm(this.#tier.budgetMs)
       const over = (): void => {
         this.#late = undefined
         this.#cancel()
@@ -39,13 +50,17 @@ export class Question implements OperationOptions {
     })
   }
 
-  #arm(): void {
-    const { time, budgetMs, backend } = this.#tier
+  #arm(ms: number): void {
     this.#cancel()
-    this.#cancel = time.schedule(budgetMs, () => {
-      this.#expired = new CacheError('timeout', `${backend.name} did not answer within ${budgetMs} ms`, { operation: this.#operation, backend: backend.name })
-      this.#leaving?.abort(this.#expired)
-      this.#late?.(this.#expired)
-    })
+    this.#cancel = this.#tier.time.schedule(ms, () => this.#isLate())
+  }
+
+  #isLate(): void {
+    const { budgetMs, backend } = this.#tier
+    const sinceMoved = this.#clock.monotonic() - (this.#movedAt?.() ?? Number.NEGATIVE_INFINITY)
+    if (sinceMoved < budgetMs && ++this.#budgets < MOST_BUDGETS) return this.#arm(budgetMs - sinceMoved)
+    this.#expired = new CacheError('timeout', `${backend.name} did not answer within ${budgetMs} ms`, { operation: this.#operation, backend: backend.name })
+    this.#leaving?.abort(this.#expired)
+    this.#late?.(this.#expired)
   }
 }

@@ -1,9 +1,13 @@
-import { oncePerTurn, systemClock, type Clock, type Coordination } from '@thermocline/backend'
+import { oncePerTurn, systemClock, type Clock, type Coordination, type PutOptions } from '@thermocline/backend'
 import type { Beliefs, Mark } from '../tiers/own-tier.js'
 import { randomId } from './messages.js'
 
 /** Marks that are so much older than now are made anew, as a part of how long what is not heard of is believed. */
 const MARKS_A_WINDOW = 8
+
+/** Of what no other process can change. */
+const ALWAYS: Mark = { generation: {}, takenAt: Number.POSITIVE_INFINITY }
+const ALWAYS_STAMP = 'always'
 
 /** A place in a log. */
 export interface Place {
@@ -29,6 +33,7 @@ export class Trust implements Beliefs {
   #generation: object = {}
   #generations = 0
   #mark: Mark
+  #passedOnMark: Mark | undefined
   /** Until when everything of this generation is believed, by the clock's `monotonic`. */
   #until = Number.NEGATIVE_INFINITY // nothing was heard yet
   /** From where on everything was heard. */
@@ -43,27 +48,39 @@ export class Trust implements Beliefs {
     this.#mark = { generation: this.#generation, takenAt: this.#now() }
   }
 
-  mark(): Mark {
+  mark(belief?: PutOptions['belief']): Mark {
+    if (belief === 'always') return ALWAYS
+    if (belief === 'passed-on') return this.#passedOn()
     const now = this.#now()
     if (now - this.#mark.takenAt > this.maxStalenessMs / MARKS_A_WINDOW) this.#mark = { generation: this.#generation, takenAt: now }
     return this.#mark
   }
 
   believes(mark: Mark): boolean {
-    if (mark.generation !== this.#generation) return false
+    if (mark.generation !== this.#generation) return mark === ALWAYS
     const now = this.#now()
     return now < this.#until || now < mark.takenAt + this.maxStalenessMs
   }
 
-  stamp(): string {
+  stamp(belief?: PutOptions['belief']): string {
+    if (belief === 'always') return ALWAYS_STAMP
     const { log = '', position = '' } = this.#upTo ?? {}
-    return [this.by, this.#generations, Math.floor(this.#now()), log, position].join(' ')
+    const takenAt = belief === 'passed-on' ? this.#passedOn().takenAt : this.#now()
+    return [this.by, this.#generations, Math.floor(takenAt), log, position].join(' ')
   }
 
   believesStamp(stamp: string): boolean {
     const [by, generation, takenAt, log, position = ''] = stamp.split(' ')
+    if (by === ALWAYS_STAMP) return true
     if (by === this.by) return Number(generation) === this.#generations && (this.isHearing || this.#now() < Number(takenAt) + this.maxStalenessMs)
     return this.isHearing && this.#since !== undefined && log === this.#since.log && position !== '' && !this.#isBefore(position, this.#since.position)
+  }
+
+  /** What was here already is as old as what was heard last. */
+  #passedOn(): Mark {
+    const takenAt = this.#until - this.maxStalenessMs
+    if (this.#passedOnMark?.takenAt !== takenAt || this.#passedOnMark.generation !== this.#generation) this.#passedOnMark = { generation: this.#generation, takenAt }
+    return this.#passedOnMark
   }
 
   /** Whether others are heard. */

@@ -1,4 +1,4 @@
-import type { Clock, Coordination, LogMessage, OperationOptions, TenantScope, ValidKey } from '@thermocline/backend'
+import type { Clock, Coordination, OperationOptions, TenantScope, ValidKey } from '@thermocline/backend'
 import { onAbort } from '../flights/abort.js'
 import type { AgreedCall, ComputeStep } from '../flights/compute-point.js'
 import type { LinePlace } from '../flights/line-place.js'
@@ -20,8 +20,6 @@ export interface TurnsOptions {
   readonly clock: Clock
   /** `undefined`: the store could not be asked. */
   readonly ask: <T>(operation: string, key: ValidKey, ask: (options: OperationOptions) => Promise<T>) => Promise<T | undefined>
-  readonly enter: (step: Pick<ComputeStep<unknown>, 'call'>) => Promise<LinePlace | undefined>
-  readonly wakeFor: (scope: TenantScope, key: ValidKey) => LogMessage
 }
 
 export class Turns {
@@ -118,7 +116,9 @@ export class Turns {
     const { scope, key } = call
     const token = (call.line as LinePlace).token
     const line = await ask('enter', key, (options) => coordination.enter(scope, key, token, options))
-    if (line === undefined) call.line = undefined
+    if (line !== undefined) return
+    call.line?.release()
+    call.line = undefined
   }
 
   #enterRoom(scope: TenantScope, key: ValidKey): Room {

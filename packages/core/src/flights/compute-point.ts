@@ -16,7 +16,7 @@ export interface AgreedCall {
   /** It makes a new value, whatever others do. */
   readonly isForced: boolean
   /** Whether a tier is to have the value from which other processes read. */
-  readonly isShared: boolean
+  readonly isKeptForOthers: boolean
   /** For how long another process that makes the same is waited for; 0: not at all. */
   readonly lockWaitMs: number
 }

@@ -2,28 +2,48 @@ import type { Lease, Line, LogMessage } from '@thermocline/backend'
 
 /**
  * A place in the line of a key, taken before the value was made or read elsewhere: what is stored with it is stored only as long as nobody has
- * invalidated the key since.
+ * invalidated the key since. Whoever still means to store something holds it; when the last one has let go of it and nothing was stored, it is left.
  */
 export class LinePlace implements Lease {
   readonly token: string
   readonly wake: LogMessage
   /** The line as it was when it was entered. */
   readonly line: Line
-  /** Neither used up nor lost nor left. */
-  isHeld = true
   readonly #lost: () => void
+  readonly #left: (place: LinePlace) => void
+  #isOpen = true
+  #holders = 1
 
-  /** @param lost told when nothing can be stored with it any more, because the key was invalidated or somebody else has stored it */
-  constructor(token: string, wake: LogMessage, line: Line, lost: () => void) {
+  /**
+   * @param lost told when nothing can be stored with it any more, because the key was invalidated or somebody else has stored it
+   * @param left told when nobody needs it any more
+   */
+  constructor(token: string, wake: LogMessage, line: Line, lost: () => void, left: (place: LinePlace) => void) {
     this.token = token
     this.wake = wake
     this.line = line
     this.#lost = lost
+    this.#left = left
   }
 
-  ended(outcome: 'stored' | 'lost'): void {
-    if (!this.isHeld) return
-    this.isHeld = false
+  /** Neither used up nor lost nor left. */
+  get isHeld(): boolean {
+    return this.#isOpen
+  }
+
+  hold(): void {
+    this.#holders++
+  }
+
+  release(): void {
+    if (--this.#holders > 0 || !this.#isOpen) return
+    this.#isOpen = false
+    this.#left(this)
+  }
+
+  ended(outcome: 'stored' | 'lost' | 'kept'): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
     if (outcome === 'lost') this.#lost()
   }
 }

@@ -95,6 +95,7 @@ export async function applyFromElsewhere(engine: OperationHost, state: TenantSta
   const { key } = invalidation
   if (key === undefined || told === undefined || own.every((tier) => tier.direct !== undefined)) return apply(own)
   const first = apply(own.filter((tier) => tier.direct !== undefined)) // now: the rest takes a moment
+  first.catch(() => undefined) // told below
   const left = await Promise.all(own.map(async (tier) => ((await tier.holdsToldOf(state.scope, key, told)) ? [] : [tier])))
   await Promise.all([first, apply(left.flat())])
 }

@@ -64,6 +64,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
   readonly journal: JournalSlot | undefined
   readonly lease: Lease | undefined
   readonly announces: LogMessage | undefined
+  readonly belief: PutOptions['belief']
   readonly only: ClearOptions['only']
   readonly budgetMs: number | undefined
   scope: TenantScope | undefined = undefined
@@ -108,6 +109,7 @@ export class Run<T> implements OperationOptions, Deadline, Waiting {
     this.journal = options.journal
     this.lease = options.lease
     this.announces = options.announces
+    this.belief = options.belief
     this.only = options.only
     this.budgetMs = options.budgetMs
     this.#outer = options

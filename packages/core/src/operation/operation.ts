@@ -1,5 +1,5 @@
 import type { Span } from '@opentelemetry/api'
-import type { CacheEntry, EpochMs, Invalidation, LogMessage, ReadOptions, TenantScope, ValidKey } from '@thermocline/backend'
+import type { CacheEntry, EpochMs, Invalidation, LogMessage, PutOptions, ReadOptions, TenantScope, ValidKey } from '@thermocline/backend'
 import type { PayloadPlace } from '../codec/payload-step.js'
 import type { ComputeContext } from '../flights/compute-context.js'
 import type { AgreedCall, ComputePoint } from '../flights/compute-point.js'
@@ -25,7 +25,7 @@ export interface AgreementHost {
   /** The same for what this process keeps itself and is to be put into a shared tier: everything that others have said by then is carried out before. */
   enterWithOwn(state: TenantState, key: ValidKey): Promise<LinePlace | undefined>
   /** Lets go of a place that was not used. */
-  leave(operation: Operation): void
+  leave(operation: Pick<Operation, 'line'>): void
   /** What others are told of a change of one key. */
   announcement(scope: TenantScope, invalidation: Invalidation): LogMessage
   /** To be done before the tiers are changed, where an invalidation concerns more shared tiers than one; `undefined`: nothing. */
@@ -66,6 +66,18 @@ export class Operation {
     this.state = state
     this.key = key
     this.plan = plan
+  }
+
+  /** Whether what becomes of the key is other processes' business: they read from a tier that it concerns. */
+  get isShared(): boolean {
+    const { agreement } = this.engine
+    return agreement !== undefined && (this.plan.slots.some(({ tier }) => agreement.isShared(tier)) || this.plan.leftOut.some((tier) => agreement.isShared(tier)))
+  }
+
+  /** What is known of an entry that comes from a tier of the process's own, or is made. @param from the tier; `undefined`: it is made */
+  beliefOf(from?: Tier): PutOptions['belief'] {
+    if (this.engine.agreement === undefined) return undefined
+    return !this.isShared ? 'always' : from?.hearsOthers === true ? 'passed-on' : undefined
   }
 
   /** Whose payload it is. */
@@ -156,13 +168,22 @@ export class ComputeOperation<T = unknown> extends ReadOperation implements Agre
     return this.state.scope
   }
 
-  get isShared(): boolean {
+  get isKeptForOthers(): boolean {
     const { agreement } = this.engine
     return agreement !== undefined && this.plan.slots.some(({ tier, write }) => (write === 'through' || write === 'back') && agreement.isShared(tier))
   }
 
   get lockWaitMs(): number {
     return this.plan.freshness.lockWaitMs
+  }
+
+  /** The same call for a flight of its own that makes the value: that one ends by itself. Its place in the line goes there. */
+  forMaking(): ComputeOperation<T> {
+    const { make, wishes, span, isForced, mayLeaveOut } = this
+    const making = new ComputeOperation(this.engine, this.state, this.key, this.plan, this.want as 'value' | 'stream', { make, wishes, span, isForced, mayLeaveOut })
+    making.line = this.line
+    this.line = undefined
+    return making
   }
 
   /** The same call, for which only what is fresh will do. */

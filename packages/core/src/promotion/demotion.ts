@@ -81,7 +81,9 @@ export class Demotion {
       const now = engine.clock.now()
       if (entry === undefined || fence.broken || now >= entry.staleAt) return
       const lease = tier.queues.isAgreed ? await engine.agreement?.enterWithOwn(state, key) : undefined
-      const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now), lease }, fence)
+      if (!from.believes(evicted)) return lease?.release()
+      const outcome = await tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: keepUntil(slot, entry.expiresAt, now), lease, belief: from.hearsOthers ? 'passed-on' : undefined }, fence)
+      lease?.release()
       if (outcome === true) {
         count(state.counters.demotions, slot.cell)
         if (engine.events.wants('demote')) engine.events.emit('demote', { tenant: state.tenant, key, from: from.name, to: tier.name })

@@ -61,6 +61,6 @@ function itself(found: Found | undefined): Found | undefined {
 /** What a read has come to: promotes and counts a hit, or counts a miss. */
 export function conclude(operation: ReadOperation, found: Found | undefined, fence: Fence | FencedKey): void {
   if (found !== undefined) promote(operation, found, fence)
-  else if (operation.line !== undefined) operation.engine.agreement?.leave(operation)
+  operation.engine.agreement?.leave(operation)
   countOutcome(operation, found)
 }

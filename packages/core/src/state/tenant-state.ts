@@ -135,7 +135,7 @@ export class TenantRegistry {
 
   /** Whatever began stores nothing from now on. */
   detachAll(): void {
-    for (const { state } of this.#live.values()) state.deref()?.detach(Invalidation.ofPrefix('', 'elsewhere'))
+    for (const { state } of this.#live.values()) state.deref()?.invalidating(Invalidation.ofPrefix('', 'elsewhere'))()
   }
 
   /** Tells every running compute that nobody wants it any more. */

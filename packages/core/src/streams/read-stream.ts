@@ -151,6 +151,6 @@ function promotionSinks(operation: ReadOperation, { found, payload }: FoundStrea
     const fields = travellingFields(found.entry)
     const { tier } = slot
     const keepUntil = promotedUntil(slot, fields.expiresAt, engine.clock.now())
-    return TierSink.open(operation, stream, { slot, fields, keepUntil, onlyIfAbsent: true, payload, fence, patienceMs: tier.budgetMs }) ?? []
+    return TierSink.open(operation, stream, { slot, fields, keepUntil, onlyIfAbsent: true, payload, fence, patienceMs: tier.budgetMs, belief: operation.beliefOf(found.slot.tier) }) ?? []
   })
 }

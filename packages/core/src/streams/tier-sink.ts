@@ -5,6 +5,7 @@ import {
   type EntryFields,
   type JournalSlot,
   type PayloadStream,
+  type PutOptions,
 } from '@thermocline/backend'
 import { isPacked } from '../codec/payloads.js'
 import type { Fence } from '../flights/fence.js'
@@ -31,6 +32,7 @@ export interface SinkOptions {
   /** How long the tier may be a window behind; `undefined`: as long as its put makes progress. */
   readonly patienceMs: number | undefined
   readonly journal?: JournalSlot | undefined
+  readonly belief?: PutOptions['belief']
   /** Told how many bytes it was given so far. */
   readonly grown?: ((bytes: number) => void) | undefined
 }
@@ -102,7 +104,7 @@ export class TierSink {
     if (bytes === undefined) return false
     const { tier } = this.slot
     const { engine, state, key } = this.#operation
-    const { fields, payload, onlyIfAbsent, keepUntil, journal, fence } = this.#options
+    const { fields, payload, onlyIfAbsent, keepUntil, journal, fence, belief } = this.#options
     const encoded = { codec: payload.codec, bytes }
     let entry = CacheEntry.ofBytes(encoded, fields)
     if (tier.capabilities.keeps === 'value') {
@@ -112,7 +114,7 @@ export class TierSink {
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
     if (fence !== undefined && tier.queues.isAgreed && this.#operation.line === undefined) return false
     const told = fence === undefined ? { announces: tier.queues.announcement(state.scope, key) } : { lease: this.#operation.line }
-    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, ...told })
+    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, ...told })
   }
 
   async #collect(most: number): Promise<Uint8Array | undefined> {

@@ -59,6 +59,7 @@ export class StreamedWrite {
         fields: terms.fieldsFor(slot),
         keepUntil: terms.keepUntil(slot, engine.clock.now()),
         onlyIfAbsent: false,
+        belief: operation.beliefOf(),
         payload: { codec, byteLength: undefined, crc32: undefined },
         fence,
         patienceMs: fence === undefined ? undefined : slot.tier.budgetMs,

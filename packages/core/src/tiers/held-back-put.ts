@@ -6,6 +6,7 @@ import {
   type EntryFields,
   type JournalSlot,
   type PayloadStream,
+  type PutOptions,
   type TenantScope,
   type ValidKey,
 } from '@thermocline/backend'
@@ -25,6 +26,7 @@ export interface HeldBackOptions {
   readonly keepUntil: number
   readonly onlyIfAbsent: boolean
   readonly journal?: JournalSlot | undefined
+  readonly belief?: PutOptions['belief']
   /** What is given; it is cancelled when the put has ended early or is given up. */
   readonly payload: PayloadStream
   /** The most bytes that the tier takes: with more the put is answered with `false`. */
@@ -51,7 +53,7 @@ export class HeldBackPut {
   readonly held: Promise<void>
 
   constructor(scope: TenantScope, key: ValidKey, tier: Tier, options: HeldBackOptions) {
-    const { fields, keepUntil, onlyIfAbsent, journal, payload } = options
+    const { fields, keepUntil, onlyIfAbsent, journal, belief, payload } = options
     this.#tier = tier
     this.#scope = scope
     this.#key = key
@@ -64,7 +66,7 @@ export class HeldBackPut {
     this.held = new Promise((resolve) => (this.#hold = resolve))
     const { codec, byteLength, crc32 } = payload
     const entry = new StreamedEntry({ codec, byteLength, crc32, chunks: () => this.#chunks(), cancel: () => payload.cancel() }, fields)
-    this.#putting = (async () => tier.backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal }))()
+    this.#putting = (async () => tier.backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief }))()
     const ended = (): void => {
       this.#hold()
       payload.cancel() // one that ended early reads no further

@@ -27,12 +27,12 @@ export interface Mark {
 /** Who knows what may be believed. */
 export interface Beliefs {
   /** The mark of what is taken in now. */
-  mark(): Mark
+  mark(belief?: PutOptions['belief']): Mark
   believes(mark: Mark): boolean
   /** The same as a text, for what outlives the process or is read by others on the same machine. */
   /** Whether what is not believed now never will be. */
   readonly isSure: boolean
-  stamp(): string
+  stamp(belief?: PutOptions['belief']): string
   believesStamp(stamp: string): boolean
 }
 
@@ -90,7 +90,7 @@ class OwnMemory extends WrappedBackend implements OwnTier {
     const stored = this.inner.put(scope, key, entry, isFree ? { ...options, onlyIfAbsent: false } : options)
     if (stored === true) {
       const taken = this.inner.get(scope, key, PEEK) as CacheEntry | undefined
-      if (taken !== undefined) taken.hitNote = this.#noteNow()
+      if (taken !== undefined) taken.hitNote = this.#noteNow(options.belief)
     }
     return stored
   }
@@ -105,8 +105,8 @@ class OwnMemory extends WrappedBackend implements OwnTier {
   }
 
   /** One note for all that come in at about the same time. */
-  #noteNow(): MarkNote {
-    const mark = this.#beliefs.mark()
+  #noteNow(belief: PutOptions['belief']): MarkNote {
+    const mark = this.#beliefs.mark(belief)
     if (this.#note?.mark !== mark) this.#note = new MarkNote(mark)
     return this.#note
   }
@@ -131,7 +131,7 @@ class OwnDisk extends WrappedBackend implements OwnTier {
   }
 
   override put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Awaitable<boolean> {
-    const stamp = this.#beliefs.stamp()
+    const stamp = this.#beliefs.stamp(options.belief)
     return this.inner.put(scope, key, stamped(entry, options.announces === undefined ? stamp : `${stamp} ${options.announces.id}`), options)
   }
 

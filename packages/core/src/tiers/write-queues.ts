@@ -9,13 +9,14 @@ import {
   type CacheEntry,
   type Clock,
   type JournalSlot,
-  type Lease,
   type LogMessage,
+  type PutOptions,
   type RecordLog,
   type TenantScope,
   type ValidKey,
 } from '@thermocline/backend'
 import type { Fence, FencedKey } from '../flights/fence.js'
+import type { LinePlace } from '../flights/line-place.js'
 import { TransientMap } from '../flights/transient-map.js'
 import { landing } from '../layers/run.js'
 import type { AskedTime } from './asked-time.js'
@@ -90,7 +91,8 @@ export interface StoreOptions {
   readonly keepUntil: number
   readonly journal?: JournalSlot | undefined
   /** For a fill of a tier over which processes agree: without it nothing is stored there. */
-  readonly lease?: Lease | undefined
+  readonly lease?: LinePlace | undefined
+  readonly belief?: PutOptions['belief']
   /** For a set: what others are told with it, in a tier over which processes agree. */
   readonly announces?: LogMessage | undefined
 }
@@ -168,12 +170,22 @@ export class WriteQueues {
 
   /** Stores for a promotion or a compute, when `after` has resolved: where that fails, nothing happens. */
   fill(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, fence: Fence | FencedKey, after?: Promise<unknown>): Awaitable<boolean | NotApplied> {
-    if (this.isAgreed && options.lease === undefined) return FENCED
+    if (this.isAgreed) return options.lease === undefined ? FENCED : this.#fillLeased(scope, key, entry, options, options.lease, fence, after)
     if (after !== undefined) return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => this.#put(scope, key, entry, options, budgetMs)), after)
     // each promotion into memory comes here: at best the work is done before it is described
     const begun = this.#isAtOnce ? (fence.broken ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
     if (begun !== undefined && !isPromise(begun)) return begun
     return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => begun ?? this.#put(scope, key, entry, options, budgetMs)))
+  }
+
+  /** In a tier over which processes agree: the place in the line is held until it is known what has become of it. */
+  async #fillLeased(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, lease: LinePlace, fence: Fence | FencedKey, after?: Promise<unknown>): Promise<boolean | NotApplied> {
+    lease.hold()
+    try {
+      return await this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => this.#put(scope, key, entry, options, budgetMs)), after)
+    } finally {
+      lease.release()
+    }
   }
 
   /**
@@ -239,9 +251,7 @@ export class WriteQueues {
       // what may still land after the clear is deleted when it has
       for (const queue of under) if (queue.inDoubt && !(await this.#owe(queue, true))) throw unrecordedDoubt(this.#backend.name, queue)
       const only = prefixes.size === 1 ? undefined : (key: string) => prefixes.covers(key)
-      const told = await this.#options.agreement?.removing(scope, [...prefixes.keys()])
-      const removed = await this.#backend.clear(scope, commonPrefix([...prefixes.keys()]), { budgetMs, only })
-      await told?.()
+      const removed = await this.#toldOf(scope, prefixes, async () => this.#backend.clear(scope, commonPrefix([...prefixes.keys()]), { budgetMs, only }))
       this.#owed.payClears(scope, prefixes, calledAt, (key) => !this.#isInDoubt(scope, key))
       return removed
     } catch (thrown) {
@@ -249,6 +259,19 @@ export class WriteQueues {
     } finally {
       this.#clears.splice(this.#clears.indexOf(clear), 1)
       end()
+    }
+  }
+
+  /** Tells others that a removal begins, and when it has ended, however that was. */
+  async #toldOf<T>(scope: TenantScope, prefixes: Prefixes, remove: () => Promise<T>): Promise<T> {
+    const end = await this.#options.agreement?.removing(scope, [...prefixes.keys()])
+    try {
+      const removed = await remove()
+      await end?.()
+      return removed
+    } catch (error) {
+      await end?.().catch(() => undefined)
+      throw error
     }
   }
 
@@ -304,8 +327,10 @@ export class WriteQueues {
     const bytes = isStreamed(entry) ? entry.payload.byteLength : entry.encoded?.bytes.byteLength
     if ((bytes ?? 0) > this.#options.maxPayloadBytes) return false // known only now where it is packed first
     if (bytes === undefined && !isStreamed(entry) && this.#backend.capabilities.keeps === 'bytes') return false // it could not be packed
-    const { onlyIfAbsent, keepUntil, journal, lease, announces } = options
-    return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease, announces, budgetMs })
+    const { onlyIfAbsent, keepUntil, journal, lease, announces, belief } = options
+    // what belongs to the coordination of this store is nothing for another one; a disk of the process's own notes what was told with an entry
+    const told = this.isAgreed || this.#backend.capabilities.shared !== true ? announces : undefined
+    return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease: this.isAgreed ? lease : undefined, announces: told, belief, budgetMs })
   }
 
   #filling(scope: TenantScope, key: ValidKey, fence: Fence | FencedKey, run: Work<boolean>['run']): Work<boolean> {

@@ -113,7 +113,8 @@ export async function setEverywhere(operation: Operation, snapshot: ValueSnapsho
   const { engine, state, key, plan } = operation
   const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key), true)
   const queue = engine.writeBack.queue(state, key, plan, snapshot.encoded?.bytes.byteLength ?? 0, snapshot.belongs)
-  const announces = engine.agreement?.announcement(state.scope, Invalidation.ofKey(key))
+  const announces = operation.isShared ? engine.agreement?.announcement(state.scope, Invalidation.ofKey(key)) : undefined
+  const belief = operation.beliefOf()
   const steps: Step[] = []
   for (const slot of plan.slots) {
     if (queue?.slots.has(slot) === true) continue
@@ -122,7 +123,7 @@ export async function setEverywhere(operation: Operation, snapshot: ValueSnapsho
     else {
       const entry = snapshot.entryFor(slot)
       const journal = slot === queue?.keeper ? queue.first : undefined
-      const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal, announces }
+      const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal, announces, belief }
       steps.push({ tier, outcome: tier.queues.set(state.scope, key, entry, options, readyFor(tier, snapshot)) })
     }
   }
@@ -221,9 +222,10 @@ async function giveUp(operation: Operation, queue: QueuedWrites, lost: CacheErro
 }
 
 /** Stores a value in one slot, unless the fence is broken. */
-function fillNow({ engine, state, key, line }: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
+function fillNow(operation: Operation, slot: Slot, snapshot: ValueSnapshot, fence: Fence): Awaitable<boolean | NotApplied> {
+  const { engine, state, key, line } = operation
   const entry = snapshot.entryFor(slot)
-  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), lease: line }, fence, readyFor(slot.tier, snapshot))
+  return slot.tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), lease: line, belief: operation.beliefOf() }, fence, readyFor(slot.tier, snapshot))
 }
 
 /** What a tier waits for before it takes the snapshot's bytes. */
@@ -270,7 +272,7 @@ function fillOne(operation: Operation, slot: Slot, snapshot: ValueSnapshot, fenc
   }
   if (belongs) {
     const entry = snapshot.entryFor(slot)
-    const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal: queue?.first, lease: operation.line }
+    const options = { onlyIfAbsent: false, keepUntil: snapshot.terms.keepUntil(slot, engine.clock.now()), journal: queue?.first, lease: operation.line, belief: operation.beliefOf() }
     const filled = tier.queues.fill(state.scope, key, entry, options, fence, readyFor(tier, snapshot))
     const outcome = queue === undefined ? filled : enterIfKept(operation, queue, filled, entry, fence, (each) => fillNow(operation, each, snapshot, fence))
     outcomes.push(outcome)

@@ -181,7 +181,7 @@ function lineChecks(check: PairCheck): void {
     assert.equal((await one.look(scope, key, first, {})).isListed, false)
     assert.equal((await other.look(scope, key, second, {})).isListed, true)
   })
-  check('leaving wakes those behind, and nobody where there are none', async (pair) => {
+  check('the first who leaves wakes those behind; nobody else wakes anybody', async (pair) => {
     const { one, other, scope, key } = pair
     const [first, second] = [token(), token()]
     await one.enter(scope, key, first, {})
@@ -189,6 +189,10 @@ function lineChecks(check: PairCheck): void {
     await one.leave(scope, key, first, message('woken'), {})
     assert.deepEqual(await pair.texts(), ['woken'])
     assert.equal((await other.look(scope, key, second, {})).isFirst, true)
+    const third = token()
+    await one.enter(scope, key, third, {})
+    await one.leave(scope, key, third, message('it was not first'), {})
+    assert.deepEqual(await pair.texts(), ['woken'])
     await other.leave(scope, key, second, message('nobody'), {})
     await other.leave(scope, key, second, message('twice'), {})
     assert.deepEqual(await pair.texts(), ['woken'])
@@ -255,7 +259,9 @@ function fenceChecks(check: PairCheck): void {
     await pair.put(subject.one, 'there')
     const first = token()
     await one.enter(scope, key, first, {})
-    assert.equal(await pair.put(subject.one, 'promoted', { onlyIfAbsent: true, lease: pair.lease(first) }), false)
+    const outcomes: string[] = []
+    assert.equal(await pair.put(subject.one, 'promoted', { onlyIfAbsent: true, lease: pair.lease(first, (outcome) => outcomes.push(outcome)) }), false)
+    assert.deepEqual(outcomes, ['kept'])
     assert.equal(await pair.get(), 'there')
     assert.equal((await one.look(scope, key, first, {})).isListed, false)
   })
