@@ -68,9 +68,9 @@ describeRedis('processes that share a server', () => {
     peers = []
   })
   afterEach(async () => {
-    proxy.pass()
+    await proxy.pass()
     for (const { child } of peers) if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
-    await Promise.all(peers.map(({ child }) => (child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined)))
+    for (const { child } of peers) if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
   })
 
   const open = async (count: number, { url = server.url, coordination = 'auto' }: { url?: string; coordination?: unknown } = {}): Promise<Peer[]> => {
@@ -140,7 +140,7 @@ describeRedis('processes that share a server', () => {
     const [other] = (await open(1, { coordination })) as [Peer]
     for (const key of ['kept', 'changed']) await other.ask('set', { key, value: 'old' })
     await until('it has both', async () => (await cut.ask('get', { key: 'kept' })) === 'old' && (await cut.ask('get', { key: 'changed' })) === 'old')
-    proxy.blackHole()
+    await proxy.blackHole()
     const cutAt = performance.now()
     await other.ask('set', { key: 'changed', value: 'new' })
     let servedUntil = cutAt
@@ -151,7 +151,7 @@ describeRedis('processes that share a server', () => {
     }, { everyMs: 10 })
     expect(servedUntil - cutAt).toBeLessThan(1800)
     for (let n = 0; n < 200; n++) await other.ask('set', { key: `other ${n}`, value: n })
-    proxy.pass()
+    await proxy.pass()
     await until('it hears others again', async () => (await cut.status()) === 'connected', { withinMs: 10_000 })
     expect([await cut.ask('peek', { key: 'kept' }), await cut.ask('get', { key: 'changed' })]).toEqual(['old', 'new'])
   }, 60_000)

@@ -101,7 +101,7 @@ describe('a process that does not hear others', () => {
     const [one] = [open({ coordination: { maxStaleness: '3s' } })]
     await clock.settle()
     // what it reads goes on, and nothing it says arrives: another server is the master
-    const { append } = store
+    const append = store.append.bind(store)
     store.append = () => {
       throw new Error('READONLY')
     }
@@ -230,7 +230,7 @@ describe('whose turn it is', () => {
     const [one, other] = [open(), open()]
     await clock.settle()
     const enter = backends[0]!.enter.bind(backends[0]!)
-    const held = deferred<void>()
+    const held = deferred<undefined>()
     backends[0]!.enter = async (...asked) => {
       await held.promise
       return enter(...asked)
@@ -238,7 +238,7 @@ describe('whose turn it is', () => {
     const computing = one.getOrCompute('k', () => 'v')
     await clock.advance(6000)
     expect(await computing).toBe('v')
-    held.resolve()
+    held.resolve(undefined)
     await clock.advance(10_000)
     expect(store.lines.size).toBe(0)
     backends[0]!.enter = enter
@@ -356,7 +356,7 @@ describe('a server that takes the place of another', () => {
     expect(await other.get('k')).toBe('v1')
     const before = new Map(store.entries)
     // acknowledged, and gone before anybody has read it
-    const { append } = store
+    const append = store.append.bind(store)
     store.append = () => 'lost'
     await one.set('k', 'v2')
     store.append = append
@@ -549,7 +549,7 @@ describe('what leaves a memory for want of room', () => {
     await clock.settle()
     await one.set('a', 'v1')
     const read = backends[0]!.read.bind(backends[0]!)
-    const held = deferred<void>()
+    const held = deferred<undefined>()
     backends[0]!.read = async (...asked) => {
       await held.promise
       return read(...asked)
@@ -559,7 +559,7 @@ describe('what leaves a memory for want of room', () => {
     await one.set('b', 'v1')
     await clock.advance(100)
     expect(store.entries.size).toBe(0)
-    held.resolve()
+    held.resolve(undefined)
     for (let n = 0; n < 20; n++) await clock.advance(10)
     expect([...store.entries.keys()].some((name) => name.endsWith('\0a'))).toBe(false)
   })

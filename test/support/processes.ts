@@ -81,9 +81,9 @@ export function describeProcesses(backends: () => () => CacheBackend): void {
       await pause(40)
       return new Map(missing.map((key) => [key, key.toUpperCase()]))
     }
-    const first = one!.getOrComputeMany(['a', 'b'], compute)
+    const first = one.getOrComputeMany(['a', 'b'], compute)
     await until('its compute is under way', () => Promise.resolve(asked.length === 2), { everyMs: 1 })
-    const [a, b, c] = await Promise.all([first, other!.getOrComputeMany(['b', 'c'], compute), third!.getOrCompute('a', () => 'not asked for')])
+    const [a, b, c] = await Promise.all([first, other.getOrComputeMany(['b', 'c'], compute), third.getOrCompute('a', () => 'not asked for')])
     expect([[...a].sort(), [...b].sort(), c]).toEqual([[['a', 'A'], ['b', 'B']], [['b', 'B'], ['c', 'C']], 'A'])
     expect(asked.sort()).toEqual(['a', 'b', 'c'])
     let streams = 0
@@ -92,32 +92,32 @@ export function describeProcesses(backends: () => () => CacheBackend): void {
       await pause(30)
       return ['in ', 'parts']
     }
-    const texts = await Promise.all([one, other, third].map(async (tenant) => textOf(await tenant!.getOrComputeStream('s', produce))))
+    const texts = await Promise.all([one, other, third].map(async (tenant) => textOf(await tenant.getOrComputeStream('s', produce))))
     expect([texts, streams]).toEqual([['in parts', 'in parts', 'in parts'], 1])
   }))
 
   test('an error is told to its callers, and others compute', among(2, async (_, one, other) => {
     const gate = deferred<string>()
-    const failing = one!.getOrCompute('k', () => gate.promise)
+    const failing = one.getOrCompute('k', () => gate.promise)
     await until('it is under way', () => pause(20).then(() => true))
     const began = performance.now()
-    const waiting = other!.getOrCompute('k', () => 'computed')
+    const waiting = other.getOrCompute('k', () => 'computed')
     await pause(30)
     gate.reject(new Error('down'))
     await expect(failing).rejects.toThrow('down')
     expect(await waiting).toBe('computed')
     expect(performance.now() - began).toBeLessThan(5000)
-    expect(await one!.get('k')).toBe('computed')
+    expect(await one.get('k')).toBe('computed')
   }))
 
   test('what is not cached is computed by each, at once', among(2, async (_, one, other) => {
     const gate = deferred<string>()
-    const first = one!.getOrCompute('k', async (ctx) => {
+    const first = one.getOrCompute('k', async (ctx) => {
       ctx.doNotCache()
       return gate.promise
     })
     await pause(20)
-    const second = other!.getOrCompute('k', () => 'its own')
+    const second = other.getOrCompute('k', () => 'its own')
     await pause(30)
     gate.resolve('not kept')
     expect([await first, await second]).toEqual(['not kept', 'its own'])
@@ -125,55 +125,55 @@ export function describeProcesses(backends: () => () => CacheBackend): void {
 
   test('lock: false computes at once; { wait } waits for so long', among(2, async (_, one, other) => {
     const gate = deferred<string>()
-    const first = one!.getOrCompute('k', () => gate.promise)
+    const first = one.getOrCompute('k', () => gate.promise)
     await pause(20)
-    expect(await other!.getOrCompute('k', () => 'at once', { lock: false })).toBe('at once')
-    await other!.delete('k')
-    const third = one!.getOrCompute('other', () => gate.promise)
+    expect(await other.getOrCompute('k', () => 'at once', { lock: false })).toBe('at once')
+    await other.delete('k')
+    const third = one.getOrCompute('other', () => gate.promise)
     await pause(20)
     const began = performance.now()
-    expect(await other!.getOrCompute('other', () => 'after a while', { lock: { wait: '200ms' } })).toBe('after a while')
+    expect(await other.getOrCompute('other', () => 'after a while', { lock: { wait: '200ms' } })).toBe('after a while')
     expect(performance.now() - began).toBeGreaterThan(150)
     gate.resolve('late')
     expect([await first, await third]).toEqual(['late', 'late'])
     // the first has lost its place to who stored, or to the delete
-    expect(await other!.get('other')).toBe('after a while')
-    expect(await other!.get('k')).toBeUndefined()
-    await until('what was stored here is gone, too', async () => (await one!.get('k')) === undefined)
+    expect(await other.get('other')).toBe('after a while')
+    expect(await other.get('k')).toBeUndefined()
+    await until('what was stored here is gone, too', async () => (await one.get('k')) === undefined)
   }))
 
   test('a delete, set or clear elsewhere wins over a compute that began before', among(2, async (_, one, other) => {
-    const changes = { delete: () => other!.delete('k'), set: () => other!.set('k', 'set'), clear: () => other!.clear(''), invalidated: () => other!.refresh('k', () => 'refreshed') }
+    const changes = { delete: () => other.delete('k'), set: () => other.set('k', 'set'), clear: () => other.clear(''), invalidated: () => other.refresh('k', () => 'refreshed') }
     for (const [how, change] of Object.entries(changes)) {
       const gate = deferred<string>()
-      const computing = one!.getOrCompute('k', () => gate.promise)
+      const computing = one.getOrCompute('k', () => gate.promise)
       await pause(20)
       await change()
       gate.resolve('old')
       expect(await computing).toBe('old')
       const now = how === 'set' ? 'set' : how === 'invalidated' ? 'refreshed' : undefined
-      expect([how, await other!.get('k')]).toEqual([how, now])
-      await until(`${how}: forgotten`, async () => (await one!.get('k')) === now)
-      await one!.delete('k')
-      await until('gone', async () => (await other!.get('k')) === undefined)
+      expect([how, await other.get('k')]).toEqual([how, now])
+      await until(`${how}: forgotten`, async () => (await one.get('k')) === now)
+      await one.delete('k')
+      await until('gone', async () => (await other.get('k')) === undefined)
     }
   }))
 
   test('what one process changes, the others’ memory loses', among(3, async (processes, one, other, third) => {
     const said: unknown[] = []
     processes.managers[1]!.on('invalidated', (event) => said.push(event))
-    for (const tenant of [one, other, third]) for (const key of ['docs/a', 'docs/b', 'x']) await tenant!.getOrCompute(key, () => 'v1')
-    const held = (): unknown[] => [one, other, third].map((tenant) => ['docs/a', 'docs/b', 'x'].map((key) => tenant!.peek(key)))
+    for (const tenant of [one, other, third]) for (const key of ['docs/a', 'docs/b', 'x']) await tenant.getOrCompute(key, () => 'v1')
+    const held = (): unknown[] => [one, other, third].map((tenant) => ['docs/a', 'docs/b', 'x'].map((key) => tenant.peek(key)))
     expect(held()).toEqual([['v1', 'v1', 'v1'], ['v1', 'v1', 'v1'], ['v1', 'v1', 'v1']])
-    await one!.delete('docs/a')
-    await until('deleted everywhere', () => Promise.resolve(other!.peek('docs/a') === undefined && third!.peek('docs/a') === undefined), { everyMs: 1 })
+    await one.delete('docs/a')
+    await until('deleted everywhere', () => Promise.resolve(other.peek('docs/a') === undefined && third.peek('docs/a') === undefined), { everyMs: 1 })
     expect(held()).toEqual([[undefined, 'v1', 'v1'], [undefined, 'v1', 'v1'], [undefined, 'v1', 'v1']])
-    await other!.clear('docs/')
-    await until('cleared everywhere', () => Promise.resolve(one!.peek('docs/b') === undefined && third!.peek('docs/b') === undefined), { everyMs: 1 })
+    await other.clear('docs/')
+    await until('cleared everywhere', () => Promise.resolve(one.peek('docs/b') === undefined && third.peek('docs/b') === undefined), { everyMs: 1 })
     expect(held()).toEqual([[undefined, undefined, 'v1'], [undefined, undefined, 'v1'], [undefined, undefined, 'v1']])
-    await third!.set('x', 'v2')
-    await until('set everywhere', () => Promise.resolve(one!.peek('x') === undefined && other!.peek('x') === undefined), { everyMs: 1 })
-    expect([await one!.get('x'), await other!.get('x'), third!.peek('x')]).toEqual(['v2', 'v2', 'v2'])
+    await third.set('x', 'v2')
+    await until('set everywhere', () => Promise.resolve(one.peek('x') === undefined && other.peek('x') === undefined), { everyMs: 1 })
+    expect([await one.get('x'), await other.get('x'), third.peek('x')]).toEqual(['v2', 'v2', 'v2'])
     expect(said).toEqual([{ tenant: 'acme', key: 'docs/a' }, { tenant: 'acme', key: 'x' }])
   }))
 
@@ -181,8 +181,8 @@ export function describeProcesses(backends: () => () => CacheBackend): void {
     const [globex, there] = processes.managers.map((manager) => manager.tenant('globex'))
     await globex!.set('k', 'theirs')
     expect(await there!.get('k')).toBe('theirs')
-    await one!.delete('k')
-    await one!.clear('')
+    await one.delete('k')
+    await one.clear('')
     await pause(30)
     expect([globex!.peek('k'), there!.peek('k')]).toEqual(['theirs', 'theirs'])
   }))
@@ -203,17 +203,17 @@ export function describeProcesses(backends: () => () => CacheBackend): void {
 
   test('a caller who aborts leaves the line, and the next one computes', among(2, async (_, one, other) => {
     const leaving = new AbortController()
-    const first = one!.getOrCompute('k', (ctx) => new Promise((_resolve, reject) => ctx.signal.addEventListener('abort', () => reject(ctx.signal.reason as Error))), { signal: leaving.signal })
+    const first = one.getOrCompute('k', (ctx) => new Promise((_resolve, reject) => ctx.signal.addEventListener('abort', () => reject(ctx.signal.reason as Error))), { signal: leaving.signal })
     await pause(20)
     const waiting = new AbortController()
-    const second = other!.getOrCompute('k', () => 'never', { signal: waiting.signal })
+    const second = other.getOrCompute('k', () => 'never', { signal: waiting.signal })
     await pause(20)
     waiting.abort(new Error('enough'))
     await expect(second).rejects.toThrow('enough')
     leaving.abort(new Error('left'))
     await expect(first).rejects.toThrow('left')
     const began = performance.now()
-    expect(await other!.getOrCompute('k', () => 'next')).toBe('next')
+    expect(await other.getOrCompute('k', () => 'next')).toBe('next')
     expect(performance.now() - began).toBeLessThan(5000)
   }))
 

@@ -26,7 +26,8 @@ export { isJournalKeeper, type JournalKeeper, type JournalOptions, type JournalS
 export { isRecordKeeper, type InvalidationRecord, type RecordKeeper, type RecordLog } from './contract/records.js'
 
 // What processes agree over
-export { isCoordinator, LINE_LIFE_MS, type Coordination, type Coordinator, type Lease, type Line, type LoggedMessage, type LogMessage } from './contract/coordination.js'
+export { isCoordinator, LINE_LIFE_MS, type Coordination, type Coordinator, type Line, type LoggedMessage } from './contract/coordination.js'
+export type { Lease, LogMessage } from './contract/lease.js'
 
 // Parts that adapters are made of
 export { getEach } from './contract/get-each.js'

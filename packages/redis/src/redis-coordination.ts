@@ -95,15 +95,20 @@ export class RedisCoordination implements Coordination {
 
   async read(after: string, waitMs: number, options: OperationOptions): Promise<readonly LoggedMessage[]> {
     if (this.#isClosed) throw new CacheError('closed', 'coordination is closed', { operation: 'read', backend: 'redis' })
+    // without the main connection there is nothing to hear, and no other one is tried
+    const first = this.#connections.main.ready(options)
+    if (first !== undefined) await first
     const connection = (this.#blocking ??= this.#connections.blocking())
-    const waiting = connection.ready(options)
-    if (waiting !== undefined) await waiting
     try {
+      const waiting = connection.ready(options)
+      if (waiting !== undefined) await waiting
       const wait: [] | ['BLOCK', number] = waitMs > 0 ? ['BLOCK', waitMs] : []
       const found = (await connection.client.call('xread', 'COUNT', MESSAGES_AT_ONCE, ...wait, 'STREAMS', this.#names.log, after)) as [string, RawMessage[]][] | null
       return (found?.[0]?.[1] ?? []).map(messageOf)
     } catch (error) {
-      throw connection.failed(error, 'read', undefined)
+      const failure = connection.failed(error, 'read', undefined)
+      this.#leave(connection)
+      throw failure
     }
   }
 
@@ -119,8 +124,8 @@ export class RedisCoordination implements Coordination {
   }
 
   close(): Promise<void> {
-    if (this.#blocking !== undefined) this.#connections.end(this.#blocking)
     this.#isClosed = true
+    if (this.#blocking !== undefined) this.#leave(this.#blocking)
     return Promise.resolve()
   }
 
@@ -148,6 +153,12 @@ export class RedisCoordination implements Coordination {
     const removed = await DELETE_ANNOUNCED.run(client, this.#ofKey(scope, key, true), [message.id, message.text])
     if (removed !== 0 && removed !== 1) throw new OutOfStep()
     return removed
+  }
+
+  /** The next read has another one. */
+  #leave(connection: Connection): void {
+    this.#connections.end(connection)
+    if (this.#blocking === connection) this.#blocking = undefined
   }
 
   #lineOf(scope: TenantScope, key: ValidKey): string {

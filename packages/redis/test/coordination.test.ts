@@ -17,7 +17,9 @@ function subject(options: RedisBackendOptions, client: Redis): CoordinationSubje
       const names = await client.keys(`${keyPrefix}%*`)
       if (names.length > 0) await client.unlink(...names)
     },
-    trim: async (left) => void (await client.xtrim(`${keyPrefix}%log`, 'MAXLEN', '=', left)),
+    trim: async (left) => {
+      await client.xtrim(`${keyPrefix}%log`, 'MAXLEN', '=', left)
+    },
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Clock, EpochMs } from '../clock/clock.js'
 import type { CacheError } from '../errors/cache-error.js'
 import type { ValidKey } from '../keys/key.js'
-import type { Lease, LogMessage } from './coordination.js'
+import type { Lease, LogMessage } from './lease.js'
 import type { CacheEntry } from './entry.js'
 import type { JournalSlot } from './journal.js'
 import type { TenantScope } from './scope.js'

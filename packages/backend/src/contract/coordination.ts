@@ -1,5 +1,6 @@
 import type { ValidKey } from '../keys/key.js'
 import type { OperationOptions } from './backend.js'
+import type { LogMessage } from './lease.js'
 import type { TenantScope } from './scope.js'
 
 /*
@@ -14,13 +15,6 @@ import type { TenantScope } from './scope.js'
  *
  * A permission that is lost (a token, a line, the log) means that something is not stored, or not believed. It never brings an old value back.
  */
-
-/** What is appended to the log. */
-export interface LogMessage {
-  /** Random, and never used twice. */
-  readonly id: string
-  readonly text: string
-}
 
 /** A message as it stands in the log. */
 export interface LoggedMessage extends LogMessage {
@@ -41,15 +35,6 @@ export interface Line {
   readonly isListed: boolean
   /** Whether the backend holds an entry under the key, whatever its life. */
   readonly isStored: boolean
-}
-
-/** A place in the line of a key, with what is to be told when it is used up. For a put: the entry is stored only if the token stands in the line, which is emptied in the same step. */
-export interface Lease {
-  readonly token: string
-  /** For those who wait in the line: appended to the log when it is emptied, where anybody else stands in it. */
-  readonly wake: LogMessage
-  /** Told by whoever carried out a put: it was stored; the token stood in the line no more, and nothing was; or another entry was there and stays. */
-  ended(outcome: 'stored' | 'lost' | 'kept'): void
 }
 
 /** How long a line outlives its last change, in milliseconds: those of processes that have ended go by themselves. */

@@ -62,6 +62,7 @@ export class Agreement implements AgreementHost, TierAgreement {
         this.#applyAgain(this.#recent.takeUnheard(sentAt - SURELY_LOST_MS))
         void this.#untold.tell()
       },
+      beginsToHear: () => engine.tenants.beginHearing(),
       distrust: () => engine.tenants.detachAll(),
       missed: (why, isLost) => {
         options.missed(`tier ${this.#tier?.name}: ${why}; nothing that this process has kept itself is served any more`)

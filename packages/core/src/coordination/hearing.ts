@@ -36,6 +36,8 @@ export interface HearingOptions {
   readonly heardOwn: (id: string) => void
   /** A beat that was sent then was read, and all before it. */
   readonly upToDate: (sentAt: number) => void
+  /** From now on others are heard: what they have said while something that was begun before was under way is not known. */
+  readonly beginsToHear: () => void
   /** Nothing that was begun before may be stored: what others have said meanwhile is not known. */
   readonly distrust: () => void
   /** Something was missed. `isLost`: what this process has said may be gone as well. */
@@ -157,9 +159,10 @@ export class Hearing {
 
   /** Begins at the end: nothing that was said before concerns what this process will take in. */
   async #begin(): Promise<void> {
-    const { coordination, trust, keepsForLater } = this.#options
+    const { coordination, trust, keepsForLater, beginsToHear } = this.#options
     const last = await coordination.end(this.#asking)
-    this.#distrust()
+    trust.missed()
+    beginsToHear()
     if (!keepsForLater || last === undefined || !(await this.#repeat(last))) {
       this.#position = last?.position ?? coordination.beginning
       this.#last = last?.id ?? ''

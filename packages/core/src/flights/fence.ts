@@ -9,6 +9,8 @@ import { TransientMap } from './transient-map.js'
 export class Fence {
   readonly key: string
   broken = false
+  /** Others may have invalidated the key since it was opened without this process having heard of it: nothing goes into tiers of its own. */
+  isUnheard = false
   /** @internal operations that hold it */
   holders = 0
 
@@ -22,6 +24,8 @@ export class Fence {
  * each of its keys.
  */
 export class WideFence {
+  /** As of {@link Fence.isUnheard}. */
+  isUnheard = false
   /** @internal operations that hold it */
   holders = 1
   #keys: Set<string> | undefined
@@ -54,6 +58,10 @@ export class FencedKey {
 
   get broken(): boolean {
     return this.wide.isBroken(this.key)
+  }
+
+  get isUnheard(): boolean {
+    return this.wide.isUnheard
   }
 }
 
@@ -137,6 +145,13 @@ export class FenceTable {
     if (fence === undefined) return
     fence.broken = true
     this.#open.delete(key)
+  }
+
+  /** From now on others are heard, and what was read or begun before is not known to be the newest. */
+  beginHearing(): void {
+    for (const fence of this.#open.values()) fence.isUnheard = true
+    for (const wide of this.#wide) wide.isUnheard = true
+    for (const key of this.#later.keys()) this.#breakLater(key)
   }
 
   /** Breaks one fence, and none that was opened on its key since. */

@@ -22,10 +22,10 @@ export interface Agreed {
  * @throws TypeError for an option that is none, and for a tier that cannot coordinate
  */
 export function openAgreed(option: CoordinationOption | undefined, names: readonly string[], tiers: Readonly<Record<string, TierOptions>>, clock: Clock, warn: (message: string) => void): Agreed | undefined {
-  const given: unknown = option ?? process.env['TC_TRIAL'] as never
+  const given: unknown = option ?? process.env['TC_TRIAL']
   if (given === undefined || given === false) return undefined
   if (given !== 'auto' && !isObject(given)) throw new TypeError(`coordination must be 'auto', false or { tier, maxStaleness }, not ${kindOf(given)}`)
-  const { tier: asked, maxStaleness = DEFAULT_MAX_STALENESS } = given === 'auto' ? {} : (given as Exclude<CoordinationOption, string | false>)
+  const { tier: asked, maxStaleness = DEFAULT_MAX_STALENESS } = given === 'auto' ? {} : (option as Exclude<CoordinationOption, string | false>)
   if (given !== 'auto') OPTIONS.check(given, 'coordination')
   const maxStalenessMs = durationMs(maxStaleness, 'coordination.maxStaleness')
   if (maxStalenessMs < LEAST_MAX_STALENESS_MS) throw new TypeError(`coordination.maxStaleness must be at least ${LEAST_MAX_STALENESS_MS} ms, not ${maxStalenessMs} ms: a beat is sent three times as often`)

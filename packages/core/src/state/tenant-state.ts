@@ -133,6 +133,11 @@ export class TenantRegistry {
     return this.#live.get(tenant)?.state.deref()
   }
 
+  /** Whatever began goes into no tier of the process's own. */
+  beginHearing(): void {
+    for (const { state } of this.#live.values()) state.deref()?.fences.beginHearing()
+  }
+
   /** Whatever began stores nothing from now on. */
   detachAll(): void {
     for (const { state } of this.#live.values()) state.deref()?.invalidating(Invalidation.ofPrefix('', 'elsewhere'))()

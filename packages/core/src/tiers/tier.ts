@@ -168,6 +168,7 @@ export class Tier {
       maxOwed: options.maxRecords ?? DEFAULT_MAX_RECORDS,
       log: host.recordLog,
       fallback: this.fallback,
+      isOwn: this.hearsOthers,
       agreement: host.agreed?.over === options.backend ? host.agreed.agreement : undefined,
       report: (error) => host.report(this, error),
       suspectsChanged: () => host.suspectsChanged(this),

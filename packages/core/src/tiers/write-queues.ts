@@ -76,6 +76,8 @@ export interface WriteQueuesOptions {
   readonly log: RecordLog | undefined
   /** What stands in while the tier cannot be read: it is told of everything at once, in the order of the calls. */
   readonly fallback: Fallback | undefined
+  /** Whether the tier is this process's own, where processes agree over another one. */
+  readonly isOwn?: boolean | undefined
   /** For a tier over which processes agree. */
   readonly agreement: TierAgreement | undefined
   /** Told of failures in work nobody waits for. */
@@ -173,7 +175,7 @@ export class WriteQueues {
     if (this.isAgreed) return options.lease === undefined ? FENCED : this.#fillLeased(scope, key, entry, options, options.lease, fence, after)
     if (after !== undefined) return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => this.#put(scope, key, entry, options, budgetMs)), after)
     // each promotion into memory comes here: at best the work is done before it is described
-    const begun = this.#isAtOnce ? (fence.broken ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
+    const begun = this.#isAtOnce ? (this.#isFenced(fence) ? FENCED : this.#putNow(scope, key, entry, options)) : undefined
     if (begun !== undefined && !isPromise(begun)) return begun
     return this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => begun ?? this.#put(scope, key, entry, options, budgetMs)))
   }
@@ -333,8 +335,12 @@ export class WriteQueues {
     return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease: this.isAgreed ? lease : undefined, announces: told, belief, budgetMs })
   }
 
+  #isFenced(fence: Fence | FencedKey): boolean {
+    return fence.broken || (fence.isUnheard && this.#options.isOwn === true)
+  }
+
   #filling(scope: TenantScope, key: ValidKey, fence: Fence | FencedKey, run: Work<boolean>['run']): Work<boolean> {
-    return { operation: 'fill', invalidates: false, pays: 'nothing', isDropped: () => fence.broken || this.#owed.owesKey(scope, key), run }
+    return { operation: 'fill', invalidates: false, pays: 'nothing', isDropped: () => this.#isFenced(fence) || this.#owed.owesKey(scope, key), run }
   }
 
   #submit<T>(scope: TenantScope, key: ValidKey, work: Work<T>, after?: Promise<unknown>): Awaitable<T | NotApplied> {

@@ -66,7 +66,7 @@ class Pair {
 
   put(backend: CacheBackend, value: string, options: Partial<PutOptions> = {}, key: ValidKey = this.key): Promise<boolean> {
     const bytes = Buffer.from(value)
-    const now = Date.now()
+    const now = systemClock.now()
     const entry = new CacheEntry(value, { codec: 'utf8', bytes }, { createdAt: now, expiresAt: now + 60_000 })
     return Promise.resolve(backend.put(this.scope, key, entry, { onlyIfAbsent: false, keepUntil: now + 60_000, ...options }))
   }
@@ -353,9 +353,9 @@ function logChecks(check: PairCheck): void {
     for (let n = 1; n < log.length; n++) assert.equal(log[n]?.previous, log[n - 1]?.id)
   })
   check('a reader who waits is told at once, and is given back its turn when nothing is said', async (pair) => {
-    const began = performance.now()
+    const began = systemClock.monotonic()
     assert.deepEqual(await pair.other.read(pair.other.beginning, 100, {}), [])
-    assert.ok(performance.now() - began < 2000)
+    assert.ok(systemClock.monotonic() - began < 2000)
     const waiting = pair.other.read(pair.other.beginning, 900, {})
     await pair.one.append(message('now'), {})
     assert.deepEqual((await waiting).map(({ text }) => text), ['now'])
