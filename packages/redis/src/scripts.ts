@@ -40,11 +40,6 @@ local function leave(line, tokens, at, log, id, text)
   redis.call('LREM', line, 1, tokens[at])
   if at == 1 and #tokens > 1 then append(log, id, text) end
 end
-local function told(name, line, token)
-  local tokens = tokensOf(line)
-  local at = placeOf(tokens, token)
-  return {tokens[1] or '', at == 1 and 1 or 0, at and 1 or 0, redis.call('EXISTS', name)}
-end
 `
 
 export class Script {
@@ -70,13 +65,18 @@ export class Script {
 /** entry, line; token, life in ms -> first token, is it ours, is ours in the line, is there an entry */
 export const ENTER = new Script(`
 local tokens = tokensOf(KEYS[2])
-if not placeOf(tokens, ARGV[1]) then redis.call('RPUSH', KEYS[2], ARGV[1]) end
+local at = placeOf(tokens, ARGV[1])
+if not at then at = redis.call('RPUSH', KEYS[2], ARGV[1]) end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return told(KEYS[1], KEYS[2], ARGV[1])
+return {tokens[1] or ARGV[1], at == 1 and 1 or 0, 1, redis.call('EXISTS', KEYS[1])}
 `)
 
 /** entry, line; token -> as ENTER */
-export const LOOK = new Script('return told(KEYS[1], KEYS[2], ARGV[1])')
+export const LOOK = new Script(`
+local tokens = tokensOf(KEYS[2])
+local at = placeOf(tokens, ARGV[1])
+return {tokens[1] or '', at == 1 and 1 or 0, at and 1 or 0, redis.call('EXISTS', KEYS[1])}
+`)
 
 /** line; token, times, life in ms -> 1, or 0: it is not in the line */
 export const RENEW = new Script(`

@@ -22,7 +22,7 @@ export interface Agreed {
  * @throws TypeError for an option that is none, and for a tier that cannot coordinate
  */
 export function openAgreed(option: CoordinationOption | undefined, names: readonly string[], tiers: Readonly<Record<string, TierOptions>>, clock: Clock, warn: (message: string) => void): Agreed | undefined {
-  const given: unknown = option ?? process.env['TC_TRIAL']
+  const given: unknown = option
   if (given === undefined || given === false) return undefined
   if (given !== 'auto' && !isObject(given)) throw new TypeError(`coordination must be 'auto', false or { tier, maxStaleness }, not ${kindOf(given)}`)
   const { tier: asked, maxStaleness = DEFAULT_MAX_STALENESS } = given === 'auto' ? {} : (option as Exclude<CoordinationOption, string | false>)
