@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import type { TenantCache } from '@thermocline/core'
+import { TieredCacheManager, type TenantCache } from '@thermocline/core'
+import { MemoryBackend } from '@thermocline/memory'
 import { deferred, STACKS, withRig } from '../support/rig.js'
 
 /** Everything that invalidates one key. What must not come back is 'old'. */
@@ -137,4 +138,15 @@ describe('promise 3, between tiers', () => {
         expect(await acme.get('docs/k', { tiers: { hot: false } })).toBe('after')
       }
     }))
+})
+
+test('in memory a change is over when its verb returns: what is called right behind it is stored', async () => {
+  const cache = new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() } }, logger: false })
+  const acme = cache.tenant('acme')
+  await acme.set('k', 'old')
+  const [, computed] = await Promise.all([acme.delete('k'), acme.getOrCompute('k', () => 'new')])
+  expect([computed, acme.peek('k')]).toEqual(['new', 'new'])
+  await Promise.all([acme.set('stale', 'v', { staleIfError: '1m' }), acme.expire('stale', { staleIfError: '1m' })])
+  expect((await acme.lookup('stale', { staleIfError: '1m' })).status).toBe('stale')
+  await cache.close()
 })

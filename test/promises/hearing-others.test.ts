@@ -564,3 +564,72 @@ describe('what leaves a memory for want of room', () => {
     expect([...store.entries.keys()].some((name) => name.endsWith('\0a'))).toBe(false)
   })
 })
+
+describe('what a second hostile reading found', () => {
+  const withPolicy = (policy: object, shared = store.backend()): ReturnType<TieredCacheManager['tenant']> => {
+    const manager = new Manager({ tiers: { near: { backend: new MemoryBackend() }, hot: { backend: shared } }, policies: { default: policy }, coordination: 'auto', defaultTtl: '1d', clock, logger: false })
+    backends.push(shared)
+    managers.push(manager)
+    return manager.tenant('acme')
+  }
+
+  test('a set of which the shared tier is not to have anything stays where it is', async () => {
+    const one = withPolicy({ tiers: { hot: { write: 'around' } } })
+    await clock.settle()
+    await one.set('k', 'v')
+    await clock.advance(60_000)
+    expect(one.peek('k')).toBe('v')
+    await one.set('k', 'without', { tiers: { hot: false } })
+    await clock.advance(60_000)
+    expect(one.peek('k')).toBe('without')
+  })
+
+  test('a change that failed does not end a newer one', async () => {
+    const one = withPolicy({})
+    await clock.settle()
+    await one.set('k', 'v1')
+    backends[0]!.cut()
+    await one.delete('k')
+    await clock.advance(2000)
+    backends[0]!.heal()
+    for (let n = 0; n < 50; n++) await clock.advance(100)
+    await one.set('k', 'v2')
+    await clock.advance(60_000)
+    expect([one.peek('k'), await one.get('k', { tiers: { near: false } })]).toEqual(['v2', 'v2'])
+  })
+
+  test('the shared tier cannot be written back', () => {
+    const tiers = { warm: { backend: new FileSystemBackend({ basePath: path.join(os.tmpdir(), 'never-made') }) }, hot: { backend: store.backend() } }
+    const make = (coordination: 'auto' | false): unknown => new Manager({ tiers, policies: { default: { tiers: { hot: { write: 'back' } } } }, coordination, logger: false })
+    expect(() => make('auto')).toThrow(/policies\.default\.tiers\.hot\.write must not be 'back': processes agree over this tier/)
+  })
+
+  test('a compute that nobody waits for any more keeps no place', async () => {
+    const [one, other] = [withPolicy({}), withPolicy({})]
+    await clock.settle()
+    const leaving = new AbortController()
+    const left = one.getOrCompute('k', () => new Promise(() => undefined), { signal: leaving.signal })
+    await clock.settle()
+    leaving.abort(new Error('enough'))
+    await expect(left).rejects.toThrow('enough')
+    await clock.settle()
+    expect(store.lines.size).toBe(0)
+    expect(await other.getOrCompute('k', () => 'at once')).toBe('at once')
+  })
+
+  test('a fallback loses what others have removed, and believes nothing for longer than maxStaleness', async () => {
+    const shared = store.backend()
+    const manager = new Manager({ tiers: { hot: { backend: shared, fallback: new MemoryBackend() } }, coordination: { maxStaleness: '5s' }, defaultTtl: '1d', clock, logger: false })
+    backends.push(shared)
+    managers.push(manager)
+    const one = manager.tenant('acme')
+    await clock.settle()
+    shared.cut()
+    let computes = 0
+    const get = (): Promise<unknown> => one.getOrCompute('k', () => ++computes)
+    await get()
+    expect([await get(), await get()]).toEqual([1, 1])
+    await clock.advance(6000)
+    expect(await get()).toBe(2)
+  })
+})

@@ -57,13 +57,21 @@ export class Agreement implements AgreementHost, TierAgreement {
       speaker,
       trust,
       hear: (message, id) => this.#hear(message, id),
-      heardOwn: (id) => this.#recent.heard(id),
+      heardOwn: (message, id) => {
+        if (message.kind === 'key') this.#recent.heard(engine.tenants.of(message.tenant).scope, Invalidation.ofKey(message.key), id)
+      },
       upToDate: (sentAt) => {
         this.#applyAgain(this.#recent.takeUnheard(sentAt - SURELY_LOST_MS))
         void this.#untold.tell()
       },
-      beginsToHear: () => engine.tenants.beginHearing(),
-      distrust: () => engine.tenants.detachAll(),
+      beginsToHear: () => {
+        engine.tenants.beginHearing()
+        this.#recent.begun()
+      },
+      distrust: () => {
+        engine.tenants.detachAll()
+        for (const { fallback } of engine.tiers) fallback?.drop()
+      },
       missed: (why, isLost) => {
         options.missed(`tier ${this.#tier?.name}: ${why}; nothing that this process has kept itself is served any more`)
         if (isLost) this.#applyAgain(this.#recent.takeAll())
@@ -145,9 +153,11 @@ export class Agreement implements AgreementHost, TierAgreement {
   }
 
   announcement(scope: TenantScope, invalidation: Invalidation): LogMessage {
-    const message = this.#options.speaker.say({ kind: 'key', tenant: scope.tenant, key: invalidation.key as ValidKey })
-    this.#recent.add(scope, invalidation, message.id)
-    return message
+    return this.#options.speaker.say({ kind: 'key', tenant: scope.tenant, key: invalidation.key as ValidKey })
+  }
+
+  telling(scope: TenantScope, invalidation: Invalidation, { id }: LogMessage): void {
+    this.#recent.add(scope, invalidation, id)
   }
 
   async removing(scope: TenantScope, prefixes: readonly string[]): Promise<() => Promise<unknown>> {
@@ -175,9 +185,11 @@ export class Agreement implements AgreementHost, TierAgreement {
     if (call.line === undefined) return step.make() // it cannot be asked for: what is made stays with this process
     let end = (): void => undefined
     const over = (): void => {
+      flight.gaveUp = undefined
       end()
       this.leave(call)
     }
+    flight.gaveUp = over // what it still makes is stored nowhere
     try {
       const found = await this.#turns.wait(step)
       if (found !== undefined) {
@@ -185,7 +197,7 @@ export class Agreement implements AgreementHost, TierAgreement {
         return found
       }
       flight.throwIfAborted()
-      end = this.#turns.holding(call)
+      end = this.#turns.holding(call, flight)
       const made = await step.make()
       step.stored(made).then(over, over)
       return made
@@ -270,7 +282,11 @@ export class Agreement implements AgreementHost, TierAgreement {
   async #tell(scope: TenantScope, invalidation: Invalidation): Promise<boolean> {
     const { coordination } = this.#options
     const { key, prefix = '' } = invalidation
-    if (key !== undefined) return (await this.#ask('announce', key, async (options) => (await coordination.announce(scope, key, this.announcement(scope, invalidation), options), true))) === true
+    if (key !== undefined) {
+      const message = this.announcement(scope, invalidation)
+      this.telling(scope, invalidation, message)
+      return (await this.#ask('announce', key, async (options) => (await coordination.announce(scope, key, message, options), true))) === true
+    }
     try {
       const end = await this.removing(scope, [prefix])
       await end()

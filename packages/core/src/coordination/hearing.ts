@@ -32,8 +32,8 @@ export interface HearingOptions {
   readonly trust: Trust
   /** Carries out what another process says. What has begun when it returns is finished when its promise resolves. */
   readonly hear: (message: Message, id: string) => Promise<void> | undefined
-  /** A message of this process was read. */
-  readonly heardOwn: (id: string) => void
+  /** A change that this process has told of was read. */
+  readonly heardOwn: (message: Message, id: string) => void
   /** A beat that was sent then was read, and all before it. */
   readonly upToDate: (sentAt: number) => void
   /** From now on others are heard: what they have said while something that was begun before was under way is not known. */
@@ -209,10 +209,6 @@ export class Hearing {
     if (message.previous !== this.#last) this.#miss('messages of other processes are gone from the log, or it is another one', true)
     this.#last = message.id
     trust.heard(message)
-    if (speaker.hasSaid(message)) {
-      heardOwn(message.id)
-      return undefined
-    }
     const said = readMessage(message)
     if (said === 'foreign') {
       this.#foreign++
@@ -223,6 +219,7 @@ export class Hearing {
       return undefined
     }
     if (said.by !== speaker.by || said.kind === 'wake') return hear(said, message.id)
+    heardOwn(said, message.id)
     const beat = this.#beats.get(message.id)
     if (beat === undefined) return undefined
     this.#lagMs = clock.monotonic() - beat.sentAt

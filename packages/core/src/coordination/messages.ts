@@ -47,16 +47,9 @@ export function readMessage({ text }: Pick<LoggedMessage, 'text'>): Message | 'n
 export class Speaker {
   /** The process, or rather the manager in it. */
   readonly by: string
-  readonly #beginningOfKeys: string
 
   constructor(by: string) {
     this.by = by
-    this.#beginningOfKeys = JSON.stringify([VERSION, 'key', by]).slice(0, -1)
-  }
-
-  /** Whether a message tells of a key, and is of this process: most of what it reads, where it changes much. */
-  hasSaid({ text }: Pick<LoggedMessage, 'text'>): boolean {
-    return text.startsWith(this.#beginningOfKeys)
   }
 
   say(told: Told): LogMessage {

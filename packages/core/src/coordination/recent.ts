@@ -20,28 +20,39 @@ interface Told {
 export class RecentInvalidations {
   readonly #clock: Clock
   #told: Told[] = []
-  readonly #unheard = new Map<string, Told>()
-  /** What is carried out again is as old as it was. */
-  readonly #again = new Map<string, number>()
+  /** What was sent and has not been read yet, by what it tells of. */
+  readonly #unheard = new Map<string, Told[]>()
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
   add(scope: TenantScope, invalidation: Invalidation, id?: string): void {
-    const at = this.#again.get(nameOf(scope, invalidation)) ?? this.#clock.monotonic()
-    const told: Told = { at, scope, invalidation, id, isHeard: id === undefined }
+    const told: Told = { at: this.#clock.monotonic(), scope, invalidation, id, isHeard: id === undefined }
     this.#told.push(told)
-    if (id !== undefined) this.#unheard.set(id, told)
+    if (id !== undefined) {
+      const name = nameOf(scope, invalidation)
+      const others = this.#unheard.get(name)
+      if (others === undefined) this.#unheard.set(name, [told])
+      else others.push(told)
+    }
     if (this.#told.length > MOST * 2) this.#forgetOld()
   }
 
-  /** The message was read where everybody reads it. */
-  heard(id: string): void {
-    const told = this.#unheard.get(id)
-    if (told === undefined) return
-    told.isHeard = true
-    this.#unheard.delete(id)
+  /** The message was read where everybody reads it: it covers what was told of the same before. */
+  heard(scope: TenantScope, invalidation: Invalidation, id: string): void {
+    const name = nameOf(scope, invalidation)
+    const waiting = this.#unheard.get(name)
+    const at = waiting?.findIndex((told) => told.id === id) ?? -1
+    if (waiting === undefined || at < 0) return
+    for (const told of waiting.splice(0, at + 1)) told.isHeard = true
+    if (waiting.length === 0) this.#unheard.delete(name)
+  }
+
+  /** What was told before reading began is not read. */
+  begun(): void {
+    for (const waiting of this.#unheard.values()) for (const told of waiting) told.isHeard = true
+    this.#unheard.clear()
   }
 
   /** All of them, oldest first: what has been told is lost, perhaps. */
@@ -51,7 +62,7 @@ export class RecentInvalidations {
 
   /** Those whose message ought to have been read, as others that were sent later have been. @param before the instant until when they were told */
   takeUnheard(before: number): readonly Told[] {
-    for (const { at, isHeard } of this.#unheard.values()) if (!isHeard && at < before) return this.#take((told) => !told.isHeard && told.at < before)
+    for (const waiting of this.#unheard.values()) if (waiting.some(({ at }) => at < before)) return this.#take((told) => !told.isHeard && told.at < before)
     return []
   }
 
@@ -59,9 +70,11 @@ export class RecentInvalidations {
     this.#forgetOld()
     const taken = this.#told.filter(isTaken)
     this.#told = this.#told.filter((told) => !isTaken(told))
-    for (const { scope, invalidation, at, id } of taken) {
-      this.#again.set(nameOf(scope, invalidation), at)
-      if (id !== undefined) this.#unheard.delete(id)
+    for (const told of taken) {
+      const name = nameOf(told.scope, told.invalidation)
+      const left = this.#unheard.get(name)?.filter((other) => other !== told) ?? []
+      if (left.length === 0) this.#unheard.delete(name)
+      else this.#unheard.set(name, left)
     }
     return taken
   }
@@ -69,8 +82,7 @@ export class RecentInvalidations {
   #forgetOld(): void {
     const since = this.#clock.monotonic() - KEPT_MS
     this.#told = this.#told.filter(({ at }) => at >= since).slice(-MOST)
-    for (const [id, { at }] of this.#unheard) if (at < since) this.#unheard.delete(id)
-    for (const [name, at] of this.#again) if (at < since) this.#again.delete(name)
+    for (const [name, waiting] of this.#unheard) if (waiting.every(({ at }) => at < since)) this.#unheard.delete(name)
   }
 }
 

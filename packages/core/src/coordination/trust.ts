@@ -76,6 +76,10 @@ export class Trust implements Beliefs {
     return this.isHearing && this.#since !== undefined && log === this.#since.log && position !== '' && !this.#isBefore(position, this.#since.position)
   }
 
+  isOfOthers(stamp: string): boolean {
+    return stamp !== ALWAYS_STAMP && !stamp.startsWith(`${this.by} `)
+  }
+
   /** What was here already is as old as what was heard last. */
   #passedOn(): Mark {
     const takenAt = this.#until - this.maxStalenessMs

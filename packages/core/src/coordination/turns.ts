@@ -49,14 +49,19 @@ export class Turns {
     return this.#waitBehind(step, line.first)
   }
 
-  /** Shows that the holder lives, until the returned function is called. */
-  holding({ scope, key, line }: AgreedCall): () => void {
+  /** Shows that the holder lives, until the returned function is called, or nothing it makes will be stored. */
+  holding(call: AgreedCall, { fence }: ComputeStep<unknown>['flight']): () => void {
+    const { scope, key, line } = call
     const { clock, ask, coordination } = this.#options
     let times = 0
     let cancel = (): void => undefined
     const renew = (): void => {
       cancel = clock.schedule(RENEW_MS, () => {
         if (line?.isHeld !== true) return
+        if (fence.broken) {
+          call.line = undefined
+          return line.release()
+        }
         void ask('renew', key, (options) => coordination.renew(scope, key, line.token, ++times, options))
         renew()
       }, { background: true })

@@ -38,9 +38,9 @@ export class Untold {
   }
 
   async #tellAll(): Promise<void> {
-    for (const [name, { scope, invalidation }] of [...this.#owed]) {
-      if (!(await this.#tell(scope, invalidation))) return
-      this.#owed.delete(name)
+    for (const [name, owed] of [...this.#owed]) {
+      if (!(await this.#tell(owed.scope, owed.invalidation))) return
+      if (this.#owed.get(name) === owed) this.#owed.delete(name) // else it has changed again
     }
   }
 

@@ -34,6 +34,8 @@ export class Flight<T = unknown> extends Waiter {
   isWaitedFor = false
   /** @internal told when either of the two has changed */
   waitersChanged: (() => void) | undefined = undefined
+  /** @internal told when it was given up, or nobody waits for it any more */
+  gaveUp: (() => void) | undefined = undefined
   readonly #owner: FlightOwner
   /** The outcome, shared by all callers. */
   #outcome: Promise<T> | undefined
@@ -125,6 +127,7 @@ export class Flight<T = unknown> extends Waiter {
   abort(reason: unknown): void {
     this.#ended ??= { reason }
     this.#controller?.abort(reason)
+    this.gaveUp?.()
   }
 
   /** Ends it though callers wait: what it still makes is dropped, and the next caller starts anew. */

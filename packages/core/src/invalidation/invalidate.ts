@@ -57,7 +57,8 @@ export async function invalidateIn(tiers: readonly Tier[], engine: OperationHost
     }
     const going = underWay.gone()
     left = isPromise(going) ? await going : going
-    await agreement?.after(state, invalidation, tiers)
+    const telling = agreement?.after(state, invalidation, tiers)
+    if (telling !== undefined) await telling
   } finally {
     underWay.end()
   }
@@ -90,14 +91,21 @@ export async function clearEverywhere(engine: OperationHost, state: TenantState,
  * @throws CacheError `not-recorded`
  */
 export async function applyFromElsewhere(engine: OperationHost, state: TenantState, invalidation: Invalidation, told?: string): Promise<void> {
-  const own = engine.tiers.filter((tier) => engine.agreement?.isShared(tier) !== true)
-  const apply = (tiers: readonly Tier[]): Promise<void> => invalidateIn(tiers, engine, state, 'invalidate', invalidation, () => undefined)
+  const { agreement, writeBack } = engine
+  const own = engine.tiers.filter((tier) => agreement?.isShared(tier) !== true)
   const { key } = invalidation
-  if (key === undefined || told === undefined || own.every((tier) => tier.direct !== undefined)) return apply(own)
+  for (const { fallback } of engine.tiers) {
+    if (key === undefined) fallback?.clear(state.scope, invalidation.prefix ?? '')
+    else fallback?.delete(state.scope, key)
+  }
+  // an upload that is given up leaves what is older than both
+  const outdated = writeBack.isIdle || key === undefined ? [] : engine.tiers.filter((tier) => agreement?.isShared(tier) === true && writeBack.hasPending(tier, state, key))
+  const apply = (tiers: readonly Tier[]): Promise<void> => invalidateIn(tiers, engine, state, 'invalidate', invalidation, () => undefined)
+  if (key === undefined || told === undefined || own.every((tier) => tier.direct !== undefined)) return apply([...own, ...outdated])
   const first = apply(own.filter((tier) => tier.direct !== undefined)) // now: the rest takes a moment
   first.catch(() => undefined) // told below
   const left = await Promise.all(own.map(async (tier) => ((await tier.holdsToldOf(state.scope, key, told)) ? [] : [tier])))
-  await Promise.all([first, apply(left.flat())])
+  await Promise.all([first, apply([...left.flat(), ...outdated])])
 }
 
 /** Reports what a tier could not apply; what it could not record either is lost. */

@@ -217,6 +217,7 @@ function checked(slots: readonly Slot[], where: string, only?: string): readonly
     if (slot.write === 'back' && journalSlot(slots, at) === undefined) {
       throw new TypeError(`${where}.${slot.tier.name}.write: 'back' needs a durable tier above it that is written through and keeps a journal, such as a FileSystemBackend on local disk`)
     }
+    if (slot.write === 'back' && slot.tier.queues.isAgreed) throw new TypeError(`${where}.${slot.tier.name}.write must not be 'back': processes agree over this tier, and are told with each write; use 'through'`)
     if (slot.write === 'demote' && at === 0) throw new TypeError(`${where}.${slot.tier.name}.write: 'demote' needs a tier above it whose evicted entries it takes`)
   })
   return slots

@@ -40,7 +40,9 @@ function fillFrom(operation: Operation, found: Found, slot: Slot, fence: Fence |
   if (!tier.takes(sizeOf(entry, found.entry))) return
   if (tier.direct === undefined && !engine.background.hasRoom) return
   const ready = tier.capabilities.keeps === 'bytes' ? packed(engine, plan.policy, entry, operation.place, isNew) : undefined
-  const filled = tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: promotedUntil(slot, entry.expiresAt, found.at), lease: operation.line, belief: operation.beliefOf(found.slot.tier) }, fence, ready)
+  const limitMs = tier.hearsOthers ? found.slot.tier.limitMs(found.entry) : Number.POSITIVE_INFINITY
+  const until = Math.min(promotedUntil(slot, entry.expiresAt, found.at), found.at + limitMs)
+  const filled = tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until, lease: operation.line, belief: operation.beliefOf(found.slot.tier) }, fence, ready)
   if (!isPromise(filled)) return notePromotion(operation, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(operation, found.slot, slot, outcome)).finally(release))

@@ -34,6 +34,8 @@ export interface FallbackOptions {
   /** Why it is needed; `undefined`: the tier is in use. */
   readonly instead: () => Circuit | undefined
   readonly report: (error: CacheError) => void
+  /** How long an entry stays at most, in milliseconds. Default: as long as it lives. */
+  readonly longestMs?: number | undefined
 }
 
 /** Bytes as a live value: what a memory keeps of a tier of bytes. */
@@ -52,12 +54,13 @@ export class Fallback {
   readonly #backend: CacheBackend
   readonly #clock: Clock
   readonly #instead: () => Circuit | undefined
+  readonly #longestMs: number
   readonly #detach: Detach
   /** Whose entries it may hold. */
   readonly #scopes = new Map<string, TenantScope>()
 
   /** @throws TypeError unless the backend answers at once */
-  constructor({ tier, backend, clock, instead, report }: FallbackOptions) {
+  constructor({ tier, backend, clock, instead, report, longestMs = Number.POSITIVE_INFINITY }: FallbackOptions) {
     const given = backend as Partial<CacheBackend> | null
     if (typeof given?.get !== 'function' || given.capabilities?.synchronous !== true || given.capabilities.shared) {
       throw new TypeError(`tiers.${tier}.fallback must be a backend in memory such as new MemoryBackend({ maxEntries: 1000 }), not ${kindOf(backend)}`)
@@ -65,6 +68,7 @@ export class Fallback {
     this.#backend = backend
     this.#clock = clock
     this.#instead = instead
+    this.#longestMs = longestMs
     this.#detach = backend.attach({ clock, report, evicted: () => undefined, demotes: () => false })
   }
 
@@ -85,7 +89,7 @@ export class Fallback {
   store(scope: TenantScope, key: ValidKey, entry: CacheEntry, keepUntil: number): void {
     const instead = this.#instead()
     if (instead === undefined) return this.delete(scope, key)
-    const longest = instead === 'write' ? this.#clock.now() + BESIDE_READS_MS : Number.POSITIVE_INFINITY
+    const longest = this.#clock.now() + (instead === 'write' ? Math.min(BESIDE_READS_MS, this.#longestMs) : this.#longestMs)
     this.#scopes.set(scope.tenant, scope)
     const held = entry.encoded === undefined ? entry : new CacheEntry(new HeldBytes(entry.encoded), entry.encoded, entry)
     void this.#backend.put(scope, key, held, { onlyIfAbsent: false, keepUntil: Math.min(keepUntil, longest) })

@@ -34,12 +34,18 @@ export interface Beliefs {
   readonly isSure: boolean
   stamp(belief?: PutOptions['belief']): string
   believesStamp(stamp: string): boolean
+  /** Whether another process has taken it in. */
+  isOfOthers(stamp: string): boolean
+  /** For how long what is not heard of is believed, in milliseconds. */
+  readonly maxStalenessMs: number
 }
 
 /** A tier of the process's own. */
 export interface OwnTier extends CacheBackend {
   /** Whether an entry of this tier may be believed. */
   believes(entry: CacheEntry): boolean
+  /** For how long an entry of this tier may be kept elsewhere, in milliseconds: what another process has put there may be what was removed just before. `undefined`: no limit. */
+  limitMs(entry: CacheEntry): number | undefined
   /** Whether an entry of this tier is what the message with that id told of: a set put it there and told of it. */
   isToldOf(entry: CacheEntry, id: string): boolean
 }
@@ -100,6 +106,10 @@ class OwnMemory extends WrappedBackend implements OwnTier {
     return mark !== undefined && this.#beliefs.believes(mark)
   }
 
+  limitMs(): undefined {
+    return undefined
+  }
+
   isToldOf(): boolean {
     return false // whoever told of it has another memory
   }
@@ -137,6 +147,10 @@ class OwnDisk extends WrappedBackend implements OwnTier {
 
   believes({ details }: CacheEntry): boolean {
     return details?.heardUpTo !== undefined && this.#beliefs.believesStamp(details.heardUpTo)
+  }
+
+  limitMs({ details }: CacheEntry): number | undefined {
+    return details?.heardUpTo !== undefined && this.#beliefs.isOfOthers(details.heardUpTo) ? this.#beliefs.maxStalenessMs : undefined
   }
 
   isToldOf({ details }: CacheEntry, id: string): boolean {

@@ -155,7 +155,7 @@ export class Tier {
     this.fallback =
       options.fallback === undefined
         ? undefined
-        : new Fallback({ tier: name, backend: options.fallback, clock, instead: () => this.#openCircuit, report: (error) => host.report(this, error) })
+        : new Fallback({ tier: name, backend: options.fallback, clock, instead: () => this.#openCircuit, longestMs: host.agreed?.beliefs.maxStalenessMs, report: (error) => host.report(this, error) })
     this.#detach = bare.attach(host.backendHost(this))
     this.time = new AskedTime(Deadlines.of(clock), gates?.write)
     this.queues = new WriteQueues({
@@ -184,6 +184,11 @@ export class Tier {
   /** Whether an entry that the tier itself has is one that may be served, or given to another tier. */
   believes(entry: CacheEntry): boolean {
     return this.#own === undefined || this.#own.believes(entry)
+  }
+
+  /** For how long an entry that was read here may be kept in another tier of the process's own, in milliseconds. */
+  limitMs(entry: CacheEntry): number {
+    return this.#own?.limitMs(entry) ?? Number.POSITIVE_INFINITY
   }
 
   /** Whether the tier holds what the message with that id told of, as others of the same machine may have put it there. */

@@ -331,6 +331,7 @@ export class WriteQueues {
     if (bytes === undefined && !isStreamed(entry) && this.#backend.capabilities.keeps === 'bytes') return false // it could not be packed
     const { onlyIfAbsent, keepUntil, journal, lease, announces, belief } = options
     // what belongs to the coordination of this store is nothing for another one; a disk of the process's own notes what was told with an entry
+    if (this.isAgreed && announces !== undefined) this.#options.agreement?.telling(scope, Invalidation.ofKey(key), announces)
     const told = this.isAgreed || this.#backend.capabilities.shared !== true ? announces : undefined
     return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease: this.isAgreed ? lease : undefined, announces: told, belief, budgetMs })
   }
@@ -496,9 +497,14 @@ export class WriteQueues {
     return (budgetMs) => this.#backend.delete(scope, [key], { budgetMs, announces: this.announcement(scope, key) })
   }
 
-  /** What other processes are told when the key is changed here; `undefined`: they need not be told with it. */
+  /** What other processes are told with a change of the key that is sent now; `undefined`: they need not be told with it. */
   announcement(scope: TenantScope, key: ValidKey): LogMessage | undefined {
-    return this.#options.agreement?.announcement(scope, Invalidation.ofKey(key))
+    const { agreement } = this.#options
+    if (agreement === undefined) return undefined
+    const invalidation = Invalidation.ofKey(key)
+    const message = agreement.announcement(scope, invalidation)
+    agreement.telling(scope, invalidation, message)
+    return message
   }
 
   #orDelete(scope: TenantScope, key: ValidKey, put: (budgetMs: number | undefined) => Awaitable<boolean>, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {

@@ -174,7 +174,8 @@ export async function settled(operation: Operation, steps: readonly Step[], { un
     }
     const going = underWay.gone()
     left = isPromise(going) ? await going : going
-    await engine.agreement?.after(state, Invalidation.ofKey(key), steps.map(({ tier }) => tier))
+    const telling = engine.agreement?.after(state, Invalidation.ofKey(key), steps.map(({ tier }) => tier))
+    if (telling !== undefined) await telling
   } finally {
     underWay.end()
   }
