@@ -18,6 +18,7 @@ const contents = fc.record({
   tags: fc.array(name(256), { minLength: 1, maxLength: 40 }),
   metadata: fc.dictionary(name(60), fc.string({ unit: 'binary', maxLength: 1000 })),
   staleMs: fc.option(fc.nat(), { nil: undefined }),
+  heardUpTo: fc.option(name(100), { nil: undefined }),
   fence: fc.option(fc.nat(), { nil: undefined }),
   contentType: fc.option(fc.string({ maxLength: 40 }), { nil: undefined }),
 })
@@ -51,8 +52,8 @@ function expectSameOrNone(damaged: Buffer, whole: Buffer): string {
 describe('a frame', () => {
   test('gives back what was written, whatever the names, instants, tags and metadata', () => {
     fc.assert(
-      fc.property(contents, ({ lifeMs, tags, metadata, staleMs, fence, contentType, ...content }) => {
-        const details = { tags, metadata, ...(staleMs === undefined ? {} : { staleMs }), ...(fence === undefined ? {} : { fence }), ...(contentType === undefined ? {} : { contentType }) }
+      fc.property(contents, ({ lifeMs, tags, metadata, staleMs, heardUpTo, fence, contentType, ...content }) => {
+        const details = { tags, metadata, ...(staleMs === undefined ? {} : { staleMs }), ...(heardUpTo === undefined ? {} : { heardUpTo }), ...(fence === undefined ? {} : { fence }), ...(contentType === undefined ? {} : { contentType }) }
         const expiresAt = content.createdAt + lifeMs
         const read = readFrame(frameOf({ ...content, expiresAt, details }))
         expect(read).toEqual({ content: { ...content, codec: expect.any(String), value: content.value ?? null, expiresAt, keepUntil: expiresAt, details } })
