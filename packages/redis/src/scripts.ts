@@ -10,7 +10,7 @@ import { isReply } from './errors.js'
  * A token in a line may have a suffix, which counts how often it was renewed.
  */
 
-/** So many messages are kept at most; they go by their age before (see {@link TRIM}). */
+/** So many messages are kept at most; they go by their age before (see {@link APPEND}). */
 const MOST_MESSAGES = 1_000_000
 /** What others have put into the log is passed over, up to so many in a row; beyond, the log begins anew. */
 export const MOST_FOREIGN = 16

@@ -1,4 +1,5 @@
 import type { Clock, Invalidation, TenantScope } from '@thermocline/backend'
+import { queueId } from '../tiers/write-queue.js'
 
 /** For so long a server that takes another one's place may not have heard of what was told. */
 const KEPT_MS = 60_000
@@ -86,6 +87,6 @@ export class RecentInvalidations {
   }
 }
 
-function nameOf({ tenant }: TenantScope, { key, prefix }: Invalidation): string {
-  return key === undefined ? `${tenant}\0\0${prefix}` : `${tenant}\0${key}`
+function nameOf(scope: TenantScope, { key, prefix }: Invalidation): string {
+  return queueId(scope, key ?? `\0${prefix}`) // no key begins so
 }

@@ -92,10 +92,6 @@ export class Trust implements Beliefs {
     return this.#now() < this.#until
   }
 
-  get isSure(): boolean {
-    return this.isHearing
-  }
-
   /** How long others count as heard from now on, in milliseconds. */
   get leftMs(): number {
     return Math.max(0, this.#until - this.#now())

@@ -2,6 +2,7 @@ import type { Clock, Coordination, OperationOptions, TenantScope, ValidKey } fro
 import { onAbort } from '../flights/abort.js'
 import type { AgreedCall, ComputeStep } from '../flights/compute-point.js'
 import type { LinePlace } from '../flights/line-place.js'
+import { queueId } from '../tiers/write-queue.js'
 
 /*
  * Whose turn it is to make the value of a key. Who is not first in the line waits, until it is told that the holder has ended, sees a value, or sees no sign
@@ -33,7 +34,7 @@ export class Turns {
 
   /** Another process has stored the key's value, or is not going to. */
   woken(scope: TenantScope, key: ValidKey): void {
-    for (const wake of this.#waiting.get(idOf(scope, key)) ?? []) wake()
+    for (const wake of this.#waiting.get(queueId(scope, key)) ?? []) wake()
   }
 
   /** Resolves when it is the call's turn to make the value; with what another process has made, where that can be had. */
@@ -127,7 +128,7 @@ export class Turns {
   }
 
   #enterRoom(scope: TenantScope, key: ValidKey): Room {
-    const id = idOf(scope, key)
+    const id = queueId(scope, key)
     const rooms = this.#waiting.get(id) ?? new Set()
     this.#waiting.set(id, rooms)
     const room = new Room(() => {
@@ -174,8 +175,4 @@ class Room {
     this.#isWoken = false
     return isWoken
   }
-}
-
-function idOf({ tenant }: TenantScope, key: ValidKey): string {
-  return `${tenant}\0${key}`
 }

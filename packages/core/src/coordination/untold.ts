@@ -1,4 +1,5 @@
 import { Invalidation, type TenantScope } from '@thermocline/backend'
+import { queueId } from '../tiers/write-queue.js'
 
 /** Beyond, all of a tenant is told of at once. */
 const MOST = 10_000
@@ -45,6 +46,6 @@ export class Untold {
   }
 
   #owe(scope: TenantScope, invalidation: Invalidation): void {
-    this.#owed.set(`${scope.tenant}\0${invalidation.key ?? ''}`, { scope, invalidation })
+    this.#owed.set(queueId(scope, invalidation.key ?? ''), { scope, invalidation })
   }
 }

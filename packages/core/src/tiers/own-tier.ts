@@ -29,9 +29,9 @@ export interface Beliefs {
   /** The mark of what is taken in now. */
   mark(belief?: PutOptions['belief']): Mark
   believes(mark: Mark): boolean
-  /** The same as a text, for what outlives the process or is read by others on the same machine. */
-  /** Whether what is not believed now never will be. */
-  readonly isSure: boolean
+  /** Whether others are heard: what is not believed then never will be. */
+  readonly isHearing: boolean
+  /** The mark as a text, for what outlives the process or is read by others on the same machine. */
   stamp(belief?: PutOptions['belief']): string
   believesStamp(stamp: string): boolean
   /** Whether another process has taken it in. */
@@ -160,7 +160,7 @@ class OwnDisk extends WrappedBackend implements OwnTier {
   async #believed(scope: TenantScope, key: ValidKey, entry: CacheEntry | undefined): Promise<CacheEntry | undefined> {
     if (entry === undefined || this.believes(entry)) return entry
     if (isStreamed(entry)) entry.payload.cancel()
-    if (this.#beliefs.isSure) await this.inner.delete(scope, [key], {})
+    if (this.#beliefs.isHearing) await this.inner.delete(scope, [key], {})
     return undefined
   }
 }
