@@ -600,8 +600,14 @@ describe('what a second hostile reading found', () => {
 
   test('the shared tier cannot be written back', () => {
     const tiers = { warm: { backend: new FileSystemBackend({ basePath: path.join(os.tmpdir(), 'never-made') }) }, hot: { backend: store.backend() } }
-    const make = (coordination: 'auto' | false): unknown => new Manager({ tiers, policies: { default: { tiers: { hot: { write: 'back' } } } }, coordination, logger: false })
-    expect(() => make('auto')).toThrow(/policies\.default\.tiers\.hot\.write must not be 'back': processes agree over this tier/)
+    const said: string[] = []
+    const note = (message: string): unknown => said.push(message)
+    const logger = { debug: note, info: note, warn: note, error: note }
+    const make = (coordination: TieredCacheManagerOptions['coordination']): TieredCacheManager => new Manager({ tiers, policies: { default: { tiers: { hot: { write: 'back' } } } }, coordination, logger })
+    expect(() => make({ tier: 'hot' })).toThrow(/policies\.default\.tiers\.hot\.write must not be 'back': processes agree over this tier/)
+    expect(said).toEqual([])
+    make('auto')
+    expect(said).toEqual([expect.stringContaining("processes are not coordinated: policy default writes tier hot back, and others are told with each write; use 'through' there, or coordination: false")])
   })
 
   test('a compute that nobody waits for any more keeps no place', async () => {

@@ -1,7 +1,9 @@
-import { WrappedBackend, type CacheBackend, type Layer } from '@thermocline/backend'
+import { isCoordinator, WrappedBackend, type CacheBackend, type Layer } from '@thermocline/backend'
 import { FakeClock } from '@thermocline/testkit'
 
 const WAITED_FOR = ['get', 'getMany', 'put', 'delete', 'clear'] as const
+/** What processes that agree ask for a call; not what they hear in the background. */
+const AGREED = ['enter', 'look', 'takeOver', 'leave', 'empty', 'announce'] as const
 
 /** A fake clock that does not overtake a real server: it waits for the operations that are under way beneath its layer. */
 export class NetworkClock extends FakeClock {
@@ -15,9 +17,25 @@ export class NetworkClock extends FakeClock {
     while (this.waits && this.#underWay > 0)
   }
 
+  /** Waits for what is asked of the coordination that is opened over the backend, too. */
+  watchCoordination(backend: CacheBackend): void {
+    if (!isCoordinator(backend)) return
+    const open = backend.openCoordination.bind(backend)
+    backend.openCoordination = () => {
+      const coordination = open()
+      this.#watch(coordination, coordination, AGREED)
+      return coordination
+    }
+  }
+
   #watched(inner: CacheBackend): CacheBackend {
     const watched = new WrappedBackend(inner)
-    for (const operation of WAITED_FOR) {
+    this.#watch(watched, inner, WAITED_FOR)
+    return watched
+  }
+
+  #watch<T extends object>(watched: T, inner: T, operations: readonly (keyof T & string)[]): void {
+    for (const operation of operations) {
       const run = (inner[operation] as (...args: unknown[]) => unknown).bind(inner)
       Object.assign(watched, {
         [operation]: async (...args: unknown[]): Promise<unknown> => {
@@ -30,6 +48,5 @@ export class NetworkClock extends FakeClock {
         },
       })
     }
-    return watched
   }
 }

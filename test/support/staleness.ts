@@ -20,6 +20,7 @@ export class StaleStage {
 
   constructor(tiers: Readonly<Record<string, TierOptions>>, policy: PolicyOptions, options: Partial<TieredCacheManagerOptions> = {}) {
     const watched = Object.fromEntries(Object.entries(tiers).map(([name, tier]) => [name, { budget: '1d', ...tier, layers: tier.backend.name === 'memory' ? [] : [this.clock.layer] }]))
+    for (const { backend } of Object.values(tiers)) this.clock.watchCoordination(backend)
     this.cache = new TieredCacheManager({ tiers: watched, policies: { default: policy }, clock: this.clock, logger: false, ...options })
     this.cache.on('refresh', (event) => this.refreshes.push(event))
     this.acme = this.cache.tenant('acme')

@@ -1,12 +1,10 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { connectorTo, quietWire, type Wire } from './connector.js'
 import type { Server, Target } from './options.js'
-import { connectorOfSentinels, type KnownMaster } from './sentinels.js'
+import { ANSWER_TIMEOUT_MS, connectorOfSentinels, type KnownMaster } from './sentinels.js'
 
 /** How long a TCP or TLS connection may take to come about. */
 export const CONNECT_TIMEOUT_MS = 2000
-/** How long a sentinel, or a node that is asked for the slots, may take before another one is asked. */
-const ANSWER_TIMEOUT_MS = 1000
 /** Nothing is sent that was not asked for just now: no queue, no resending, no reconnection by the client (see connection.ts). */
 const NEVER_LATE = {
   lazyConnect: true,
@@ -42,7 +40,7 @@ export function clientOf(target: Target, maxPayloadBytes: number, known: KnownMa
     case 'sentinel': {
       const { name, username, password } = target.group
       const sentinels = target.group.sentinels.map(({ host, port }) => ({ host: host as string, port: port as number }))
-      const ofSentinels = { ...NEVER_LATE, ...settings({ ...target.server, username, password, db: 0 }), Connector, lazyConnect: false, enableOfflineQueue: true, commandTimeout: ANSWER_TIMEOUT_MS }
+      const ofSentinels = { ...NEVER_LATE, ...settings({ ...target.server, username, password, db: 0 }), Connector, lazyConnect: false, enableOfflineQueue: true }
       return new Redis({
         ...NEVER_LATE,
         ...settings(target.server),

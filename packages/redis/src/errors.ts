@@ -36,9 +36,13 @@ const UNSENT = /stream isn't writeable|cluster isn't ready/i
 const REPLY_WORD = /^([A-Z]{2,})\b/
 /** Before version 7 a script that fails says first where: the word of the command that it failed with comes behind. */
 const WORD_IN_SCRIPT = /^ERR Error running script .*?(?:: -|: )([A-Z]{2,}) (?!.*: -)/s
+/** From version 7 on rights that a script lacks are an error without a word of its own. */
+const DENIED_IN_SCRIPT = /^ERR ACL failure in script/
+/** What a service does not offer, and a server before the version that has it. */
+const NOT_OFFERED = /^ERR unknown (?:command|subcommand)|^ERR .*(?:command|subcommand) is not (?:supported|allowed)|^ERR Error running script .*Unknown Redis command/i
 
 function wordOf(message: string): string {
-  return WORD_IN_SCRIPT.exec(message)?.[1] ?? REPLY_WORD.exec(message)?.[1] ?? ''
+  return DENIED_IN_SCRIPT.test(message) ? 'NOPERM' : WORD_IN_SCRIPT.exec(message)?.[1] ?? REPLY_WORD.exec(message)?.[1] ?? ''
 }
 
 /**
@@ -97,6 +101,12 @@ export function isUnsent(error: unknown): boolean {
 /** Whether the client says that there is no connection any more, and not why. */
 export function isClosed(error: unknown): boolean {
   return partsOf(error).message === 'Connection is closed.'
+}
+
+/** Whether the server will not do what was asked, today and tomorrow: this user may not, or nobody may. */
+export function isRefusal(error: unknown): boolean {
+  const { message } = partsOf(error)
+  return wordOf(message) === 'NOPERM' || NOT_OFFERED.test(message)
 }
 
 export function isReply(error: unknown, word: string): boolean {

@@ -33,7 +33,7 @@ import { meetMasters, onEveryMaster } from './every-master.js'
 import { inSteps } from './in-steps.js'
 import { Names } from './names.js'
 import { checkOptions, type CheckedOptions, type RedisBackendOptions } from './options.js'
-import { RedisCoordination } from './redis-coordination.js'
+import { RedisCoordination, type Frame } from './redis-coordination.js'
 import { namesOn, unlink } from './scan.js'
 import { differences, inTotal, serverInfo, type ServerInfo } from './server-info.js'
 import { StoredEntries } from './stored-entries.js'
@@ -128,7 +128,10 @@ export class RedisBackend implements CacheBackend, Coordinator {
     await this.#connections.ready(main, options)
     try {
       const [only] = keys
-      if (options.announces !== undefined && this.#coordination !== undefined && only !== undefined) return await this.#coordination.delete(scope, only, options.announces, main)
+      if (options.announces !== undefined && this.#coordination?.isAllowed === true && only !== undefined) {
+        const removed = await this.#coordination.deleteAnnounced(scope, only, options.announces, main)
+        if (removed !== undefined) return removed
+      }
       const ours = scope.tenant === PROBE_TENANT && main.isCluster ? keys.flatMap((key) => this.#probes(scope, key, main)) : keys
       return await unlink(main, ours.map((key) => this.#names.of(scope, key)), options)
     } catch (error) {
@@ -216,10 +219,8 @@ export class RedisBackend implements CacheBackend, Coordinator {
       const lifeLeft = Math.max(1, Math.ceil(options.keepUntil - this.#hosts.clock.now()))
       const lifeMs = lifeLeft > LONGEST_EXPIRY_MS ? undefined : lifeLeft
       connection.cork()
-      answered =
-        this.#coordination !== undefined && (options.lease ?? options.announces) !== undefined
-          ? this.#coordination.put({ name, bytes: Buffer.concat([header, payload]), lifeMs }, options, connection)
-          : (connection.client.sendCommand(new SetCommand(name, header, payload, lifeMs, options.onlyIfAbsent)) as Promise<unknown>)
+      const set = (): Promise<unknown> => connection.client.sendCommand(new SetCommand(name, header, payload, lifeMs, options.onlyIfAbsent)) as Promise<unknown>
+      answered = this.#putAgreed(options, connection, () => ({ name, bytes: Buffer.concat([header, payload]), lifeMs }), set) ?? set()
     } catch (error) {
       return Promise.reject(error)
     }
@@ -233,6 +234,15 @@ export class RedisBackend implements CacheBackend, Coordinator {
       },
       (error: unknown) => putFailed(connection, error, key, options),
     )
+  }
+
+  /** A put of which other processes are told, or which needs a place in the key's line; `undefined`: it is none. */
+  #putAgreed({ lease, announces, onlyIfAbsent }: PutOptions, connection: Connection, frame: () => Frame, set: () => Promise<unknown>): Promise<unknown> | undefined {
+    const coordination = this.#coordination
+    if (coordination === undefined) return undefined
+    if (lease !== undefined) return coordination.putLeased(frame(), lease, onlyIfAbsent, connection)
+    if (announces === undefined || !coordination.isAllowed) return undefined
+    return coordination.putAnnounced(frame(), announces, connection).then((isStored) => (isStored ? 'OK' : set()))
   }
 
   /** Whether a cluster takes writes again is for each of its masters to say. */

@@ -1,6 +1,7 @@
 import {
   CacheError,
   LINE_LIFE_MS,
+  systemClock,
   type Coordination,
   type Lease,
   type Line,
@@ -12,7 +13,7 @@ import {
 } from '@thermocline/backend'
 import type { Connection } from './connection.js'
 import type { Connections } from './connections.js'
-import { OutOfStep } from './errors.js'
+import { isRefusal, OutOfStep } from './errors.js'
 import type { Names } from './names.js'
 import { namesOn, unlink } from './scan.js'
 import { ANNOUNCE, APPEND, COMMIT, DELETE_ANNOUNCED, ENTER, LEAVE, LOOK, PUT_ANNOUNCED, PUT_LEASED, MOST_FOREIGN, RENEW, TAKE_OVER, type Script } from './scripts.js'
@@ -25,6 +26,8 @@ import { ANNOUNCE, APPEND, COMMIT, DELETE_ANNOUNCED, ENTER, LEAVE, LOOK, PUT_ANN
 const KEPT_MS = 3_600_000
 const LIFE = String(LINE_LIFE_MS)
 const MESSAGES_AT_ONCE = 1000
+/** A reader without an answer for so long beyond what it asked for has a connection that is dead: a firewall may have forgotten it. */
+const LATE_MS = 2000
 /** What PUT_LEASED answers where another entry is there. */
 const PRESENT = 2
 
@@ -38,6 +41,8 @@ export interface Frame {
 
 export class RedisCoordination implements Coordination {
   readonly beginning = '0-0'
+  /** Whether changes can be announced, as far as is known. Where that is not allowed they are made all the same: the manager learns of it from what it asks. */
+  isAllowed = true
   readonly #connections: Connections
   readonly #names: Names
   /** Where it waits for messages. */
@@ -103,10 +108,11 @@ export class RedisCoordination implements Coordination {
       const waiting = connection.ready(options)
       if (waiting !== undefined) await waiting
       const wait: [] | ['BLOCK', number] = waitMs > 0 ? ['BLOCK', waitMs] : []
-      const found = (await connection.client.call('xread', 'COUNT', MESSAGES_AT_ONCE, ...wait, 'STREAMS', this.#names.log, after)) as [string, RawMessage[]][] | null
+      const reading = connection.client.call('xread', 'COUNT', MESSAGES_AT_ONCE, ...wait, 'STREAMS', this.#names.log, after) as Promise<[string, RawMessage[]][] | null>
+      const found = await answered(reading, connection, waitMs + LATE_MS)
       return (found?.[0]?.[1] ?? []).map(messageOf)
     } catch (error) {
-      const failure = connection.failed(error, 'read', undefined)
+      const failure = failed(connection, error, 'read', undefined)
       this.#leave(connection)
       throw failure
     }
@@ -129,15 +135,19 @@ export class RedisCoordination implements Coordination {
     return Promise.resolve()
   }
 
+  /** Stores an entry and tells of it. @returns false where that is not allowed */
+  async putAnnounced({ name, bytes, lifeMs }: Frame, { id, text: said }: LogMessage, { client }: Connection): Promise<boolean> {
+    const args = [id, said, lifeMs === undefined ? '' : String(lifeMs), bytes]
+    return this.#ifAllowed(async () => {
+      if ((await PUT_ANNOUNCED.run(client, [name, this.#names.line(name), this.#names.log], args)) !== 1) throw new OutOfStep()
+      return true
+    }, false)
+  }
+
   /** Stores an entry, if its lease still stands in the line, and answers as SET does; `refused`: it does not stand there. */
-  async put({ name, bytes, lifeMs }: Frame, { lease, announces, onlyIfAbsent }: FencedPut, { client }: Connection): Promise<'OK' | 'refused' | null> {
+  async putLeased({ name, bytes, lifeMs }: Frame, lease: Lease, onlyIfAbsent: boolean, { client }: Connection): Promise<'OK' | 'refused' | null> {
     const names = [name, this.#names.line(name), this.#names.log]
     const life = lifeMs === undefined ? '' : String(lifeMs)
-    if (lease === undefined) {
-      const { id, text: said } = announces as LogMessage
-      if ((await PUT_ANNOUNCED.run(client, names, [id, said, life, bytes])) !== 1) throw new OutOfStep()
-      return 'OK'
-    }
     const answer = await PUT_LEASED.run(client, names, [lease.token, lease.wake.id, lease.wake.text, life, onlyIfAbsent ? '1' : '0', bytes])
     if (answer === PRESENT) {
       lease.ended('kept')
@@ -148,11 +158,23 @@ export class RedisCoordination implements Coordination {
     return answer === 1 ? 'OK' : 'refused'
   }
 
-  /** Removes an entry, and tells of it. */
-  async delete(scope: TenantScope, key: ValidKey, message: LogMessage, { client }: Connection): Promise<number> {
-    const removed = await DELETE_ANNOUNCED.run(client, this.#ofKey(scope, key, true), [message.id, message.text])
-    if (removed !== 0 && removed !== 1) throw new OutOfStep()
-    return removed
+  /** Removes an entry, and tells of it. @returns how many there were; `undefined`: it is not allowed */
+  async deleteAnnounced(scope: TenantScope, key: ValidKey, message: LogMessage, { client }: Connection): Promise<number | undefined> {
+    return this.#ifAllowed(async () => {
+      const removed = await DELETE_ANNOUNCED.run(client, this.#ofKey(scope, key, true), [message.id, message.text])
+      if (removed !== 0 && removed !== 1) throw new OutOfStep()
+      return removed
+    }, undefined)
+  }
+
+  async #ifAllowed<T>(run: () => Promise<T>, otherwise: T): Promise<T> {
+    try {
+      return await run()
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      this.isAllowed = false
+      return otherwise
+    }
   }
 
   /** The next read has another one. */
@@ -184,18 +206,30 @@ export class RedisCoordination implements Coordination {
     try {
       return await run(main)
     } catch (error) {
-      throw main.failed(error, operation, key)
+      throw failed(main, error, operation, key)
     }
   }
 }
 
-interface FencedPut {
-  readonly lease?: Lease | undefined
-  readonly announces?: LogMessage | undefined
-  readonly onlyIfAbsent: boolean
+type RawMessage = [id: string, fields: string[]]
+
+/** The answer, unless there is none in time: then the connection is left. Answers that have come in and were not read yet, as this process was busy, are read first. */
+async function answered<T>(answer: Promise<T>, connection: Connection, withinMs: number): Promise<T> {
+  const cancel = systemClock.schedule(withinMs, () => setImmediate(() => setImmediate(() => isOver || connection.leave(new Error('connection was left: no reply in time')))), { background: true })
+  let isOver = false
+  try {
+    return await answer
+  } finally {
+    isOver = true
+    cancel()
+  }
 }
 
-type RawMessage = [id: string, fields: string[]]
+/** @returns a `misconfigured` one where the server does not allow it at all */
+function failed(connection: Connection, error: unknown, operation: string, key: ValidKey | undefined): CacheError {
+  const failure = connection.failed(error, operation, key)
+  return isRefusal(error) ? new CacheError('misconfigured', `${failure.message}; coordination needs more rights: docs/processes.md lists them`, { operation, backend: 'redis', key, cause: failure.cause }) : failure
+}
 
 /** What is no message of ours has an id and a text that say nothing. */
 function messageOf([position, fields]: RawMessage): LoggedMessage {

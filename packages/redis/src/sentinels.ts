@@ -1,8 +1,11 @@
 import type net from 'node:net'
+import { systemClock } from '@thermocline/backend'
 import { AbstractConnector, type Redis, type RedisOptions } from 'ioredis'
 import { followReplies, openSocket, type Endpoint, type Wire } from './connector.js'
 import type { Address } from './failovers.js'
 
+/** How long a sentinel, or a node that is asked for the slots, may take before another one is asked. */
+export const ANSWER_TIMEOUT_MS = 1000
 /** More are not remembered, whatever the sentinels say of each other. */
 const MOST_SENTINELS = 100
 
@@ -90,6 +93,12 @@ export function connectorOfSentinels(group: SentinelGroup, known: KnownMaster, t
 async function askSentinel(sentinel: Address, { name, clientOf }: SentinelGroup, found: (others: readonly Address[]) => void): Promise<Address> {
   const { host, port } = sentinel
   const client = clientOf(sentinel)
+  const leave = (): void => {
+    const { stream } = client as { stream?: net.Socket }
+    client.disconnect()
+    stream?.destroy()
+  }
+  const cancel = systemClock.schedule(ANSWER_TIMEOUT_MS, leave, { background: true }) // the client's own timeout would hold the process up
   client.on('error', () => undefined) // told by the answers
   client.on('connect', () => {
     client.stream.unref()
@@ -104,9 +113,8 @@ async function askSentinel(sentinel: Address, { name, clientOf }: SentinelGroup,
     if (address === undefined) throw new Error(`the sentinel at ${host}:${port} names no address of ${name}`)
     return address
   } finally {
-    const { stream } = client as { stream?: net.Socket }
-    client.disconnect()
-    stream?.destroy()
+    cancel()
+    leave()
   }
 }
 

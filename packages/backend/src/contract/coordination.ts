@@ -40,7 +40,10 @@ export interface Line {
 /** How long a line outlives its last change, in milliseconds: those of processes that have ended go by themselves. */
 export const LINE_LIFE_MS = 3_600_000
 
-/** The agreement over one store. Its methods reject with a `CacheError` when the store cannot be asked; whoever asks then has no place in the line. */
+/**
+ * The agreement over one store. Its methods reject with a `CacheError` when the store cannot be asked; whoever asks then has no place in the line. The code
+ * `misconfigured` says that the store will not allow it: the manager does without from then on, and the backend carries out changes that it cannot announce.
+ */
 export interface Coordination {
   /** Puts the token at the end of the key's line, unless it stands there. */
   enter(scope: TenantScope, key: ValidKey, token: string, options: OperationOptions): Promise<Line>

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { CacheError, type ValidKey } from '@thermocline/backend'
+import { CacheError, type EpochMs, type ValidKey } from '@thermocline/backend'
 import { ComputeWishes, type ComputeContext } from '../flights/compute-context.js'
 import { abortable } from '../flights/abort.js'
 import type { Flight } from '../flights/flight.js'
@@ -102,7 +102,8 @@ function start(operation: ProduceOperation): StreamFlight {
 }
 
 /** Starts a flight that makes the stream without a look: something is at hand, or whatever is there is not wanted. */
-function startProducing(operation: ProduceOperation, isBackground: boolean): StreamFlight {
+function startProducing(asked: ProduceOperation, isBackground: boolean, replaces?: EpochMs): StreamFlight {
+  const operation = asked.forMaking(replaces)
   const { state, key } = operation
   const flight = new StreamFlight(state.fences.open(key), state)
   enterMaking(operation, flight, isBackground)
@@ -112,6 +113,7 @@ function startProducing(operation: ProduceOperation, isBackground: boolean): Str
 function landing(operation: ProduceOperation, flight: StreamFlight, outcome: Promise<OpenedStream>): StreamFlight {
   const { engine, state } = operation
   const tidied = outcome.catch((error: unknown) => {
+    engine.agreement?.leave(operation)
     state.landed(flight)
     throw error
   })
@@ -144,8 +146,8 @@ function served(operation: ProduceOperation, flight: StreamFlight, opened: Found
 /** How a stream is refreshed in the background. */
 function streamRefresh(operation: ProduceOperation): RefreshSteps {
   return {
-    makeAnew: async () => {
-      const flight = startProducing(operation, true)
+    makeAnew: async (replaces) => {
+      const flight = startProducing(operation, true, replaces)
       await readToEnd(await flight.inBackground())
       return !flight.fence.broken
     },
@@ -180,7 +182,8 @@ async function makeOrServe(operation: ProduceOperation, flight: StreamFlight): P
 
 /** What may be served instead of what was to be made, as it is now: it may have been changed or removed meanwhile. */
 async function stillThere({ engine, state, key, plan }: ProduceOperation): Promise<FoundStream | undefined> {
-  return openStream(new ReadOperation(engine, state, key, plan, 'stream', true, true))
+  const reading = new ReadOperation(engine, state, key, plan, 'stream', true, true)
+  return openStream(reading).finally(() => engine.agreement?.leave(reading))
 }
 
 /** What another flight makes, as this one's stream; where that leaves it out, one with this call's own function is started, and `part` says so. */
@@ -204,7 +207,9 @@ async function openedBy(operation: ProduceOperation, flight: StreamFlight, part:
 }
 
 /** What another flight has made is this one's too: nobody joins it when that is stored. */
-function endsWith({ state }: ProduceOperation, flight: StreamFlight, opened: OpenedStream): OpenedStream {
+function endsWith(operation: ProduceOperation, flight: StreamFlight, opened: OpenedStream): OpenedStream {
+  const { engine, state } = operation
+  engine.agreement?.leave(operation)
   void Promise.resolve(opened.stored).finally(() => state.landed(flight)).catch(() => undefined)
   return opened
 }
@@ -222,8 +227,11 @@ async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed:
   let opened: OpenedStream | undefined
   const make = async (): Promise<OpenedStream> => (opened = await produced(operation, flight, isPrimed))
   const look = async (): Promise<OpenedStream | undefined> => {
-    const found = await openStream(operation.forFresh())
-    return found && begin(operation, flight, found)
+    const fresh = operation.forFresh()
+    const opened = await openStream(fresh)
+    if (opened === undefined || fresh.isContentWith(opened.found)) return opened && begin(operation, flight, opened)
+    opened.payload.cancel()
+    return undefined
   }
   try {
     return await engine.computePoint.run<OpenedStream>({
@@ -368,7 +376,7 @@ async function store(operation: ProduceOperation, stream: SharedStream, terms: T
 /** What was stored, for a caller who was left behind. */
 async function* again(operation: ProduceOperation, termsOf: () => Terms | undefined, stored: Promise<unknown>): AsyncGenerator<Uint8Array, void, undefined> {
   await stored
-  const opened = await openStream(operation)
+  const opened = await openStream(operation.again())
   if (opened === undefined || opened.found.entry.createdAt !== termsOf()?.createdAt) {
     opened?.payload.cancel()
     throw goneMeanwhile(operation.key)

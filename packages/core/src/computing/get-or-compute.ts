@@ -1,4 +1,4 @@
-import { messageOf, type Awaitable, type ValidKey } from '@thermocline/backend'
+import { messageOf, type Awaitable, type EpochMs, type ValidKey } from '@thermocline/backend'
 import { handOut } from '../codec/isolate.js'
 import { abortable, onAbort } from '../flights/abort.js'
 import { ComputeWishes, type Compute } from '../flights/compute-context.js'
@@ -80,8 +80,8 @@ export function justCompute(state: TenantState, key: ValidKey, compute: Compute<
 /** How a value is refreshed in the background. */
 export function valueRefresh(operation: ComputeOperation): RefreshSteps {
   return {
-    makeAnew: async () => {
-      const flight = startMaking(operation, true)
+    makeAnew: async (replaces) => {
+      const flight = startMaking(operation, true, replaces)
       await flight.inBackground()
       return !flight.fence.broken
     },
@@ -130,8 +130,8 @@ export function startTogether(operations: readonly ComputeOperation[], look: () 
 }
 
 /** Starts a flight that computes without a look: something is at hand, or whatever is there is not wanted. */
-function startMaking(asked: ComputeOperation, isBackground: boolean): ValueFlight {
-  const operation = asked.forMaking()
+function startMaking(asked: ComputeOperation, isBackground: boolean, replaces?: EpochMs): ValueFlight {
+  const operation = asked.forMaking(replaces)
   const flight = newFlight(operation)
   enterMaking(operation, flight, isBackground)
   // in a moment: the compute must not run before the flight can be joined
@@ -278,8 +278,9 @@ function computed(operation: ComputeOperation, flight: ValueFlight): Promise<Val
     timedOut: (error) => timedOut(operation, flight, error),
     make: () => make(operation, flight),
     look: async () => {
-      const found = await walk(operation.forFresh())
-      return found && { value: taken(operation, flight, found) }
+      const fresh = operation.forFresh()
+      const found = await walk(fresh)
+      return found !== undefined && fresh.isContentWith(found) ? { value: taken(operation, flight, found) } : undefined
     },
     stored: () => Promise.resolve(),
   })

@@ -17,8 +17,8 @@ export interface Seen {
 
 /** How a refresh is carried out, for a value or for a stream. */
 export interface RefreshSteps {
-  /** Makes it and stores it; false: it was invalidated meanwhile. */
-  readonly makeAnew: () => Promise<boolean>
+  /** Makes it and stores it; false: it was invalidated meanwhile. @param replaces when the fresh one was made that is to be made anew */
+  readonly makeAnew: (replaces: EpochMs | undefined) => Promise<boolean>
   /** Copies what a slower tier has into the faster ones: somebody else has made it. */
   readonly adopt: (fence: Fence) => Promise<unknown>
 }
@@ -63,7 +63,7 @@ async function refreshed(operation: Operation, seen: Seen, { makeAnew, adopt }: 
       return 'needless'
     }
     if (state.making(key) !== undefined) return 'needless'
-    if (!(await makeAnew())) return 'needless'
+    if (!(await makeAnew(seen.isStale ? undefined : seen.createdAt))) return 'needless'
     noteRefreshed(operation)
     return 'refreshed'
   } catch (error) {

@@ -1,4 +1,4 @@
-import { Invalidation, type Coordination, type LogMessage, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { Invalidation, type CacheError, type Coordination, type LogMessage, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import type { AroundCompute, ComputeStep } from '../flights/compute-point.js'
 import { LinePlace } from '../flights/line-place.js'
 import { applyFromElsewhere } from '../invalidation/invalidate.js'
@@ -6,7 +6,7 @@ import type { AgreementHost, Operation, OperationHost, ReadOperation } from '../
 import type { TenantState } from '../state/tenant-state.js'
 import type { TierAgreement } from '../tiers/agreement.js'
 import type { Tier } from '../tiers/tier.js'
-import { Hearing, type HearingStats } from './hearing.js'
+import { Hearing, isRefused, type HearingStats } from './hearing.js'
 import { randomId, Speaker, type Message } from './messages.js'
 import { Question } from './question.js'
 import { RecentInvalidations } from './recent.js'
@@ -30,6 +30,8 @@ export interface AgreementOptions {
   readonly keepsForLater: boolean
   /** Something that others said was missed. */
   readonly missed: (what: string) => void
+  /** The store does not allow it: from now on it is as without. */
+  readonly gaveUp: (error: CacheError) => void
 }
 
 /**
@@ -44,6 +46,7 @@ export class Agreement implements AgreementHost, TierAgreement {
   readonly #untold: Untold
   readonly #recent: RecentInvalidations
   #tier: Tier | undefined
+  #refusal: CacheError | undefined
 
   constructor(options: AgreementOptions) {
     const { engine, coordination, trust, speaker } = options
@@ -78,6 +81,7 @@ export class Agreement implements AgreementHost, TierAgreement {
       },
       changed: options.changed,
       report: (error, operation) => engine.report(error, { operation, tier: this.#tier }),
+      refused: (error) => this.#giveUp(error),
       keepsForLater: options.keepsForLater,
     })
   }
@@ -86,6 +90,15 @@ export class Agreement implements AgreementHost, TierAgreement {
   start(tier: Tier): void {
     this.#tier = tier
     this.#hearing.start()
+  }
+
+  get isOn(): boolean {
+    return this.#refusal === undefined
+  }
+
+  /** Why it is off. */
+  get refusal(): string | undefined {
+    return this.#refusal?.message
   }
 
   async close(): Promise<void> {
@@ -116,7 +129,7 @@ export class Agreement implements AgreementHost, TierAgreement {
   }
 
   entersBefore({ plan, isUse, line, want }: ReadOperation, position: number): boolean {
-    if (position === 0 || line !== undefined || !isUse || want !== 'value') return false
+    if (position === 0 || line !== undefined || !isUse || want === 'head' || !this.isOn) return false
     const slot = plan.slots[position]
     if (slot === undefined || !this.isShared(slot.tier)) return false
     return plan.slots.slice(0, position).some(({ tier, promote, write }) => tier === this.#tier && promote && write !== 'demote')
@@ -167,19 +180,27 @@ export class Agreement implements AgreementHost, TierAgreement {
     const tell = async (kind: 'begin' | 'end'): Promise<void> => {
       for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.append(speaker.say({ kind, tenant: scope.tenant, prefix, of }), options), true)
     }
-    await tell('begin')
-    for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.emptyUnder(scope, prefix, options), true)
+    try {
+      await tell('begin')
+      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.emptyUnder(scope, prefix, options), true)
+    } catch (error) {
+      if (!isRefused(error)) throw error
+      return () => Promise.resolve()
+    }
     return () => tell('end')
   }
 
   /** Whether other shared tiers are concerned than the one over which processes agree. */
   #concernsOthers(tiers: readonly Tier[]): boolean {
-    return tiers.some((tier) => tier !== this.#tier && this.isShared(tier))
+    return this.isOn && tiers.some((tier) => tier !== this.#tier && this.isShared(tier))
   }
 
   async #around<T>(step: ComputeStep<T>): Promise<T> {
     const { call, flight } = step
-    if (!call.isKeptForOthers) return step.make()
+    if (!this.isOn || !call.isKeptForOthers) {
+      this.leave(call)
+      return step.make()
+    }
     if (call.isForced) await this.#ask('empty', call.key, (options) => this.#options.coordination.empty(call.scope, [call.key], options))
     if (call.line?.isHeld !== true) call.line = await this.#enter(call.scope, call.key)
     if (call.line === undefined) return step.make() // it cannot be asked for: what is made stays with this process
@@ -296,12 +317,21 @@ export class Agreement implements AgreementHost, TierAgreement {
     }
   }
 
+  /** From now on it is as without coordination: nobody can be told, nor asked. */
+  #giveUp(error: CacheError): void {
+    if (!this.isOn) return
+    this.#refusal = error
+    this.#options.trust.giveUp()
+    void this.close()
+    this.#options.gaveUp(error)
+  }
+
   /** Asks the store, unless its tier is away. `undefined`: it could not be asked. */
   async #ask<T>(operation: string, key: ValidKey | undefined, ask: (options: OperationOptions) => Promise<T>): Promise<T | undefined> {
     try {
       return await this.#askOrFail(operation, ask)
     } catch (error) {
-      this.#options.engine.report(error, { operation, tier: this.#tier, key })
+      if (!isRefused(error)) this.#options.engine.report(error, { operation, tier: this.#tier, key })
       return undefined
     }
   }
@@ -316,7 +346,8 @@ export class Agreement implements AgreementHost, TierAgreement {
       breaker.succeeded('write')
       return answer
     } catch (error) {
-      breaker.failed('write', error, 0)
+      if (isRefused(error)) this.#giveUp(error)
+      else breaker.failed('write', error, 0)
       throw error
     }
   }

@@ -1,4 +1,4 @@
-import { isCacheError, messageOf, type CancelTimer, type Clock, type Coordination, type LoggedMessage, type OperationOptions } from '@thermocline/backend'
+import { isCacheError, messageOf, type CacheError, type CancelTimer, type Clock, type Coordination, type LoggedMessage, type OperationOptions } from '@thermocline/backend'
 import { readMessage, type Message, type Speaker } from './messages.js'
 import type { Trust } from './trust.js'
 
@@ -45,6 +45,8 @@ export interface HearingOptions {
   /** Others are heard from now on, or not any more. */
   readonly changed: (isHearing: boolean, why: string | undefined) => void
   readonly report: (error: unknown, operation: string) => void
+  /** The store does not allow it. */
+  readonly refused: (error: CacheError) => void
   /** Whether anything of its own outlives the process. */
   readonly keepsForLater: boolean
 }
@@ -149,8 +151,8 @@ export class Hearing {
         this.#check()
       } catch (error) {
         if (this.#isOver) return
-        if (failures++ === 0 && !isOutage(error)) report(error, 'hear')
-        this.#failure = error
+        if (failures++ === 0 && !isOutage(error) && !isRefused(error)) report(error, 'hear')
+        this.#failed(error)
         this.#check()
         await this.#rest(Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS))
       }
@@ -248,7 +250,14 @@ export class Hearing {
     this.#cancelBeat()
     if (this.#isOver) return
     this.#cancelBeat = clock.schedule(this.beatMs, () => this.#beat(), { background: true })
-    this.#sendBeat().catch((error: unknown) => (this.#failure = error)) // whether others are heard shows what it meant
+    this.#sendBeat().catch((error: unknown) => this.#failed(error)) // whether others are heard shows what it meant
+  }
+
+  #failed(error: unknown): void {
+    if (this.#isOver) return
+    this.#failure = error
+    this.#options.trust.begun()
+    if (isRefused(error)) this.#options.refused(error)
   }
 
   async #sendBeat(told?: (isRead: boolean) => void): Promise<void> {
@@ -287,6 +296,7 @@ export class Hearing {
 
   /** Tells when hearing begins or ends, and is called again when it would end. */
   #check(): void {
+    if (this.#isOver) return
     const { trust, clock, changed } = this.#options
     const { isHearing } = trust
     if (isHearing !== this.#isHearing) {
@@ -295,7 +305,7 @@ export class Hearing {
     }
     if (isHearing) this.#failure = undefined
     this.#cancelCheck()
-    if (isHearing && !this.#isOver) this.#cancelCheck = clock.schedule(trust.leftMs, () => this.#check(), { background: true })
+    if (isHearing) this.#cancelCheck = clock.schedule(trust.leftMs, () => this.#check(), { background: true })
   }
 
   /** A while, or until it is closed. */
@@ -312,6 +322,11 @@ export class Hearing {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => void this.#options.clock.schedule(ms, resolve, { background: true }))
   }
+}
+
+/** Whether the store says that it is not allowed, today and tomorrow. */
+export function isRefused(error: unknown): error is CacheError {
+  return isCacheError(error) && error.code === 'misconfigured'
 }
 
 /** What the tier's own breaker tells of. */

@@ -5,6 +5,9 @@ import { randomId } from './messages.js'
 /** Marks that are so much older than now are made anew, as a part of how long what is not heard of is believed. */
 const MARKS_A_WINDOW = 8
 
+/** Who asks before anything was heard waits so long at most: less than a disk has time for. */
+const BEGINNING_MS = 250
+
 /** Of what no other process can change. */
 const ALWAYS: Mark = { generation: {}, takenAt: Number.POSITIVE_INFINITY }
 const ALWAYS_STAMP = 'always'
@@ -28,6 +31,7 @@ export class Trust implements Beliefs {
   readonly by = randomId()
   /** For how long what is not heard of is believed, in milliseconds. */
   readonly maxStalenessMs: number
+  readonly #clock: Clock
   readonly #now: () => number
   readonly #isBefore: Coordination['isBefore']
   #generation: object = {}
@@ -40,9 +44,15 @@ export class Trust implements Beliefs {
   #since: Place | undefined
   /** Up to where. */
   #upTo: Place | undefined
+  /** Nobody can be heard, and nobody tells. */
+  #isOff = false
+  #hasBegun = false
+  #beginning: Promise<void> | undefined
+  #endBeginning = (): void => undefined
 
   constructor(clock: Clock, maxStalenessMs: number, isBefore: Coordination['isBefore']) {
     this.maxStalenessMs = maxStalenessMs
+    this.#clock = clock
     this.#isBefore = isBefore
     this.#now = clock === systemClock ? oncePerTurn(() => clock.monotonic()) : () => clock.monotonic()
     this.#mark = { generation: this.#generation, takenAt: this.#now() }
@@ -57,7 +67,7 @@ export class Trust implements Beliefs {
   }
 
   believes(mark: Mark): boolean {
-    if (mark.generation !== this.#generation) return mark === ALWAYS
+    if (mark.generation !== this.#generation && !this.#isOff) return mark === ALWAYS
     const now = this.#now()
     return now < this.#until || now < mark.takenAt + this.maxStalenessMs
   }
@@ -70,6 +80,7 @@ export class Trust implements Beliefs {
   }
 
   believesStamp(stamp: string): boolean {
+    if (this.#isOff) return true
     const [by, generation, takenAt, log, position = ''] = stamp.split(' ')
     if (by === ALWAYS_STAMP) return true
     if (by === this.by) return Number(generation) === this.#generations && (this.isHearing || this.#now() < Number(takenAt) + this.maxStalenessMs)
@@ -103,9 +114,32 @@ export class Trust implements Beliefs {
     this.#upTo = place
   }
 
+  /** Resolves when others are heard for the first time, or it shows that they cannot be, or after a moment; `undefined`: that was before. */
+  get beginning(): Promise<void> | undefined {
+    if (this.#hasBegun) return undefined
+    return (this.#beginning ??= new Promise((resolve) => {
+      this.#endBeginning = resolve
+      this.#clock.schedule(BEGINNING_MS, () => this.begun(), { background: true })
+    }))
+  }
+
+  /** Whoever waits to hear others for the first time need not wait any more. */
+  begun(): void {
+    this.#hasBegun = true
+    this.#endBeginning()
+  }
+
   /** Everything that others had said was heard and carried out, when it was asked for at that instant. */
   heardAt(instant: number): void {
+    this.begun()
     this.#until = Math.max(this.#until, instant + this.maxStalenessMs)
+  }
+
+  /** As without coordination: what lies on a disk is believed, and what is in memory for as long as that may differ from what is shared. */
+  giveUp(): void {
+    this.#isOff = true
+    this.#until = Number.NEGATIVE_INFINITY
+    this.begun()
   }
 
   /** Something may have been missed: nothing from before is believed. */

@@ -33,9 +33,8 @@ import { Events } from '../state/events.js'
 import type { Failure } from '../state/host.js'
 import { Log, type LogFields } from '../state/log.js'
 import { Refreshes } from '../state/refreshes.js'
-import { Agreement } from '../coordination/agreement.js'
-import { Speaker } from '../coordination/messages.js'
-import { openAgreed, type Agreed } from './coordination-option.js'
+import type { Agreement } from '../coordination/agreement.js'
+import { makeAgreement, openAgreed, type Agreed } from './coordination-option.js'
 import type { CacheHealth } from './health.js'
 import type { TieredCacheManagerOptions, Unfinished } from './options.js'
 import { TenantRegistry } from '../state/tenant-state.js'
@@ -118,8 +117,9 @@ export class Engine implements OperationHost {
     this.codecs = new CodecTable(options.codecs)
     const names = tierNames(options.tiers)
     this.recordLog = openRecordLog(names.map((name) => options.tiers[name] as TierOptions).filter((tier) => typeof tier?.backend === 'object' && tier.backend !== null))
-    this.#agreed = openAgreed(options.coordination, names, options.tiers, this.clock, (message) => this.logger.warn(message, {}))
-    this.agreement = this.#agreed && this.#makeAgreement(this.#agreed, names.some((name) => isOwnAndDurable(options.tiers[name]?.backend)))
+    this.#agreed = openAgreed(options, names, this.clock, (message) => this.logger.warn(message, {}))
+    this.agreement = this.#agreed && makeAgreement(this.#agreed, this)
+    if (this.agreement !== undefined) this.computePoint.wrap(this.agreement.around)
     const tiers: Tier[] = []
     this.tiers = tiers
     try {
@@ -148,6 +148,7 @@ export class Engine implements OperationHost {
   get coordinationHealth(): CacheHealth['coordination'] {
     const { agreement } = this
     if (agreement === undefined || this.#agreed === undefined) return { status: 'off' }
+    if (!agreement.isOn) return { status: 'off', reason: agreement.refusal }
     return { status: agreement.isHearing ? 'connected' : 'blind', tier: this.#agreed.name, untold: agreement.untold, ...agreement.stats }
   }
 
@@ -236,30 +237,6 @@ export class Engine implements OperationHost {
     this.tellsStale = this.events.wants('stale')
     const plain = this.enabled && !this.closed && this.isolation === 'share' && !this.#everySpan && !this.events.wants('hit')
     this.hot = plain && !this.firstTier.queues.anySuspect ? this.firstTier.direct : undefined
-  }
-
-  #makeAgreement({ name, coordination, trust }: Agreed, keepsForLater: boolean): Agreement {
-    let wasBlind = false
-    const agreement = new Agreement({
-      engine: this,
-      coordination,
-      trust,
-      speaker: new Speaker(trust.by),
-      keepsForLater,
-      missed: (what) => this.logger.warn(what, { tier: name }),
-      changed: (isHearing, reason) => {
-        if (isHearing) {
-          if (wasBlind) this.logger.info(`other processes are heard again over tier ${name}`, { tier: name })
-          this.events.emit('connected', { tier: name })
-        } else {
-          this.logger.warn(`other processes are not heard any more over tier ${name}: what this one keeps itself is served for ${trust.maxStalenessMs} ms after it was taken in${reason === undefined ? '' : `; ${reason}`}`, { tier: name })
-          this.events.emit('blind', { tier: name, reason })
-        }
-        wasBlind = !isHearing
-      },
-    })
-    this.computePoint.wrap(agreement.around)
-    return agreement
   }
 
   #tierHost(): TierHost {
@@ -379,10 +356,6 @@ function tierNames(tiers: unknown): string[] {
     if (typeof tier !== 'object' || tier === null) throw new TypeError(`tiers.${name} must be { backend, ... }, not ${kindOf(tier)}`)
   }
   return names
-}
-
-function isOwnAndDurable(backend: Partial<CacheBackend> | undefined): boolean {
-  return backend?.capabilities?.durable === true && backend.capabilities.shared !== true
 }
 
 function checkEnabled(enabled: unknown): boolean {

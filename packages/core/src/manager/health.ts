@@ -21,8 +21,8 @@ export interface CacheHealth {
   /** `degraded` while a tier is, or while other processes are not heard. */
   readonly status: 'ok' | 'degraded'
   readonly tiers: Readonly<Record<string, TierHealth>>
-  /** Whether this process hears what others invalidate. `off`: they do not tell each other. */
-  readonly coordination: { readonly status: 'off' } | ({ readonly status: 'connected' | 'blind'; readonly tier: string; readonly untold: number } & HearingStats)
+  /** Whether this process hears what others invalidate. `off`: they do not tell each other; `reason`: why, where they were to. */
+  readonly coordination: { readonly status: 'off'; readonly reason?: string | undefined } | ({ readonly status: 'connected' | 'blind'; readonly tier: string; readonly untold: number } & HearingStats)
 }
 
 /** Asks nobody: what the circuit breakers know. */

@@ -102,6 +102,8 @@ export class ReadOperation extends Operation {
   readonly isUse: boolean
   /** Whether a value that is not fresh any more is of use, as long as the plan's windows are open. */
   readonly takesStale: boolean
+  /** When the entry was made that is to be made anew before its end: that one is of no use. */
+  replaces: EpochMs | undefined = undefined
 
   constructor(engine: OperationHost, state: TenantState, key: ValidKey, plan: Plan, want: Want, isUse: boolean, takesStale = false) {
     super(engine, state, key, plan)
@@ -115,9 +117,14 @@ export class ReadOperation extends Operation {
     return this.takesStale && now - entry.staleAt < this.plan.freshness.windowMs
   }
 
+  /** The same call once more, which is no use of its own. */
+  again(): ReadOperation {
+    return new ReadOperation(this.engine, this.state, this.key, this.plan, this.want, false)
+  }
+
   /** Whether what was found is taken at once, without a look into slower tiers: where it is fresh, or served stale at once. */
   isContentWith(found: Found): boolean {
-    return !found.isStale || this.servesAtOnce(found)
+    return found.isStale ? this.servesAtOnce(found) : found.entry.createdAt !== this.replaces
   }
 
   protected servesAtOnce(_stale: Found): boolean {
@@ -177,11 +184,12 @@ export class ComputeOperation<T = unknown> extends ReadOperation implements Agre
     return this.plan.freshness.lockWaitMs
   }
 
-  /** The same call for a flight of its own that makes the value: that one ends by itself. Its place in the line goes there. */
-  forMaking(): ComputeOperation<T> {
+  /** The same call for a flight of its own that makes the value: that one ends by itself. Its place in the line goes there. @param replaces see there */
+  forMaking(replaces?: EpochMs): ComputeOperation<T> {
     const { make, wishes, span, isForced, mayLeaveOut } = this
     const making = new ComputeOperation(this.engine, this.state, this.key, this.plan, this.want as 'value' | 'stream', { make, wishes, span, isForced, mayLeaveOut })
     making.line = this.line
+    making.replaces = replaces
     this.line = undefined
     return making
   }
@@ -190,6 +198,7 @@ export class ComputeOperation<T = unknown> extends ReadOperation implements Agre
   forFresh(): ReadOperation {
     const fresh = new ReadOperation(this.engine, this.state, this.key, this.plan, this.want, true)
     fresh.line = this.line
+    fresh.replaces = this.replaces
     return fresh
   }
 

@@ -67,6 +67,8 @@ export async function walkTogether(wanted: readonly OnItsWay[]): Promise<void> {
     const { engine, state, plan } = missing[0] as OnItsWay
     const slot = plan.slots[position]
     if (slot === undefined) return
+    const { agreement } = engine
+    if (agreement !== undefined) await Promise.all(missing.map((one) => (agreement.entersBefore(one, position) ? agreement.enter(one) : undefined)))
     for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTogether(engine, state, slot, position, missing.slice(at, at + KEYS_AT_ONCE))
     missing = missing.filter(({ found }) => found === undefined)
   }

@@ -84,10 +84,11 @@ async function joinOrStart(operation: ReadOperation, signal: AbortSignal | undef
 
 /** A flight that looks for the key and reads it. */
 export function startReading(operation: ReadOperation): StreamFlight {
-  const { state, key } = operation
+  const { engine, state, key } = operation
   const flight = new StreamFlight(state.fences.open(key), state)
   state.downloads.set(key, flight)
   const land = (): undefined => {
+    engine.agreement?.leave(operation)
     state.landed(flight)
   }
   flight.start(
@@ -118,10 +119,16 @@ export function begin(operation: ReadOperation, flight: StreamFlight, opening: F
       () => {
         const release = state.fences.hold(fence) // the flight's own hold ends now, and the tiers may take a while
         const stored = sinks.map(async (sink) => notePromotion(operation, found.slot, sink.slot, await sink.fill(fence)))
-        engine.background.run(Promise.all(stored).finally(release))
+        engine.background.run(
+          Promise.all(stored).finally(() => {
+            release()
+            engine.agreement?.leave(operation)
+          }),
+        )
       },
       (error: unknown) => {
         for (const sink of sinks) engine.background.run(sink.abandon(error))
+        engine.agreement?.leave(operation)
         if (!stream.isDeserted) operation.report(error, 'get', found.slot.tier)
       },
     )
@@ -135,7 +142,7 @@ export function begin(operation: ReadOperation, flight: StreamFlight, opening: F
 
 /** The same entry once more, for a caller who was left behind. */
 async function* again(operation: ReadOperation, first: FoundStream): AsyncGenerator<Uint8Array, void, undefined> {
-  const opened = await openStream(operation)
+  const opened = await openStream(operation.again())
   if (opened === undefined || opened.found.entry.createdAt !== first.found.entry.createdAt || opened.payload.codec !== first.payload.codec) {
     opened?.payload.cancel()
     throw goneMeanwhile(operation.key)

@@ -2,6 +2,8 @@ import type { Invalidation, LogMessage, TenantScope } from '@thermocline/backend
 
 /** What a tier over which processes agree needs for its writes: what others are to be told with each. */
 export interface TierAgreement {
+  /** False once the store has refused: nobody is told any more, and nothing needs a place in a line. */
+  readonly isOn: boolean
   /** What is told of one key. */
   announcement(scope: TenantScope, invalidation: Invalidation): LogMessage
   /** The message is being sent. */

@@ -31,6 +31,8 @@ export interface Beliefs {
   believes(mark: Mark): boolean
   /** Whether others are heard: what is not believed then never will be. */
   readonly isHearing: boolean
+  /** Resolves when it is known whether others are heard; `undefined`: it is. */
+  readonly beginning: Promise<void> | undefined
   /** The mark as a text, for what outlives the process or is read by others on the same machine. */
   stamp(belief?: PutOptions['belief']): string
   believesStamp(stamp: string): boolean
@@ -159,6 +161,10 @@ class OwnDisk extends WrappedBackend implements OwnTier {
 
   async #believed(scope: TenantScope, key: ValidKey, entry: CacheEntry | undefined): Promise<CacheEntry | undefined> {
     if (entry === undefined || this.believes(entry)) return entry
+    if (this.#beliefs.beginning !== undefined) {
+      await this.#beliefs.beginning
+      if (this.believes(entry)) return entry
+    }
     if (isStreamed(entry)) entry.payload.cancel()
     if (this.#beliefs.isHearing) await this.inner.delete(scope, [key], {})
     return undefined

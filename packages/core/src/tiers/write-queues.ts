@@ -141,7 +141,12 @@ export class WriteQueues {
 
   /** Whether processes agree over the tier: what is stored for a compute or a promotion needs a lease. */
   get isAgreed(): boolean {
-    return this.#options.agreement !== undefined
+    return this.#agreement !== undefined
+  }
+
+  get #agreement(): TierAgreement | undefined {
+    const { agreement } = this.#options
+    return agreement?.isOn === true ? agreement : undefined
   }
 
   /** How many invalidations wait to be carried out. */
@@ -266,7 +271,7 @@ export class WriteQueues {
 
   /** Tells others that a removal begins, and when it has ended, however that was. */
   async #toldOf<T>(scope: TenantScope, prefixes: Prefixes, remove: () => Promise<T>): Promise<T> {
-    const end = await this.#options.agreement?.removing(scope, [...prefixes.keys()])
+    const end = await this.#agreement?.removing(scope, [...prefixes.keys()])
     try {
       const removed = await remove()
       await end?.()
@@ -331,7 +336,7 @@ export class WriteQueues {
     if (bytes === undefined && !isStreamed(entry) && this.#backend.capabilities.keeps === 'bytes') return false // it could not be packed
     const { onlyIfAbsent, keepUntil, journal, lease, announces, belief } = options
     // what belongs to the coordination of this store is nothing for another one; a disk of the process's own notes what was told with an entry
-    if (this.isAgreed && announces !== undefined) this.#options.agreement?.telling(scope, Invalidation.ofKey(key), announces)
+    if (announces !== undefined) this.#agreement?.telling(scope, Invalidation.ofKey(key), announces)
     const told = this.isAgreed || this.#backend.capabilities.shared !== true ? announces : undefined
     return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease: this.isAgreed ? lease : undefined, announces: told, belief, budgetMs })
   }
@@ -499,7 +504,7 @@ export class WriteQueues {
 
   /** What other processes are told with a change of the key that is sent now; `undefined`: they need not be told with it. */
   announcement(scope: TenantScope, key: ValidKey): LogMessage | undefined {
-    const { agreement } = this.#options
+    const agreement = this.#agreement
     if (agreement === undefined) return undefined
     const invalidation = Invalidation.ofKey(key)
     const message = agreement.announcement(scope, invalidation)
