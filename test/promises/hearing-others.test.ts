@@ -602,7 +602,7 @@ describe('what a second hostile reading found', () => {
     const tiers = { warm: { backend: new FileSystemBackend({ basePath: path.join(os.tmpdir(), 'never-made') }) }, hot: { backend: store.backend() } }
     const said: string[] = []
     const note = (message: string): unknown => said.push(message)
-    const logger = { debug: note, info: note, warn: note, error: note }
+    const logger = { info: note, warn: note }
     const make = (coordination: TieredCacheManagerOptions['coordination']): TieredCacheManager => new Manager({ tiers, policies: { default: { tiers: { hot: { write: 'back' } } } }, coordination, logger })
     expect(() => make({ tier: 'hot' })).toThrow(/policies\.default\.tiers\.hot\.write must not be 'back': processes agree over this tier/)
     expect(said).toEqual([])

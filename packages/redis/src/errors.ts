@@ -36,10 +36,10 @@ const UNSENT = /stream isn't writeable|cluster isn't ready/i
 const REPLY_WORD = /^([A-Z]{2,})\b/
 /** Before version 7 a script that fails says first where: the word of the command that it failed with comes behind. */
 const WORD_IN_SCRIPT = /^ERR Error running script .*?(?:: -|: )([A-Z]{2,}) (?!.*: -)/s
-/** From version 7 on rights that a script lacks are an error without a word of its own. */
-const DENIED_IN_SCRIPT = /^ERR ACL failure in script/
+/** Rights that a script lacks are an error without a word of its own: as 7.2 says it, and as earlier ones do. */
+const DENIED_IN_SCRIPT = /^ERR .*(?:ACL failure in script|user executing the script can't)/s
 /** What a service does not offer, and a server before the version that has it. */
-const NOT_OFFERED = /^ERR unknown (?:command|subcommand)|^ERR .*(?:command|subcommand) is not (?:supported|allowed)|^ERR Error running script .*Unknown Redis command/i
+const NOT_OFFERED = /^ERR (?:unknown (?:sub)?command|.*unknown redis command called from|.*\bcommand is not (?:supported|allowed))/is
 
 function wordOf(message: string): string {
   return DENIED_IN_SCRIPT.test(message) ? 'NOPERM' : WORD_IN_SCRIPT.exec(message)?.[1] ?? REPLY_WORD.exec(message)?.[1] ?? ''
