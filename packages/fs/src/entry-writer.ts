@@ -7,6 +7,7 @@ import { Directories } from './directories.js'
 import { sharedDisk } from './disk.js'
 import { asFsError, isMissing } from './errors.js'
 import { sizeOfFile } from './file-io.js'
+import type { NamingFence } from './coordination/file-coordination.js'
 import type { CopyMaker } from './journal/pending-copy.js'
 import { earlierFile, temporaryName } from './layout.js'
 import { Naming } from './naming.js'
@@ -34,12 +35,13 @@ export class EntryWriter {
   /**
    * Writes the entry to `file`; false when it is too large, or when something is there that may not be replaced.
    *
+   * @param fence whether the file gets its name is decided there
    * @param copy made of the file while it is written
    */
-  async write(file: string, scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, copy?: CopyMaker): Promise<boolean> {
+  async write(file: string, scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions, fence: NamingFence | undefined, copy?: CopyMaker): Promise<boolean> {
     const body = this.#bodyOf(scope, key, entry, options)
     try {
-      return await this.#write(file, earlierFile(this.#store.layout, scope, key), key, body, options, copy)
+      return await this.#write(file, earlierFile(this.#store.layout, scope, key), key, body, options, fence, copy)
     } catch (error) {
       throw isStreamed(entry) ? final(asFsError(error, 'put', key)) : error
     } finally {
@@ -47,10 +49,13 @@ export class EntryWriter {
     }
   }
 
-  async #write(file: string, earlier: string | undefined, key: ValidKey, body: Body, options: PutOptions, copy: CopyMaker | undefined): Promise<boolean> {
+  async #write(file: string, earlier: string | undefined, key: ValidKey, body: Body, options: PutOptions, fence: NamingFence | undefined, copy: CopyMaker | undefined): Promise<boolean> {
     const { layout, fsync, maxFileBytes, recency, space } = this.#store
     if (body.bytes > maxFileBytes) return false
-    if (options.onlyIfAbsent && (await this.#isPresent(file, earlier, options))) return false
+    if (options.onlyIfAbsent && (await this.#isPresent(file, earlier, options))) {
+      await fence?.kept()
+      return false
+    }
     await this.#directories.prepare()
     if (!(await this.#reserve(body))) return false
     const stamp = recency.stamp()
@@ -60,7 +65,7 @@ export class EntryWriter {
       const oldBytes = space === undefined ? 0 : sizeOfFile(file)
       const outcome = await this.#writeTemporary(temporary, body, copy, async (fd) => {
         await oldBytes // a busy machine might look only when the new file has its name already
-        return this.#finish(temporary, file, key, fd, stamp, options, copy, body)
+        return this.#finish(temporary, file, key, fd, stamp, options, fence, copy, body)
       })
       const replaced = await oldBytes
       if (outcome === undefined) await fs.promises.unlink(temporary).catch(() => undefined)
@@ -115,14 +120,15 @@ export class EntryWriter {
     }
   }
 
-  async #finish(temporary: string, file: string, key: ValidKey, fd: number, stamp: EpochMs, options: PutOptions, copy: CopyMaker | undefined, { payloadBytes }: Body): Promise<boolean> {
+  async #finish(temporary: string, file: string, key: ValidKey, fd: number, stamp: EpochMs, options: PutOptions, fence: NamingFence | undefined, copy: CopyMaker | undefined, { payloadBytes }: Body): Promise<boolean> {
     try {
       await copy?.complete(temporary, payloadBytes)
     } catch (error) {
       throw asFsError(error, 'put', undefined, true)
     }
     try {
-      return await this.#naming.finish(temporary, file, fd, stamp, options)
+      const name = (): Promise<boolean> => this.#naming.finish(temporary, file, fd, stamp, options)
+      return await (fence === undefined ? name() : fence.around(temporary, name))
     } catch (error) {
       throw await failureAt(this.#store.layout, error, 'put', key)
     }

@@ -10,10 +10,13 @@ import {
   type CacheBackend,
   type CacheEntry,
   type ClearOptions,
+  type Coordination,
+  type Coordinator,
   type Detach,
   type FrameHeader,
   type JournalKeeper,
   type JournalOptions,
+  type LogMessage,
   type OperationOptions,
   type PutOptions,
   type ReadOptions,
@@ -24,6 +27,9 @@ import {
   type ValidKey,
   type WriteBackJournal,
 } from '@thermocline/backend'
+import { FileCoordination } from './coordination/file-coordination.js'
+import { networkFileSystem } from './coordination/network.js'
+import { SharedLog } from './coordination/shared-log.js'
 import { sharedDisk } from './disk.js'
 import { readEntryFile, type FileReading } from './entry-file.js'
 import { EntryReader } from './entry-reader.js'
@@ -55,7 +61,7 @@ export interface PruneOptions {
  * A file is written under a temporary name and renamed, so neither a crash nor another process ever shows part of one.
  * Nothing is unlinked that does not carry the frame's magic. Several processes may share the directory.
  */
-export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKeeper {
+export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKeeper, Coordinator {
   readonly name = 'fs'
   readonly capabilities: BackendCapabilities
   readonly #options: CheckedOptions
@@ -64,6 +70,8 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   readonly #writer: EntryWriter
   readonly #sweeper: Sweeper
   readonly #directories = new ScopeSlot<string>()
+  #log: SharedLog | undefined
+  #coordination: FileCoordination | undefined
 
   /** Touches nothing on the disk. @throws TypeError for invalid options */
   constructor(options: FileSystemBackendOptions) {
@@ -95,6 +103,20 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
     return new FileJournal(this.#store, checkJournalOptions(options, this.#store.layout.journal))
   }
 
+  /**
+   * Processes that use the same directory agree over it.
+   *
+   * @throws TypeError for a directory on a network file system, where what several machines append is not in one order
+   */
+  openCoordination(): Coordination {
+    const network = networkFileSystem(this.#options.basePath)
+    if (network !== undefined) throw new TypeError(`processes cannot be coordinated over ${this.#options.basePath}, which is on a network file system (${network}): use coordination: false, or a tier such as Redis`)
+    const { layout: { root, agreed: directory }, modes } = this.#store
+    if (this.#log?.isClosed !== false) this.#log = new SharedLog({ directory, root, modes })
+    // each manager has its own
+    return (this.#coordination = new FileCoordination(this.#store, this.#log, (scope, key) => this.#pathOf(scope, key)))
+  }
+
   openRecordLog(): RecordLog {
     return new FileRecordLog(this.#store)
   }
@@ -110,14 +132,19 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   // not `async`: a second promise for every write
   put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
     const file = this.#pathOf(scope, key)
-    if (options.journal === undefined) return this.#store.writes.run(options, () => this.#writer.write(file, scope, key, entry, options))
+    const fence = this.#coordination?.fenceOf(scope, key, options)
+    if (options.journal === undefined) return this.#store.writes.run(options, () => this.#writer.write(file, scope, key, entry, options, fence))
     const copy = pendingCopyOf(options.journal)
     if (copy === undefined) return Promise.reject(new TypeError('options.journal must be a slot of a journal that this backend opened, the object itself'))
-    return copy.make((maker) => this.#store.writes.run(options, () => this.#writer.write(file, scope, key, entry, options, maker)))
+    return copy.make((maker) => this.#store.writes.run(options, () => this.#writer.write(file, scope, key, entry, options, fence, maker)))
   }
 
   delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
-    return this.#store.writes.run(options, () => this.#delete(scope, keys, options))
+    const [only] = keys
+    const { announces } = options
+    const remove = (): Promise<number> => this.#delete(scope, keys, options)
+    const told = announces === undefined || only === undefined ? undefined : this.#coordination
+    return this.#store.writes.run(options, told === undefined ? remove : () => told.change(scope, only as ValidKey, announces as LogMessage, '', remove))
   }
 
   async #delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {
@@ -240,6 +267,7 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   async [Symbol.asyncDispose](): Promise<void> {
     const { hosts, recency, space } = this.#store
     if (!hosts.isEmpty) return
+    await this.#log?.close()
     await this.#sweeper.stop()
     await recency.flush()
     await space?.close().catch(() => undefined) // the counts are a courtesy to other processes

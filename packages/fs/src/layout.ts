@@ -11,6 +11,7 @@ import { decodeEscaped, encodeCaseFolded, fitOrHash, isHashedName, type TenantSc
  *     tmp/                   files being written
  *     usage/                 one small file per process: what it added and removed (see usage.ts)
  *     records/               invalidations that tiers still owe (see record-log.ts)
+ *     agreed/                what processes that share the directory agree about (see coordination/shared-log.ts); not counted either
  *     journal/               what is to be written back to other tiers (see journal/journal.ts); not counted in any limit
  *
  * Tenants and keys are encoded so that names stay distinct where case is folded. A name that would pass 143 bytes is
@@ -38,6 +39,7 @@ export interface Layout {
   readonly usage: string
   readonly records: string
   readonly journal: string
+  readonly agreed: string
   /** Of a tenant's directory, and of an entry's file with its suffix: longer ones are hashed. */
   readonly longestName: number
 }
@@ -48,7 +50,7 @@ export function layoutOf(basePath: string): Layout {
   const tenants = inRoot('tenants')
   const fits = Buffer.byteLength(tenants) + 2 * (LONGEST_NAME + 1) <= LONGEST_PATH
   const longestName = fits ? LONGEST_NAME : HASHED_LENGTH + SUFFIX.length
-  return { basePath, root, marker: inRoot('THERMOCLINE'), tenants, tmp: inRoot('tmp'), usage: inRoot('usage'), records: inRoot('records'), journal: inRoot('journal'), longestName }
+  return { basePath, root, marker: inRoot('THERMOCLINE'), tenants, tmp: inRoot('tmp'), usage: inRoot('usage'), records: inRoot('records'), journal: inRoot('journal'), agreed: inRoot('agreed'), longestName }
 }
 
 export function tenantDirectory(layout: Layout, scope: TenantScope, longestName = layout.longestName): string {

@@ -124,8 +124,8 @@ export class Agreement implements AgreementHost, TierAgreement {
   /** Puts the agreement about who makes a value around every compute. */
   readonly around: AroundCompute = (step) => this.#around(step)
 
-  isShared({ capabilities }: Tier): boolean {
-    return capabilities.shared === true
+  isShared({ isShared }: Tier): boolean {
+    return isShared
   }
 
   entersBefore({ plan, isUse, line, want }: ReadOperation, position: number): boolean {

@@ -92,14 +92,14 @@ export async function clearEverywhere(engine: OperationHost, state: TenantState,
  */
 export async function applyFromElsewhere(engine: OperationHost, state: TenantState, invalidation: Invalidation, told?: string): Promise<void> {
   const { writeBack } = engine
-  const own = engine.tiers.filter((tier) => tier.capabilities.shared !== true)
+  const own = engine.tiers.filter((tier) => !tier.isShared)
   const { key } = invalidation
   for (const { fallback } of engine.tiers) {
     if (key === undefined) fallback?.clear(state.scope, invalidation.prefix ?? '')
     else fallback?.delete(state.scope, key)
   }
   // an upload that is given up leaves what is older than both
-  const outdated = writeBack.isIdle || key === undefined ? [] : engine.tiers.filter((tier) => tier.capabilities.shared === true && writeBack.hasPending(tier, state, key))
+  const outdated = writeBack.isIdle || key === undefined ? [] : engine.tiers.filter((tier) => tier.isShared && writeBack.hasPending(tier, state, key))
   const apply = (tiers: readonly Tier[]): Promise<void> => invalidateIn(tiers, engine, state, 'invalidate', invalidation, () => undefined)
   if (key === undefined || told === undefined || own.every((tier) => tier.direct !== undefined)) return apply([...own, ...outdated])
   const first = apply(own.filter((tier) => tier.direct !== undefined)) // now: the rest takes a moment

@@ -39,8 +39,8 @@ export function openAgreed(options: Options, names: readonly string[], clock: Cl
   const maxStalenessMs = durationMs(maxStaleness, 'coordination.maxStaleness')
   if (maxStalenessMs < LEAST_MAX_STALENESS_MS) throw new TypeError(`coordination.maxStaleness must be at least ${LEAST_MAX_STALENESS_MS} ms, not ${maxStalenessMs} ms: a beat is sent three times as often`)
   if (asked !== undefined && !names.includes(asked)) throw new TypeError(`coordination.tier must be the name of a tier (${names.join(', ')}), not ${kindOf(asked)}`)
-  const canCoordinate = (name: string): boolean => isObject(tiers[name]?.backend) && isCoordinator(tiers[name].backend)
-  const name = asked ?? names.find(canCoordinate)
+  const able = names.filter((name) => isObject(tiers[name]?.backend) && isCoordinator(tiers[name].backend))
+  const name = asked ?? able.find((other) => tiers[other]?.backend.capabilities.shared === true) ?? able[0]
   if (name === undefined) return undefined
   const { backend } = tiers[name] as TierOptions
   if (!isCoordinator(backend)) throw new TypeError(`coordination.tier names ${name}, over which processes cannot agree: that takes a tier such as Redis`)
@@ -51,7 +51,7 @@ export function openAgreed(options: Options, names: readonly string[], clock: Cl
   }
   try {
     const coordination = backend.openCoordination()
-    const keepsForLater = names.some((other) => isOwnAndDurable(tiers[other]?.backend))
+    const keepsForLater = names.some((other) => other !== name && isOwnAndDurable(tiers[other]?.backend))
     return { name, backend, coordination, trust: new Trust(clock, maxStalenessMs, (one, other) => coordination.isBefore(one, other)), keepsForLater }
   } catch (error) {
     if (given !== 'auto' || !(error instanceof TypeError)) throw error

@@ -59,6 +59,7 @@ export class TierSink {
     const { byteLength } = options.payload
     const most = mostOfStream(tier)
     if ((byteLength ?? 0) > most || tier.breaker.isOpen('write')) return undefined
+    if (options.fence !== undefined && tier.queues.isAgreed && operation.line === undefined) return undefined
     const reader = stream.join({ paces: false, patienceMs: options.patienceMs })
     return reader === undefined ? undefined : new TierSink(operation, reader, options, most)
   }
@@ -76,7 +77,7 @@ export class TierSink {
       return
     }
     const payload = { codec, byteLength, crc32, chunks: () => reader, cancel: () => void reader.return() }
-    this.#put = new HeldBackPut(operation.state.scope, operation.key, tier, { ...options, payload, most })
+    this.#put = new HeldBackPut(operation.state.scope, operation.key, tier, { ...options, ...this.#agreed, payload, most })
   }
 
   /** Everything has passed and was verified: stores it in its turn, for a `set`. Where that fails, the key is deleted. */
@@ -113,8 +114,17 @@ export class TierSink {
       entry = new CacheEntry(engine.codecs.decode(plain), plain, fields)
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
     if (fence !== undefined && tier.queues.isAgreed && this.#operation.line === undefined) return false
-    const told = fence === undefined ? { announces: tier.queues.announcement(state.scope, key) } : { lease: this.#operation.line }
-    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, ...told })
+    const agreed = this.#agreed
+    if (agreed?.announces !== undefined) tier.queues.telling(state.scope, key, agreed.announces)
+    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, ...agreed })
+  }
+
+  /** What a tier over which processes agree takes with a put. */
+  get #agreed(): Pick<PutOptions, 'lease' | 'announces'> | undefined {
+    const { slot: { tier } } = this
+    const { state, key, line } = this.#operation
+    if (!tier.queues.isAgreed) return undefined
+    return this.#options.fence === undefined ? { announces: tier.queues.message(state.scope, key) } : { lease: line }
   }
 
   async #collect(most: number): Promise<Uint8Array | undefined> {

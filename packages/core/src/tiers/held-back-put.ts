@@ -27,6 +27,10 @@ export interface HeldBackOptions {
   readonly onlyIfAbsent: boolean
   readonly journal?: JournalSlot | undefined
   readonly belief?: PutOptions['belief']
+  /** For a fill of a tier over which processes agree. */
+  readonly lease?: PutOptions['lease']
+  /** For a set there: what others are told when the entry has its name. */
+  readonly announces?: PutOptions['announces']
   /** What is given; it is cancelled when the put has ended early or is given up. */
   readonly payload: PayloadStream
   /** The most bytes that the tier takes: with more the put is answered with `false`. */
@@ -53,7 +57,7 @@ export class HeldBackPut {
   readonly held: Promise<void>
 
   constructor(scope: TenantScope, key: ValidKey, tier: Tier, options: HeldBackOptions) {
-    const { fields, keepUntil, onlyIfAbsent, journal, belief, payload } = options
+    const { fields, keepUntil, onlyIfAbsent, journal, belief, lease, announces, payload } = options
     this.#tier = tier
     this.#scope = scope
     this.#key = key
@@ -66,7 +70,7 @@ export class HeldBackPut {
     this.held = new Promise((resolve) => (this.#hold = resolve))
     const { codec, byteLength, crc32 } = payload
     const entry = new StreamedEntry({ codec, byteLength, crc32, chunks: () => this.#chunks(), cancel: () => payload.cancel() }, fields)
-    this.#putting = (async () => tier.backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief }))()
+    this.#putting = (async () => tier.backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, lease, announces }))()
     const ended = (): void => {
       this.#hold()
       payload.cancel() // one that ended early reads no further
@@ -96,6 +100,8 @@ export class HeldBackPut {
   /** Its turn has come. */
   release(): Promise<boolean> {
     this.#isSettled = true
+    const { announces } = this.#options
+    if (announces !== undefined) this.#tier.queues.telling(this.#scope, this.#key, announces)
     this.#open()
     // as a value that is too large: refused, which is no failure of the tier
     return this.#putting.catch((error: unknown) => {

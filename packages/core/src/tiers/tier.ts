@@ -98,6 +98,8 @@ export class Tier {
   /** Guarded by all layers. */
   readonly backend: CacheBackend
   readonly capabilities: BackendCapabilities
+  /** Whether other processes read from it, and hear of each other's changes. */
+  readonly isShared: boolean
   readonly budgetMs: number
   /** How its budgets are counted. */
   readonly time: AskedTime
@@ -124,7 +126,8 @@ export class Tier {
     this.index = index
     this.#raw = options.backend
     const layered = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
-    this.#own = host.agreed !== undefined && layered.capabilities.shared !== true ? ownTier(layered, host.agreed.beliefs) : undefined
+    this.isShared = layered.capabilities.shared === true || host.agreed?.over === options.backend
+    this.#own = host.agreed !== undefined && !this.isShared ? ownTier(layered, host.agreed.beliefs) : undefined
     const bare = this.#own ?? layered
     this.capabilities = bare.capabilities
     this.attributes = { tier: name, backend: bare.name }

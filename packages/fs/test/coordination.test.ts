@@ -1,0 +1,36 @@
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe } from '@jest/globals'
+import { FileSystemBackend } from '@thermocline/fs'
+import { describeCoordination, type CoordinationSubject } from '@thermocline/testkit'
+import { decodeRecord, encodeRecord } from '../src/coordination/records.js'
+import { describeProcesses } from '../../../test/support/processes.js'
+import { temporaryDirectory } from '../../../test/support/afterwards.js'
+
+/** Two backends on one directory, as two processes have them. */
+function subject(): CoordinationSubject {
+  const basePath = temporaryDirectory()
+  const agreed = path.join(basePath, 'thermocline', 'agreed')
+  return {
+    one: new FileSystemBackend({ basePath }),
+    other: new FileSystemBackend({ basePath }),
+    forget: async () => rmSync(agreed, { recursive: true, force: true }),
+    trim: async (left) => {
+      // as who has slept while the file was sealed twice finds it
+      const [name = ''] = readdirSync(agreed)
+      const records = readFileSync(path.join(agreed, name), 'utf8').split('\n').map((line) => decodeRecord(Buffer.from(line))).filter((record) => record !== undefined)
+      const messages = records.filter(([kind]) => kind === 'say')
+      const [, , log = ''] = records[0] ?? []
+      const last = messages.at(-left - 1)?.[2] ?? ''
+      writeFileSync(path.join(agreed, `log.${Number(name.slice(4)) + 2}`), Buffer.concat([encodeRecord(['begin', '', log, last, '[]']), ...messages.slice(-left).map(encodeRecord)]))
+      rmSync(path.join(agreed, name))
+    },
+  }
+}
+describe('processes on a directory', () => {
+  describeCoordination({ name: 'a directory', create: subject })
+  describeProcesses(() => {
+    const basePath = temporaryDirectory()
+    return () => new FileSystemBackend({ basePath })
+  })
+})
