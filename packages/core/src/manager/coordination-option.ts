@@ -51,7 +51,7 @@ export function openAgreed(options: Options, names: readonly string[], clock: Cl
   }
   try {
     const coordination = backend.openCoordination()
-    const keepsForLater = names.some((other) => other !== name && isOwnAndDurable(tiers[other]?.backend))
+    const keepsForLater = backend.capabilities.shared === true && names.some((other) => isOwnAndDurable(tiers[other]?.backend))
     return { name, backend, coordination, trust: new Trust(clock, maxStalenessMs, (one, other) => coordination.isBefore(one, other)), keepsForLater }
   } catch (error) {
     if (given !== 'auto' || !(error instanceof TypeError)) throw error

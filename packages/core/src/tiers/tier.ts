@@ -126,7 +126,8 @@ export class Tier {
     this.index = index
     this.#raw = options.backend
     const layered = (options.layers ?? []).reduce<CacheBackend>((inner, layer) => layer(inner), options.backend)
-    this.isShared = layered.capabilities.shared === true || host.agreed?.over === options.backend
+    const { shared } = layered.capabilities
+    this.isShared = shared === true || (shared === 'machine' && host.agreed?.over.capabilities.shared === 'machine')
     this.#own = host.agreed !== undefined && !this.isShared ? ownTier(layered, host.agreed.beliefs) : undefined
     const bare = this.#own ?? layered
     this.capabilities = bare.capabilities

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, systemClock, type Coordination, type Lease, type Line, type LoggedMessage, type LogMessage, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { CacheError, isCacheError, systemClock, type Coordination, type Lease, type Line, type LoggedMessage, type LogMessage, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import { asFsError, isMissing } from '../errors.js'
 import { sizeOfFile } from '../file-io.js'
 import { isTemporaryName } from '../layout.js'
@@ -119,7 +119,13 @@ export class FileCoordination implements Coordination {
   async change<T>(scope: TenantScope, key: ValidKey, { id, text }: LogMessage, temporary: string, step: () => Promise<T>): Promise<T> {
     const line = lineId(scope, key)
     const change = `${id}-${++this.#changes}`
-    await this.#append('change', line, change, temporary)
+    try {
+      await this.#append('change', line, change, temporary)
+    } catch (error) {
+      // a full disk has no room for a record: the log is gone then, which tells everybody as much, and a removal makes room
+      if (temporary === '' && isCacheError(error) && error.code === 'storage-full') return step()
+      throw error
+    }
     let changed: T
     try {
       changed = await step()
@@ -163,8 +169,8 @@ export class FileCoordination implements Coordination {
   }
 
   async #lineOf(scope: TenantScope, key: ValidKey, token: string): Promise<Line> {
-    const isStored = (await sizeOfFile(this.#pathOf(scope, key))) > 0
-    return { ...this.#log.lines.seen(lineId(scope, key), token), isStored }
+    const seen = this.#log.lines.seen(lineId(scope, key), token) // first: what is stored by then is seen
+    return { ...seen, isStored: (await sizeOfFile(this.#pathOf(scope, key))) > 0 }
   }
 
   /** Appends a record, and sees to it that what it ends has ended. */

@@ -17,7 +17,10 @@ import { decodeRecord, encodeRecord, LineCutter, type LogRecord } from './record
  * lines. What was written behind the seal counts for nothing, and is written once more into the next file.
  */
 
+/** Beyond it another file follows: so long, or this part of what the cache may hold. */
 const LONGEST_FILE_BYTES = 4 * 1024 * 1024
+const PART_OF_LIMIT = 1 / 64
+const SHORTEST_FILE_BYTES = 64 * 1024
 const PIECE = 64 * 1024
 /** Messages that are kept for who reads on from an earlier one. */
 const MOST_MESSAGES = 10_000
@@ -47,6 +50,7 @@ interface OpenFile {
   /** The id of the log, and of the message that was appended last. */
   log: string
   last: string
+  isToBeSealed: boolean
   isSealed: boolean
 }
 
@@ -55,6 +59,8 @@ export interface SharedLogOptions {
   /** The cache's own directory. */
   readonly root: string
   readonly modes: Modes
+  /** What the cache may hold, in bytes. */
+  readonly maxBytes: number
 }
 
 export class SharedLog {
@@ -105,7 +111,7 @@ export class SharedLog {
     // the round under way may have read already
     return (this.#next ??= this.#round.catch(() => undefined).then(() => {
       this.#next = undefined
-      return this.#start()
+      return this.#round ?? this.#start()
     }))
   }
 
@@ -134,9 +140,8 @@ export class SharedLog {
     this.#leaveFile()
   }
 
-  /** Seals the file: what follows stands in another one, which begins with what stands in all lines. */
-  async seal(): Promise<void> {
-    await this.append('seal')
+  get #longestBytes(): number {
+    return Math.max(SHORTEST_FILE_BYTES, Math.min(LONGEST_FILE_BYTES, this.#options.maxBytes * PART_OF_LIMIT))
   }
 
   #start(): Promise<void> {
@@ -165,15 +170,22 @@ export class SharedLog {
   async #exchange(): Promise<void> {
     const written = await this.#write()
     const file = this.#file as OpenFile
-    if (!(await this.#readOn(file))) {
+    const isThere = await this.#readOn(file)
+    for (const mark of written) {
+      const waiting = this.#waiting.get(mark)
+      if (waiting === undefined) continue
+      if (!isThere || file.isSealed) waiting.attempts = 0
+      this.#unwritten.push(mark)
+    }
+    if (!isThere) {
       await this.#openAnew() // somebody has removed it
     } else if (file.isSealed) {
       this.#leaveFile()
       this.#file = await this.#following(file)
-    } else if (file.offset > LONGEST_FILE_BYTES) {
-      this.append('seal').catch(() => undefined)
+    } else if (file.offset > this.#longestBytes && !file.isToBeSealed) {
+      file.isToBeSealed = true
+      this.append('seal', String(file.number)).catch(() => undefined)
     }
-    for (const mark of written) if (this.#waiting.has(mark)) this.#unwritten.push(mark)
   }
 
   async #write(): Promise<readonly string[]> {
@@ -241,7 +253,7 @@ export class SharedLog {
       this.lines.restore(saved)
       return
     }
-    if (kind === 'seal') file.isSealed = true
+    if (kind === 'seal') file.isSealed = record[2] === String(file.number) // one that came too late for another file is none
     const outcome = kind === 'seal' ? { isGranted: true, victims: [] } : this.lines.apply(record)
     if (outcome?.message !== undefined) {
       const { id, text } = outcome.message
@@ -299,7 +311,7 @@ export class SharedLog {
     try {
       const { O_RDWR, O_APPEND } = fs.constants
       const fd = await withFiles(NO_OPTIONS, () => openFile(this.#pathOf(number), O_RDWR | O_APPEND))
-      const file = { fd, number, cutter: new LineCutter(0), offset: 0, log: '', last: '', isSealed: false }
+      const file = { fd, number, cutter: new LineCutter(0), offset: 0, log: '', last: '', isToBeSealed: false, isSealed: false }
       const isThere = await this.#readOn(file)
       this.#watch()
       if (isThere) return file

@@ -35,10 +35,10 @@ export function mountSmallDisk(directory: string, megabytes: number): void {
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=755`, 'tmpfs', directory])
 }
 
-/** What `du -sb` says of a directory. */
+/** What `du -sb` says of a directory; the log of what processes agree about is not counted. */
 export function occupied(directory: string): number {
   try {
-    return parseInt(execFileSync('du', ['-sb', directory], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }), 10)
+    return parseInt(execFileSync('du', ['-sb', '--exclude=agreed', directory], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }), 10)
   } catch (error) {
     return parseInt((error as { stdout: string }).stdout, 10) // a file went while it looked
   }
