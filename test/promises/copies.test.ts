@@ -46,6 +46,7 @@ function bench({ top, below }: Stores, options: Partial<TierOptions> = {}, polic
   const clock = new FakeClock(Date.now())
   const faults = new Faults()
   const cache = new TieredCacheManager({
+      coordination: false,
     tiers: { top: { backend: top, ...options }, below: { backend: below, layers: [faults.layer] } },
     policies,
     clock,
@@ -175,6 +176,7 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
   test.each(TOPS)('demoted into %s', async (_kind, make) => {
     const clock = new FakeClock(Date.now())
     const cache = new TieredCacheManager({
+      coordination: false,
       tiers: { hot: { backend: new MemoryBackend({ maxEntries: 1 }) }, low: { backend: make(), maxTtl: 5 } },
       policies: { p: { tiers: { low: { write: 'demote' } } } },
       clock,
@@ -213,6 +215,7 @@ describe('a tier serves what it was given no longer than its maxTtl, and the ent
     const faults = new Faults()
     const clock = new FakeClock(Date.now())
     const cache = new TieredCacheManager({
+      coordination: false,
       tiers: { top: { backend: new MemoryBackend(), layers: [faults.layer], maxTtl: 5, fallback: new MemoryBackend() }, below: { backend: new MemoryBackend() } },
       clock,
       logger: false,
@@ -240,6 +243,7 @@ describe('an entry that is there already', () => {
     const managers = [new Faults(), puts].map(
       (faults) =>
         new TieredCacheManager({
+      coordination: false,
           tiers: { middle: { backend: stores.top, layers: [faults.layer], budget: 10 }, below: { backend: stores.below } },
           clock,
           logger: false,
@@ -274,6 +278,7 @@ describe('an entry that is there already', () => {
     const managers = [{ layers: [puts.layer], write: 'demote' as const }, { layers: [new Faults().layer], write: 'through' as const }].map(
       ({ layers, write }) =>
         new TieredCacheManager({
+      coordination: false,
           tiers: { hot: { backend: new MemoryBackend({ maxEntries: 1 }) }, low: { backend: low, layers, budget: 10 } },
           policies: { p: { tiers: { low: { write } } } },
           clock,
@@ -311,6 +316,7 @@ describe('promotion', () => {
     const clock = new FakeClock(Date.now())
     const tiers = Object.fromEntries(['a', 'b', 'c', 'd', 'e'].map((name) => [name, { backend: new MemoryBackend(), maxTtl: null }]))
     const cache = new TieredCacheManager({
+      coordination: false,
       tiers,
       policies: { p: { tiers: { a: true, b: { promote: false }, c: { write: 'around' }, d: true, e: true } } },
       clock,
@@ -329,6 +335,7 @@ describe('promotion', () => {
   test.each(PROMOTED)('by %s leaves out a tier for which it is too large', async (_name, read) => {
     const clock = new FakeClock(Date.now())
     const cache = new TieredCacheManager({
+      coordination: false,
       tiers: { top: { backend: new FileSystemBackend({ basePath: temporaryDirectory() }), maxPayloadBytes: LARGE.byteLength - 1 }, below: { backend: new MemoryBackend() } },
       clock,
       logger: false,

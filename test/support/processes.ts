@@ -180,6 +180,7 @@ export function describeProcesses(backends: () => () => CacheBackend): void {
   test('other tenants keep what they have', among(2, async (processes, one) => {
     const [globex, there] = processes.managers.map((manager) => manager.tenant('globex'))
     await globex!.set('k', 'theirs')
+    await pause(30) // it is told to all
     expect(await there!.get('k')).toBe('theirs')
     await one.delete('k')
     await one.clear('')

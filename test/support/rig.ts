@@ -38,7 +38,7 @@ export class Rig {
       tiers[name] = { backend, ...options.tier?.[name], layers }
     }
     const { tier: _tier, ...managerOptions } = options
-    this.cache = new TieredCacheManager({ logger: false, ...managerOptions, tiers, clock: this.clock })
+    this.cache = new TieredCacheManager({ logger: false, coordination: false, ...managerOptions, tiers, clock: this.clock }) // one process
     for (const name of ['hit', 'miss', 'compute', 'promote', 'evict', 'error', 'degraded', 'recovered'] as const) {
       if (name !== 'hit') this.cache.on(name, (event) => (this.events[name] ??= [] as never).push(event as never))
     }

@@ -123,6 +123,10 @@ export class RedisCoordination implements Coordination {
     return found.map(messageOf).find(({ id }) => id !== '')
   }
 
+  before(position: string, ms: number): string {
+    return `${Math.max(0, Math.floor(numbersOf(position)[0] - ms))}-0` // the server's own milliseconds
+  }
+
   isBefore(position: string, other: string): boolean {
     const [ms, order] = numbersOf(position)
     const [otherMs, otherOrder] = numbersOf(other)

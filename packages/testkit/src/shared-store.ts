@@ -263,6 +263,10 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
     return this.#store.log.at(-1)
   }
 
+  before(): string {
+    return this.beginning
+  }
+
   isBefore(position: string, other: string): boolean {
     return Number(position) < Number(other)
   }

@@ -71,6 +71,8 @@ export interface Coordination {
   end(options: OperationOptions): Promise<LoggedMessage | undefined>
   /** Where the log begins: before any message. */
   readonly beginning: string
+  /** A position before everything that was appended in the last so many milliseconds before that one; earlier is as good, such as {@link beginning}. */
+  before(position: string, ms: number): string
   /** Whether one position of a log comes before another. */
   isBefore(position: string, other: string): boolean
   close(): Promise<void>

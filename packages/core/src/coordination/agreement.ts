@@ -1,7 +1,7 @@
 import { Invalidation, type CacheError, type Coordination, type LogMessage, type OperationOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
 import type { AroundCompute, ComputeStep } from '../flights/compute-point.js'
 import { LinePlace } from '../flights/line-place.js'
-import { applyFromElsewhere } from '../invalidation/invalidate.js'
+import { applyFromElsewhere, type Heard } from '../invalidation/invalidate.js'
 import type { AgreementHost, Operation, OperationHost, ReadOperation } from '../operation/operation.js'
 import type { TenantState } from '../state/tenant-state.js'
 import type { TierAgreement } from '../tiers/agreement.js'
@@ -59,7 +59,7 @@ export class Agreement implements AgreementHost, TierAgreement {
       clock: engine.clock,
       speaker,
       trust,
-      hear: (message, id) => this.#hear(message, id),
+      hear: (message, id, isRepeated) => this.#hear(message, id, isRepeated),
       heardOwn: (message, id) => {
         if (message.kind === 'key') this.#recent.heard(engine.tenants.of(message.tenant).scope, Invalidation.ofKey(message.key), id)
       },
@@ -67,8 +67,8 @@ export class Agreement implements AgreementHost, TierAgreement {
         this.#applyAgain(this.#recent.takeUnheard(sentAt - SURELY_LOST_MS))
         void this.#untold.tell()
       },
-      beginsToHear: () => {
-        engine.tenants.beginHearing()
+      beginsToHear: (isFirst) => {
+        if (!isFirst) engine.tenants.beginHearing()
         this.#recent.begun()
       },
       distrust: () => {
@@ -248,16 +248,16 @@ export class Agreement implements AgreementHost, TierAgreement {
     await this.#apply(this.#options.engine.tenants.of(scope.tenant), Invalidation.ofKey(key, 'elsewhere'))
   }
 
-  async #apply(state: TenantState, invalidation: Invalidation, told?: string): Promise<void> {
+  async #apply(state: TenantState, invalidation: Invalidation, heard?: Heard): Promise<void> {
     const { engine } = this.#options
     try {
-      await applyFromElsewhere(engine, state, invalidation, told)
+      await applyFromElsewhere(engine, state, invalidation, heard)
     } catch (error) {
       engine.report(error, { operation: 'invalidate', state, key: invalidation.key })
     }
   }
 
-  #hear(message: Message, id: string): Promise<void> | undefined {
+  #hear(message: Message, id: string, isRepeated: boolean): Promise<void> | undefined {
     if (message.kind === 'beat') return undefined
     const { engine } = this.#options
     const state = engine.tenants.of(message.tenant)
@@ -267,16 +267,16 @@ export class Agreement implements AgreementHost, TierAgreement {
     }
     if (message.kind === 'key') {
       this.#turns.woken(state.scope, message.key)
-      const applied = this.#apply(state, Invalidation.ofKey(message.key, 'elsewhere'), id)
-      if (engine.events.wants('invalidated')) engine.events.emit('invalidated', { tenant: state.tenant, key: message.key })
+      const applied = this.#apply(state, Invalidation.ofKey(message.key, 'elsewhere'), { told: id, isRepeated })
+      if (!isRepeated && engine.events.wants('invalidated')) engine.events.emit('invalidated', { tenant: state.tenant, key: message.key })
       return applied
     }
     const invalidation = Invalidation.ofPrefix(message.prefix, 'elsewhere')
     const removal = `${message.of}\0${message.prefix}`
     if (message.kind === 'begin') this.#hold(state, invalidation, removal)
     else this.#removals.get(removal)?.()
-    if (message.kind === 'end' && engine.events.wants('invalidated')) engine.events.emit('invalidated', { tenant: state.tenant, prefix: message.prefix })
-    return this.#apply(state, invalidation)
+    if (message.kind === 'end' && !isRepeated && engine.events.wants('invalidated')) engine.events.emit('invalidated', { tenant: state.tenant, prefix: message.prefix })
+    return this.#apply(state, invalidation, { told: id, isRepeated })
   }
 
   /** While another process removes something, nothing that is read meanwhile is kept: it may be what goes. */

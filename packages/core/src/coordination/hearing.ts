@@ -18,6 +18,8 @@ const WAIT_MS = 1000
 const LOST_BEAT_MS = 3000
 const LONGEST_BEAT_MS = 10_000
 const BEATS_IN_TIME = 3
+/** What was said so long before is heard as well: what it was about may have been on its way. */
+const UNDER_WAY_MS = 2000
 /** Of what was said before the process began, so many pages are heard at most. */
 const MOST_REPEATED_PAGES = 100
 const FIRST_RETRY_MS = 100
@@ -30,14 +32,14 @@ export interface HearingOptions {
   readonly clock: Clock
   readonly speaker: Speaker
   readonly trust: Trust
-  /** Carries out what another process says. What has begun when it returns is finished when its promise resolves. */
-  readonly hear: (message: Message, id: string) => Promise<void> | undefined
+  /** Carries out what another process says, or has said before this one began (`isRepeated`). What has begun when it returns is finished when its promise resolves. */
+  readonly hear: (message: Message, id: string, isRepeated: boolean) => Promise<void> | undefined
   /** A change that this process has told of was read. */
   readonly heardOwn: (message: Message, id: string) => void
   /** A beat that was sent then was read, and all before it. */
   readonly upToDate: (sentAt: number) => void
-  /** From now on others are heard: what they have said while something that was begun before was under way is not known. */
-  readonly beginsToHear: () => void
+  /** From now on others are heard. Not for the first time: what they have said while something that was begun before was under way is not known. */
+  readonly beginsToHear: (isFirst: boolean) => void
   /** Nothing that was begun before may be stored: what others have said meanwhile is not known. */
   readonly distrust: () => void
   /** Something was missed. `isLost`: what this process has said may be gone as well. */
@@ -79,6 +81,8 @@ export class Hearing {
   #foreign = 0
   #lagMs: number | undefined
   #isHearing = false
+  #hasBegun = false
+  #isRepeating = false
   #failure: unknown
   #cancelBeat: CancelTimer = () => undefined
   #cancelCheck: CancelTimer = () => undefined
@@ -159,13 +163,16 @@ export class Hearing {
     }
   }
 
-  /** Begins at the end: nothing that was said before concerns what this process will take in. */
+  /** Begins at the end, when what was said before and concerns what this process has already was heard. */
   async #begin(): Promise<void> {
-    const { coordination, trust, keepsForLater, beginsToHear } = this.#options
+    const { coordination, trust, beginsToHear } = this.#options
     const last = await coordination.end(this.#asking)
-    trust.missed()
-    beginsToHear()
-    if (!keepsForLater || last === undefined || !(await this.#repeat(last))) {
+    const isFirst = !this.#hasBegun
+    this.#hasBegun = true
+    if (!isFirst) trust.missed()
+    beginsToHear(isFirst)
+    const from = last && this.#repeatedFrom(last, isFirst)
+    if (last === undefined || from === undefined || !(await this.#repeat(from, last))) {
       this.#position = last?.position ?? coordination.beginning
       this.#last = last?.id ?? ''
       if (last !== undefined) trust.heard(last)
@@ -173,18 +180,30 @@ export class Hearing {
     this.#beat()
   }
 
-  /** Hears what was said while this process was away: then what it had on disk before can be believed. False: too much was said. */
-  async #repeat(last: LoggedMessage): Promise<boolean> {
+  /** From where on is to be heard what was said before: all, where something is kept from earlier; at first since this process has begun. */
+  #repeatedFrom({ position }: LoggedMessage, isFirst: boolean): string | undefined {
+    const { coordination, trust, keepsForLater } = this.#options
+    if (keepsForLater) return coordination.beginning
+    return isFirst ? coordination.before(position, trust.ageMs + UNDER_WAY_MS) : undefined
+  }
+
+  /** Hears what was said from there on: then what this process has from before can be believed. False: too much was said. */
+  async #repeat(from: string, last: LoggedMessage): Promise<boolean> {
     const { coordination } = this.#options
-    this.#position = coordination.beginning
+    this.#position = from
     this.#last = ''
-    for (let pages = 0; pages < MOST_REPEATED_PAGES; pages++) {
-      const messages = await coordination.read(this.#position, 0, this.#asking)
-      const first = messages.find(({ id }) => id !== '')
-      if (pages === 0 && first !== undefined) this.#last = first.previous // what was said before the first one is not known
-      const isEnd = messages.some(({ id }) => id === last.id)
-      await this.#takeAll(messages)
-      if (isEnd || messages.length === 0) return isEnd
+    this.#isRepeating = true
+    try {
+      for (let pages = 0; pages < MOST_REPEATED_PAGES; pages++) {
+        const messages = await coordination.read(this.#position, 0, this.#asking)
+        const first = messages.find(({ id }) => id !== '')
+        if (pages === 0 && first !== undefined) this.#last = first.previous // what was said before the first one is not known
+        const isEnd = messages.some(({ id }) => id === last.id)
+        await this.#takeAll(messages)
+        if (isEnd || messages.length === 0) return isEnd
+      }
+    } finally {
+      this.#isRepeating = false
     }
     this.#distrust()
     return false
@@ -220,7 +239,7 @@ export class Hearing {
       this.#miss('another process says something that only a newer version of this library understands', false)
       return undefined
     }
-    if (said.by !== speaker.by || said.kind === 'wake') return hear(said, message.id)
+    if (said.by !== speaker.by || said.kind === 'wake') return hear(said, message.id, this.#isRepeating)
     heardOwn(said, message.id)
     const beat = this.#beats.get(message.id)
     if (beat === undefined) return undefined

@@ -32,6 +32,7 @@ export class Trust implements Beliefs {
   /** For how long what is not heard of is believed, in milliseconds. */
   readonly maxStalenessMs: number
   readonly #clock: Clock
+  readonly #madeAt: number
   readonly #now: () => number
   readonly #isBefore: Coordination['isBefore']
   #generation: object = {}
@@ -53,6 +54,7 @@ export class Trust implements Beliefs {
   constructor(clock: Clock, maxStalenessMs: number, isBefore: Coordination['isBefore']) {
     this.maxStalenessMs = maxStalenessMs
     this.#clock = clock
+    this.#madeAt = clock.monotonic()
     this.#isBefore = isBefore
     this.#now = clock === systemClock ? oncePerTurn(() => clock.monotonic()) : () => clock.monotonic()
     this.#mark = { generation: this.#generation, takenAt: this.#now() }
@@ -96,6 +98,11 @@ export class Trust implements Beliefs {
     const takenAt = this.#until - this.maxStalenessMs
     if (this.#passedOnMark?.takenAt !== takenAt || this.#passedOnMark.generation !== this.#generation) this.#passedOnMark = { generation: this.#generation, takenAt }
     return this.#passedOnMark
+  }
+
+  /** For how long there has been something to believe, in milliseconds. */
+  get ageMs(): number {
+    return this.#clock.monotonic() - this.#madeAt
   }
 
   /** Whether others are heard. */

@@ -14,10 +14,13 @@ export class InvalidationUnderWay {
   readonly #end: () => void
   readonly #queued: Broken | undefined
 
-  /** @param isAtOnce whether synchronous tiers will have applied it before anything else happens: a set of a value that is at hand */
-  constructor(engine: OperationHost, state: TenantState, invalidation: Invalidation, isAtOnce = false) {
+  /**
+   * @param isAtOnce whether synchronous tiers will have applied it before anything else happens: a set of a value that is at hand
+   * @param keepsQueued whether what is queued is newer
+   */
+  constructor(engine: OperationHost, state: TenantState, invalidation: Invalidation, { isAtOnce = false, keepsQueued = false } = {}) {
     this.#end = state.invalidating(invalidation, isAtOnce)
-    this.#queued = engine.writeBack.invalidate(state, invalidation)
+    this.#queued = keepsQueued ? undefined : engine.writeBack.invalidate(state, invalidation)
   }
 
   /** To be called when the tiers have carried it out; not before: until then a crash needs the older copies. With what went wrong where a restart may bring one back. */
@@ -37,8 +40,8 @@ export class InvalidationUnderWay {
  * @param told called with what each tier has removed, as far as it can tell
  * @throws CacheError `not-recorded`
  */
-export async function invalidateIn(tiers: readonly Tier[], engine: OperationHost, state: TenantState, operation: string, invalidation: Invalidation, told: (removed: number | undefined) => void): Promise<void> {
-  const underWay = new InvalidationUnderWay(engine, state, invalidation)
+export async function invalidateIn(tiers: readonly Tier[], engine: OperationHost, state: TenantState, operation: string, invalidation: Invalidation, told: (removed: number | undefined) => void, keepsQueued = false): Promise<void> {
+  const underWay = new InvalidationUnderWay(engine, state, invalidation, { keepsQueued })
   const lost: CacheError[] = []
   let left: readonly CacheError[] = []
   // its place in every tier is taken now, so what is called later comes later everywhere
@@ -84,13 +87,20 @@ export async function clearEverywhere(engine: OperationHost, state: TenantState,
   return most
 }
 
+/** How this process has heard of an invalidation. */
+export interface Heard {
+  /** The id of the message that told of it: what that put on a disk which both have stays there. */
+  readonly told: string
+  /** It was said before this process began. What an earlier process has left to be written back is not given up for it: it may be what the message was about. */
+  readonly isRepeated: boolean
+}
+
 /**
  * Applies what another process has invalidated: in the tiers that are this process's own, as the shared ones have it from there. Nothing is told to anybody again.
  *
- * @param told the id of the message that told of it: what that put on a disk which both have stays there
  * @throws CacheError `not-recorded`
  */
-export async function applyFromElsewhere(engine: OperationHost, state: TenantState, invalidation: Invalidation, told?: string): Promise<void> {
+export async function applyFromElsewhere(engine: OperationHost, state: TenantState, invalidation: Invalidation, { told, isRepeated = false }: Partial<Heard> = {}): Promise<void> {
   const { writeBack } = engine
   const own = engine.tiers.filter((tier) => !tier.isShared)
   const { key } = invalidation
@@ -99,8 +109,8 @@ export async function applyFromElsewhere(engine: OperationHost, state: TenantSta
     else fallback?.delete(state.scope, key)
   }
   // an upload that is given up leaves what is older than both
-  const outdated = writeBack.isIdle || key === undefined ? [] : engine.tiers.filter((tier) => tier.isShared && writeBack.hasPending(tier, state, key))
-  const apply = (tiers: readonly Tier[]): Promise<void> => invalidateIn(tiers, engine, state, 'invalidate', invalidation, () => undefined)
+  const outdated = writeBack.isIdle || key === undefined || isRepeated ? [] : engine.tiers.filter((tier) => tier.isShared && writeBack.hasPending(tier, state, key))
+  const apply = (tiers: readonly Tier[]): Promise<void> => invalidateIn(tiers, engine, state, 'invalidate', invalidation, () => undefined, isRepeated)
   if (key === undefined || told === undefined || own.every((tier) => tier.direct !== undefined)) return apply([...own, ...outdated])
   const first = apply(own.filter((tier) => tier.direct !== undefined)) // now: the rest takes a moment
   first.catch(() => undefined) // told below

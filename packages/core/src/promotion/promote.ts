@@ -3,6 +3,7 @@ import { isPacked } from '../codec/payloads.js'
 import type { Fence, FencedKey } from '../flights/fence.js'
 import { keepUntil, promotedUntil, type Slot } from '../policies/policy.js'
 import { NotApplied } from '../tiers/outcome.js'
+import type { StoreOptions } from '../tiers/write-queues.js'
 import { copyFor, packed } from './copies.js'
 import { count } from '../state/counters.js'
 import type { Operation } from '../operation/operation.js'
@@ -42,10 +43,23 @@ function fillFrom(operation: Operation, found: Found, slot: Slot, fence: Fence |
   const ready = tier.capabilities.keeps === 'bytes' ? packed(engine, plan.policy, entry, operation.place, isNew) : undefined
   const limitMs = tier.hearsOthers ? found.slot.tier.limitMs(found.entry) : Number.POSITIVE_INFINITY
   const until = Math.min(promotedUntil(slot, entry.expiresAt, found.at), found.at + limitMs)
-  const filled = tier.queues.fill(state.scope, key, entry, { onlyIfAbsent: true, keepUntil: until, lease: operation.line, belief: operation.beliefOf(found.slot.tier) }, fence, ready)
+  const options = { onlyIfAbsent: true, keepUntil: until, lease: operation.line, belief: operation.beliefOf(found.slot.tier) }
+  const isOwn = tier.queues.isAgreed && operation.line === undefined && found.slot.tier.hearsOthers
+  const filled = isOwn ? fillWithOwn(operation, slot, entry, options, fence, ready) : tier.queues.fill(state.scope, key, entry, options, fence, ready)
   if (!isPromise(filled)) return notePromotion(operation, found.slot, slot, filled)
   const release = state.fences.hold(fence) // the caller's hold may end before the write begins
   engine.background.run(filled.then((outcome) => notePromotion(operation, found.slot, slot, outcome)).finally(release))
+}
+
+/** What this process keeps itself goes into the tier over which processes agree when everything that others have said is carried out: then the fence is broken, or it is as good as theirs. */
+async function fillWithOwn({ engine, state, key }: Operation, { tier }: Slot, entry: CacheEntry, options: StoreOptions, fence: Fence | FencedKey, ready: Promise<unknown> | undefined): Promise<boolean | NotApplied> {
+  const lease = await engine.agreement?.enterWithOwn(state, key)
+  if (lease === undefined) return false
+  try {
+    return await tier.queues.fill(state.scope, key, entry, { ...options, lease }, fence, ready)
+  } finally {
+    lease.release()
+  }
 }
 
 /** Bytes of a payload, as far as they are known: how small it is when compressed says nothing about its value. */

@@ -24,7 +24,7 @@ export async function expireEverywhere(operation: Operation): Promise<boolean | 
   if (plan.freshness.windowMs === 0) return deleteEverywhere(engine, state, invalidation, plan)
   // while something newer is on its way a tier may still show what it replaces, which must not be stored anew
   if (state.fences.isInvalidating(key)) return deleteEverywhere(engine, state, invalidation, plan)
-  const underWay = new InvalidationUnderWay(engine, state, invalidation, true)
+  const underWay = new InvalidationUnderWay(engine, state, invalidation, { isAtOnce: true })
   const fence = state.fences.openLater(key) // broken by what is called later, which wins
   try {
     const slot = await newestSlot(operation)

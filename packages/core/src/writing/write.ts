@@ -111,7 +111,7 @@ export class ValueSnapshot {
 /** Carries out a `set`: each tier that the plan concerns stores the value or loses the key. False when it is too large for all of them. */
 export async function setEverywhere(operation: Operation, snapshot: ValueSnapshot): Promise<boolean> {
   const { engine, state, key, plan } = operation
-  const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key), true)
+  const underWay = new InvalidationUnderWay(engine, state, Invalidation.ofKey(key), { isAtOnce: true })
   const queue = engine.writeBack.queue(state, key, plan, snapshot.encoded?.bytes.byteLength ?? 0, snapshot.belongs)
   const announces = operation.isShared ? engine.agreement?.announcement(state.scope, Invalidation.ofKey(key)) : undefined
   const belief = operation.beliefOf()

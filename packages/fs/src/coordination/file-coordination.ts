@@ -5,7 +5,7 @@ import { asFsError, isMissing } from '../errors.js'
 import { sizeOfFile } from '../file-io.js'
 import { isTemporaryName } from '../layout.js'
 import type { Store } from '../store.js'
-import type { Outcome } from './lines.js'
+import { LONGEST_CHANGE_MS, type Outcome } from './lines.js'
 import { BEGINNING, closedError, isBefore, type SharedLog } from './shared-log.js'
 
 /** What decides whether a written file gets its entry's name. */
@@ -98,6 +98,10 @@ export class FileCoordination implements Coordination {
     return this.#log.end
   }
 
+  before(position: string, ms: number): string {
+    return this.#log.before(position, ms)
+  }
+
   isBefore(position: string, other: string): boolean {
     return isBefore(position, other)
   }
@@ -119,6 +123,7 @@ export class FileCoordination implements Coordination {
   async change<T>(scope: TenantScope, key: ValidKey, { id, text }: LogMessage, temporary: string, step: () => Promise<T>): Promise<T> {
     const line = lineId(scope, key)
     const change = `${id}-${++this.#changes}`
+    const began = systemClock.monotonic()
     try {
       await this.#append('change', line, change, temporary)
     } catch (error) {
@@ -133,8 +138,11 @@ export class FileCoordination implements Coordination {
       await this.#append('abandon', line, change).catch(() => undefined) // else it is taken for abandoned in a while
       throw temporary !== '' && (await isRemoved(path.join(this.#store.layout.tmp, temporary))) ? stoodStill(key) : error
     }
-    if (await this.#isGranted('changed', line, change, id, text)) return changed
-    throw stoodStill(key)
+    // others take a change for abandoned when they have seen it for so long: before, the end is granted
+    const isOnTime = systemClock.monotonic() - began < LONGEST_CHANGE_MS / 2
+    if (isOnTime) await this.#log.tell('changed', line, change, id, text)
+    else if (!(await this.#isGranted('changed', line, change, id, text))) throw stoodStill(key)
+    return changed
   }
 
   async #commit(line: string, lease: Lease, temporary: string, name: () => Promise<boolean>): Promise<boolean> {
@@ -150,14 +158,15 @@ export class FileCoordination implements Coordination {
       if (isGone) return lost(lease)
       throw error
     }
-    await this.#append('committed', line, token, isNamed ? 'stored' : 'kept', id, text)
+    await this.#log.tell('committed', line, token, isNamed ? 'stored' : 'kept', id, text)
     lease.ended(isNamed ? 'stored' : 'kept')
     return isNamed
   }
 
-  async #kept(line: string, { token, wake, ended }: Lease): Promise<void> {
-    await this.#append('leave', line, token, wake.id, wake.text)
-    ended('kept')
+  async #kept(line: string, lease: Lease): Promise<void> {
+    const { token, wake: { id, text } } = lease
+    await this.#append('leave', line, token, id, text)
+    lease.ended('kept')
   }
 
   /** What another process has begun and not ended for so long is not waited for; its file does not get the name any more. */

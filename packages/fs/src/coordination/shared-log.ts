@@ -37,8 +37,15 @@ interface Waiting {
   readonly rest: readonly string[]
   /** How often it was written. */
   attempts: number
+  /** Called when it was written; what has become of it is not waited for. */
+  readonly written: (() => void) | undefined
   readonly resolve: (outcome: Outcome & { readonly position: string }) => void
   readonly reject: (error: unknown) => void
+}
+
+interface DatedMessage extends LoggedMessage {
+  /** When it was written, by the machine's clock. */
+  readonly at: number
 }
 
 /** The file that is read and appended to. */
@@ -71,7 +78,7 @@ export class SharedLog {
   /** Written and not read back yet, or still to be written; by their marks. */
   readonly #waiting = new Map<string, Waiting>()
   #unwritten: string[] = []
-  #messages: LoggedMessage[] = []
+  #messages: DatedMessage[] = []
   #file: OpenFile | undefined
   /** What is read and written now; the next round follows it. */
   #round: Promise<void> | undefined
@@ -91,18 +98,25 @@ export class SharedLog {
 
   /** The last message; `undefined`: there is none. */
   get end(): LoggedMessage | undefined {
-    return this.#messages.at(-1)
+    return this.#messagesFrom(this.#messages.length - 1)[0]
   }
 
   /** Appends a record. Resolves with what has become of it, when it counts. */
   append(kind: string, ...rest: readonly string[]): Promise<Outcome & { readonly position: string }> {
-    if (this.#isClosed) return Promise.reject(closedError())
-    const mark = `${this.#by}${(this.#marks++).toString(36)}`
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(mark, { kind, rest, attempts: 0, resolve, reject })
-      this.#unwritten.push(mark)
-      if (this.#round === undefined) this.#start().catch(() => undefined) // told to all that wait
-    })
+    return new Promise((resolve, reject) => this.#submit({ kind, rest, attempts: 0, written: undefined, resolve, reject }))
+  }
+
+  /** The same for a record that is granted in any case: resolves when it is written. Behind a seal it is written once more. */
+  tell(kind: string, ...rest: readonly string[]): Promise<void> {
+    return new Promise((resolve, reject) => this.#submit({ kind, rest, attempts: 0, written: resolve, resolve: () => resolve(), reject }))
+  }
+
+  #submit(waiting: Waiting): void {
+    if (this.#isClosed) return waiting.reject(closedError())
+    const mark = `${this.#by}${(this.#marks++).toString(36)}.${systemClock.now().toString(36)}`
+    this.#waiting.set(mark, waiting)
+    this.#unwritten.push(mark)
+    if (this.#round === undefined) this.#start().catch(() => undefined) // told to all that wait
   }
 
   /** Resolves when everything was read that stood there when this was called. */
@@ -118,7 +132,19 @@ export class SharedLog {
   /** Messages after the position, as far as they are known. */
   messagesAfter(position: string): readonly LoggedMessage[] {
     const at = this.#messages.findLastIndex((message) => !isBefore(position, message.position))
-    return this.#messages.slice(at + 1)
+    return this.#messagesFrom(at + 1)
+  }
+
+  #messagesFrom(first: number): readonly LoggedMessage[] {
+    return this.#messages.slice(Math.max(0, first)).map(({ at: _, ...message }) => message)
+  }
+
+  /** A position before all messages of the last so many milliseconds before that one. */
+  before(position: string, ms: number): string {
+    const last = this.#messages.find((message) => message.position === position)
+    if (last === undefined) return BEGINNING
+    const first = this.#messages.findIndex(({ at }) => at >= last.at - ms)
+    return this.#messages[first - 1]?.position ?? BEGINNING
   }
 
   /** Calls the listener whenever there is a message, until the returned function is called. */
@@ -206,6 +232,7 @@ export class SharedLog {
       await this.#makeRoom()
       await appendTo((this.#file as OpenFile).fd, bytes)
     }
+    for (const mark of marks) this.#waiting.get(mark)?.written?.()
     return marks
   }
 
@@ -257,7 +284,7 @@ export class SharedLog {
     const outcome = kind === 'seal' ? { isGranted: true, victims: [] } : this.lines.apply(record)
     if (outcome?.message !== undefined) {
       const { id, text } = outcome.message
-      this.#messages.push({ id, text, position, previous: file.last, log: file.log })
+      this.#messages.push({ id, text, position, previous: file.last, log: file.log, at: dateIn(mark) })
       file.last = id
     }
     const waiting = this.#waiting.get(mark)
@@ -396,6 +423,11 @@ export function isBefore(position: string, other: string): boolean {
   const [file, at] = numbersOf(position)
   const [otherFile, otherAt] = numbersOf(other)
   return file < otherFile || (file === otherFile && at < otherAt)
+}
+
+/** A mark ends with when it was made. */
+function dateIn(mark: string): number {
+  return Number.parseInt(mark.slice(mark.indexOf('.') + 1), 36)
 }
 
 function numbersOf(position: string): readonly [file: number, at: number] {
