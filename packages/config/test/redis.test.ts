@@ -65,7 +65,7 @@ describeRedis('REDIS_ variables arrive in the server', () => {
     const acme = cache.tenant('acme')
     await acme.set('a', 1)
     expect(await acme.lookup('a')).toMatchObject({ status: 'fresh', tier: 'redis', value: 1 })
-    expect(await server.info('keyspace', 'db3')).toMatch(/^keys=1,/)
+    expect(await server.info('keyspace', 'db3')).toMatch(/^keys=2,/) // the entry, and the log of what processes agree about
     expect(await server.info('keyspace', 'db0')).toBeUndefined()
     expect(await acme.delete('a')).toBe(true)
     expect(errors).toEqual([])
@@ -86,7 +86,7 @@ describeRedis('REDIS_ variables arrive in the server', () => {
     const { cache } = await cacheOf(configFromEnv({ ...inParts(), REDIS_POOL_MAX_CONNECTIONS: most }))
     const large = Buffer.alloc(300_000, 1)
     for (const key of ['a', 'b', 'c', 'd']) await cache.tenant('acme').set(key, large)
-    expect(await connections()).toBe(expected)
+    expect(await connections()).toBe(expected + 1) // the one over which other processes are heard
     await cache.tenant('acme').clear()
   })
 

@@ -21,7 +21,7 @@ describeRedis('coordination', () => {
 
   let users = 0
   const NEEDED = '+get +mget +getrange +set +unlink +scan +ping +select +strlen'
-  const AGREED = '+evalsha +eval +xread +xrevrange +xadd +xtrim +lrange +lindex +lset +lrem +rpush +lpush +lpop +pexpire +exists'
+  const AGREED = '+evalsha +eval +xread +xrevrange +xadd +xtrim +lrange +lset +lrem +rpush +lpush +lpop +pexpire +exists'
 
   interface Opened {
     readonly cache: TieredCacheManager

@@ -169,8 +169,8 @@ export class Agreement implements AgreementHost, TierAgreement {
     return this.#options.speaker.say({ kind: 'key', tenant: scope.tenant, key: invalidation.key as ValidKey })
   }
 
-  telling(scope: TenantScope, invalidation: Invalidation, { id }: LogMessage): void {
-    this.#recent.add(scope, invalidation, id)
+  telling(scope: TenantScope, invalidation: Invalidation, { id }: LogMessage): () => void {
+    return this.#recent.add(scope, invalidation, id)
   }
 
   async removing(scope: TenantScope, prefixes: readonly string[]): Promise<() => Promise<unknown>> {
@@ -305,8 +305,10 @@ export class Agreement implements AgreementHost, TierAgreement {
     const { key, prefix = '' } = invalidation
     if (key !== undefined) {
       const message = this.announcement(scope, invalidation)
-      this.telling(scope, invalidation, message)
-      return (await this.#ask('announce', key, async (options) => (await coordination.announce(scope, key, message, options), true))) === true
+      const sent = this.telling(scope, invalidation, message)
+      const isTold = await this.#ask('announce', key, async (options) => (await coordination.announce(scope, key, message, options), true))
+      sent()
+      return isTold === true
     }
     try {
       const end = await this.removing(scope, [prefix])

@@ -6,7 +6,8 @@ const KEPT_MS = 60_000
 const MOST = 50_000
 
 interface Told {
-  readonly at: number
+  /** When it had been sent; infinite while it may not have been. */
+  at: number
   readonly scope: TenantScope
   readonly invalidation: Invalidation
   /** Of the message; `undefined`: it was told in parts. */
@@ -28,8 +29,9 @@ export class RecentInvalidations {
     this.#clock = clock
   }
 
-  add(scope: TenantScope, invalidation: Invalidation, id?: string): void {
-    const told: Told = { at: this.#clock.monotonic(), scope, invalidation, id, isHeard: id === undefined }
+  /** @returns to be called when it has been sent, or not, if it waits before: until then its message is not missed */
+  add(scope: TenantScope, invalidation: Invalidation, id?: string): () => void {
+    const told: Told = { at: id === undefined ? this.#clock.monotonic() : Number.POSITIVE_INFINITY, scope, invalidation, id, isHeard: id === undefined }
     this.#told.push(told)
     if (id !== undefined) {
       const name = nameOf(scope, invalidation)
@@ -38,6 +40,9 @@ export class RecentInvalidations {
       else others.push(told)
     }
     if (this.#told.length > MOST * 2) this.#forgetOld()
+    return () => {
+      if (told.at === Number.POSITIVE_INFINITY) told.at = this.#clock.monotonic()
+    }
   }
 
   /** The message was read where everybody reads it: it covers what was told of the same before. */
@@ -56,9 +61,9 @@ export class RecentInvalidations {
     this.#unheard.clear()
   }
 
-  /** All of them, oldest first: what has been told is lost, perhaps. */
+  /** All that were sent, oldest first: what has been told is lost, perhaps. */
   takeAll(): readonly Told[] {
-    return this.#take(() => true)
+    return this.#take(({ at }) => at < Number.POSITIVE_INFINITY)
   }
 
   /** Those whose message ought to have been read, as others that were sent later have been. @param before the instant until when they were told */

@@ -115,8 +115,8 @@ export class TierSink {
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
     if (fence !== undefined && tier.queues.isAgreed && this.#operation.line === undefined) return false
     const agreed = this.#agreed
-    if (agreed?.announces !== undefined) tier.queues.telling(state.scope, key, agreed.announces)
-    return tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, ...agreed })
+    const store = (): Awaitable<boolean> => tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, ...agreed })
+    return agreed?.announces === undefined ? store() : tier.queues.telling(state.scope, key, agreed.announces, store)
   }
 
   /** What a tier over which processes agree takes with a put. */

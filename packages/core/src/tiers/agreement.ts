@@ -6,8 +6,8 @@ export interface TierAgreement {
   readonly isOn: boolean
   /** What is told of one key. */
   announcement(scope: TenantScope, invalidation: Invalidation): LogMessage
-  /** The message is being sent. */
-  telling(scope: TenantScope, invalidation: Invalidation, message: LogMessage): void
+  /** The message is going to be sent. @returns to be called when it was, or could not be */
+  telling(scope: TenantScope, invalidation: Invalidation, message: LogMessage): () => void
   /** Tells that a removal of many keys begins, and sees to it that nothing that was begun before is stored. Resolves with how to tell of its end; both reject where that cannot be done. */
   removing(scope: TenantScope, prefixes: readonly string[]): Promise<() => Promise<unknown>>
 }

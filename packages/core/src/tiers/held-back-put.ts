@@ -101,10 +101,13 @@ export class HeldBackPut {
   release(): Promise<boolean> {
     this.#isSettled = true
     const { announces } = this.#options
-    if (announces !== undefined) this.#tier.queues.telling(this.#scope, this.#key, announces)
-    this.#open()
+    const open = (): Promise<boolean> => {
+      this.#open()
+      return this.#putting
+    }
+    const put = announces === undefined ? open() : this.#tier.queues.telling(this.#scope, this.#key, announces, open)
     // as a value that is too large: refused, which is no failure of the tier
-    return this.#putting.catch((error: unknown) => {
+    return Promise.resolve(put).catch((error: unknown) => {
       if (this.#isTooLarge) return false
       throw error
     })

@@ -336,9 +336,9 @@ export class WriteQueues {
     if (bytes === undefined && !isStreamed(entry) && this.#backend.capabilities.keeps === 'bytes') return false // it could not be packed
     const { onlyIfAbsent, keepUntil, journal, lease, announces, belief } = options
     // what belongs to the coordination of this store is nothing for another one; a disk of the process's own notes what was told with an entry
-    if (announces !== undefined) this.telling(scope, key, announces)
     const told = this.isAgreed || this.#backend.capabilities.shared !== true ? announces : undefined
-    return this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease: this.isAgreed ? lease : undefined, announces: told, belief, budgetMs })
+    const put = (): Awaitable<boolean> => this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease: this.isAgreed ? lease : undefined, announces: told, belief, budgetMs })
+    return announces === undefined ? put() : this.telling(scope, key, announces, put)
   }
 
   #isFenced(fence: Fence | FencedKey): boolean {
@@ -499,23 +499,28 @@ export class WriteQueues {
   }
 
   #deletion(scope: TenantScope, key: ValidKey): Work<number | undefined>['run'] {
-    return (budgetMs) => this.#backend.delete(scope, [key], { budgetMs, announces: this.#announcement(scope, key) })
+    return (budgetMs) => this.#delete(scope, key, budgetMs)
   }
 
-  /** What other processes are told with a change of the key; `undefined`: they need not be told with it. {@link telling} is called when it is sent. */
+  #delete(scope: TenantScope, key: ValidKey, budgetMs: number | undefined): Awaitable<number | undefined> {
+    const announces = this.message(scope, key)
+    const remove = (): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs, announces })
+    return announces === undefined ? remove() : this.telling(scope, key, announces, remove)
+  }
+
+  /** What other processes are told with a change of the key, by {@link telling}; `undefined`: they need not be told with it. */
   message(scope: TenantScope, key: ValidKey): LogMessage | undefined {
     return this.#agreement?.announcement(scope, Invalidation.ofKey(key))
   }
 
-  telling(scope: TenantScope, key: ValidKey, message: LogMessage): void {
-    this.#agreement?.telling(scope, Invalidation.ofKey(key), message)
-  }
-
-  /** What they are told with a change that is sent now. */
-  #announcement(scope: TenantScope, key: ValidKey): LogMessage | undefined {
-    const message = this.message(scope, key)
-    if (message !== undefined) this.telling(scope, key, message)
-    return message
+  /** Carries out a change with which others are told that message. */
+  telling<T>(scope: TenantScope, key: ValidKey, message: LogMessage, change: () => Awaitable<T>): Awaitable<T> {
+    const sent = this.#agreement?.telling(scope, Invalidation.ofKey(key), message)
+    const changed = change()
+    if (sent === undefined) return changed
+    if (isPromise(changed)) changed.then(sent, sent)
+    else sent()
+    return changed
   }
 
   #orDelete(scope: TenantScope, key: ValidKey, put: (budgetMs: number | undefined) => Awaitable<boolean>, budgetMs: number | undefined): Awaitable<boolean | NotApplied> {
@@ -537,7 +542,7 @@ export class WriteQueues {
     const budgetMs = Math.min(this.#options.budgetMs, leftMs?.() ?? Number.POSITIVE_INFINITY)
     if (failure !== undefined && budgetMs < this.#options.budgetMs * LEAST_PART_OF_BUDGET) throw failure
     try {
-      await this.#backend.delete(scope, [key], { budgetMs: Math.max(1, budgetMs), announces: this.#announcement(scope, key) })
+      await this.#delete(scope, key, Math.max(1, budgetMs))
     } catch (thrown) {
       // the write's own failure tells more than the delete's, unless the delete may still land
       const error = asCacheError(thrown, { operation: 'delete', backend: this.#backend.name, tenant: scope.tenant, key })

@@ -23,7 +23,7 @@ const PART_OF_LIMIT = 1 / 64
 const SHORTEST_FILE_BYTES = 64 * 1024
 const PIECE = 64 * 1024
 /** Messages that are kept for who reads on from an earlier one. */
-const MOST_MESSAGES = 10_000
+const MOST_MESSAGES = 100_000
 const NAME = /^log\.([1-9]\d{0,14})$/
 /** A record that does not come back so often cannot be written. */
 const MOST_ATTEMPTS = 5
