@@ -1,14 +1,16 @@
 /*
- * One of several processes that share a server. It does what it is told by messages, and answers each. It runs the built packages.
+ * One of several processes that share a server or a directory. It does what it is told by messages, and answers each. It runs the built packages.
  *
  *   fork('peer.mjs', [JSON.stringify({ redis: { url }, coordination: 'auto' })])
  */
 import { TieredCacheManager } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { RedisBackend } from '@thermocline/redis'
 
-const { redis, coordination } = JSON.parse(process.argv[2])
-const cache = new TieredCacheManager({ tiers: { near: { backend: new MemoryBackend() }, hot: { backend: new RedisBackend(redis) } }, coordination, defaultTtl: '1d', logger: false })
+const { redis, fs, coordination } = JSON.parse(process.argv[2])
+const shared = redis === undefined ? new FileSystemBackend(fs) : new RedisBackend(redis)
+const cache = new TieredCacheManager({ tiers: { near: { backend: new MemoryBackend() }, shared: { backend: shared } }, coordination, defaultTtl: '1d', logger: false })
 const acme = cache.tenant('acme')
 let computes = 0
 
@@ -19,6 +21,15 @@ const verbs = {
   delete: ({ key }) => acme.delete(key),
   computes: () => computes,
   health: () => cache.health(),
+  /** Changes keys without end, and says what was answered. */
+  async churn({ keys, name }) {
+    for (let n = 0; ; n++) {
+      const key = `churn ${Math.floor(Math.random() * keys)}`
+      if (n % 3 === 0) await acme.delete(key)
+      else if (n % 3 === 1) await acme.set(key, `${name} ${n}`)
+      else await acme.getOrCompute(key, () => `${name} ${n}`)
+    }
+  },
   /** Callers of one key; the compute takes a while, in which the event loop is free or not. */
   async compute({ key, callers = 1, ms = 50, busy = false, value }) {
     const compute = async () => {
