@@ -131,13 +131,13 @@ export function cachingSchema({ tiers, codecs = [] }: CachingSchemaOptions = {})
       tiers: { type: 'object', minProperties: 1, expected: 'a map of at least one tier', description: 'By name, fastest first.', additionalProperties: TIER_SCHEMA },
       policies: { type: 'object', description: "By name. A key uses the policy named like its first path segment, else `default`.", additionalProperties: policy },
       coordination: {
-        ...map('Whether processes that share a tier agree about who makes a value, and tell each other what they invalidate. `auto`: over the first tier that can, such as redis.', {
+        ...map('Whether processes that share a tier agree about who makes a value, and tell each other what they invalidate. `auto`: over the first redis tier, else the first local one.', {
           tier: text('The tier over which they agree. Default: the first one that can.'),
           max_staleness: interval('For so long a process that cannot hear others serves what it keeps itself; at least 500ms. Default: 1m.'),
         }),
         type: ['string', 'boolean', 'object'],
         pattern: '^(auto|off)$',
-        default: 'off',
+        default: 'auto',
         expected: 'auto, off or a map of tier and max_staleness',
       },
       refresh_concurrency: wholeNumber('How many keys are refreshed in the background at once.', 1, { default: 32 }),

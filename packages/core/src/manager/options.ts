@@ -27,8 +27,8 @@ export interface TieredCacheManagerOptions {
   /** How many keys are refreshed in the background at once; others wait for their turn. Default 32. */
   readonly refreshConcurrency?: number | undefined
   /**
-   * Whether processes that share a tier agree about who makes a value, and tell each other what they invalidate. `auto`: over the first tier that can, such as
-   * Redis. `maxStaleness` (default `'1m'`, at least 500 ms): for so long a process that cannot hear others goes on serving what it keeps itself. Default `'auto'`.
+   * Whether processes that share a tier agree about who makes a value, and tell each other what they invalidate. `auto`: over the first
+   * Redis tier, else the first one on disk. `maxStaleness` (default `'1m'`, at least 500 ms): for so long a process that cannot hear others goes on serving what it keeps itself. Default `'auto'`.
    */
   readonly coordination?: CoordinationOption | undefined
   /** Where and how much of what is written back is kept until the slow tier has it. */

@@ -68,7 +68,7 @@ export async function walkTogether(wanted: readonly OnItsWay[]): Promise<void> {
     const slot = plan.slots[position]
     if (slot === undefined) return
     const { agreement } = engine
-    if (agreement !== undefined) await Promise.all(missing.map((one) => (agreement.entersBefore(one, position) ? agreement.enter(one) : undefined)))
+    if (agreement !== undefined) await Promise.all(missing.filter((one) => agreement.entersBefore(one, position)).map((one) => agreement.enter(one)))
     for (let at = 0; at < missing.length; at += KEYS_AT_ONCE) await askTogether(engine, state, slot, position, missing.slice(at, at + KEYS_AT_ONCE))
     missing = missing.filter(({ found }) => found === undefined)
   }

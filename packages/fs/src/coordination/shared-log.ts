@@ -7,7 +7,7 @@ import { withFiles } from '../disk.js'
 import { asFsError, codeOf, isMissing, NO_HARD_LINKS } from '../errors.js'
 import { makeDirectory } from '../make-directory.js'
 import { Lines, type Outcome } from './lines.js'
-import { decodeRecord, encodeRecord, LineCutter, type LogRecord } from './records.js'
+import { decodeRecord, encodeRecord, LineCutter } from './records.js'
 
 /*
  * A file to which all processes that share the directory append, and that each of them reads: the order in which records stand there is the order in which they
