@@ -26,7 +26,7 @@ const DEFAULT_MAX_TTL_MS = 60_000
  * - `changed`: it comes back in the form in which it was given
  * - `expired`: its life was not over when the read was called, unless the caller shared another one's compute or download
  * - `prolonged`: `lookup` tells no later end of life than the value was given
- * - `twice`: one compute of a key at a time in each manager, since the last invalidation in that manager
+ * - `twice`: one compute of a key at a time in each manager, since the last invalidation that it has heard of
  * - `rejected`: reads do not reject (a stream that has begun may), and what changes something only as `not-recorded`
  * - `unanswered`: every call has an answer
  *

@@ -4,10 +4,12 @@ import type { Violation } from './violation.js'
 
 /** How long an invalidation may go on after its caller has left: each tier's budget once, and then some. */
 const GOES_ON_MS = 15_000
+/** How late a manager may hear what another one has invalidated: it was busy, or is told again what was missed. */
+const HEARD_WITHIN_MS = 1000
 
 /**
  * "One compute", of each manager by itself: two computes of a key run at once only if something was invalidating the key after the first of
- * their flights had begun (whatever became of that), or a caller left, which may have been a flight's last.
+ * their flights had begun (whatever became of that), here or in a manager that tells this one, or a caller left, which may have been a flight's last.
  */
 export function doubleComputes({ tenant, key, computes, invalidations, reads }: KeyHistory): Violation[] {
   const violations: Violation[] = []
@@ -17,13 +19,17 @@ export function doubleComputes({ tenant, key, computes, invalidations, reads }: 
     const others = (running.get(next.manager) ?? []).filter(({ returnedAt }) => returnedAt > next.calledAt)
     for (const other of others) {
       const since = Math.min(other.starter.calledAt, next.starter.calledAt)
-      const isSplit = invalidations.some((one) => one.manager === next.manager && one.calledAt < next.calledAt && (one.returnedAt > since || goesOn(one, other)))
+      const isSplit = invalidations.some((one) => one.calledAt < next.calledAt && (one.returnedAt > since || (one.manager === next.manager ? goesOn(one, other) : isHeardLate(one, other))))
       const isLeft = left.some(({ manager, calledAt, returnedAt }) => manager === next.manager && calledAt < next.calledAt && returnedAt > since)
       if (!isSplit && !isLeft) violations.push({ rule: 'twice', message: 'two computes of the key ran at once, and nothing had invalidated the first', tenant, key, records: [other.starter, other, next.starter, next] })
     }
     running.set(next.manager, [...others, next])
   }
   return violations
+}
+
+function isHeardLate({ calledMs }: Invalidation, first: Computed): boolean {
+  return first.starter.calledMs < calledMs + HEARD_WITHIN_MS
 }
 
 /** A caller whose signal has fired is told so at once; what it called goes on, and invalidates once more at its end. */
