@@ -48,6 +48,17 @@ describe('the document pipeline', () => {
     expect(second).toContain('came from the warm tier, written by an earlier process')
   }, 60_000)
 
+  test('four processes at once compute each step once', async () => {
+    const output = await pipeline('--query', 'which animal barks', '--processes', '4')
+    expect(line(output, 'chunks')[2]).toBe(4) // two documents for each of two tenants
+    expect(line(output, 'embeddings')[2]).toBe(8)
+    expect(output).toContain('All 4 processes together made 16 computes') // and two indexes, and two answers
+  }, 60_000)
+
+  test.each(['0', '1.5', 'many', '65'])('refuses --processes %s', async (count) => {
+    await expect(pipeline('--processes', count)).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(`--processes takes a whole number from 1 to 64, not ${count}`) })
+  }, 60_000)
+
   test('says what is wrong with a directory without documents', async () => {
     await rm(path.join(directory, 'cats.md'))
     await rm(path.join(directory, 'notes.txt'))
