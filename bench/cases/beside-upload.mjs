@@ -19,6 +19,7 @@ async function open({ dir }, isWrittenBack) {
   const { FileSystemBackend } = await import('@thermocline/fs')
   const backend = (name) => ({ backend: new FileSystemBackend({ basePath: path.join(dir, name) }) })
   const cache = new TieredCacheManager({
+    coordination: false,
     tiers: { warm: backend('warm'), cold: backend('cold') },
     policies: { frames: { ttl: '1d', tiers: { cold: isWrittenBack && { write: 'back' } } } },
   })

@@ -9,7 +9,7 @@ const LIFE_MS = 86_400_000
 export function cacheOver(backendOf) {
   return async (context) => {
     const { TieredCacheManager } = await import('@thermocline/core')
-    const cache = new TieredCacheManager({ tiers: { cold: { backend: await backendOf(context) } }, policies: { frames: { ttl: '1d' } } })
+    const cache = new TieredCacheManager({ coordination: false, tiers: { cold: { backend: await backendOf(context) } }, policies: { frames: { ttl: '1d' } } })
     cache.on('error', ({ error }) => console.error(error))
     const acme = cache.tenant('acme')
     return {

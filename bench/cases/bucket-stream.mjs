@@ -62,7 +62,7 @@ async function toCallerAndDisk(backendOf, context) {
   const { FileSystemBackend } = await import('@thermocline/fs')
   const basePath = path.join(context.dir, 'disk')
   const warm = new FileSystemBackend({ basePath })
-  const cache = new TieredCacheManager({ tiers: { warm: { backend: warm, budget: DISK_BUDGET }, cold: { backend: await backendOf(context) } }, policies: { frames: { ttl: '1d' } } })
+  const cache = new TieredCacheManager({ coordination: false, tiers: { warm: { backend: warm, budget: DISK_BUDGET }, cold: { backend: await backendOf(context) } }, policies: { frames: { ttl: '1d' } } })
   const acme = cache.tenant('acme')
   const read = async (key) => {
     const onDisk = new Promise((resolve, reject) => {

@@ -26,7 +26,7 @@ async function thermocline(dir) {
   const { MemoryBackend } = await import('@thermocline/memory')
   const { FileSystemBackend } = await import('@thermocline/fs')
   const tiers = { hot: { backend: new MemoryBackend() }, ...(dir === undefined ? {} : { warm: { backend: new FileSystemBackend({ basePath: dir }) } }) }
-  const cache = new TieredCacheManager({ tiers, policies: { embeddings: { ttl: '7d' }, frames: { ttl: '1d' } } })
+  const cache = new TieredCacheManager({ coordination: false, tiers, policies: { embeddings: { ttl: '7d' }, frames: { ttl: '1d' } } })
   const acme = cache.tenant('acme')
   return { ...stampede((compute) => (key) => acme.getOrCompute(key, compute)), close: () => cache.close() }
 }

@@ -53,7 +53,7 @@ function copiedAndChecked(value) {
 async function thermocline({ dir, spec }) {
   const { TieredCacheManager } = await import('@thermocline/core')
   const { FileSystemBackend } = await import('@thermocline/fs')
-  const cache = new TieredCacheManager({ tiers: { warm: { backend: new FileSystemBackend({ basePath: dir, maxBytes: LIMIT }) } } })
+  const cache = new TieredCacheManager({ coordination: false, tiers: { warm: { backend: new FileSystemBackend({ basePath: dir, maxBytes: LIMIT }) } } })
   const acme = cache.tenant('acme')
   return { batch: 16, run: pushing((key, value) => acme.set(key, value), spec.width), close: () => cache.close() }
 }

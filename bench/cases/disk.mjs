@@ -52,7 +52,7 @@ async function thermocline({ dir, spec }, maxBytes) {
   const { TieredCacheManager } = await import('@thermocline/core')
   const { FileSystemBackend } = await import('@thermocline/fs')
   const backend = new FileSystemBackend({ basePath: dir, ...(maxBytes === undefined ? {} : { maxBytes }) })
-  const cache = new TieredCacheManager({ tiers: { warm: { backend } }, policies: { embeddings: { ttl: '7d' }, frames: { ttl: '1d' } } })
+  const cache = new TieredCacheManager({ coordination: false, tiers: { warm: { backend } }, policies: { embeddings: { ttl: '7d' }, frames: { ttl: '1d' } } })
   const acme = cache.tenant('acme')
   return running({ spec, set: (key, value) => acme.set(key, value), get: (key) => acme.get(key), close: () => cache.close() })
 }

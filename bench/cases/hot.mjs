@@ -58,7 +58,7 @@ async function lru(options, spec) {
 async function thermocline(spec, { policies, tiers } = {}) {
   const { TieredCacheManager } = await import('@thermocline/core')
   const { MemoryBackend } = await import('@thermocline/memory')
-  const cache = new TieredCacheManager({ tiers: { hot: { backend: new MemoryBackend() }, ...tiers }, ...(policies === undefined ? {} : { policies }) })
+  const cache = new TieredCacheManager({ coordination: false, tiers: { hot: { backend: new MemoryBackend() }, ...tiers }, ...(policies === undefined ? {} : { policies }) })
   const acme = cache.tenant('acme')
   for (const [n, key] of KEYS.entries()) await acme.set(key, spec.value(n))
   return { cache, acme }

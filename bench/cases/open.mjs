@@ -14,7 +14,7 @@ const countOf = (quick) => (quick ? ENTRIES / 20 : ENTRIES)
 async function openThermocline(dir, options = {}) {
   const { TieredCacheManager } = await import('@thermocline/core')
   const { FileSystemBackend } = await import('@thermocline/fs')
-  return () => new TieredCacheManager({ tiers: { warm: { backend: new FileSystemBackend({ basePath: dir, ...options }) } }, policies: { embeddings: { ttl: '30d' } } })
+  return () => new TieredCacheManager({ coordination: false, tiers: { warm: { backend: new FileSystemBackend({ basePath: dir, ...options }) } }, policies: { embeddings: { ttl: '30d' } } })
 }
 
 async function fillThermocline({ dir, quick }) {

@@ -1,8 +1,10 @@
 /*
- * What it costs that processes agree over Redis, and what it brings: one compute for all of them, and changes that the others' memory hears of.
+ * What it costs that processes agree over Redis or over a directory, and what it brings: one compute for all of them, and changes that the others' memory hears of.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp } from 'node:fs/promises'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inParallel } from '../lib/in-parallel.mjs'
@@ -17,12 +19,24 @@ let _sink
 
 const urlOf = ({ host, port, db }) => `redis://${host}:${port}/${db}`
 
-async function manager({ redis }, coordination, { memory }) {
+/** What processes share: the server, or a new directory. */
+async function redisOf({ redis }) {
+  return { redis: { url: urlOf(redis), keyPrefix: 'tc:' } }
+}
+
+async function directoryOf({ dir }) {
+  return { fs: { basePath: await mkdtemp(path.join(dir, 'agreed-')) } }
+}
+
+async function manager(context, coordination, { memory, share }) {
   const { TieredCacheManager } = await import('@thermocline/core')
   const { MemoryBackend } = await import('@thermocline/memory')
   const { RedisBackend } = await import('@thermocline/redis')
+  const { FileSystemBackend } = await import('@thermocline/fs')
+  const { redis, fs } = await share(context)
+  const shared = fs === undefined ? new RedisBackend(redis) : new FileSystemBackend(fs)
   const near = memory ? { near: { backend: new MemoryBackend(), maxTtl: null } } : {}
-  const cache = new TieredCacheManager({ tiers: { ...near, hot: { backend: new RedisBackend({ url: urlOf(redis) }) } }, coordination, logger: false })
+  const cache = new TieredCacheManager({ tiers: { ...near, shared: { backend: shared } }, coordination, logger: false })
   if (coordination !== false) while ((await cache.health()).coordination.status !== 'connected') await sleep(5)
   return { cache, acme: cache.tenant('acme') }
 }
@@ -33,9 +47,9 @@ async function rawRedis({ redis }) {
 }
 
 /** The same verb, with and without. */
-function both(made, options = { memory: false }) {
+function both(made, { memory = false, share = redisOf } = {}) {
   const of = (coordination) => async (context) => {
-    const { cache, acme } = await manager(context, coordination, options)
+    const { cache, acme } = await manager(context, coordination, { memory, share })
     return { close: () => cache.close(), ...(await made(acme, context)) }
   }
   return { [OFF]: of(false), [ON]: of('auto') }
@@ -75,8 +89,8 @@ class Peer {
   #answers = new Map()
   #asked = 0
 
-  constructor(redis, coordination) {
-    this.child = fork(PEER, [JSON.stringify({ url: urlOf(redis), keyPrefix: 'tc:', coordination })], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  constructor(over, coordination) {
+    this.child = fork(PEER, [JSON.stringify({ ...over, coordination })], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     this.child.on('message', ({ id, answer }) => {
       this.#answers.get(id)?.(answer)
       this.#answers.delete(id)
@@ -103,9 +117,10 @@ const CALLERS = 250
 const COMPUTE_MS = 50
 
 /** Four processes ask for a cold key at once: what waiting for it cost beyond the compute. */
-function coldKey(coordination) {
-  return async ({ redis }) => {
-    const peers = Array.from({ length: PROCESSES }, () => new Peer(redis, coordination))
+function coldKey(coordination, share = redisOf) {
+  return async (context) => {
+    const over = await share(context)
+    const peers = Array.from({ length: PROCESSES }, () => new Peer(over, coordination))
     await Promise.all(peers.map((peer) => peer.ask('ready')))
     let keys = 0
     return {
@@ -121,8 +136,10 @@ function coldKey(coordination) {
 }
 
 /** From a delete that has resolved here to a key that is forgotten in another process's memory. Less than nothing: it was forgotten before. */
-async function forgetting({ redis, quick }) {
-  const [one, other] = [new Peer(redis, 'auto'), new Peer(redis, 'auto')]
+const forgetting = (share) => async (context) => {
+  const { quick } = context
+  const over = await share(context)
+  const [one, other] = [new Peer(over, 'auto'), new Peer(over, 'auto')]
   await Promise.all([one.ask('ready'), other.ask('ready')])
   let keys = 0
   return {
@@ -207,11 +224,65 @@ export const processCases = [
     kind: 'samples',
     redis: true,
     rounds: 3,
-    contenders: { [ON]: forgetting },
+    contenders: { [ON]: forgetting(redisOf) },
     columns: { p50: 'ms, p50', p99: 'ms, p99' },
     bars: [
       { what: 'told another process of a delete, p50', of: ON, number: 'p50', atMost: 2, stretch: 1 },
       { what: 'told another process of a delete, p99', of: ON, number: 'p99', atMost: 10, stretch: 4 },
     ],
+  },
+  {
+    name: 'directory-miss',
+    title: 'Miss, compute and write to disk, 64 callers, 100 B',
+    kind: 'rate',
+    baseline: OFF,
+    sliceMs: 300,
+    contenders: both((acme) => misses(64)(acme), { share: directoryOf }),
+    bars: [],
+  },
+  {
+    name: 'directory-miss-one',
+    title: 'Miss, compute and write to disk, one caller, 100 B',
+    kind: 'rate',
+    baseline: OFF,
+    sliceMs: 300,
+    contenders: both((acme) => misses(1)(acme), { share: directoryOf }),
+    bars: [],
+  },
+  {
+    name: 'directory-set',
+    title: '`set` into memory and onto disk, 64 callers, 100 B',
+    kind: 'rate',
+    baseline: OFF,
+    sliceMs: 300,
+    contenders: both((acme) => sets(64)(acme), { memory: true, share: directoryOf }),
+    bars: [{ what: '`set` onto disk with coordination', of: ON, number: 'ratio', atLeast: 0.7, stretch: 0.85, against: 'without' }],
+  },
+  {
+    name: 'directory-set-one',
+    title: '`set` into memory and onto disk, one caller, 100 B',
+    kind: 'rate',
+    baseline: OFF,
+    sliceMs: 300,
+    contenders: both((acme) => sets(1)(acme), { memory: true, share: directoryOf }),
+    bars: [],
+  },
+  {
+    name: 'directory-cold-key',
+    title: `${PROCESSES} processes with ${CALLERS} callers each of one cold key, memory and disk, ${COMPUTE_MS} ms compute`,
+    kind: 'samples',
+    rounds: 15,
+    contenders: { [OFF]: coldKey(false, directoryOf), [ON]: coldKey('auto', directoryOf) },
+    columns: { addedMs: 'ms beyond the compute', computes: 'computes' },
+    bars: [{ what: 'cold key in four processes over a directory', of: ON, number: 'addedMs', atMost: 25, stretch: 12 }],
+  },
+  {
+    name: 'directory-forget',
+    title: 'From a delete that has resolved to a key that is forgotten in another process’s memory, over a directory',
+    kind: 'samples',
+    rounds: 3,
+    contenders: { [ON]: forgetting(directoryOf) },
+    columns: { p50: 'ms, p50', p99: 'ms, p99' },
+    bars: [{ what: 'told another process of a delete over a directory, p99', of: ON, number: 'p99', atMost: 100 }],
   },
 ]

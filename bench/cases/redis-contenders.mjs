@@ -43,7 +43,7 @@ async function thermoclineWith({ redis }, { memory }) {
   const { RedisBackend } = await import('@thermocline/redis')
   const hot = new MemoryBackend()
   const shared = new RedisBackend({ url: urlOf(redis) })
-  const cache = new TieredCacheManager({ tiers: { ...(memory ? { hot: { backend: hot } } : {}), shared: { backend: shared } }, policies })
+  const cache = new TieredCacheManager({ coordination: false, tiers: { ...(memory ? { hot: { backend: hot } } : {}), shared: { backend: shared } }, policies })
   const acme = cache.tenant('acme')
   const scope = new TenantScope('acme')
   return {

@@ -28,6 +28,7 @@ async function promotion(context) {
   const warm = new FileSystemBackend({ basePath: path.join(context.dir, 'disk') })
   const stays = { write: 'around', promote: false }
   const cache = new TieredCacheManager({
+    coordination: false,
     tiers: { hot: { backend: hot }, warm: { backend: warm }, cold: { backend: await s3Backend(context) } },
     policies: { promoted: {}, stays: { tiers: { hot: stays, warm: stays } } },
   })
@@ -96,7 +97,7 @@ async function writeBack(context) {
   const { FileSystemBackend, MemoryBackend, TieredCacheManager } = await modules()
   const disk = (name) => ({ backend: new FileSystemBackend({ basePath: path.join(context.dir, name) }) })
   const open = (tiers, policies = {}) => {
-    const cache = new TieredCacheManager({ tiers, policies })
+    const cache = new TieredCacheManager({ coordination: false, tiers, policies })
     cache.on('error', ({ error }) => console.error(error))
     return { cache, acme: cache.tenant('acme') }
   }

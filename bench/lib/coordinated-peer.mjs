@@ -1,15 +1,17 @@
 /*
- * One of several processes over one Redis, told what to do by messages:
+ * One of several processes over one Redis, or over one directory, told what to do by messages:
  *
- *   fork('coordinated-peer.mjs', [JSON.stringify({ url, keyPrefix, coordination })])
+ *   fork('coordinated-peer.mjs', [JSON.stringify({ redis: { url, keyPrefix }, coordination })])
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TieredCacheManager } from '@thermocline/core'
+import { FileSystemBackend } from '@thermocline/fs'
 import { MemoryBackend } from '@thermocline/memory'
 import { RedisBackend } from '@thermocline/redis'
 
-const { url, keyPrefix, coordination } = JSON.parse(process.argv[2])
-const cache = new TieredCacheManager({ tiers: { near: { backend: new MemoryBackend(), maxTtl: null }, hot: { backend: new RedisBackend({ url, keyPrefix }) } }, coordination, logger: false })
+const { redis, fs, coordination } = JSON.parse(process.argv[2])
+const shared = fs === undefined ? new RedisBackend(redis) : new FileSystemBackend(fs)
+const cache = new TieredCacheManager({ tiers: { near: { backend: new MemoryBackend(), maxTtl: null }, shared: { backend: shared } }, coordination, logger: false })
 const acme = cache.tenant('acme')
 let computes = 0
 

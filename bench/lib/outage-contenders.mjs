@@ -8,7 +8,7 @@ async function thermocline(tiersOf) {
   const { TieredCacheManager } = await import('@thermocline/core')
   const { MemoryBackend } = await import('@thermocline/memory')
   const { RedisBackend } = await import('@thermocline/redis')
-  const cache = new TieredCacheManager({ tiers: tiersOf(MemoryBackend, RedisBackend), logger: false })
+  const cache = new TieredCacheManager({ coordination: false, tiers: tiersOf(MemoryBackend, RedisBackend), logger: false })
   const acme = cache.tenant('acme')
   return {
     getOrCompute: (key, compute) => acme.getOrCompute(key, compute),

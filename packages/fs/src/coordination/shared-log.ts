@@ -29,6 +29,8 @@ const NAME = /^log\.([1-9]\d{0,14})$/
 const MOST_ATTEMPTS = 5
 /** How often the file is looked at where the system does not tell of changes. */
 const POLL_MS = 50
+/** What this process writes it reads itself: a notice of that costs nothing more. */
+const NOTICED_MS = 1
 const NO_OPTIONS = {}
 const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 
@@ -85,6 +87,7 @@ export class SharedLog {
   #next: Promise<void> | undefined
   readonly #listeners = new Set<() => void>()
   #watcher: fs.FSWatcher | undefined
+  #isToBeRead = false
   #cancelPoll = (): void => undefined
   #isClosed = false
 
@@ -194,6 +197,7 @@ export class SharedLog {
 
   /** Writes what is to be written, and reads all that has come. */
   async #exchange(): Promise<void> {
+    this.#isToBeRead = false
     const written = await this.#write()
     const file = this.#file as OpenFile
     const isThere = await this.#readOn(file)
@@ -398,8 +402,17 @@ export class SharedLog {
     this.#watcher = undefined
   }
 
+  /** Somebody has appended something: perhaps this process, which reads on anyhow. */
   #changed(): void {
-    if (!this.#isClosed) this.refresh().catch(() => undefined) // who asks next is told
+    if (this.#isClosed || this.#isToBeRead) return
+    this.#isToBeRead = true
+    systemClock.schedule(
+      NOTICED_MS,
+      () => {
+        if (this.#isToBeRead && !this.#isClosed) this.refresh().catch(() => undefined) // who asks next is told
+      },
+      { background: true },
+    )
   }
 
   #poll(): void {
