@@ -108,12 +108,13 @@ export function memoryLayer(maxTtl: TierOptions['maxTtl'] = null): Layer {
 }
 
 /** The tiers, fastest first, as the stores of a history. */
-export function subjectOf(layers: Readonly<Record<string, Layer>>, policy?: PolicyOptions): HistorySubject {
+export function subjectOf(layers: Readonly<Record<string, Layer>>, policy?: PolicyOptions, coordination?: false): HistorySubject {
   return {
     open: () =>
       new TieredCacheManager({
         tiers: Object.fromEntries(Object.entries(layers).map(([name, layer]) => [name, layer.open()])),
         ...(policy === undefined ? {} : { policies: { default: policy } }),
+        coordination,
         logger: false,
       }),
     ownTiers: 'memory' in layers ? ['memory'] : [],

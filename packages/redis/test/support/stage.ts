@@ -51,7 +51,7 @@ export class Stage {
   #working: Promise<unknown> = Promise.resolve()
   #stopped = true
 
-  constructor(redis: RedisBackendOptions, stack: Stack = 'memory and redis', tier: Partial<TierOptions> = {}) {
+  constructor(redis: RedisBackendOptions, stack: Stack = 'memory and redis', tier: Partial<TierOptions> = {}, coordination: 'auto' | false = 'auto') {
     this.#redis = { keyPrefix: freshPrefix(), ...redis }
     this.keyPrefix = this.#redis.keyPrefix as string
     this.#straight = stack === 'memory and redis' ? { tiers: { memory: false } } : {}
@@ -59,7 +59,7 @@ export class Stage {
     if (stack === 'memory and redis') tiers.memory = { backend: new MemoryBackend() }
     tiers.redis = { backend: new RedisBackend(this.#redis), ...tier }
     if (stack === 'redis and fs') tiers.fs = { backend: new FileSystemBackend({ basePath: temporaryDirectory() }) }
-    this.cache = new TieredCacheManager({ tiers, logger: false })
+    this.cache = new TieredCacheManager({ coordination, tiers, logger: false })
     this.acme = this.cache.tenant('acme')
     this.cache.on('degraded', (event) => this.degraded.push(event))
     this.cache.on('recovered', () => this.recovered++)
