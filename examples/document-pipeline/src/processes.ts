@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { CacheStats } from '@thermocline/core'
 
 /** What a process is started with that is one of several. */
-export const PART = '--part'
+const PART = '--part'
 
 /** Runs the program in so many processes at once, with the same arguments; resolves with what each has counted. @throws Error when one of them fails */
 export function inProcesses(count: number, args: readonly string[]): Promise<CacheStats[]> {

@@ -28,6 +28,10 @@ export function isMissing(error: unknown): boolean {
   return codeOf(error) === 'ENOENT'
 }
 
+export function isFull(error: unknown): boolean {
+  return FULL.has(codeOf(error) ?? '')
+}
+
 /** Whether there cannot be a file of that name. */
 export function isNoName(error: unknown): boolean {
   return NO_NAME.has(codeOf(error) ?? '')

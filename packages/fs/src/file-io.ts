@@ -132,6 +132,11 @@ export function openForWriting(path: string): Promise<number> {
   return withFiles(NO_OPTIONS, () => open(path, fs.constants.O_WRONLY))
 }
 
+/** Opens a file to be read and to be appended to, by several processes at once. */
+export function openToAppend(path: string): Promise<number> {
+  return withFiles(NO_OPTIONS, () => open(path, fs.constants.O_RDWR | fs.constants.O_APPEND))
+}
+
 /** Writes parts one after the other, from there on. */
 export function writeAt(fd: number, parts: readonly Uint8Array[], at: number, options: OperationOptions): Promise<void> {
   return new Promise((resolve, reject) => {

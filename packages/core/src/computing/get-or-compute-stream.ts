@@ -228,9 +228,9 @@ async function made(operation: ProduceOperation, flight: StreamFlight, isPrimed:
   const make = async (): Promise<OpenedStream> => (opened = await produced(operation, flight, isPrimed))
   const look = async (): Promise<OpenedStream | undefined> => {
     const fresh = operation.forFresh()
-    const opened = await openStream(fresh)
-    if (opened === undefined || fresh.isContentWith(opened.found)) return opened && begin(operation, flight, opened)
-    opened.payload.cancel()
+    const found = await openStream(fresh)
+    if (found === undefined || fresh.isContentWith(found.found)) return found && begin(operation, flight, found)
+    found.payload.cancel()
     return undefined
   }
   try {

@@ -124,14 +124,10 @@ export class Agreement implements AgreementHost, TierAgreement {
   /** Puts the agreement about who makes a value around every compute. */
   readonly around: AroundCompute = (step) => this.#around(step)
 
-  isShared({ isShared }: Tier): boolean {
-    return isShared
-  }
-
   entersBefore({ plan, isUse, line, want }: ReadOperation, position: number): boolean {
     if (position === 0 || line !== undefined || !isUse || want === 'head' || !this.isOn) return false
     const slot = plan.slots[position]
-    if (slot === undefined || !this.isShared(slot.tier)) return false
+    if (slot === undefined || !slot.tier.isShared) return false
     return plan.slots.slice(0, position).some(({ tier, promote, write }) => tier === this.#tier && promote && write !== 'demote')
   }
 
@@ -192,7 +188,7 @@ export class Agreement implements AgreementHost, TierAgreement {
 
   /** Whether other shared tiers are concerned than the one over which processes agree. */
   #concernsOthers(tiers: readonly Tier[]): boolean {
-    return this.isOn && tiers.some((tier) => tier !== this.#tier && this.isShared(tier))
+    return this.isOn && tiers.some((tier) => tier !== this.#tier && tier.isShared)
   }
 
   async #around<T>(step: ComputeStep<T>): Promise<T> {

@@ -16,8 +16,6 @@ import type { EntryWishes } from './terms.js'
 
 /** What operations need where processes agree over a tier. */
 export interface AgreementHost {
-  /** Whether other processes read from the tier. */
-  isShared(tier: Tier): boolean
   /** Whether what is found from this place on may go into the tier over which processes agree. */
   entersBefore(operation: ReadOperation, position: number): boolean
   /** Takes a place in the key's line, unless it cannot be had. */
@@ -70,8 +68,8 @@ export class Operation {
 
   /** Whether what becomes of the key is other processes' business: they read from a tier that it concerns. */
   get isShared(): boolean {
-    const { agreement } = this.engine
-    return agreement !== undefined && (this.plan.slots.some(({ tier }) => agreement.isShared(tier)) || this.plan.leftOut.some((tier) => agreement.isShared(tier)))
+    const { slots, leftOut } = this.plan
+    return this.engine.agreement !== undefined && (slots.some(({ tier }) => tier.isShared) || leftOut.some((tier) => tier.isShared))
   }
 
   /** What is known of an entry that comes from a tier of the process's own, or is made. @param from the tier; `undefined`: it is made */
@@ -176,8 +174,7 @@ export class ComputeOperation<T = unknown> extends ReadOperation implements Agre
   }
 
   get isKeptForOthers(): boolean {
-    const { agreement } = this.engine
-    return agreement !== undefined && this.plan.slots.some(({ tier, write }) => (write === 'through' || write === 'back') && agreement.isShared(tier))
+    return this.engine.agreement !== undefined && this.plan.slots.some(({ tier, write }) => (write === 'through' || write === 'back') && tier.isShared)
   }
 
   get lockWaitMs(): number {

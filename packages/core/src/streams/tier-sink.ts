@@ -115,8 +115,7 @@ export class TierSink {
     } else if (entry.value !== NO_VALUE) throw new TypeError('an entry of bytes has no value')
     if (fence !== undefined && tier.queues.isAgreed && this.#operation.line === undefined) return false
     const agreed = this.#agreed
-    const store = (): Awaitable<boolean> => tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, ...agreed })
-    return agreed?.announces === undefined ? store() : tier.queues.telling(state.scope, key, agreed.announces, store)
+    return tier.queues.telling(state.scope, key, agreed?.announces, () => tier.backend.put(state.scope, key, entry, { onlyIfAbsent, keepUntil, journal, belief, ...agreed }))
   }
 
   /** What a tier over which processes agree takes with a put. */

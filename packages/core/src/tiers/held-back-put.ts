@@ -100,12 +100,10 @@ export class HeldBackPut {
   /** Its turn has come. */
   release(): Promise<boolean> {
     this.#isSettled = true
-    const { announces } = this.#options
-    const open = (): Promise<boolean> => {
+    const put = this.#tier.queues.telling(this.#scope, this.#key, this.#options.announces, () => {
       this.#open()
       return this.#putting
-    }
-    const put = announces === undefined ? open() : this.#tier.queues.telling(this.#scope, this.#key, announces, open)
+    })
     // as a value that is too large: refused, which is no failure of the tier
     return Promise.resolve(put).catch((error: unknown) => {
       if (this.#isTooLarge) return false

@@ -338,7 +338,7 @@ export class WriteQueues {
     // what belongs to the coordination of this store is nothing for another one; a disk of the process's own notes what was told with an entry
     const told = this.isAgreed || this.#backend.capabilities.shared !== true ? announces : undefined
     const put = (): Awaitable<boolean> => this.#backend.put(scope, key, entry, { onlyIfAbsent, keepUntil, journal, lease: this.isAgreed ? lease : undefined, announces: told, belief, budgetMs })
-    return announces === undefined ? put() : this.telling(scope, key, announces, put)
+    return this.telling(scope, key, announces, put)
   }
 
   #isFenced(fence: Fence | FencedKey): boolean {
@@ -504,8 +504,7 @@ export class WriteQueues {
 
   #delete(scope: TenantScope, key: ValidKey, budgetMs: number | undefined): Awaitable<number | undefined> {
     const announces = this.message(scope, key)
-    const remove = (): Awaitable<number | undefined> => this.#backend.delete(scope, [key], { budgetMs, announces })
-    return announces === undefined ? remove() : this.telling(scope, key, announces, remove)
+    return this.telling(scope, key, announces, () => this.#backend.delete(scope, [key], { budgetMs, announces }))
   }
 
   /** What other processes are told with a change of the key, by {@link telling}; `undefined`: they need not be told with it. */
@@ -513,9 +512,9 @@ export class WriteQueues {
     return this.#agreement?.announcement(scope, Invalidation.ofKey(key))
   }
 
-  /** Carries out a change with which others are told that message. */
-  telling<T>(scope: TenantScope, key: ValidKey, message: LogMessage, change: () => Awaitable<T>): Awaitable<T> {
-    const sent = this.#agreement?.telling(scope, Invalidation.ofKey(key), message)
+  /** Carries out a change with which others are told that message, if any. */
+  telling<T>(scope: TenantScope, key: ValidKey, message: LogMessage | undefined, change: () => Awaitable<T>): Awaitable<T> {
+    const sent = message && this.#agreement?.telling(scope, Invalidation.ofKey(key), message)
     const changed = change()
     if (sent === undefined) return changed
     if (isPromise(changed)) changed.then(sent, sent)

@@ -5,8 +5,8 @@ import { asFsError, isMissing } from '../errors.js'
 import { sizeOfFile } from '../file-io.js'
 import { isTemporaryName } from '../layout.js'
 import type { Store } from '../store.js'
-import { LONGEST_CHANGE_MS, type Outcome } from './lines.js'
-import { BEGINNING, closedError, isBefore, type SharedLog } from './shared-log.js'
+import { LONGEST_CHANGE_MS } from './lines.js'
+import { BEGINNING, closedError, isBefore, type Appended, type SharedLog } from './shared-log.js'
 
 /** What decides whether a written file gets its entry's name. */
 export interface NamingFence {
@@ -183,7 +183,7 @@ export class FileCoordination implements Coordination {
   }
 
   /** Appends a record, and sees to it that what it ends has ended. */
-  async #append(kind: string, ...rest: readonly string[]): Promise<Outcome & { readonly position: string }> {
+  async #append(kind: string, ...rest: readonly string[]): Promise<Appended> {
     const outcome = await this.#log.append(kind, ...rest)
     await this.#remove(outcome.victims)
     return outcome

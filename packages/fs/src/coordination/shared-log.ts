@@ -4,7 +4,8 @@ import path from 'node:path'
 import { CacheError, isCacheError, systemClock, type LoggedMessage } from '@thermocline/backend'
 import type { Modes } from '../access.js'
 import { withFiles } from '../disk.js'
-import { asFsError, codeOf, isMissing, NO_HARD_LINKS } from '../errors.js'
+import { asFsError, codeOf, isFull, isMissing, NO_HARD_LINKS } from '../errors.js'
+import { openToAppend, readAt } from '../file-io.js'
 import { makeDirectory } from '../make-directory.js'
 import { Lines, type Outcome } from './lines.js'
 import { decodeRecord, encodeRecord, LineCutter } from './records.js'
@@ -32,7 +33,11 @@ const POLL_MS = 50
 /** What this process writes it reads itself: a notice of that costs nothing more. */
 const NOTICED_MS = 1
 const NO_OPTIONS = {}
-const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
+
+/** What has become of a record, and where it stands. */
+export interface Appended extends Outcome {
+  readonly position: string
+}
 
 interface Waiting {
   readonly kind: string
@@ -41,7 +46,7 @@ interface Waiting {
   attempts: number
   /** Called when it was written; what has become of it is not waited for. */
   readonly written: (() => void) | undefined
-  readonly resolve: (outcome: Outcome & { readonly position: string }) => void
+  readonly resolve: (outcome: Appended) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -101,11 +106,11 @@ export class SharedLog {
 
   /** The last message; `undefined`: there is none. */
   get end(): LoggedMessage | undefined {
-    return this.#messagesFrom(this.#messages.length - 1)[0]
+    return this.#messages.at(-1)
   }
 
   /** Appends a record. Resolves with what has become of it, when it counts. */
-  append(kind: string, ...rest: readonly string[]): Promise<Outcome & { readonly position: string }> {
+  append(kind: string, ...rest: readonly string[]): Promise<Appended> {
     return new Promise((resolve, reject) => this.#submit({ kind, rest, attempts: 0, written: undefined, resolve, reject }))
   }
 
@@ -135,11 +140,7 @@ export class SharedLog {
   /** Messages after the position, as far as they are known. */
   messagesAfter(position: string): readonly LoggedMessage[] {
     const at = this.#messages.findLastIndex((message) => !isBefore(position, message.position))
-    return this.#messagesFrom(at + 1)
-  }
-
-  #messagesFrom(first: number): readonly LoggedMessage[] {
-    return this.#messages.slice(Math.max(0, first)).map(({ at: _, ...message }) => message)
+    return this.#messages.slice(at + 1)
   }
 
   /** A position before all messages of the last so many milliseconds before that one. */
@@ -232,7 +233,7 @@ export class SharedLog {
     try {
       await appendTo((this.#file as OpenFile).fd, bytes)
     } catch (error) {
-      if (!FULL.has(codeOf(error) ?? '')) throw error
+      if (!isFull(error)) throw error
       await this.#makeRoom()
       await appendTo((this.#file as OpenFile).fd, bytes)
     }
@@ -260,7 +261,7 @@ export class SharedLog {
   async #readOn(file: OpenFile): Promise<boolean> {
     const before = this.#messages.length
     for (;;) {
-      const [piece, { nlink }] = await Promise.all([readPiece(file.fd, file.offset), statOf(file.fd)])
+      const [piece, { nlink }] = await Promise.all([readAt(file.fd, PIECE, file.offset), statOf(file.fd)])
       if (nlink === 0) return false
       file.offset += piece.byteLength
       for (const [line, at] of file.cutter.cut(piece)) if (!file.isSealed) this.#take(file, line, at)
@@ -340,8 +341,7 @@ export class SharedLog {
 
   async #openNumber(number: number): Promise<OpenFile | undefined> {
     try {
-      const { O_RDWR, O_APPEND } = fs.constants
-      const fd = await withFiles(NO_OPTIONS, () => openFile(this.#pathOf(number), O_RDWR | O_APPEND))
+      const fd = await openToAppend(this.#pathOf(number))
       const file = { fd, number, cutter: new LineCutter(0), offset: 0, log: '', last: '', isToBeSealed: false, isSealed: false }
       const isThere = await this.#readOn(file)
       this.#watch()
@@ -452,21 +452,9 @@ export function closedError(): CacheError {
   return new CacheError('closed', 'coordination is closed', { operation: 'coordinate', backend: 'fs' })
 }
 
-function openFile(file: string, flags: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.open(file, flags, (error, fd) => (error === null ? resolve(fd) : reject(error)))
-  })
-}
-
 function statOf(fd: number): Promise<fs.Stats> {
   return new Promise((resolve, reject) => {
     fs.fstat(fd, (error, stats) => (error === null ? resolve(stats) : reject(error)))
-  })
-}
-
-function readPiece(fd: number, at: number): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    fs.read(fd, Buffer.allocUnsafe(PIECE), 0, PIECE, at, (error, count, piece) => (error === null ? resolve(piece.subarray(0, count)) : reject(error)))
   })
 }
 
