@@ -1,12 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
-import path from 'node:path'
 import { StreamedEntry, type BackendHost, type FrameHeader } from '@thermocline/backend'
 import { openEntryStream } from './entry-stream.js'
 import { isMissing } from './errors.js'
 import type { CloseFile } from './file-io.js'
 import type { FileHosts } from './hosts.js'
-import { temporaryName, type Layout } from './layout.js'
+import type { Temporaries } from './temporaries.js'
 
 /** Files of evicted entries that are open at once; beyond, what is evicted is gone. */
 const MOST_OPEN = 16
@@ -15,7 +13,7 @@ const MOST_OPEN = 16
 export type Offers = ReadonlyMap<BackendHost, StreamedEntry>
 
 export interface DemotionHost {
-  readonly layout: Layout
+  readonly temporaries: Temporaries
   readonly hosts: FileHosts
   readonly close: CloseFile
 }
@@ -23,8 +21,6 @@ export interface DemotionHost {
 /** Lets managers that want it read an entry after it was evicted: from its file, which has no name any more. */
 export class Demotion {
   readonly #host: DemotionHost
-  readonly #process = randomBytes(6)
-  #count = 0
   #open = 0
 
   constructor(host: DemotionHost) {
@@ -41,7 +37,7 @@ export class Demotion {
    * written a newer one in its place.
    */
   async unlink(file: string, header: FrameHeader): Promise<Offers> {
-    const moved = path.join(this.#host.layout.tmp, temporaryName(this.#process, ++this.#count))
+    const moved = this.#host.temporaries.next()
     try {
       await fs.promises.rename(file, moved)
     } catch (error) {
@@ -52,7 +48,7 @@ export class Demotion {
     try {
       return await this.#openFor(moved, header)
     } finally {
-      await fs.promises.unlink(moved)
+      await fs.promises.unlink(moved).catch(ignoreMissing)
     }
   }
 
@@ -71,4 +67,8 @@ export class Demotion {
     }
     return offers
   }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!isMissing(error)) throw error
 }

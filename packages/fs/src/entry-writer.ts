@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { CacheError, isStreamed, type CacheEntry, type EpochMs, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
@@ -9,7 +8,7 @@ import { asFsError, isMissing } from './errors.js'
 import { sizeOfFile } from './file-io.js'
 import type { NamingFence } from './coordination/file-coordination.js'
 import type { CopyMaker } from './journal/pending-copy.js'
-import { earlierFile, temporaryName } from './layout.js'
+import { earlierFile } from './layout.js'
 import { Naming } from './naming.js'
 import { failureAt } from './reach.js'
 import { removeEntry } from './removal.js'
@@ -23,8 +22,6 @@ export class EntryWriter {
   readonly #store: Store
   readonly #directories: Directories
   readonly #naming: Naming
-  readonly #process = randomBytes(6)
-  #temporaryFiles = 0
 
   constructor(store: Store) {
     this.#store = store
@@ -50,7 +47,7 @@ export class EntryWriter {
   }
 
   async #write(file: string, earlier: string | undefined, key: ValidKey, body: Body, options: PutOptions, fence: NamingFence | undefined, copy: CopyMaker | undefined): Promise<boolean> {
-    const { layout, fsync, maxFileBytes, recency, space } = this.#store
+    const { fsync, maxFileBytes, recency, space, temporaries } = this.#store
     if (body.bytes > maxFileBytes) return false
     if (options.onlyIfAbsent && (await this.#isPresent(file, earlier, options))) {
       await fence?.kept()
@@ -59,7 +56,7 @@ export class EntryWriter {
     await this.#directories.prepare()
     if (!(await this.#reserve(body))) return false
     const stamp = recency.stamp()
-    const temporary = path.join(layout.tmp, temporaryName(this.#process, ++this.#temporaryFiles))
+    const temporary = temporaries.next()
     let stored = false
     try {
       const oldBytes = space === undefined ? 0 : sizeOfFile(file)
@@ -68,7 +65,7 @@ export class EntryWriter {
         return this.#finish(temporary, file, key, fd, stamp, options, fence, copy, body)
       })
       const replaced = await oldBytes
-      if (outcome === undefined) await fs.promises.unlink(temporary).catch(() => undefined)
+      if (outcome !== true) await fs.promises.unlink(temporary).catch(() => undefined)
       stored = outcome === true
       if (stored) body.landed(path.dirname(file), replaced)
       else body.dropped()

@@ -111,8 +111,8 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
   openCoordination(): Coordination {
     const network = networkFileSystem(this.#options.basePath)
     if (network !== undefined) throw new TypeError(`processes cannot be coordinated over ${this.#options.basePath}, which is on a network file system (${network}): use coordination: false, or a tier such as Redis`)
-    const { layout: { root, agreed: directory }, modes } = this.#store
-    if (this.#log?.isClosed !== false) this.#log = new SharedLog({ directory, root, modes, maxBytes: this.#options.maxBytes })
+    const { layout: { root, agreed: directory }, modes, temporaries, descriptors: { close } } = this.#store
+    if (this.#log?.isClosed !== false) this.#log = new SharedLog({ directory, root, modes, temporaries, close, maxBytes: this.#options.maxBytes })
     // each manager has its own
     return (this.#coordination = new FileCoordination(this.#store, this.#log, (scope, key) => this.#pathOf(scope, key)))
   }

@@ -13,6 +13,7 @@ import { sharedDisk } from './disk.js'
 import type { Layout } from './layout.js'
 import type { Recency } from './recency.js'
 import { scan, sizeOf } from './scan.js'
+import type { Temporaries } from './temporaries.js'
 import type { Usage } from './usage.js'
 
 /* What is there, and who has to go: see eviction-order.ts. */
@@ -24,6 +25,7 @@ const NO_OPTIONS = {}
 
 export interface InventoryHost {
   readonly layout: Layout
+  readonly temporaries: Temporaries
   readonly modes: Modes
   readonly maxBytes: number
   readonly hosts: FileHosts

@@ -56,12 +56,16 @@ export class Naming {
 
   /** Gives the temporary file its name: over what is there, or only where nothing is. */
   async #name(temporary: string, file: string, options: PutOptions): Promise<boolean> {
-    if (options.signal?.aborted === true) throw new CacheError('timeout', 'put was abandoned before the file got its name', { operation: 'put', backend: 'fs' })
-    return options.onlyIfAbsent ? this.#linkIfAbsent(temporary, file) : this.#directories.during(file, () => renamed(temporary, file))
+    if (options.onlyIfAbsent) return this.#linkIfAbsent(temporary, file, options)
+    return this.#directories.during(file, () => {
+      checkIsWanted(options)
+      return renamed(temporary, file)
+    })
   }
 
-  async #linkIfAbsent(temporary: string, file: string): Promise<boolean> {
+  async #linkIfAbsent(temporary: string, file: string, options: PutOptions): Promise<boolean> {
     const stored = await this.#directories.during(file, async () => {
+      checkIsWanted(options)
       try {
         await fs.promises.link(temporary, file)
         return true
@@ -76,6 +80,11 @@ export class Naming {
     await fs.promises.unlink(temporary).catch(() => undefined)
     return stored
   }
+}
+
+/** Before each attempt: directories may have to be made in between. */
+function checkIsWanted({ signal }: PutOptions): void {
+  if (signal?.aborted === true) throw new CacheError('timeout', 'put was abandoned before the file got its name', { operation: 'put', backend: 'fs' })
 }
 
 async function renamed(from: string, to: string): Promise<true> {

@@ -7,6 +7,7 @@ import { PathsInUse } from './paths-in-use.js'
 import { Recency } from './recency.js'
 import { Space } from './space.js'
 import { Stuck } from './stuck.js'
+import { Temporaries } from './temporaries.js'
 
 /** What a limit leaves for one entry: directories and bookkeeping take the rest. */
 const OVERHEAD_BYTES = 32 * 1024
@@ -28,6 +29,7 @@ export interface Store {
   readonly writes: Stuck
   readonly recency: Recency
   readonly paths: PathsInUse
+  readonly temporaries: Temporaries
   /** `undefined` without a limit. */
   readonly space: Space | undefined
 }
@@ -41,6 +43,7 @@ export function openStore({ basePath, maxBytes, maxBufferedBytes, fsync, access 
   const writes = new Stuck()
   const recency = new Recency(() => hosts.clock, writes)
   const paths = new PathsInUse()
-  const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, maxBytes, hosts, recency, paths, close: descriptors.close }) : undefined
-  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, reads: new Stuck(), writes, recency, paths, space }
+  const temporaries = new Temporaries(layout)
+  const space = Number.isFinite(maxBytes) ? new Space({ layout, modes, temporaries, maxBytes, hosts, recency, paths, close: descriptors.close }) : undefined
+  return { layout, fsync, modes, maxBufferedBytes, maxFileBytes: maxBytes - OVERHEAD_BYTES, hosts, descriptors, reads: new Stuck(), writes, recency, paths, temporaries, space }
 }

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { describe } from '@jest/globals'
 import { FileSystemBackend } from '@thermocline/fs'
 import { describeCoordination, type CoordinationSubject } from '@thermocline/testkit'
-import { decodeRecord, encodeRecord } from '../src/coordination/records.js'
+import { decodeRecord, encodeRecord, type LogRecord } from '../src/coordination/records.js'
 import { describeProcesses } from '../../../test/support/processes.js'
 import { temporaryDirectory } from '../../../test/support/afterwards.js'
 
@@ -18,11 +18,14 @@ function subject(): CoordinationSubject {
     trim: async (left) => {
       // as who has slept while the file was sealed twice finds it
       const [name = ''] = readdirSync(agreed)
+      const number = Number(name.slice(4))
       const records = readFileSync(path.join(agreed, name), 'utf8').split('\n').map((line) => decodeRecord(Buffer.from(line))).filter((record) => record !== undefined)
       const messages = records.filter(([kind]) => kind === 'say')
-      const [, , log = ''] = records[0] ?? []
-      const last = messages.at(-left - 1)?.[2] ?? ''
-      writeFileSync(path.join(agreed, `log.${Number(name.slice(4)) + 2}`), Buffer.concat([encodeRecord(['begin', '', log, last, '[]']), ...messages.slice(-left).map(encodeRecord)]))
+      const [, , log = '', since = ''] = records[0] ?? []
+      const write = (at: number, last: string, ...then: LogRecord[]): void =>
+        writeFileSync(path.join(agreed, `log.${at}`), Buffer.concat([['begin', '', log, since, last], ['lines', '', '[]'], ...then].map((record) => encodeRecord(record as LogRecord))))
+      write(number + 1, messages.at(-left - 1)?.[2] ?? '', ...messages.slice(-left), ['seal', '', String(number + 1)])
+      write(number + 2, messages.at(-1)?.[2] ?? '')
       rmSync(path.join(agreed, name))
     },
   }

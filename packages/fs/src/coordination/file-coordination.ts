@@ -1,12 +1,10 @@
-import fs from 'node:fs'
 import path from 'node:path'
-import { CacheError, isCacheError, systemClock, type Coordination, type Lease, type Line, type LoggedMessage, type LogMessage, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
-import { asFsError, isMissing } from '../errors.js'
+import { CacheError, isCacheError, systemClock, type CacheErrorCode, type Coordination, type Lease, type Line, type LoggedMessage, type LogMessage, type OperationOptions, type PutOptions, type TenantScope, type ValidKey } from '@thermocline/backend'
+import { asFsError } from '../errors.js'
 import { sizeOfFile } from '../file-io.js'
-import { isTemporaryName } from '../layout.js'
 import type { Store } from '../store.js'
-import { LONGEST_CHANGE_MS } from './lines.js'
-import { BEGINNING, closedError, isBefore, type Appended, type SharedLog } from './shared-log.js'
+import { BEGINNING, isBefore } from './messages.js'
+import { closedError, type Appended, type SharedLog } from './shared-log.js'
 
 /** What decides whether a written file gets its entry's name. */
 export interface NamingFence {
@@ -75,8 +73,8 @@ export class FileCoordination implements Coordination {
     await this.#asked(options, () => this.#append('empty-under', lineId(scope, prefix)))
   }
 
-  async announce(scope: TenantScope, key: ValidKey, { id, text }: LogMessage, options: OperationOptions): Promise<void> {
-    await this.#asked(options, () => this.#append('empty', lineId(scope, key), id, text))
+  async announce(scope: TenantScope, key: ValidKey, message: LogMessage, options: OperationOptions): Promise<void> {
+    await this.#asked(options, () => this.#empty(lineId(scope, key), message))
   }
 
   append({ id, text }: LogMessage, options: OperationOptions): Promise<string> {
@@ -114,51 +112,71 @@ export class FileCoordination implements Coordination {
   /** What decides whether what a put writes gets its name; `undefined`: it always does. */
   fenceOf(scope: TenantScope, key: ValidKey, { lease, announces }: PutOptions): NamingFence | undefined {
     const line = lineId(scope, key)
-    if (lease !== undefined) return { around: (temporary, name) => this.#commit(line, lease, temporary, name), kept: () => this.#kept(line, lease) }
+    if (lease !== undefined) return { around: (temporary, name) => this.#commit(line, lease, path.basename(temporary), name), kept: () => this.#kept(line, lease) }
     if (announces === undefined) return undefined
     return { around: (temporary, name) => this.change(scope, key, announces, path.basename(temporary), name), kept: () => Promise.resolve() }
   }
 
-  /** A change of which others are told: nobody else's value is stored until it is there, and nothing that was begun before it afterwards. */
-  async change<T>(scope: TenantScope, key: ValidKey, { id, text }: LogMessage, temporary: string, step: () => Promise<T>): Promise<T> {
+  /**
+   * A change of which others are told: nobody else's value is stored until it is there, and nothing that was begun before it afterwards.
+   *
+   * @param temporary the name of the file that is to get the entry's; empty: it is a removal
+   */
+  async change<T>(scope: TenantScope, key: ValidKey, message: LogMessage, temporary: string, step: () => Promise<T>): Promise<T> {
     const line = lineId(scope, key)
-    const change = `${id}-${++this.#changes}`
-    const began = systemClock.monotonic()
+    const change = `${message.id}-${++this.#changes}`
     try {
       await this.#append('change', line, change, temporary)
     } catch (error) {
-      // a full disk has no room for a record: the log is gone then, which tells everybody as much, and a removal makes room
-      if (temporary === '' && isCacheError(error) && error.code === 'storage-full') return step()
+      if (isOf(error, 'misconfigured')) return step() // others cannot be told of anything here
+      if (temporary === '' && isOf(error, 'storage-full')) return this.#removeWithoutRoom(line, message, step)
       throw error
     }
     let changed: T
     try {
-      changed = await step()
+      changed = await this.#store.temporaries.naming(temporary, step)
     } catch (error) {
       await this.#append('abandon', line, change).catch(() => undefined) // else it is taken for abandoned in a while
-      throw temporary !== '' && (await isRemoved(path.join(this.#store.layout.tmp, temporary))) ? stoodStill(key) : error
+      throw temporary !== '' && (await this.#store.temporaries.isRemoved(temporary)) ? stoodStill(key) : error
     }
-    // others take a change for abandoned when they have seen it for so long: before, the end is granted
-    const isOnTime = systemClock.monotonic() - began < LONGEST_CHANGE_MS / 2
-    if (isOnTime) await this.#log.tell('changed', line, change, id, text)
-    else if (!(await this.#isGranted('changed', line, change, id, text))) throw stoodStill(key)
+    try {
+      // where it is refused, it was taken for abandoned, or the log was lost: others hear of it all the same
+      if (!(await this.#isGranted('changed', line, change, message.id, message.text))) await this.#empty(line, message)
+    } catch (error) {
+      if (!isOf(error, 'storage-full')) throw error
+      await this.#log.remove()
+    }
+    return changed
+  }
+
+  /** A full disk has no room for a record, and a removal makes room. Instead of being told, others find that the log was lost. */
+  async #removeWithoutRoom<T>(line: string, message: LogMessage, step: () => Promise<T>): Promise<T> {
+    await this.#log.remove()
+    const changed = await step()
+    await this.#empty(line, message).catch(() => this.#log.remove()) // somebody may have begun another one before
     return changed
   }
 
   async #commit(line: string, lease: Lease, temporary: string, name: () => Promise<boolean>): Promise<boolean> {
-    await this.#endAbandoned(line)
     const { token, wake: { id, text } } = lease
-    if (!(await this.#isGranted('commit', line, token, path.basename(temporary)))) return lost(lease)
-    let isNamed: boolean
+    const { temporaries } = this.#store
     try {
-      isNamed = await name()
+      await this.#endAbandoned(line)
+      if (!(await this.#isGranted('commit', line, token, temporary, id, text))) return lost(lease)
     } catch (error) {
-      const isGone = await isRemoved(temporary)
-      await this.#append('committed', line, token, 'failed', id, text).catch(() => undefined)
-      if (isGone) return lost(lease)
+      if (isOf(error, 'misconfigured')) return lost(lease)
       throw error
     }
-    await this.#log.tell('committed', line, token, isNamed ? 'stored' : 'kept', id, text)
+    const tell = (outcome: string): void => void this.#append('committed', line, token, outcome, id, text).catch(() => undefined) // else it is taken for abandoned in a while
+    let isNamed: boolean
+    try {
+      isNamed = await temporaries.naming(temporary, name)
+    } catch (error) {
+      tell('failed')
+      if (await temporaries.isRemoved(temporary)) return lost(lease)
+      throw error
+    }
+    tell(isNamed ? 'stored' : 'kept')
     lease.ended(isNamed ? 'stored' : 'kept')
     return isNamed
   }
@@ -177,6 +195,10 @@ export class FileCoordination implements Coordination {
     }
   }
 
+  async #empty(line: string, { id, text }: LogMessage): Promise<void> {
+    await this.#append('empty', line, id, text)
+  }
+
   async #lineOf(scope: TenantScope, key: ValidKey, token: string): Promise<Line> {
     const seen = this.#log.lines.seen(lineId(scope, key), token) // first: what is stored by then is seen
     return { ...seen, isStored: (await sizeOfFile(this.#pathOf(scope, key))) > 0 }
@@ -190,13 +212,10 @@ export class FileCoordination implements Coordination {
   }
 
   async #remove(temporaries: readonly string[]): Promise<void> {
-    for (const name of temporaries) {
-      if (!isTemporaryName(name)) continue // a removal has none
-      try {
-        await fs.promises.unlink(path.join(this.#store.layout.tmp, name))
-      } catch (error) {
-        if (!isMissing(error)) throw asFsError(error, 'coordinate', undefined)
-      }
+    try {
+      await this.#store.temporaries.remove(temporaries)
+    } catch (error) {
+      throw asFsError(error, 'coordinate', undefined)
     }
   }
 
@@ -226,17 +245,18 @@ export class FileCoordination implements Coordination {
   }
 }
 
+function isOf(error: unknown, code: CacheErrorCode): boolean {
+  return isCacheError(error) && error.code === code
+}
+
+/** Nothing has been stored, and nothing will be: it can be tried again. */
 function stoodStill(key: ValidKey): CacheError {
-  return new CacheError('failed', 'this process stood still for so long that others have taken its change for abandoned', { operation: 'put', backend: 'fs', key, concerns: 'key' })
+  return new CacheError('failed', 'others have taken this change for abandoned: the process stood still for long, or the log of the processes was lost', { operation: 'put', backend: 'fs', key, concerns: 'key', retryable: true })
 }
 
 function lost(lease: Lease): false {
   lease.ended('lost')
   return false
-}
-
-async function isRemoved(file: string): Promise<boolean> {
-  return fs.promises.lstat(file).then(() => false, isMissing)
 }
 
 function lineId({ tenant }: TenantScope, key: string): string {

@@ -49,6 +49,9 @@ class KeyLine {
   }
 }
 
+/** A line as it is saved: its name, how long ago it was changed, and what stands in it. */
+type SavedLine = readonly [line: string, ageMs: number, tokens: readonly (readonly [string, number])[], committing: readonly (readonly [string, string])[], changes: readonly (readonly [string, string])[]]
+
 /** What has become of a record. */
 export interface Outcome {
   readonly isGranted: boolean
@@ -84,7 +87,7 @@ export class Lines {
     return { first: first && textOf(first), isFirst: first?.token === token, isListed: tokens.some((one) => one.token === token) }
   }
 
-  /** A change or a commit of the key that its process has not ended for too long. */
+  /** A change or a commit of the key that its process has not ended for too long; its file is not to get the entry's name any more. */
   abandoned(line: string): { readonly mark: string; readonly temporary: string } | undefined {
     const { changes = [], committing = [] } = this.#lines.get(line) ?? {}
     for (const [mark, { temporary, seenAt }] of [...changes, ...committing]) if (this.#now() - seenAt >= LONGEST_CHANGE_MS) return { mark, temporary }
@@ -104,7 +107,7 @@ export class Lines {
       case 'leave':
         return this.#leave(line, token, messageIn(more))
       case 'commit':
-        return this.#commit(line, token, more[0] ?? '')
+        return this.#commit(line, token, more[0] ?? '', messageIn(more.slice(1)))
       case 'committed':
         return this.#committed(line, token, more[0] === 'stored', messageIn(more.slice(1)))
       case 'use':
@@ -126,13 +129,13 @@ export class Lines {
     }
   }
 
-  /** Everything that stands, for who reads from here on. */
+  /** Everything that stands, for who reads from here on; without what processes have left that ended long ago. */
   save(): string {
     const now = this.#now()
-    const saved: unknown[] = []
+    const saved: SavedLine[] = []
     for (const [line, { tokens, committing, changes, changedAt }] of this.#lines) {
-      if (committing.size === 0 && now - changedAt > LINE_LIFE_MS) continue
-      saved.push([line, tokens.map(({ token, times }) => [token, times]), filesOf(committing), filesOf(changes)])
+      const ageMs = Math.round(now - changedAt)
+      if (ageMs <= LINE_LIFE_MS) saved.push([line, ageMs, tokens.map(({ token, times }) => [token, times]), filesOf(committing), filesOf(changes)])
     }
     return JSON.stringify(saved)
   }
@@ -141,12 +144,14 @@ export class Lines {
   restore(saved: string): void {
     const known = new Map(this.#lines)
     this.#lines.clear()
-    for (const [line, tokens, committing, changes] of JSON.parse(saved) as [string, [string, number][], [string, string][], [string, string][]][]) {
-      const restored = this.#touched(line)
+    const now = this.#now()
+    for (const [line, ageMs, tokens, committing, changes] of JSON.parse(saved) as SavedLine[]) {
+      const restored = this.#lineOf(line)
+      restored.changedAt = now - ageMs
       const seen = known.get(line)
       for (const [token, times] of tokens) restored.tokens.push({ token, times })
-      for (const [token, temporary] of committing) restored.committing.set(token, seen?.committing.get(token) ?? { temporary, seenAt: this.#now() })
-      for (const [change, temporary] of changes) restored.changes.set(change, seen?.changes.get(change) ?? { temporary, seenAt: this.#now() })
+      for (const [token, temporary] of committing) restored.committing.set(token, seen?.committing.get(token) ?? { temporary, seenAt: now })
+      for (const [change, temporary] of changes) restored.changes.set(change, seen?.changes.get(change) ?? { temporary, seenAt: now })
     }
   }
 
@@ -173,36 +178,47 @@ export class Lines {
     return GRANTED
   }
 
+  /** What was granted to it is not taken back: its file may get its name still. */
   #leave(line: string, token: string, wake: LogMessage): Outcome {
     const left = this.#lines.get(line)
     const wasFirst = left?.remove(token) === true
-    left?.committing.delete(token)
     const message = wasFirst && (left?.tokens.length ?? 0) > 0 ? wake : undefined
     this.#forget(line)
     return { ...GRANTED, message }
   }
 
-  #commit(line: string, token: string, temporary: string): Outcome {
+  /** Refused, it is out of the line. */
+  #refuse(line: string, token: string, wake: LogMessage): Outcome {
+    const { message } = this.#leave(line, token, wake)
+    return { ...REFUSED, message }
+  }
+
+  #commit(line: string, token: string, temporary: string, wake: LogMessage): Outcome {
     const committing = this.#lines.get(line)
-    if (committing === undefined || committing.changes.size + committing.committing.size > 0 || committing.placeOf(token) < 0) return REFUSED
+    if (committing === undefined || committing.changes.size + committing.committing.size > 0 || committing.placeOf(token) < 0) return this.#refuse(line, token, wake)
     this.#touched(line).committing.set(token, { temporary, seenAt: this.#now() })
     return GRANTED
   }
 
   #committed(line: string, token: string, isStored: boolean, wake: LogMessage): Outcome {
-    if (!isStored) return this.#leave(line, token, wake)
     const stored = this.#lines.get(line)
-    stored?.committing.delete(token)
-    const others = stored?.tokens.some((one) => one.token !== token) === true
-    if (stored !== undefined) stored.tokens.length = 0
-    this.#forget(line)
-    return { ...GRANTED, message: others ? wake : undefined }
+    const wasGranted = stored?.committing.delete(token) === true
+    if (!isStored) return this.#leave(line, token, wake)
+    if (stored === undefined || !wasGranted) return GRANTED // somebody has ended it since
+    return this.#stored(line, stored, token, wake)
   }
 
   #use(line: string, token: string, wake: LogMessage): Outcome {
     const used = this.#lines.get(line)
-    if (used === undefined || used.changes.size > 0 || used.placeOf(token) < 0) return REFUSED
-    return this.#committed(line, token, true, wake)
+    if (used === undefined || used.changes.size > 0 || used.placeOf(token) < 0) return this.#refuse(line, token, wake)
+    return this.#stored(line, used, token, wake)
+  }
+
+  #stored(line: string, stored: KeyLine, token: string, wake: LogMessage): Outcome {
+    const others = stored.tokens.some((one) => one.token !== token)
+    stored.tokens.length = 0
+    this.#forget(line)
+    return { ...GRANTED, message: others ? wake : undefined }
   }
 
   #begin(line: string, change: string, temporary: string): Outcome {
@@ -221,9 +237,10 @@ export class Lines {
     return { ...GRANTED, message }
   }
 
+  /** A change may have been carried out: whoever has entered since it began may not store. */
   #abandon(line: string, mark: string): Outcome {
     const abandoned = this.#lines.get(line)
-    abandoned?.changes.delete(mark)
+    if (abandoned?.changes.delete(mark) === true) abandoned.tokens.length = 0
     abandoned?.committing.delete(mark)
     this.#forget(line)
     return GRANTED

@@ -27,24 +27,21 @@ export function decodeRecord(line: Buffer): LogRecord | undefined {
 /** Cuts what is read into lines. */
 export class LineCutter {
   #rest: Buffer = Buffer.alloc(0)
-  #at: number
-
-  /** @param at where the first byte stands */
-  constructor(at: number) {
-    this.#at = at
-  }
+  #at = 0
 
   /** Whole lines, and where each begins. */
-  *cut(bytes: Buffer): Generator<readonly [line: Buffer, at: number], void, undefined> {
+  cut(bytes: Buffer): readonly (readonly [line: Buffer, at: number])[] {
+    const lines: [Buffer, number][] = []
     const all = this.#rest.byteLength === 0 ? bytes : Buffer.concat([this.#rest, bytes])
     let from = 0
     for (let end = all.indexOf(NEWLINE); end >= 0; end = all.indexOf(NEWLINE, from)) {
       const at = this.#at + from
       const line = all.subarray(from, end)
       from = end + 1
-      if (line.byteLength > 0) yield [line, at]
+      if (line.byteLength > 0) lines.push([line, at])
     }
     this.#at += from
     this.#rest = Buffer.from(all.subarray(from))
+    return lines
   }
 }
