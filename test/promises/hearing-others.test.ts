@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
+import { CacheError } from '@thermocline/backend'
 import type { TieredCacheManager, TieredCacheManagerOptions } from '@thermocline/core'
 import { TieredCacheManager as Manager } from '@thermocline/core'
 import { FileSystemBackend } from '@thermocline/fs'
@@ -245,6 +246,86 @@ describe('whose turn it is', () => {
     expect(await other.getOrCompute('uncached', (ctx) => (ctx.doNotCache(), 'v'))).toBe('v')
     await clock.settle()
     expect(store.lines.size).toBe(0)
+  })
+
+  test('a place that could not be left is, as soon as the store answers again', async () => {
+    const [one, other] = [open(), open()]
+    await clock.settle()
+    const gate = deferred<string>()
+    const computing = one.getOrCompute('k', () => gate.promise)
+    await clock.settle()
+    backends[0]!.cut()
+    gate.resolve('alone')
+    expect(await computing).toBe('alone')
+    await clock.advance(500)
+    expect(store.lines.size).toBe(1)
+    // it has entered, and was not told so
+    const enter = backends[0]!.enter.bind(backends[0]!)
+    backends[0]!.heal()
+    await clock.advance(3000)
+    expect(store.lines.size).toBe(0)
+    backends[0]!.enter = async (...asked) => {
+      await enter(...asked)
+      backends[0]!.cut()
+      throw new CacheError('unavailable', 'the connection was lost', { operation: 'enter', backend: 'shared' })
+    }
+    expect(await one.getOrCompute('another', () => 'alone')).toBe('alone')
+    backends[0]!.enter = enter
+    expect(store.lines.size).toBe(1)
+    const waiting = other.getOrCompute('another', () => 'computed')
+    await clock.advance(400)
+    backends[0]!.heal()
+    await clock.advance(2000) // a lease is ten seconds
+    expect(await waiting).toBe('computed')
+  })
+
+  test('a place that was given up while it was taken again is left', async () => {
+    const [one, other] = [open(), open()]
+    await clock.settle()
+    const gate = deferred<string>()
+    const slow = one.getOrCompute('k', () => gate.promise)
+    await clock.settle()
+    const leaving = new AbortController()
+    const entered = deferred<undefined>()
+    const enter = backends[1]!.enter.bind(backends[1]!)
+    const waiting = other.getOrCompute('k', () => 'never', { signal: leaving.signal, lock: { wait: '1s' } })
+    await clock.settle()
+    backends[1]!.enter = async (...asked) => {
+      await entered.promise
+      return enter(...asked)
+    }
+    await clock.advance(1000) // it takes its place again, to compute
+    leaving.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    entered.resolve(undefined)
+    await clock.advance(1000)
+    expect([...store.lines.values()].flat()).toHaveLength(1)
+    gate.resolve('v')
+    expect(await slow).toBe('v')
+  })
+
+  test('what a refused value leaves to withdraw is not what this process has set since', async () => {
+    const shared = store.backend()
+    backends.push(shared)
+    managers.push(new Manager({ tiers: { near: { backend: new MemoryBackend() }, hot: { backend: shared }, cold: { backend: new SharedStore().backend() } }, clock, logger: false }))
+    const one = managers[0]!.tenant('acme')
+    await clock.settle()
+    const put = backends[0]!.put.bind(backends[0]!)
+    const held = deferred<undefined>()
+    backends[0]!.put = async (scope, key, entry, options) => {
+      if (options.lease !== undefined) await held.promise
+      return put(scope, key, entry, options)
+    }
+    const gate = deferred<string>()
+    const computing = one.getOrCompute('k', () => gate.promise)
+    await clock.settle()
+    gate.resolve('computed')
+    await clock.settle()
+    const setting = one.set('k', 'set')
+    held.resolve(undefined)
+    await Promise.all([computing, setting])
+    await clock.advance(500)
+    expect(one.peek('k')).toBe('set')
   })
 
   test('a holder that has died delays others by a lease, and one of them takes its place', async () => {

@@ -124,8 +124,8 @@ export class EntryWriter {
       throw asFsError(error, 'put', undefined, true)
     }
     try {
-      const name = (): Promise<boolean> => this.#naming.finish(temporary, file, fd, stamp, options)
-      return await (fence === undefined ? name() : fence.around(temporary, name))
+      const name = (from: string): Promise<boolean> => this.#naming.finish(from, file, fd, stamp, options)
+      return await (fence === undefined ? name(temporary) : fence.around(temporary, name))
     } catch (error) {
       throw await failureAt(this.#store.layout, error, 'put', key)
     }

@@ -28,7 +28,9 @@ const LONGEST_PATH = 4095
 /** `~` and a hash. */
 const HASHED_LENGTH = 65
 const HASHED_NAME = /^~[0-9a-f]{64}$/
-const TEMPORARY_NAME = /^[0-9a-f]{12}-[0-9a-z]+$/
+/** What is added to the name of a file that may get its entry's name at any moment, if other processes allow it. */
+const OFFERED = '.offered'
+const TEMPORARY_NAME = /^[0-9a-f]{12}-[0-9a-z]+(?:\.offered)?$/
 
 export interface Layout {
   readonly basePath: string
@@ -87,6 +89,15 @@ export function isEntryName(name: string): boolean {
 /** A name for a file being written. */
 export function temporaryName(process: Buffer, count: number): string {
   return `${process.toString('hex')}-${count.toString(36)}`
+}
+
+/** Its name once other processes may allow it to get its entry's. */
+export function offeredName(name: string): string {
+  return `${name}${OFFERED}`
+}
+
+export function isOfferedName(name: string): boolean {
+  return isTemporaryName(name) && name.endsWith(OFFERED)
 }
 
 /** Whether a file in `tmp/` has a name of ours. */

@@ -21,9 +21,9 @@ function subject(): CoordinationSubject {
       const number = Number(name.slice(4))
       const records = readFileSync(path.join(agreed, name), 'utf8').split('\n').map((line) => decodeRecord(Buffer.from(line))).filter((record) => record !== undefined)
       const messages = records.filter(([kind]) => kind === 'say')
-      const [, , log = '', since = ''] = records[0] ?? []
+      const [, , log = ''] = records[0] ?? []
       const write = (at: number, last: string, ...then: LogRecord[]): void =>
-        writeFileSync(path.join(agreed, `log.${at}`), Buffer.concat([['begin', '', log, since, last], ['lines', '', '[]'], ...then].map((record) => encodeRecord(record as LogRecord))))
+        writeFileSync(path.join(agreed, `log.${at}`), Buffer.concat([['begin', '', log, last], ['lines', '', '[]'], ['ready', ''], ...then].map((record) => encodeRecord(record as LogRecord))))
       write(number + 1, messages.at(-left - 1)?.[2] ?? '', ...messages.slice(-left), ['seal', '', String(number + 1)])
       write(number + 2, messages.at(-1)?.[2] ?? '')
       rmSync(path.join(agreed, name))

@@ -40,8 +40,7 @@ afterAll(() => {
 
 /** One manager under load and one with a caller at a time go through an outage; what they were promised is checked. */
 async function goThrough(name: string, redis: RedisBackendOptions, outage: Outage, { stack = 'memory and redis', lastsMs = LASTS_MS, degrades = true, clears = true }: Expected = {}): Promise<void> {
-  // what a place in a line that could not be left costs after an outage is said in docs/processes.md
-  const [busy, calm] = [new Stage(redis, stack, {}, false), new Stage(redis, stack, {}, false)]
+  const [busy, calm] = [new Stage(redis, stack), new Stage(redis, stack)]
   await until('both are in use', async () => (await busy.inUse()) && (await calm.inUse()))
   busy.work({ clears })
   await pause(300)

@@ -12,12 +12,16 @@ import { Question } from './question.js'
 import { RecentInvalidations } from './recent.js'
 import type { Trust } from './trust.js'
 import { Turns } from './turns.js'
+import { Unleft, type Place } from './unleft.js'
 import { Untold } from './untold.js'
 
 /** A removal whose end nobody has told of is over after so long: whoever carried it out has ended. */
 const LONGEST_REMOVAL_MS = 60_000
 /** What was told so long before a beat that was read, and has not been read itself, is lost. */
 const SURELY_LOST_MS = 5000
+
+/** Where the store is asked while its tier is left out: nowhere; where it is only full, by what makes room; or always, by what knows that it answers. */
+type Despite = 'nothing' | 'full' | 'open'
 
 export interface AgreementOptions {
   readonly engine: OperationHost
@@ -44,6 +48,7 @@ export class Agreement implements AgreementHost, TierAgreement {
   /** Removals that others carry out, until they have told of the end. */
   readonly #removals = new Map<string, () => void>()
   readonly #untold: Untold
+  readonly #unleft: Unleft
   readonly #recent: RecentInvalidations
   #tier: Tier | undefined
   #refusal: CacheError | undefined
@@ -53,7 +58,8 @@ export class Agreement implements AgreementHost, TierAgreement {
     this.#options = options
     this.#recent = new RecentInvalidations(engine.clock)
     this.#untold = new Untold((scope, invalidation) => this.#tell(scope, invalidation))
-    this.#turns = new Turns({ coordination, clock: engine.clock, ask: (operation, key, ask) => this.#ask(operation, key, ask) })
+    this.#unleft = new Unleft((place) => this.#leave(place, 'open'))
+    this.#turns = new Turns({ coordination, leave: (place) => this.#leaveOrOwe(place), clock: engine.clock, ask: (operation, key, ask) => this.#ask(operation, key, ask) })
     this.#hearing = new Hearing({
       coordination,
       clock: engine.clock,
@@ -66,6 +72,7 @@ export class Agreement implements AgreementHost, TierAgreement {
       upToDate: (sentAt) => {
         this.#applyAgain(this.#recent.takeUnheard(sentAt - SURELY_LOST_MS))
         void this.#untold.tell()
+        void this.#unleft.leave()
       },
       beginsToHear: (isFirst) => {
         if (!isFirst) engine.tenants.beginHearing()
@@ -174,11 +181,11 @@ export class Agreement implements AgreementHost, TierAgreement {
     const of = randomId()
     for (const prefix of prefixes) this.#recent.add(scope, Invalidation.ofPrefix(prefix))
     const tell = async (kind: 'begin' | 'end'): Promise<void> => {
-      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.append(speaker.say({ kind, tenant: scope.tenant, prefix, of }), options), true)
+      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.append(speaker.say({ kind, tenant: scope.tenant, prefix, of }), options), 'full')
     }
     try {
       await tell('begin')
-      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.emptyUnder(scope, prefix, options), true)
+      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.emptyUnder(scope, prefix, options), 'full')
     } catch (error) {
       if (!isRefused(error)) throw error
       return () => Promise.resolve()
@@ -228,15 +235,24 @@ export class Agreement implements AgreementHost, TierAgreement {
     const { coordination, speaker } = this.#options
     const token = randomId()
     const wake = speaker.say({ kind: 'wake', tenant: scope.tenant, key })
-    const leave = (): void => void this.#ask('leave', key, (options) => coordination.leave(scope, key, token, wake, options))
+    const place = { scope, key, token, wake }
     let isAwaited = true
     const line = await this.#ask('enter', key, (options) => {
       const entered = coordination.enter(scope, key, token, options)
-      entered.then(() => isAwaited || leave(), () => undefined) // it came too late: nobody makes anything in this place
+      entered.then(() => isAwaited || this.#leaveOrOwe(place), () => this.#unleft.owe(place)) // nobody makes anything in a place that came too late
       return entered
     })
     isAwaited = false
-    return line && new LinePlace(token, wake, line, () => void this.#withdraw(scope, key), leave)
+    return line && new LinePlace(token, wake, line, () => void this.#withdraw(scope, key), () => this.#leaveOrOwe(place))
+  }
+
+  #leaveOrOwe(place: Place): void {
+    void this.#leave(place).then((isLeft) => isLeft || this.#unleft.owe(place))
+  }
+
+  async #leave({ scope, key, token, wake }: Place, despite: Despite = 'nothing'): Promise<boolean> {
+    const { coordination } = this.#options
+    return (await this.#ask('leave', key, async (options) => (await coordination.leave(scope, key, token, wake, options), true), despite)) === true
   }
 
   /** What was stored here was not stored where others read it: it is older than what they have. */
@@ -325,23 +341,24 @@ export class Agreement implements AgreementHost, TierAgreement {
   }
 
   /** Asks the store, unless its tier is away. `undefined`: it could not be asked. */
-  async #ask<T>(operation: string, key: ValidKey | undefined, ask: (options: OperationOptions) => Promise<T>): Promise<T | undefined> {
+  async #ask<T>(operation: string, key: ValidKey | undefined, ask: (options: OperationOptions) => Promise<T>, despite: Despite = 'nothing'): Promise<T | undefined> {
     try {
-      return await this.#askOrFail(operation, ask)
+      return await this.#askOrFail(operation, ask, despite)
     } catch (error) {
       if (!isRefused(error)) this.#options.engine.report(error, { operation, tier: this.#tier, key })
       return undefined
     }
   }
 
-  /** The same, rejecting with why it could not be asked. @param frees whether it makes room */
-  async #askOrFail<T>(operation: string, ask: (options: OperationOptions) => Promise<T>, frees = false): Promise<T> {
+  /** The same, rejecting with why it could not be asked. */
+  async #askOrFail<T>(operation: string, ask: (options: OperationOptions) => Promise<T>, despite: Despite): Promise<T> {
     const tier = this.#tier as Tier
     const { breaker } = tier
-    if (breaker.isOpen('write') && !(frees && breaker.deletesPass)) throw breaker.refusal('write')
+    if (breaker.isOpen('write') && despite !== 'open' && !(despite === 'full' && breaker.deletesPass)) throw breaker.refusal('write')
     try {
       const answer = await new Question(tier, this.#options.engine.clock).answer(operation, ask)
       breaker.succeeded('write')
+      if (this.#unleft.size > 0) void this.#unleft.leave()
       return answer
     } catch (error) {
       if (isRefused(error)) this.#giveUp(error)

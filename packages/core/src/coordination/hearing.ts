@@ -200,7 +200,8 @@ export class Hearing {
         if (pages === 0 && first !== undefined) this.#last = first.previous // what was said before the first one is not known
         const isEnd = messages.some(({ id }) => id === last.id)
         await this.#takeAll(messages)
-        if (isEnd || messages.length === 0) return isEnd
+        if (isEnd) return true
+        if (messages.length === 0) break // it is gone
       }
     } finally {
       this.#isRepeating = false

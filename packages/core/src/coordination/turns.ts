@@ -3,6 +3,7 @@ import { onAbort } from '../flights/abort.js'
 import type { AgreedCall, ComputeStep } from '../flights/compute-point.js'
 import type { LinePlace } from '../flights/line-place.js'
 import { queueId } from '../tiers/write-queue.js'
+import type { Place } from './unleft.js'
 
 /*
  * Whose turn it is to make the value of a key. Who is not first in the line waits, until it is told that the holder has ended, sees a value, or sees no sign
@@ -19,6 +20,8 @@ const LOOK_MS = 500
 export interface TurnsOptions {
   readonly coordination: Coordination
   readonly clock: Clock
+  /** Sees to it that a place is left. */
+  readonly leave: (place: Place) => void
   /** `undefined`: the store could not be asked. */
   readonly ask: <T>(operation: string, key: ValidKey, ask: (options: OperationOptions) => Promise<T>) => Promise<T | undefined>
 }
@@ -93,6 +96,7 @@ export class Turns {
         }
         if (clock.monotonic() >= until) break
         const line = await ask('look', key, (options) => coordination.look(scope, key, token, options))
+        flight.throwIfAborted()
         if (line === undefined) break // nobody can tell any more
         if (line.isStored) {
           const found = await step.look()
@@ -106,7 +110,9 @@ export class Turns {
         }
         if (clock.monotonic() - seenAt < LEASE_MS) continue
         const dead = first
-        if ((await ask('takeOver', key, (options) => coordination.takeOver(scope, key, token, dead, options))) !== false) break
+        const isTaken = await ask('takeOver', key, (options) => coordination.takeOver(scope, key, token, dead, options))
+        flight.throwIfAborted()
+        if (isTaken !== false) break
       }
     } finally {
       room.leave()
@@ -116,15 +122,17 @@ export class Turns {
   }
 
   /** What is made from now on is newer than what has emptied the line meanwhile. */
-  async #standAgain(step: ComputeStep<unknown>): Promise<void> {
-    const { call } = step
-    const { ask, coordination } = this.#options
+  async #standAgain({ call, flight }: ComputeStep<unknown>): Promise<void> {
+    flight.throwIfAborted() // its place was left
+    const { ask, coordination, leave } = this.#options
     const { scope, key } = call
-    const token = (call.line as LinePlace).token
-    const line = await ask('enter', key, (options) => coordination.enter(scope, key, token, options))
-    if (line !== undefined) return
-    call.line?.release()
-    call.line = undefined
+    const place = call.line as LinePlace
+    const line = await ask('enter', key, (options) => coordination.enter(scope, key, place.token, options))
+    if (!place.isHeld) leave({ scope, key, token: place.token, wake: place.wake }) // given up meanwhile
+    else if (line === undefined) {
+      place.release()
+      call.line = undefined
+    }
   }
 
   #enterRoom(scope: TenantScope, key: ValidKey): Room {

@@ -1,5 +1,9 @@
 import type { Lease, Line, LogMessage } from '@thermocline/backend'
 
+interface Breakable {
+  readonly broken: boolean
+}
+
 /**
  * A place in the line of a key, taken before the value was made or read elsewhere: what is stored with it is stored only as long as nobody has
  * invalidated the key since. Whoever still means to store something holds it; when the last one has let go of it and nothing was stored, it is left.
@@ -13,9 +17,10 @@ export class LinePlace implements Lease {
   readonly #left: (place: LinePlace) => void
   #isOpen = true
   #holders = 1
+  readonly #fences: Breakable[] = []
 
   /**
-   * @param lost told when nothing can be stored with it any more, because the key was invalidated or somebody else has stored it
+   * @param lost told when nothing can be stored with it any more, because another process has invalidated the key or stored it
    * @param left told when nobody needs it any more
    */
   constructor(token: string, wake: LogMessage, line: Line, lost: () => void, left: (place: LinePlace) => void) {
@@ -31,8 +36,10 @@ export class LinePlace implements Lease {
     return this.#isOpen
   }
 
-  hold(): void {
+  /** @param fence of what is to be stored: broken, this process has invalidated the key itself since */
+  hold(fence: Breakable): void {
     this.#holders++
+    this.#fences.push(fence)
   }
 
   release(): void {
@@ -44,6 +51,6 @@ export class LinePlace implements Lease {
   ended(outcome: 'stored' | 'lost' | 'kept'): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    if (outcome === 'lost') this.#lost()
+    if (outcome === 'lost' && !this.#fences.some(({ broken }) => broken)) this.#lost()
   }
 }

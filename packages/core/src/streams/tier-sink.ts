@@ -88,10 +88,15 @@ export class TierSink {
   }
 
   /** The same for a promotion or a compute, unless the fence is broken. Where that fails, nothing happens. */
-  fill(fence: Fence): Awaitable<boolean | NotApplied> {
-    const { state, key } = this.#operation
+  async fill(fence: Fence): Promise<boolean | NotApplied> {
+    const { state, key, line } = this.#operation
     const put = this.#put
-    return put instanceof HeldBackPut ? put.fill(fence) : this.slot.tier.queues.commitFill(state.scope, key, () => this.#putCollected(put), fence)
+    line?.hold(fence) // until it is known what has become of it
+    try {
+      return await (put instanceof HeldBackPut ? put.fill(fence) : this.slot.tier.queues.commitFill(state.scope, key, () => this.#putCollected(put), fence))
+    } finally {
+      line?.release()
+    }
   }
 
   /** Nothing is to be stored. Resolves when the put has ended. */

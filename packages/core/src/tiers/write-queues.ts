@@ -187,7 +187,7 @@ export class WriteQueues {
 
   /** In a tier over which processes agree: the place in the line is held until it is known what has become of it. */
   async #fillLeased(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: StoreOptions, lease: LinePlace, fence: Fence | FencedKey, after?: Promise<unknown>): Promise<boolean | NotApplied> {
-    lease.hold()
+    lease.hold(fence)
     try {
       return await this.#submit(scope, key, this.#filling(scope, key, fence, (budgetMs) => this.#put(scope, key, entry, options, budgetMs)), after)
     } finally {

@@ -8,8 +8,13 @@ import { closedError, type Appended, type SharedLog } from './shared-log.js'
 
 /** What decides whether a written file gets its entry's name. */
 export interface NamingFence {
-  /** Runs the step that gives the file its name, if that is allowed still. @returns what the step returns; false where it is not allowed */
-  around(temporary: string, name: () => Promise<boolean>): Promise<boolean>
+  /**
+   * Runs the step that gives the file its entry's name, if that is allowed still.
+   *
+   * @param name is given the path that the file has by then; where it does not get its name, it is removed
+   * @returns what the step returns; false where it is not allowed
+   */
+  around(temporary: string, name: (offered: string) => Promise<boolean>): Promise<boolean>
   /** Nothing is written, as another entry is there. */
   kept(): Promise<void>
 }
@@ -112,9 +117,9 @@ export class FileCoordination implements Coordination {
   /** What decides whether what a put writes gets its name; `undefined`: it always does. */
   fenceOf(scope: TenantScope, key: ValidKey, { lease, announces }: PutOptions): NamingFence | undefined {
     const line = lineId(scope, key)
-    if (lease !== undefined) return { around: (temporary, name) => this.#commit(line, lease, path.basename(temporary), name), kept: () => this.#kept(line, lease) }
+    if (lease !== undefined) return { around: (temporary, name) => this.#offer(temporary, (offered) => this.#commit(line, lease, path.basename(offered), () => name(offered))), kept: () => this.#kept(line, lease) }
     if (announces === undefined) return undefined
-    return { around: (temporary, name) => this.change(scope, key, announces, path.basename(temporary), name), kept: () => Promise.resolve() }
+    return { around: (temporary, name) => this.#offer(temporary, (offered) => this.change(scope, key, announces, path.basename(offered), () => name(offered))), kept: () => Promise.resolve() }
   }
 
   /**
@@ -125,8 +130,9 @@ export class FileCoordination implements Coordination {
   async change<T>(scope: TenantScope, key: ValidKey, message: LogMessage, temporary: string, step: () => Promise<T>): Promise<T> {
     const line = lineId(scope, key)
     const change = `${message.id}-${++this.#changes}`
+    let begun: Appended
     try {
-      await this.#append('change', line, change, temporary)
+      begun = await this.#log.append('change', line, change, temporary, message.id, message.text)
     } catch (error) {
       if (isOf(error, 'misconfigured')) return step() // others cannot be told of anything here
       if (temporary === '' && isOf(error, 'storage-full')) return this.#removeWithoutRoom(line, message, step)
@@ -134,19 +140,34 @@ export class FileCoordination implements Coordination {
     }
     let changed: T
     try {
-      changed = await this.#store.temporaries.naming(temporary, step)
+      await this.#remove(begun.victims)
+      changed = await step()
     } catch (error) {
       await this.#append('abandon', line, change).catch(() => undefined) // else it is taken for abandoned in a while
       throw temporary !== '' && (await this.#store.temporaries.isRemoved(temporary)) ? stoodStill(key) : error
     }
     try {
       // where it is refused, it was taken for abandoned, or the log was lost: others hear of it all the same
-      if (!(await this.#isGranted('changed', line, change, message.id, message.text))) await this.#empty(line, message)
+      if (!(await this.#isGranted('changed', line, change))) await this.#empty(line, message)
     } catch (error) {
       if (!isOf(error, 'storage-full')) throw error
       await this.#log.remove()
     }
     return changed
+  }
+
+  /** Once there is a log, the file is shown to others; where it does not get its name it goes. */
+  async #offer(temporary: string, ask: (offered: string) => Promise<boolean>): Promise<boolean> {
+    if (!this.#log.isReady) await this.#log.refresh().catch(() => undefined) // who asks is told
+    const { temporaries } = this.#store
+    const offered = await temporaries.offer(temporary)
+    let isNamed = false
+    try {
+      isNamed = await ask(offered)
+      return isNamed
+    } finally {
+      if (!isNamed) await temporaries.remove([path.basename(offered)]).catch(() => undefined) // the sweep finds it
+    }
   }
 
   /** A full disk has no room for a record, and a removal makes room. Instead of being told, others find that the log was lost. */
@@ -170,7 +191,7 @@ export class FileCoordination implements Coordination {
     const tell = (outcome: string): void => void this.#append('committed', line, token, outcome, id, text).catch(() => undefined) // else it is taken for abandoned in a while
     let isNamed: boolean
     try {
-      isNamed = await temporaries.naming(temporary, name)
+      isNamed = await name()
     } catch (error) {
       tell('failed')
       if (await temporaries.isRemoved(temporary)) return lost(lease)

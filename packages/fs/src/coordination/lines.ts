@@ -18,10 +18,12 @@ interface Standing {
   times: number
 }
 
-/** A change or a commit that was begun. */
+/** A commit that was granted, or a change that was begun. */
 interface Begun {
   /** The file that is to get the entry's name; empty: it is a removal. */
   readonly temporary: string
+  /** What others are told at its end. */
+  readonly message: LogMessage
   readonly seenAt: number
 }
 
@@ -50,7 +52,8 @@ class KeyLine {
 }
 
 /** A line as it is saved: its name, how long ago it was changed, and what stands in it. */
-type SavedLine = readonly [line: string, ageMs: number, tokens: readonly (readonly [string, number])[], committing: readonly (readonly [string, string])[], changes: readonly (readonly [string, string])[]]
+type SavedLine = readonly [line: string, ageMs: number, tokens: readonly (readonly [string, number])[], committing: readonly SavedBegun[], changes: readonly SavedBegun[]]
+type SavedBegun = readonly [mark: string, temporary: string, id: string, text: string]
 
 /** What has become of a record. */
 export interface Outcome {
@@ -113,9 +116,9 @@ export class Lines {
       case 'use':
         return this.#use(line, token, messageIn(more))
       case 'change':
-        return this.#begin(line, token, more[0] ?? '')
+        return this.#begin(line, token, more[0] ?? '', messageIn(more.slice(1)))
       case 'changed':
-        return this.#end(line, token, messageIn(more))
+        return this.#end(line, token)
       case 'abandon':
         return this.#abandon(line, token)
       case 'empty':
@@ -135,7 +138,7 @@ export class Lines {
     const saved: SavedLine[] = []
     for (const [line, { tokens, committing, changes, changedAt }] of this.#lines) {
       const ageMs = Math.round(now - changedAt)
-      if (ageMs <= LINE_LIFE_MS) saved.push([line, ageMs, tokens.map(({ token, times }) => [token, times]), filesOf(committing), filesOf(changes)])
+      if (ageMs <= LINE_LIFE_MS || committing.size + changes.size > 0) saved.push([line, ageMs, tokens.map(({ token, times }) => [token, times]), savedOf(committing), savedOf(changes)])
     }
     return JSON.stringify(saved)
   }
@@ -150,8 +153,8 @@ export class Lines {
       restored.changedAt = now - ageMs
       const seen = known.get(line)
       for (const [token, times] of tokens) restored.tokens.push({ token, times })
-      for (const [token, temporary] of committing) restored.committing.set(token, seen?.committing.get(token) ?? { temporary, seenAt: now })
-      for (const [change, temporary] of changes) restored.changes.set(change, seen?.changes.get(change) ?? { temporary, seenAt: now })
+      for (const [token, temporary, id, text] of committing) restored.committing.set(token, seen?.committing.get(token) ?? { temporary, message: { id, text }, seenAt: now })
+      for (const [change, temporary, id, text] of changes) restored.changes.set(change, seen?.changes.get(change) ?? { temporary, message: { id, text }, seenAt: now })
     }
   }
 
@@ -196,7 +199,7 @@ export class Lines {
   #commit(line: string, token: string, temporary: string, wake: LogMessage): Outcome {
     const committing = this.#lines.get(line)
     if (committing === undefined || committing.changes.size + committing.committing.size > 0 || committing.placeOf(token) < 0) return this.#refuse(line, token, wake)
-    this.#touched(line).committing.set(token, { temporary, seenAt: this.#now() })
+    this.#touched(line).committing.set(token, { temporary, message: wake, seenAt: this.#now() })
     return GRANTED
   }
 
@@ -221,29 +224,37 @@ export class Lines {
     return { ...GRANTED, message: others ? wake : undefined }
   }
 
-  #begin(line: string, change: string, temporary: string): Outcome {
+  #begin(line: string, change: string, temporary: string, message: LogMessage): Outcome {
     const changing = this.#touched(line)
     changing.tokens.length = 0
-    changing.changes.set(change, { temporary, seenAt: this.#now() })
+    changing.changes.set(change, { temporary, message, seenAt: this.#now() })
     return { isGranted: true, victims: victimsOf(changing) }
   }
 
-  #end(line: string, change: string, message: LogMessage): Outcome {
+  #end(line: string, change: string): Outcome {
     const changed = this.#lines.get(line)
-    if (changed?.changes.delete(change) !== true) return REFUSED
-    changed.tokens.length = 0
+    const begun = changed?.changes.get(change)
+    if (changed === undefined || begun === undefined) return REFUSED
     changed.committing.clear() // whoever began the change has removed their files
-    this.#forget(line)
-    return { ...GRANTED, message }
+    return this.#over(line, changed, change, begun)
   }
 
-  /** A change may have been carried out: whoever has entered since it began may not store. */
+  /** A change may have been carried out, or in part: it is as its end. */
   #abandon(line: string, mark: string): Outcome {
     const abandoned = this.#lines.get(line)
-    if (abandoned?.changes.delete(mark) === true) abandoned.tokens.length = 0
+    const change = abandoned?.changes.get(mark)
+    if (abandoned !== undefined && change !== undefined) return this.#over(line, abandoned, mark, change)
     abandoned?.committing.delete(mark)
     this.#forget(line)
     return GRANTED
+  }
+
+  /** Whoever has entered since the change began may not store, and all are told. */
+  #over(line: string, changed: KeyLine, change: string, { message }: Begun): Outcome {
+    changed.changes.delete(change)
+    changed.tokens.length = 0
+    this.#forget(line)
+    return { ...GRANTED, message }
   }
 
   #empty(lines: readonly string[], message: LogMessage | undefined): Outcome {
@@ -284,8 +295,8 @@ function victimsOf({ committing }: KeyLine): readonly string[] {
   return [...committing.values()].map(({ temporary }) => temporary)
 }
 
-function filesOf(begun: ReadonlyMap<string, Begun>): readonly (readonly [string, string])[] {
-  return [...begun].map(([mark, { temporary }]) => [mark, temporary])
+function savedOf(begun: ReadonlyMap<string, Begun>): readonly SavedBegun[] {
+  return [...begun].map(([mark, { temporary, message: { id, text } }]) => [mark, temporary, id, text])
 }
 
 function messageIn([id = '', text = '']: readonly string[]): LogMessage {

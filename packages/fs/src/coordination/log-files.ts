@@ -4,10 +4,10 @@ import { CacheError, systemClock } from '@thermocline/backend'
 import type { Modes } from '../access.js'
 import { withFiles } from '../disk.js'
 import { codeOf, isMissing, NO_HARD_LINKS } from '../errors.js'
-import { openToAppend, readFirst, type CloseFile } from '../file-io.js'
+import { openToAppend, readAt, readFirst, type CloseFile } from '../file-io.js'
 import { makeDirectory } from '../make-directory.js'
 import type { Temporaries } from '../temporaries.js'
-import { decodeRecord, encodeRecord, LineCutter } from './records.js'
+import { decodeRecord, encodeRecord, LineCutter, type LogRecord } from './records.js'
 
 /*
  * The files of a log: `log.1`, then `log.2` when the first is sealed, and so on. Whoever comes first makes the next one, by a hard link of a file that is
@@ -16,7 +16,7 @@ import { decodeRecord, encodeRecord, LineCutter } from './records.js'
  * Several processes look and link at once, and each may stand still between the two. So whoever has linked a file looks once more before anybody believes
  * it, as everybody does who opens one. A directory shows one log where all files begin with its id, and the newest is the first or has the one
  * before it beside it. A file that came late is none of the newest two, or is alone, or of another log. What is not one log is removed, and begun anew:
- * whoever reads it finds it without a name, and believes nothing that was agreed before.
+ * whoever reads it finds that its name is gone, and believes nothing that was agreed before.
  */
 
 const NAME = /^log\.([1-9]\d{0,14})$/
@@ -33,15 +33,21 @@ interface Head {
   readonly number: number
   /** The log's id. */
   readonly log: string
-  /** When the log was begun, in seconds by the machine's clock: positions in a log that is begun anew come later. */
-  readonly since: number
 }
 
 /** A file of the log, open to be read from its beginning and to be appended to. */
 export interface LogFile extends Head {
   readonly fd: number
+  /** Which file it is, whatever its name is by now. */
+  readonly identity: Identity
   /** Whether there was none after it. Else it is sealed, or came late and counts for nothing. */
   readonly isNewest: boolean
+}
+
+/** A file on the machine, for as long as it is open. */
+export interface Identity {
+  readonly dev: bigint
+  readonly ino: bigint
 }
 
 /** With what a file begins. */
@@ -63,8 +69,6 @@ export interface LogFilesOptions {
 
 export class LogFiles {
   readonly #options: LogFilesOptions
-  /** When the log was begun that was read last. */
-  #since = 0
 
   constructor(options: LogFilesOptions) {
     this.#options = options
@@ -85,14 +89,14 @@ export class LogFiles {
    * @param carried with what it begins, where it is to be made; `undefined`: the file is not sealed, and has none after it
    */
   openAfter(file: LogFile, carried: Carried | undefined): Promise<LogFile> {
-    const { log, number, since } = file
+    const { log, number } = file
     return this.#openOne(
       (heads) => {
         if (heads[0]?.log !== log) return heads[0]
         const isToBeMade = carried !== undefined && heads.at(-1)?.number === number
         return heads.find((head) => head.number > number) ?? (isToBeMade ? undefined : heads[0])
       },
-      (heads) => (heads.length === 0 || carried === undefined ? this.#begin() : this.#link({ number: number + 1, log, since }, carried)),
+      (heads) => (heads.length === 0 || carried === undefined ? this.#begin() : this.#link({ number: number + 1, log }, carried)),
     )
   }
 
@@ -110,13 +114,39 @@ export class LogFiles {
         await make(heads)
         continue
       }
-      try {
-        const fd = await openToAppend(this.#pathOf(chosen.number))
-        this.#since = chosen.since
-        return { ...chosen, fd, isNewest: chosen === heads.at(-1) }
-      } catch (error) {
-        if (!isMissing(error)) throw error
-      }
+      const opened = await this.#openHead(chosen)
+      if (opened !== undefined) return { ...chosen, ...opened, isNewest: chosen === heads.at(-1) }
+    }
+  }
+
+  /** `undefined`: it is gone, or another file has its name. */
+  async #openHead({ number, log }: Head): Promise<Pick<LogFile, 'fd' | 'identity'> | undefined> {
+    const { close } = this.#options
+    let fd: number
+    try {
+      fd = await openToAppend(this.#pathOf(number))
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+    try {
+      if (headIn(await readAt(fd, HEAD_BYTES, 0), number)?.log === log) return { fd, identity: await identityOf(fd) }
+    } catch (error) {
+      close(fd)
+      throw error
+    }
+    close(fd)
+    return undefined
+  }
+
+  /** The size of a file of the log; `undefined`: it has its name no more. */
+  async sizeOf({ number, identity: { dev, ino } }: LogFile): Promise<number | undefined> {
+    try {
+      const stats = await fs.promises.stat(this.#pathOf(number), { bigint: true })
+      return stats.dev === dev && stats.ino === ino ? Number(stats.size) : undefined
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
     }
   }
 
@@ -137,23 +167,23 @@ export class LogFiles {
     }
   }
 
-  /** What was granted in a log before is over. */
   async #begin(): Promise<void> {
-    const { temporaries } = this.#options
-    await temporaries.removeAllowed()
-    const since = Math.max(Math.floor(systemClock.now() / 1000), this.#since + 1)
-    const isMade = await this.#link({ number: 1, log: path.basename(temporaries.next()), since }, { last: '', lines: '[]' })
-    if (isMade && (await this.#numbers()).length > 1) await this.#unlink(1) // there was one by then
+    const log = path.basename(this.#options.temporaries.next())
+    if (!(await this.#link({ number: 1, log }, { last: '', lines: '[]' }))) return
+    const heads = await Promise.all((await this.#numbers()).map((number) => this.#headOf(number)))
+    if (heads.some((head) => head !== undefined && head.log !== log)) await this.#unlink(1) // there was one by then
   }
 
   /** Whether it was made here: another process may have been faster. */
-  async #link({ number, log, since }: Head, { last, lines }: Carried): Promise<boolean> {
+  async #link({ number, log }: Head, { last, lines }: Carried): Promise<boolean> {
     const { directory, root, modes, temporaries } = this.#options
     await makeDirectory(directory, { root, modes })
     const draft = temporaries.next()
     await makeDirectory(path.dirname(draft), { root, modes })
     try {
-      const bytes = Buffer.concat([encodeRecord(['begin', '', log, String(since), last]), encodeRecord(['lines', '', lines])])
+      const records: LogRecord[] = [['begin', '', log, last], ['lines', '', lines]]
+      if (number > 1) records.push(['ready', ''])
+      const bytes = Buffer.concat(records.map(encodeRecord))
       await withFiles(NO_OPTIONS, () => fs.promises.writeFile(draft, bytes, { mode: modes.file }))
       await modes.settleFile(draft)
       await fs.promises.link(draft, this.#pathOf(number))
@@ -171,10 +201,7 @@ export class LogFiles {
   /** `undefined`: it is gone, or no file of a log. */
   async #headOf(number: number): Promise<Head | undefined> {
     try {
-      const bytes = await withFiles(NO_OPTIONS, () => readFirst(this.#pathOf(number), HEAD_BYTES, NO_OPTIONS, this.#options.close))
-      const [first] = new LineCutter().cut(bytes)
-      const [kind, , log = '', since = ''] = (first && decodeRecord(first[0])) ?? ['']
-      return kind === 'begin' && log !== '' ? { number, log, since: Number(since) } : undefined
+      return headIn(await withFiles(NO_OPTIONS, () => readFirst(this.#pathOf(number), HEAD_BYTES, NO_OPTIONS, this.#options.close)), number)
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
@@ -200,6 +227,18 @@ export class LogFiles {
   #pathOf(number: number): string {
     return path.join(this.#options.directory, `log.${number}`)
   }
+}
+
+function headIn(bytes: Buffer, number: number): Head | undefined {
+  const [first] = new LineCutter().cut(bytes)
+  const [kind, , log = ''] = (first && decodeRecord(first[0])) ?? ['']
+  return kind === 'begin' && log !== '' ? { number, log } : undefined
+}
+
+function identityOf(fd: number): Promise<Identity> {
+  return new Promise((resolve, reject) => {
+    fs.fstat(fd, { bigint: true }, (error, { dev, ino }) => (error === null ? resolve({ dev, ino }) : reject(error)))
+  })
 }
 
 function pause(): Promise<void> {

@@ -3,7 +3,7 @@ import type { LoggedMessage, LogMessage } from '@thermocline/backend'
 /** Messages that are kept for who reads on from an earlier one. */
 const MOST_MESSAGES = 100_000
 /** Where a log begins: before any message. */
-export const BEGINNING = '0.0.0'
+export const BEGINNING = '0.0'
 
 interface DatedMessage extends LoggedMessage {
   /** When it was written, by the machine's clock. */
@@ -62,8 +62,9 @@ export class Messages {
     if (this.#messages.length > MOST_MESSAGES) this.#messages = this.#messages.slice(-MOST_MESSAGES / 2)
   }
 
-  /** Those after the position. */
+  /** Those after the position; of another log all come after. */
   after(position: string): readonly LoggedMessage[] {
+    if (logIn(position) !== this.#log) return this.#messages.slice()
     const at = this.#messages.findLastIndex((message) => !isBefore(position, message.position))
     return this.#messages.slice(at + 1)
   }
@@ -77,15 +78,19 @@ export class Messages {
   }
 }
 
-/** A position says when its log was begun, in seconds, then the file's number, and where in the file. */
-export function isBefore(position: string, other: string): boolean {
-  const [one, two] = [numbersIn(position), numbersIn(other)]
-  const at = one.findIndex((number, place) => number !== two[place])
-  return at >= 0 && (one[at] as number) < (two[at] as number)
+/** A position says the file's number, where in the file, and in which log. */
+export function positionOf(number: number, at: number, log: string): string {
+  return `${number}.${at}.${log}`
 }
 
-function numbersIn(position: string): readonly number[] {
-  return position.split('.').map(Number)
+/** @param other of the same log */
+export function isBefore(position: string, other: string): boolean {
+  const [[number = 0, at = 0], [otherNumber = 0, otherAt = 0]] = [position, other].map((one) => one.split('.', 2).map(Number)) as [number[], number[]]
+  return number < otherNumber || (number === otherNumber && at < otherAt)
+}
+
+function logIn(position: string): string | undefined {
+  return position.split('.')[2]
 }
 
 /** A mark ends with when it was made. */

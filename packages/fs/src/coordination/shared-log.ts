@@ -6,7 +6,7 @@ import { readAt } from '../file-io.js'
 import { DirectoryWatch } from './directory-watch.js'
 import { Lines, type Outcome } from './lines.js'
 import { LogFiles, type LogFile, type LogFilesOptions } from './log-files.js'
-import { Messages } from './messages.js'
+import { Messages, positionOf } from './messages.js'
 import { decodeRecord, encodeRecord, LineCutter } from './records.js'
 
 /*
@@ -14,8 +14,11 @@ import { decodeRecord, encodeRecord, LineCutter } from './records.js'
  * count. What was written is read back before it counts, together with what others have written before it; so everybody comes to the same.
  *
  * Records of one moment are written together. When the file has become long, a record seals it and another one follows, which begins with what stands in all
- * lines. What was written behind the seal counts for nothing, and is written once more into the next file. So is what was written into a file that has no
- * name any more when it has been read: somebody has removed the log, and another one begins without lines and messages.
+ * lines. What was written behind the seal counts for nothing, and is written once more into the next file. So is what was written into a file that does not
+ * have its name any more when it has been read: somebody has removed the log, and another one begins without lines and messages.
+ *
+ * A log that is new may follow one that was lost, in which something was granted that others do not know of. So nothing is written into it until somebody has
+ * removed all files that may get an entry's name by that, and said so.
  */
 
 /** Beyond it another file follows: so long, or this part of what the cache may hold. */
@@ -23,6 +26,8 @@ const LONGEST_FILE_BYTES = 4 * 1024 * 1024
 const PART_OF_LIMIT = 1 / 64
 const SHORTEST_FILE_BYTES = 64 * 1024
 const PIECE = 64 * 1024
+/** What a write has left that was broken off stands on a line of its own. */
+const NEWLINE = Buffer.from('\n')
 /** A record that does not come back so often cannot be written. */
 const MOST_ATTEMPTS = 10
 /** What this process writes it reads itself: a notice of that costs nothing more. */
@@ -52,12 +57,14 @@ interface Reading {
   offset: number
   /** With what it begins is not what makes it long. */
   begunBytes: number
+  /** Whether anything may be written into it. */
+  isReady: boolean
   isToBeSealed: boolean
   isSealed: boolean
 }
 
-/** What a read has come to: all there is, or another file is to be read. */
-type Read = 'all' | 'sealed' | 'gone'
+/** What a read has come to: all there is; or another file is to be read, as this one is sealed, has lost its name, or is shorter than it was. */
+type Read = 'all' | 'sealed' | 'gone' | 'cut'
 
 export interface SharedLogOptions extends LogFilesOptions {
   /** What the cache may hold, in bytes. */
@@ -107,6 +114,11 @@ export class SharedLog {
       this.#unwritten.push(mark)
       this.#start()
     })
+  }
+
+  /** Whether there is a log by now: what is offered to others from now on is not taken for something of before. */
+  get isReady(): boolean {
+    return this.#reading?.isReady === true
   }
 
   /** Resolves when everything was read that stood there when this was called. */
@@ -194,10 +206,13 @@ export class SharedLog {
   async #exchange(): Promise<boolean> {
     this.#isToBeRead = false
     const reading = (this.#reading ??= this.#begin(await this.#files.open(), false))
-    const written = reading.file.isNewest && reading.offset > 0 ? await this.#write(reading.file) : []
+    const written = reading.file.isNewest && reading.isReady ? await this.#write(reading.file) : []
     const read = await this.#readOn(reading)
-    this.#unwritten.unshift(...written.filter((mark) => this.#waiting.has(mark)))
-    if (read === 'gone') {
+    const missing = written.filter((mark) => this.#waiting.has(mark))
+    this.#unwritten.unshift(...missing)
+    const isCut = read === 'cut' || (read === 'all' && missing.length > 0)
+    if (isCut) await this.#files.remove() // somebody has cut it off: others may have read what is not there any more
+    if (isCut || read === 'gone') {
       this.#leaveFile()
       return false
     }
@@ -205,6 +220,11 @@ export class SharedLog {
       const next = await this.#files.openAfter(reading.file, read === 'sealed' ? { last: this.#messages.last, lines: this.lines.save() } : undefined)
       this.#leaveFile()
       this.#reading = this.#begin(next, next.log === reading.file.log)
+      return false
+    }
+    if (!reading.isReady) {
+      await this.#options.temporaries.removeOffered()
+      await appendTo(reading.file.fd, Buffer.concat([NEWLINE, encodeRecord(['ready', ''])]))
       return false
     }
     if (reading.offset - reading.begunBytes > this.#longestBytes && !reading.isToBeSealed) {
@@ -216,18 +236,16 @@ export class SharedLog {
 
   /** Reads a file from its beginning. @param goesOn whether it follows the one that was read; else what is known counts for nothing */
   #begin(file: LogFile, goesOn: boolean): Reading {
-    if (!goesOn) {
-      this.lines.restore('[]')
-      this.#messages.begin(file.log)
-    }
+    if (file.log !== this.#messages.log) this.lines.restore('[]')
+    if (!goesOn) this.#messages.begin(file.log)
     this.#watch.renew()
-    return { file, cutter: new LineCutter(), offset: 0, begunBytes: 0, isToBeSealed: false, isSealed: false }
+    return { file, cutter: new LineCutter(), offset: 0, begunBytes: 0, isReady: false, isToBeSealed: false, isSealed: false }
   }
 
   async #write({ fd }: LogFile): Promise<readonly string[]> {
     const marks = this.#unwritten.splice(0)
     if (marks.length === 0) return marks
-    const parts: Buffer[] = [Buffer.from('\n')] // what a write before it has left stands on a line of its own
+    const parts: Buffer[] = [NEWLINE]
     try {
       for (const mark of marks) {
         const waiting = this.#waiting.get(mark) as WaitingRecord
@@ -248,12 +266,9 @@ export class SharedLog {
     const before = this.#messages.count
     for (;;) {
       const piece = await readAt(fd, PIECE, reading.offset)
-      const { nlink, size } = await statOf(fd) // afterwards: what was read counts if the file had its name then
-      if (nlink === 0) return 'gone'
-      if (size < reading.offset) {
-        await this.#files.remove() // somebody has cut it off
-        return 'gone'
-      }
+      const size = await this.#files.sizeOf(reading.file) // afterwards: what was read counts if the file had its name then
+      if (size === undefined) return 'gone'
+      if (size < reading.offset) return 'cut'
       reading.offset += piece.byteLength
       for (const [line, at] of reading.cutter.cut(piece)) if (!reading.isSealed) this.#take(reading, line, at)
       if (piece.byteLength < PIECE || reading.isSealed) break
@@ -265,15 +280,19 @@ export class SharedLog {
   #take(reading: Reading, line: Buffer, at: number): void {
     const record = decodeRecord(line)
     if (record === undefined) return
-    const { number, since } = reading.file
+    const { number, log } = reading.file
     const [kind, mark] = record
-    if (kind === 'begin') return this.#messages.goOn(record[4] ?? '', `${since}.${number}.0`)
+    if (kind === 'begin') return this.#messages.goOn(record[3] ?? '', positionOf(number, 0, log))
+    if (kind === 'ready') {
+      reading.isReady = true
+      return
+    }
     if (kind === 'lines') {
       reading.begunBytes = at + line.byteLength
       return this.lines.restore(record[2] ?? '[]')
     }
     if (kind === 'seal') reading.isSealed = record[2] === String(number) // one that came too late for another file is none
-    const position = `${since}.${number}.${at}`
+    const position = positionOf(number, at, log)
     const outcome = kind === 'seal' ? { isGranted: true, victims: [] } : this.lines.apply(record)
     if (outcome?.message !== undefined) this.#messages.add(outcome.message, position, mark)
     const waiting = this.#waiting.get(mark)
@@ -316,12 +335,6 @@ export class SharedLog {
 
 export function closedError(): CacheError {
   return new CacheError('closed', 'coordination is closed', { operation: 'coordinate', backend: 'fs' })
-}
-
-function statOf(fd: number): Promise<fs.Stats> {
-  return new Promise((resolve, reject) => {
-    fs.fstat(fd, (error, stats) => (error === null ? resolve(stats) : reject(error)))
-  })
 }
 
 /** All of it, or it fails: what was written in part does not count. */

@@ -1,0 +1,53 @@
+import type { LogMessage, TenantScope, ValidKey } from '@thermocline/backend'
+
+/** Beyond, the oldest are forgotten: whoever stands behind them waits for a lease. */
+const MOST = 10_000
+const AT_ONCE = 100
+
+/** A place in a line that this process does not need any more. */
+export interface Place {
+  readonly scope: TenantScope
+  readonly key: ValidKey
+  readonly token: string
+  readonly wake: LogMessage
+}
+
+/** Places in lines that may stand there still, as the store could not be told that they are left. */
+export class Unleft {
+  readonly #leave: (place: Place) => Promise<boolean>
+  readonly #owed = new Map<string, Place>()
+  #leaving = false
+
+  /** @param leave resolves with whether the store was told */
+  constructor(leave: (place: Place) => Promise<boolean>) {
+    this.#leave = leave
+  }
+
+  get size(): number {
+    return this.#owed.size
+  }
+
+  owe(place: Place): void {
+    this.#owed.set(place.token, place)
+    if (this.#owed.size <= MOST) return
+    const [oldest = ''] = this.#owed.keys()
+    this.#owed.delete(oldest)
+  }
+
+  /** The store answers: leaves them now. */
+  async leave(): Promise<void> {
+    if (this.#leaving) return
+    this.#leaving = true
+    try {
+      let isTold = true
+      while (isTold && this.#owed.size > 0) {
+        const places = [...this.#owed.values()].slice(0, AT_ONCE)
+        const told = await Promise.all(places.map((place) => this.#leave(place)))
+        for (const [at, place] of places.entries()) if (told[at] === true) this.#owed.delete(place.token)
+        isTold = told.every(Boolean)
+      }
+    } finally {
+      this.#leaving = false
+    }
+  }
+}
