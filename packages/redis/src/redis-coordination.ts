@@ -40,6 +40,7 @@ export interface Frame {
 }
 
 export class RedisCoordination implements Coordination {
+  readonly losesEntries = true
   readonly beginning = '0-0'
   /** Whether changes can be announced, as far as is known. Where that is not allowed they are made all the same: the manager learns of it from what it asks. */
   isAllowed = true

@@ -41,9 +41,9 @@ export class SharedStore {
   readonly waiting = new Set<() => void>()
   #appended = 0
 
-  /** A backend for one manager. */
-  backend(): SharedBackend {
-    return new SharedBackend(this)
+  /** A backend for one manager. @param link the way there; by default one that takes no time */
+  backend(link?: Link, capabilities?: Partial<BackendCapabilities>): SharedBackend {
+    return new SharedBackend(this, link, capabilities)
   }
 
   append({ id, text }: LogMessage): string {
@@ -52,6 +52,47 @@ export class SharedStore {
     this.log.push({ id, text, position, previous: last?.id ?? '', log: last?.log ?? id })
     for (const wake of [...this.waiting]) wake()
     return position
+  }
+
+  /** Stores an entry, unless its lease is gone, or something is there that is to stay. @param now by the clock of whoever asks */
+  put(name: string, entry: CacheEntry, { onlyIfAbsent, keepUntil, lease, announces }: PutOptions, now: number): Outcome {
+    if (lease !== undefined && !this.standsIn(name, lease.token)) return 'lost'
+    const there = this.entries.get(name)
+    if (onlyIfAbsent && there !== undefined && now < CacheEntry.head(there.fields).freshUntil) {
+      if (lease !== undefined) this.leave(name, lease.token, lease.wake)
+      return 'kept'
+    }
+    const details = keepUntil < entry.expiresAt ? { ...entry.details, keepUntil } : entry.details
+    this.entries.set(name, { encoded: entry.encoded, fields: { createdAt: entry.createdAt, expiresAt: entry.expiresAt, computeMicros: entry.computeMicros, details } })
+    if (lease !== undefined) this.useUp(name, lease.token, lease.wake)
+    if (announces !== undefined) {
+      this.lines.delete(name)
+      this.append(announces)
+    }
+    return 'stored'
+  }
+
+  standsIn(name: string, token: string): boolean {
+    return this.lines.get(name)?.some((one) => isOf(one, token)) === true
+  }
+
+  leave(name: string, token: string, wake: LogMessage): void {
+    if (!this.standsIn(name, token)) return
+    const line = this.lines.get(name) ?? []
+    const wasFirst = isOf(line[0] as string, token)
+    const others = line.filter((one) => !isOf(one, token))
+    if (others.length === 0) this.lines.delete(name)
+    else this.lines.set(name, others)
+    if (wasFirst && others.length > 0) this.append(wake)
+  }
+
+  /** Empties the line, if the token stands in it. */
+  useUp(name: string, token: string, wake: LogMessage): boolean {
+    if (!this.standsIn(name, token)) return false
+    const others = (this.lines.get(name)?.length ?? 0) > 1
+    this.lines.delete(name)
+    if (others) this.append(wake)
+    return true
   }
 
   /** The oldest messages are gone. */
@@ -67,6 +108,19 @@ export class SharedStore {
     this.#appended = 0
   }
 
+  /** Takes down what there is now, so that another server may have no more than that later on. @returns to be called when that one takes over */
+  copy(): () => void {
+    const [entries, lines, log, appended] = [new Map(this.entries), new Map([...this.lines].map(([name, line]) => [name, [...line]])), [...this.log], this.#appended]
+    return () => {
+      this.entries.clear()
+      for (const [name, stored] of entries) this.entries.set(name, stored)
+      this.lines.clear()
+      for (const [name, line] of lines) this.lines.set(name, line)
+      this.log = log
+      this.#appended = appended
+    }
+  }
+
   /** What was written last, another server has never heard of. */
   loseLast(messages: number): void {
     this.log = this.log.slice(0, this.log.length - messages)
@@ -74,27 +128,57 @@ export class SharedStore {
   }
 }
 
+/** The way between a user and the store. */
+export interface Link {
+  /** Resolves when a request has arrived. @throws CacheError when it does not */
+  request(operation: string): Promise<void>
+  /** Resolves when the answer has. @throws CacheError when it does not */
+  answer(operation: string): Promise<void>
+}
+
+/** One that can be cut. */
+class Wire implements Link {
+  isCut = false
+
+  async request(operation: string): Promise<void> {
+    await Promise.resolve()
+    if (this.isCut) throw new CacheError('unavailable', 'the shared store cannot be reached', { operation, backend: 'shared' })
+  }
+
+  answer(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+/** What has become of a put. */
+type Outcome = 'stored' | 'lost' | 'kept'
+
 /** The store as one of its users has it. */
 export class SharedBackend implements CacheBackend, Coordinator, Coordination {
   readonly name = 'shared'
-  readonly capabilities: BackendCapabilities = { synchronous: false, shared: true, durable: false, streams: false, keeps: 'bytes' }
+  readonly capabilities: BackendCapabilities
+  readonly losesEntries = true
   readonly beginning = '0'
   readonly #store: SharedStore
   readonly #hosts = new Hosts()
-  #isCut = false
+  readonly #wire = new Wire()
+  readonly #link: Link
 
-  constructor(store: SharedStore) {
+  /** @param link by default one that takes no time */
+  constructor(store: SharedStore, link?: Link, capabilities: Partial<BackendCapabilities> = {}) {
     this.#store = store
+    this.#link = link ?? this.#wire
+    this.capabilities = { synchronous: false, shared: true, durable: false, streams: false, keeps: 'bytes', ...capabilities }
   }
 
   /** It cannot be reached, until {@link heal}. */
   cut(): void {
-    this.#isCut = true
+    this.#wire.isCut = true
     for (const wake of [...this.#store.waiting]) wake()
   }
 
   heal(): void {
-    this.#isCut = false
+    this.#wire.isCut = false
   }
 
   openCoordination(): Coordination {
@@ -105,67 +189,51 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
     return this.#hosts.attach(host)
   }
 
-  async get(scope: TenantScope, key: ValidKey, { want }: ReadOptions): Promise<CacheEntry | undefined> {
-    await this.#reach('get')
-    const found = this.#store.entries.get(nameOf(scope, key))
-    if (found === undefined) return undefined
-    return want === 'head' || found.encoded === undefined ? CacheEntry.head(found.fields) : CacheEntry.ofBytes(found.encoded, found.fields)
+  get(scope: TenantScope, key: ValidKey, { want }: ReadOptions): Promise<CacheEntry | undefined> {
+    return this.#ask('get', () => {
+      const found = this.#store.entries.get(nameOf(scope, key))
+      if (found === undefined) return undefined
+      return want === 'head' || found.encoded === undefined ? CacheEntry.head(found.fields) : CacheEntry.ofBytes(found.encoded, found.fields)
+    })
   }
 
   getMany(scope: TenantScope, keys: readonly ValidKey[], options: ReadOptions): Promise<readonly (CacheEntry | undefined)[]> {
     return Promise.resolve(getEach(this, scope, keys, options))
   }
 
-  async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, { onlyIfAbsent, keepUntil, lease, announces }: PutOptions): Promise<boolean> {
-    await this.#reach('put')
-    const name = nameOf(scope, key)
-    const { entries, lines } = this.#store
-    if (lease !== undefined && !this.#standsIn(name, lease.token)) {
-      lease.ended('lost')
-      return false
-    }
-    const there = entries.get(name)
-    if (onlyIfAbsent && there !== undefined && this.#hosts.clock.now() < CacheEntry.head(there.fields).freshUntil) {
-      if (lease !== undefined) {
-        await this.leave(scope, key, lease.token, lease.wake)
-        lease.ended('kept')
+  async put(scope: TenantScope, key: ValidKey, entry: CacheEntry, options: PutOptions): Promise<boolean> {
+    const now = this.#hosts.clock.now()
+    const outcome = await this.#ask('put', () => this.#store.put(nameOf(scope, key), entry, options, now))
+    options.lease?.ended(outcome)
+    return outcome === 'stored'
+  }
+
+  delete(scope: TenantScope, keys: readonly ValidKey[], { announces }: OperationOptions): Promise<number> {
+    return this.#ask('delete', () => {
+      let removed = 0
+      for (const key of keys) {
+        if (this.#store.entries.delete(nameOf(scope, key))) removed++
+        if (announces !== undefined) this.#store.lines.delete(nameOf(scope, key))
       }
-      return false
-    }
-    const details = keepUntil < entry.expiresAt ? { ...entry.details, keepUntil } : entry.details
-    entries.set(name, { encoded: entry.encoded, fields: { createdAt: entry.createdAt, expiresAt: entry.expiresAt, computeMicros: entry.computeMicros, details } })
-    const others = (lines.get(name)?.length ?? 0) > 1
-    if (lease !== undefined || announces !== undefined) lines.delete(name)
-    if (announces !== undefined) this.#store.append(announces)
-    if (lease !== undefined && others) this.#store.append(lease.wake)
-    lease?.ended('stored')
-    return true
+      if (announces !== undefined) this.#store.append(announces)
+      return removed
+    })
   }
 
-  async delete(scope: TenantScope, keys: readonly ValidKey[], { announces }: OperationOptions): Promise<number> {
-    await this.#reach('delete')
-    let removed = 0
-    for (const key of keys) {
-      if (this.#store.entries.delete(nameOf(scope, key))) removed++
-      if (announces !== undefined) this.#store.lines.delete(nameOf(scope, key))
-    }
-    if (announces !== undefined) this.#store.append(announces)
-    return removed
-  }
-
-  async clear(scope: TenantScope, prefix: string): Promise<number> {
-    await this.#reach('clear')
-    let removed = 0
-    for (const name of [...this.#store.entries.keys()]) if (name.startsWith(nameOf(scope, prefix)) && this.#store.entries.delete(name)) removed++
-    return removed
+  clear(scope: TenantScope, prefix: string): Promise<number> {
+    return this.#ask('clear', () => {
+      let removed = 0
+      for (const name of [...this.#store.entries.keys()]) if (name.startsWith(nameOf(scope, prefix)) && this.#store.entries.delete(name)) removed++
+      return removed
+    })
   }
 
   list(scope: TenantScope, prefix: string): AsyncIterable<StoredEntryInfo> {
-    const { entries } = this.#store
     const under = nameOf(scope, prefix)
+    const page = (): StoredEntryInfo[] => [...this.#store.entries].flatMap(([name, { fields }]) => (name.startsWith(under) ? [{ key: name.slice(nameOf(scope, '').length), expiresAt: fields.expiresAt }] : []))
+    const ask = (): Promise<StoredEntryInfo[]> => this.#ask('list', page)
     async function* pages(): AsyncGenerator<readonly StoredEntryInfo[], void, undefined> {
-      await Promise.resolve()
-      yield [...entries].flatMap(([name, { fields }]) => (name.startsWith(under) ? [{ key: name.slice(nameOf(scope, '').length), expiresAt: fields.expiresAt }] : []))
+      yield await ask()
     }
     return new Paged(pages)
   }
@@ -178,89 +246,80 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
     return Promise.resolve()
   }
 
-  async enter(scope: TenantScope, key: ValidKey, token: string): Promise<Line> {
-    await this.#reach('enter')
-    const name = nameOf(scope, key)
-    if (!this.#standsIn(name, token)) this.#store.lines.set(name, [...(this.#store.lines.get(name) ?? []), token])
-    return this.#line(name, token)
+  enter(scope: TenantScope, key: ValidKey, token: string): Promise<Line> {
+    return this.#ask('enter', () => {
+      const name = nameOf(scope, key)
+      if (!this.#store.standsIn(name, token)) this.#store.lines.set(name, [...(this.#store.lines.get(name) ?? []), token])
+      return this.#line(name, token)
+    })
   }
 
-  async look(scope: TenantScope, key: ValidKey, token: string): Promise<Line> {
-    await this.#reach('look')
-    return this.#line(nameOf(scope, key), token)
+  look(scope: TenantScope, key: ValidKey, token: string): Promise<Line> {
+    return this.#ask('look', () => this.#line(nameOf(scope, key), token))
   }
 
-  async renew(scope: TenantScope, key: ValidKey, token: string, times: number): Promise<boolean> {
-    await this.#reach('renew')
-    const line = this.#store.lines.get(nameOf(scope, key)) ?? []
-    const at = line.findIndex((one) => isOf(one, token))
-    if (at >= 0) line[at] = `${token}.${times}`
-    return at >= 0
+  renew(scope: TenantScope, key: ValidKey, token: string, times: number): Promise<boolean> {
+    return this.#ask('renew', () => {
+      const line = this.#store.lines.get(nameOf(scope, key)) ?? []
+      const at = line.findIndex((one) => isOf(one, token))
+      if (at >= 0) line[at] = `${token}.${times}`
+      return at >= 0
+    })
   }
 
-  async takeOver(scope: TenantScope, key: ValidKey, token: string, first: string): Promise<boolean> {
-    await this.#reach('takeOver')
-    const name = nameOf(scope, key)
-    const line = this.#store.lines.get(name) ?? []
-    if (line[0] !== first) return false
-    this.#store.lines.set(name, [token, ...line.slice(1).filter((one) => !isOf(one, token))])
-    return true
+  takeOver(scope: TenantScope, key: ValidKey, token: string, first: string): Promise<boolean> {
+    return this.#ask('takeOver', () => {
+      const name = nameOf(scope, key)
+      const line = this.#store.lines.get(name) ?? []
+      if (line[0] !== first) return false
+      this.#store.lines.set(name, [token, ...line.slice(1).filter((one) => !isOf(one, token))])
+      return true
+    })
   }
 
-  async leave(scope: TenantScope, key: ValidKey, token: string, wake: LogMessage): Promise<void> {
-    await this.#reach('leave')
-    const name = nameOf(scope, key)
-    if (!this.#standsIn(name, token)) return
-    const line = this.#store.lines.get(name) ?? []
-    const wasFirst = isOf(line[0] as string, token)
-    const others = line.filter((one) => !isOf(one, token))
-    if (others.length === 0) this.#store.lines.delete(name)
-    else this.#store.lines.set(name, others)
-    if (wasFirst && others.length > 0) this.#store.append(wake)
+  leave(scope: TenantScope, key: ValidKey, token: string, wake: LogMessage): Promise<void> {
+    return this.#ask('leave', () => this.#store.leave(nameOf(scope, key), token, wake))
   }
 
-  async commit(scope: TenantScope, key: ValidKey, token: string, wake: LogMessage): Promise<boolean> {
-    await this.#reach('commit')
-    const name = nameOf(scope, key)
-    if (!this.#standsIn(name, token)) return false
-    const others = (this.#store.lines.get(name)?.length ?? 0) > 1
-    this.#store.lines.delete(name)
-    if (others) this.#store.append(wake)
-    return true
+  commit(scope: TenantScope, key: ValidKey, token: string, wake: LogMessage): Promise<boolean> {
+    return this.#ask('commit', () => this.#store.useUp(nameOf(scope, key), token, wake))
   }
 
-  async empty(scope: TenantScope, keys: readonly ValidKey[]): Promise<void> {
-    await this.#reach('empty')
-    for (const key of keys) this.#store.lines.delete(nameOf(scope, key))
+  empty(scope: TenantScope, keys: readonly ValidKey[]): Promise<void> {
+    return this.#ask('empty', () => {
+      for (const key of keys) this.#store.lines.delete(nameOf(scope, key))
+    })
   }
 
-  async emptyUnder(scope: TenantScope, prefix: string): Promise<void> {
-    await this.#reach('empty')
-    for (const name of [...this.#store.lines.keys()]) if (name.startsWith(nameOf(scope, prefix))) this.#store.lines.delete(name)
+  emptyUnder(scope: TenantScope, prefix: string): Promise<void> {
+    return this.#ask('empty', () => {
+      for (const name of [...this.#store.lines.keys()]) if (name.startsWith(nameOf(scope, prefix))) this.#store.lines.delete(name)
+    })
   }
 
-  async announce(scope: TenantScope, key: ValidKey, message: LogMessage): Promise<void> {
-    await this.#reach('announce')
-    this.#store.lines.delete(nameOf(scope, key))
-    this.#store.append(message)
+  announce(scope: TenantScope, key: ValidKey, message: LogMessage): Promise<void> {
+    return this.#ask('announce', () => {
+      this.#store.lines.delete(nameOf(scope, key))
+      this.#store.append(message)
+    })
   }
 
-  async append(message: LogMessage): Promise<string> {
-    await this.#reach('append')
-    return this.#store.append(message)
+  append(message: LogMessage): Promise<string> {
+    return this.#ask('append', () => this.#store.append(message))
   }
 
   async read(after: string, waitMs: number, { signal }: OperationOptions): Promise<readonly LoggedMessage[]> {
-    await this.#reach('read')
+    await this.#link.request('read')
     const found = (): readonly LoggedMessage[] => this.#store.log.filter(({ position }) => this.isBefore(after, position))
     if (found().length === 0 && waitMs > 0) await this.#nextMessage(waitMs, signal)
-    await this.#reach('read')
-    return found()
+    if (this.#wire.isCut) await this.#wire.request('read')
+    const messages = found()
+    await this.#link.answer('read')
+    return messages
   }
 
-  async end(): Promise<LoggedMessage | undefined> {
-    await this.#reach('end')
-    return this.#store.log.at(-1)
+  end(): Promise<LoggedMessage | undefined> {
+    return this.#ask('end', () => this.#store.log.at(-1))
   }
 
   before(): string {
@@ -274,6 +333,14 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
   close(): Promise<void> {
     for (const wake of [...this.#store.waiting]) wake()
     return Promise.resolve()
+  }
+
+  /** What the store does, it does in one step. */
+  async #ask<T>(operation: string, work: () => T): Promise<T> {
+    await this.#link.request(operation)
+    const result = work()
+    await this.#link.answer(operation)
+    return result
   }
 
   #nextMessage(waitMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -291,19 +358,10 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
     })
   }
 
-  async #reach(operation: string): Promise<void> {
-    await Promise.resolve()
-    if (this.#isCut) throw new CacheError('unavailable', 'the shared store cannot be reached', { operation, backend: this.name })
-  }
-
-  #standsIn(name: string, token: string): boolean {
-    return this.#store.lines.get(name)?.some((one) => isOf(one, token)) === true
-  }
-
   #line(name: string, token: string): Line {
     const line = this.#store.lines.get(name) ?? []
     const [first] = line
-    return { first, isFirst: first !== undefined && isOf(first, token), isListed: this.#standsIn(name, token), isStored: this.#store.entries.has(name) }
+    return { first, isFirst: first !== undefined && isOf(first, token), isListed: this.#store.standsIn(name, token), isStored: this.#store.entries.has(name) }
   }
 }
 

@@ -71,6 +71,11 @@ export interface Coordination {
   end(options: OperationOptions): Promise<LoggedMessage | undefined>
   /** Where the log begins: before any message. */
   readonly beginning: string
+  /**
+   * Whether entries may be lost with the log, or be older, as where another server takes over that was behind. Then a process that notices carries out again
+   * what it has changed lately.
+   */
+  readonly losesEntries: boolean
   /** A position before everything that was appended in the last so many milliseconds before that one; earlier is as good, such as {@link beginning}. */
   before(position: string, ms: number): string
   /** Whether one position of a log comes before another. */

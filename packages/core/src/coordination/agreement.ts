@@ -305,6 +305,7 @@ export class Agreement implements AgreementHost, TierAgreement {
 
   /** Carries out again what a server may not have heard of that has taken the place of another. */
   #applyAgain(told: readonly { readonly scope: TenantScope; readonly invalidation: Invalidation }[]): void {
+    if (!this.#options.coordination.losesEntries) return
     for (const { scope, invalidation } of told) {
       void this.#tier?.queues.invalidate(scope, invalidation)
       void this.#apply(this.#options.engine.tenants.of(scope.tenant), Invalidation.of(invalidation.data, 'elsewhere')) // nobody else has what was set

@@ -24,6 +24,8 @@ export interface NamingFence {
  */
 export class FileCoordination implements Coordination {
   readonly beginning = BEGINNING
+  /** They are files of their own. */
+  readonly losesEntries = false
   readonly #store: Store
   readonly #log: SharedLog
   readonly #pathOf: (scope: TenantScope, key: ValidKey) => string
@@ -115,11 +117,13 @@ export class FileCoordination implements Coordination {
   }
 
   /** What decides whether what a put writes gets its name; `undefined`: it always does. */
-  fenceOf(scope: TenantScope, key: ValidKey, { lease, announces }: PutOptions): NamingFence | undefined {
+  fenceOf(scope: TenantScope, key: ValidKey, options: PutOptions): NamingFence | undefined {
     const line = lineId(scope, key)
-    if (lease !== undefined) return { around: (temporary, name) => this.#offer(temporary, (offered) => this.#commit(line, lease, path.basename(offered), () => name(offered))), kept: () => this.#kept(line, lease) }
+    const { lease, announces } = options
+    const offering = (temporary: string, ask: (offered: string) => Promise<boolean>): Promise<boolean> => this.waiting(options, () => this.#offer(temporary, ask))
+    if (lease !== undefined) return { around: (temporary, name) => offering(temporary, (offered) => this.#commit(line, lease, path.basename(offered), () => name(offered))), kept: () => this.#kept(line, lease) }
     if (announces === undefined) return undefined
-    return { around: (temporary, name) => this.#offer(temporary, (offered) => this.change(scope, key, announces, path.basename(offered), () => name(offered))), kept: () => Promise.resolve() }
+    return { around: (temporary, name) => offering(temporary, (offered) => this.change(scope, key, announces, path.basename(offered), () => name(offered))), kept: () => Promise.resolve() }
   }
 
   /**
@@ -242,7 +246,19 @@ export class FileCoordination implements Coordination {
 
   /** As everything that is asked of the disk: what it costs to wait for others of ours is not the disk's. */
   #asked<T>(options: OperationOptions, work: () => Promise<T>): Promise<T> {
-    return this.#store.writes.run(options, work)
+    return this.#store.writes.run(options, () => this.waiting(options, work))
+  }
+
+  /** Each step of the log is progress for who waits for it. */
+  async waiting<T>(options: OperationOptions, work: () => Promise<T>): Promise<T> {
+    if (options.progress === undefined) return work()
+    const step = (): void => options.progress?.() // one for each asker
+    const stop = this.#log.onStep(step)
+    try {
+      return await work()
+    } finally {
+      stop()
+    }
   }
 
   async #isGranted(kind: string, ...rest: readonly string[]): Promise<boolean> {

@@ -67,11 +67,16 @@ export interface LogFilesOptions {
   readonly close: CloseFile
 }
 
+/** Told of each step that the disk has done. */
+export type Stepped = () => void
+
 export class LogFiles {
   readonly #options: LogFilesOptions
+  readonly #stepped: Stepped
 
-  constructor(options: LogFilesOptions) {
+  constructor(options: LogFilesOptions, stepped: Stepped) {
     this.#options = options
+    this.#stepped = stepped
   }
 
   /**
@@ -115,6 +120,7 @@ export class LogFiles {
         continue
       }
       const opened = await this.#openHead(chosen)
+      this.#stepped()
       if (opened !== undefined) return { ...chosen, ...opened, isNewest: chosen === heads.at(-1) }
     }
   }
@@ -129,6 +135,7 @@ export class LogFiles {
       if (isMissing(error)) return undefined
       throw error
     }
+    this.#stepped()
     try {
       if (headIn(await readAt(fd, HEAD_BYTES, 0), number)?.log === log) return { fd, identity: await identityOf(fd) }
     } catch (error) {
@@ -157,6 +164,7 @@ export class LogFiles {
       const newest = numbers.at(-1)
       if (newest === undefined) return []
       const heads = await Promise.all(numbers.map((number) => this.#headOf(number)))
+      this.#stepped()
       const isOne = heads.every((head) => head !== undefined && head.log === heads[0]?.log)
       if (isOne && (newest === 1 || numbers.includes(newest - 1))) {
         for (const number of numbers) if (number < newest - 1) await this.#unlink(number).catch(() => undefined) // its maker was to
@@ -185,8 +193,10 @@ export class LogFiles {
       if (number > 1) records.push(['ready', ''])
       const bytes = Buffer.concat(records.map(encodeRecord))
       await withFiles(NO_OPTIONS, () => fs.promises.writeFile(draft, bytes, { mode: modes.file }))
+      this.#stepped()
       await modes.settleFile(draft)
       await fs.promises.link(draft, this.#pathOf(number))
+      this.#stepped()
       return true
     } catch (error) {
       const code = codeOf(error) ?? ''

@@ -87,12 +87,13 @@ export class SharedLog {
   #reading: Reading | undefined
   #running: Promise<void> | undefined
   readonly #listeners = new Set<() => void>()
+  readonly #askers = new Set<() => void>()
   #isToBeRead = false
   #isClosed = false
 
   constructor(options: SharedLogOptions) {
     this.#options = options
-    this.#files = new LogFiles(options)
+    this.#files = new LogFiles(options, () => this.#stepped())
     this.#watch = new DirectoryWatch(options.directory, () => this.#changed())
   }
 
@@ -146,6 +147,14 @@ export class SharedLog {
     this.#listeners.add(listener)
     return () => {
       this.#listeners.delete(listener)
+    }
+  }
+
+  /** Calls `progress` with each step that the disk has done, until the returned function is called: who asks waits for several. */
+  onStep(progress: () => void): () => void {
+    this.#askers.add(progress)
+    return () => {
+      this.#askers.delete(progress)
     }
   }
 
@@ -224,6 +233,7 @@ export class SharedLog {
     }
     if (!reading.isReady) {
       await this.#options.temporaries.removeOffered()
+      this.#stepped()
       await appendTo(reading.file.fd, Buffer.concat([NEWLINE, encodeRecord(['ready', ''])]))
       return false
     }
@@ -253,6 +263,7 @@ export class SharedLog {
         parts.push(encodeRecord([waiting.kind, mark, ...waiting.rest]))
       }
       await appendTo(fd, Buffer.concat(parts))
+      this.#stepped()
     } catch (error) {
       this.#unwritten.unshift(...marks)
       throw error
@@ -266,7 +277,9 @@ export class SharedLog {
     const before = this.#messages.count
     for (;;) {
       const piece = await readAt(fd, PIECE, reading.offset)
+      this.#stepped()
       const size = await this.#files.sizeOf(reading.file) // afterwards: what was read counts if the file had its name then
+      this.#stepped()
       if (size === undefined) return 'gone'
       if (size < reading.offset) return 'cut'
       reading.offset += piece.byteLength
@@ -313,6 +326,10 @@ export class SharedLog {
     this.#unwritten = []
     this.#readers = []
     for (const { reject } of waiting) reject(error)
+  }
+
+  #stepped(): void {
+    for (const progress of this.#askers) progress()
   }
 
   #tellListeners(): void {
