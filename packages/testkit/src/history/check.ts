@@ -4,12 +4,15 @@ import { doubleComputes } from './computes.js'
 import { overstayed } from './lifetimes.js'
 import type { History } from './records.js'
 import { staleReads } from './staleness.js'
+import { computedTwice, splitReads, untrueReads, type Agreed } from './truth.js'
 import { undeadReads } from './undead.js'
 import type { Violation } from './violation.js'
 
 export interface HistoryCheckOptions {
-  /** Whether one manager alone used the stores, or several that do not hear of each other. */
+  /** Whether one manager alone used the stores, or several. */
   readonly managers: 'one' | 'several'
+  /** For several that agree over one of the stores: what was the matter while they did. */
+  readonly agreed?: Agreed | undefined
   /** For several: the longest that a tier of a manager's own serves an entry, in milliseconds. Default one minute, as for a memory above a shared tier. */
   readonly maxTtlMs?: number | undefined
 }
@@ -39,13 +42,22 @@ const DEFAULT_MAX_TTL_MS = 60_000
  *
  * - `undead`: what was called before an invalidation that no other call overlapped, between two moments in which every manager had settled,
  *   is not returned after the second: not from a shared tier, not by the manager that invalidated, and by others after `maxTtlMs` no more
+ *
+ * With several that agree, in its place:
+ *
+ * - `untrue`: after an invalidation that was applied, what is older is not returned from a shared tier, nor by the manager that has called it, and by others from
+ *   their own tiers no longer than they are let
+ * - `split`: when nothing changes any more, all return the same
+ * - `twice`: of all of them one computes a key at a time, where nothing was wrong
  */
 export function checkHistory(history: History, options: HistoryCheckOptions): Violation[] {
   const { keys, byVersion, settled } = indexed(history)
   const violations = wrongEnds(history)
   for (const one of keys) {
-    violations.push(...wrongAnswers(one, byVersion), ...overstayed(one, byVersion), ...doubleComputes(one))
-    violations.push(...(options.managers === 'one' ? staleReads(one, byVersion) : undeadReads(one, byVersion, settled, options.maxTtlMs ?? DEFAULT_MAX_TTL_MS)))
+    violations.push(...wrongAnswers(one, byVersion), ...overstayed(one, byVersion), ...doubleComputes(one, options.agreed?.isFair))
+    if (options.agreed !== undefined) violations.push(...untrueReads(one, byVersion, settled, options.agreed), ...splitReads(one, settled, options.agreed), ...computedTwice(one, options.agreed))
+    else if (options.managers === 'one') violations.push(...staleReads(one, byVersion))
+    else violations.push(...undeadReads(one, byVersion, settled, options.maxTtlMs ?? DEFAULT_MAX_TTL_MS))
   }
   return violations.sort((a, b) => endOf(a) - endOf(b))
 }

@@ -14,6 +14,8 @@ export interface InUse {
   /** All tiers, fastest first. */
   readonly tiers: readonly string[]
   isClosing: boolean
+  /** Whether every tier has applied what was asked of it; `undefined`: that is not asked. */
+  readonly hasApplied?: (() => Promise<boolean>) | undefined
   /** Its close has resolved. What has no answer then gets none: its process would have ended. */
   hasEnded: boolean
 }
@@ -287,6 +289,8 @@ class Call {
       await work
       if (this.#manager.hasEnded) throw new OwnDoing('its manager had been closed before')
       for (const record of records) this.#history.ended(record)
+      const isApplied = await this.#manager.hasApplied?.()
+      for (const record of records) if (record.kind !== 'read') record.isApplied = isApplied
     } catch (error) {
       const isOwnDoing = error instanceof OwnDoing || (this.#manager.isClosing && isClosed(error)) || (error instanceof AggregateError && error.errors.some((one) => one instanceof OwnDoing))
       for (const record of records) {

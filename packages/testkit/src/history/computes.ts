@@ -10,8 +10,10 @@ const HEARD_WITHIN_MS = 1000
 /**
  * "One compute", of each manager by itself: two computes of a key run at once only if something was invalidating the key after the first of
  * their flights had begun (whatever became of that), here or in a manager that tells this one, or a caller left, which may have been a flight's last.
+ *
+ * @param isFair whether nothing was wrong from one instant to another, where that is known: else what was heard late is not
  */
-export function doubleComputes({ tenant, key, computes, invalidations, reads }: KeyHistory): Violation[] {
+export function doubleComputes({ tenant, key, computes, invalidations, reads }: KeyHistory, isFair: (fromMs: number, toMs: number) => boolean = () => true): Violation[] {
   const violations: Violation[] = []
   const left = reads.filter(({ hasLeft }) => hasLeft)
   const running = new Map<number, Computed[]>()
@@ -21,7 +23,7 @@ export function doubleComputes({ tenant, key, computes, invalidations, reads }: 
       const since = Math.min(other.starter.calledAt, next.starter.calledAt)
       const isSplit = invalidations.some((one) => one.calledAt < next.calledAt && (one.returnedAt > since || (one.manager === next.manager ? goesOn(one, other) : isHeardLate(one, other))))
       const isLeft = left.some(({ manager, calledAt, returnedAt }) => manager === next.manager && calledAt < next.calledAt && returnedAt > since)
-      if (!isSplit && !isLeft) violations.push({ rule: 'twice', message: 'two computes of the key ran at once, and nothing had invalidated the first', tenant, key, records: [other.starter, other, next.starter, next] })
+      if (!isSplit && !isLeft && isFair(other.starter.calledMs, next.calledMs)) violations.push({ rule: 'twice', message: 'two computes of the key ran at once, and nothing had invalidated the first', tenant, key, records: [other.starter, other, next.starter, next] })
     }
     running.set(next.manager, [...others, next])
   }

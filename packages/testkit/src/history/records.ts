@@ -28,8 +28,14 @@ interface Recorded {
   isOwnDoing: boolean
 }
 
+/** What changes a key, as far as it is known what became of that. */
+interface Applied {
+  /** Whether every tier had applied it when it resolved. `undefined`: nobody has asked. False: it is owed, or may still land. */
+  isApplied?: boolean | undefined
+}
+
 /** A value that is stored by `set`, `setMany` or `setStream`. */
-export interface Write extends Recorded {
+export interface Write extends Recorded, Applied {
   readonly kind: 'write'
   readonly key: string
   readonly version: string
@@ -45,7 +51,7 @@ export interface Write extends Recorded {
 }
 
 /** A `delete`, `deleteMany` or `clear`. */
-export interface Removal extends Recorded {
+export interface Removal extends Recorded, Applied {
   readonly kind: 'removal'
   /** A `clear` has a prefix instead. */
   readonly key: string | undefined

@@ -1,7 +1,7 @@
 import type { HistoryRecord } from './records.js'
 
 /** What a history breaks: see `checkHistory`. */
-export type HistoryRule = 'stale' | 'foreign' | 'corrupt' | 'invented' | 'changed' | 'expired' | 'prolonged' | 'twice' | 'rejected' | 'unanswered' | 'undead'
+export type HistoryRule = 'stale' | 'foreign' | 'corrupt' | 'invented' | 'changed' | 'expired' | 'prolonged' | 'twice' | 'rejected' | 'unanswered' | 'undead' | 'untrue' | 'split'
 
 export interface Violation {
   readonly rule: HistoryRule

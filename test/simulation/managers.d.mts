@@ -1,0 +1,4 @@
+import type { SimulationOptions } from '@thermocline/testkit'
+
+/** Real managers, for simulations. */
+export declare const MANAGERS: SimulationOptions
