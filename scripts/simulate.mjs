@@ -7,25 +7,8 @@ import { parseArgs } from 'node:util'
 import { build } from './build.mjs'
 
 const AT_ONCE = 500
+const WORKER = fileURLToPath(new URL('../test/simulation/worker.mjs', import.meta.url))
 const STACKS = ['nothing', 'memory', 'memory and disk']
-
-/** As a worker: runs so many schedules of a seed. */
-async function work({ seed, count, stacks }) {
-  const { default: fc } = await import('fast-check')
-  const { schedules, simulate, toldOf } = await import('@thermocline/testkit')
-  const { MANAGERS } = await import('../test/simulation/managers.mjs')
-  let events = 0
-  const property = fc.asyncProperty(schedules(stacks), async (schedule) => {
-    const simulated = await simulate(schedule, MANAGERS)
-    events += simulated.events
-    return simulated.violations.length === 0
-  })
-  const { failed, counterexample, error } = await fc.check(property, { numRuns: count, seed })
-  if (!failed) return { events }
-  const [schedule] = counterexample
-  const told = await simulate(schedule, MANAGERS).then((simulated) => toldOf(schedule, simulated), (thrown) => String(thrown?.stack ?? error))
-  return { events, told, schedule }
-}
 
 async function main() {
   const { values } = parseArgs({
@@ -52,7 +35,7 @@ async function main() {
   let [given, done, events] = [0, 0, 0]
   let failure
   const one = async () => {
-    const child = fork(fileURLToPath(import.meta.url), ['--as-worker'])
+    const child = fork(WORKER)
     while (given < total && failure === undefined) {
       const count = Math.min(AT_ONCE, total - given)
       const seed = firstSeed + given / AT_ONCE
@@ -80,5 +63,4 @@ async function main() {
   return 1
 }
 
-if (process.argv[2] === '--as-worker') process.on('message', (task) => void work(task).then((result) => process.send(result)))
-else process.exitCode = await main()
+process.exitCode = await main()

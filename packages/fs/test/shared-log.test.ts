@@ -295,7 +295,7 @@ describe('one log', () => {
     await other.close()
     await expect(other.refresh()).rejects.toMatchObject({ code: 'closed' })
     if (process.platform !== 'linux') return
-    const open = (): string[] => readdirSync('/proc/self/fd').map((fd) => { try { return readlinkSync(`/proc/self/fd/${fd}`) } catch { return '' } }).filter((name) => name.startsWith(basePath)) // eslint-disable-line no-restricted-syntax
+    const open = (): string[] => readdirSync('/proc/self/fd').map((fd) => { try { return readlinkSync(`/proc/self/fd/${fd}`) } catch { return '' } }).filter((name) => name.startsWith(basePath))  
     await until('all is closed', () => Promise.resolve(open().length === 0))
   })
 })
@@ -521,7 +521,7 @@ describe('a directory', () => {
     let written = 0
     const full = (): boolean => written++ >= from
     const error = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
-    const appending = jest.spyOn(fs, 'write').mockImplementation(((...args: unknown[]) => (full() ? (args.at(-1) as (error: Error) => void)(error) : append(...args))) as unknown as typeof fs.write)
+    const appending = jest.spyOn(fs, 'write').mockImplementation((...args: unknown[]) => (full() ? (args.at(-1) as (error: Error) => void)(error) : append(...args)))
     const drafting = jest.spyOn(fs.promises, 'writeFile').mockImplementation((...args) => (written > from ? Promise.reject(error) : write(...args)))
     expect(await one.backend.delete(scope, [key], { announces: message() })).toBe(1)
     appending.mockRestore()

@@ -31,7 +31,7 @@ export interface Agreed {
   /** Managers whose process was killed, and when: by number. */
   readonly killed: ReadonlyMap<number, number>
   /** Whether nothing was wrong then, nor so shortly before that it may have left something. */
-  isFair(fromMs: number, toMs: number): boolean
+  readonly isFair: (fromMs: number, toMs: number) => boolean
 }
 
 /** Between two readings of the clock. */

@@ -177,7 +177,9 @@ class Simulation {
   #open(place: Place): SimulatedProcess {
     const process = new SimulatedProcess(this.#opened++, place, this.time, this.history, this.#chance, this.#schedule, this.#options)
     const { cache, number } = process
-    const note = (text: string): void => void (process.hasEnded || this.history.note(`manager ${number}: ${text}`))
+    const note = (text: string): void => {
+      if (!process.hasEnded) this.history.note(`manager ${number}: ${text}`)
+    }
     cache.on('degraded', ({ tier }) => note(`${tier} is left out`))
     cache.on('recovered', ({ tier }) => note(`${tier} is in use again`))
     cache.on('blind', () => note('hears nobody'))
@@ -190,7 +192,9 @@ class Simulation {
   #call(at: number, call: PlannedCall): void {
     const place = at % this.#processes.length
     const process = this.#processes[place] as SimulatedProcess
-    const end = (): void => void process.underWay.delete(end)
+    const end = (): void => {
+      process.underWay.delete(end)
+    }
     process.underWay.add(end)
     this.time.schedule(0, () => void process.client.make(call, process.inUse).finally(end), process)
   }
