@@ -452,6 +452,25 @@ describe('a server that takes the place of another', () => {
     expect(await other.get('k')).toBe('v3')
   })
 
+  test('and has not heard of a clear that nobody has read yet is told of it again', async () => {
+    const [one, other] = [open({ defaultTtl: '1d' }), open({ defaultTtl: '1d' })]
+    await clock.settle()
+    await one.set('docs/a', 'v1')
+    expect(await other.get('docs/a')).toBe('v1')
+    const before = new Map(store.entries)
+    const append = store.append.bind(store)
+    store.append = () => 'lost'
+    await one.clear('docs/')
+    store.append = append
+    for (const [name, entry] of before) store.entries.set(name, entry)
+    expect(await other.get('docs/a')).toBe('v1')
+    await clock.advance(25_000)
+    expect([await one.get('docs/a'), await other.get('docs/a')]).toEqual([undefined, undefined])
+    await other.set('docs/a', 'v2')
+    await clock.advance(50_000)
+    expect([await one.get('docs/a'), other.peek('docs/a')]).toEqual(['v2', 'v2'])
+  })
+
   test('and has not heard of a change is told of it again by whoever made it', async () => {
     const [one, other] = [open({ defaultTtl: '1d' }), open({ defaultTtl: '1d' })]
     await clock.settle()

@@ -68,6 +68,7 @@ export class Agreement implements AgreementHost, TierAgreement {
       hear: (message, id, isRepeated) => this.#hear(message, id, isRepeated),
       heardOwn: (message, id) => {
         if (message.kind === 'key') this.#recent.heard(engine.tenants.of(message.tenant).scope, Invalidation.ofKey(message.key), id)
+        else if (message.kind === 'end') this.#recent.heard(engine.tenants.of(message.tenant).scope, Invalidation.ofPrefix(message.prefix), id)
       },
       upToDate: (sentAt) => {
         this.#applyAgain(this.#recent.takeUnheard(sentAt - SURELY_LOST_MS))
@@ -179,9 +180,13 @@ export class Agreement implements AgreementHost, TierAgreement {
   async removing(scope: TenantScope, prefixes: readonly string[]): Promise<() => Promise<unknown>> {
     const { coordination, speaker } = this.#options
     const of = randomId()
-    for (const prefix of prefixes) this.#recent.add(scope, Invalidation.ofPrefix(prefix))
-    const tell = async (kind: 'begin' | 'end'): Promise<void> => {
-      for (const prefix of prefixes) await this.#askOrFail('clear', (options) => coordination.append(speaker.say({ kind, tenant: scope.tenant, prefix, of }), options), 'full')
+    const said = prefixes.map((prefix) => {
+      const say = (kind: 'begin' | 'end'): LogMessage => speaker.say({ kind, tenant: scope.tenant, prefix, of })
+      return { prefix, begin: say('begin'), end: say('end') }
+    })
+    const sent = said.map(({ prefix, end }) => this.#recent.add(scope, Invalidation.ofPrefix(prefix), end.id, true))
+    const tell = async (what: 'begin' | 'end'): Promise<void> => {
+      for (const message of said) await this.#askOrFail('clear', (options) => coordination.append(message[what], options), 'full')
     }
     try {
       await tell('begin')
@@ -190,7 +195,13 @@ export class Agreement implements AgreementHost, TierAgreement {
       if (!isRefused(error)) throw error
       return () => Promise.resolve()
     }
-    return () => tell('end')
+    return async () => {
+      try {
+        await tell('end')
+      } finally {
+        for (const isSent of sent) isSent()
+      }
+    }
   }
 
   /** Whether other shared tiers are concerned than the one over which processes agree. */

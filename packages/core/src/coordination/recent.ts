@@ -6,12 +6,14 @@ const KEPT_MS = 60_000
 const MOST = 50_000
 
 interface Told {
-  /** When it had been sent; infinite while it may not have been. */
+  /** When it began to be carried out, or had been; infinite while it may not have begun. */
   at: number
+  /** When its message had been sent; infinite while it may not have been. */
+  sentAt: number
   readonly scope: TenantScope
   readonly invalidation: Invalidation
-  /** Of the message; `undefined`: it was told in parts. */
-  readonly id: string | undefined
+  /** Of the message; of the last one, where it is told in parts. */
+  readonly id: string
   isHeard: boolean
 }
 
@@ -29,19 +31,20 @@ export class RecentInvalidations {
     this.#clock = clock
   }
 
-  /** @returns to be called when it has been sent, or not, if it waits before: until then its message is not missed */
-  add(scope: TenantScope, invalidation: Invalidation, id?: string): () => void {
-    const told: Told = { at: id === undefined ? this.#clock.monotonic() : Number.POSITIVE_INFINITY, scope, invalidation, id, isHeard: id === undefined }
+  /**
+   * @param isBegun whether it may have been carried out in part before its message is sent
+   * @returns to be called when it has been sent, or not, if it waits before: until then its message is not missed
+   */
+  add(scope: TenantScope, invalidation: Invalidation, id: string, isBegun = false): () => void {
+    const told: Told = { at: isBegun ? this.#clock.monotonic() : Number.POSITIVE_INFINITY, sentAt: Number.POSITIVE_INFINITY, scope, invalidation, id, isHeard: false }
     this.#told.push(told)
-    if (id !== undefined) {
-      const name = nameOf(scope, invalidation)
-      const others = this.#unheard.get(name)
-      if (others === undefined) this.#unheard.set(name, [told])
-      else others.push(told)
-    }
+    const name = nameOf(scope, invalidation)
+    const others = this.#unheard.get(name)
+    if (others === undefined) this.#unheard.set(name, [told])
+    else others.push(told)
     if (this.#told.length > MOST * 2) this.#forgetOld()
     return () => {
-      if (told.at === Number.POSITIVE_INFINITY) told.at = this.#clock.monotonic()
+      if (told.sentAt === Number.POSITIVE_INFINITY) told.at = told.sentAt = this.#clock.monotonic()
     }
   }
 
@@ -68,7 +71,7 @@ export class RecentInvalidations {
 
   /** Those whose message ought to have been read, as others that were sent later have been. @param before the instant until when they were told */
   takeUnheard(before: number): readonly Told[] {
-    for (const waiting of this.#unheard.values()) if (waiting.some(({ at }) => at < before)) return this.#take((told) => !told.isHeard && told.at < before)
+    for (const waiting of this.#unheard.values()) if (waiting.some(({ sentAt }) => sentAt < before)) return this.#take((told) => !told.isHeard && told.sentAt < before)
     return []
   }
 
