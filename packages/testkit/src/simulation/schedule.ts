@@ -47,15 +47,15 @@ const CALL: fc.Arbitrary<PlannedCall> = fc.record({
   ttlMs: weighted([[8, null], [1, 300], [1, 5000]]),
   form: fc.constant('text'),
   length: fc.constant(4),
-  slowMs: weighted([[2, 0], [4, 4], [3, 30], [1, 400]]),
+  slowMs: weighted([[2, 0], [3, 4], [3, 30], [2, 400], [1, 2000]]),
   breaksOff: fc.constant(false),
 })
 
-const TROUBLE = weighted<Trouble>([[3, 'silent'], [2, 'refused'], [3, 'slow'], [3, 'reset'], [3, 'stop'], [3, 'kill'], [1, 'clock'], [1, 'evict'], [1, 'trim'], [1, 'flush'], [2, 'takeover']])
+const TROUBLE = weighted<Trouble>([[3, 'silent'], [3, 'refused'], [3, 'slow'], [3, 'reset'], [3, 'stop'], [3, 'kill'], [1, 'clock'], [1, 'evict'], [2, 'trim'], [1, 'flush'], [2, 'takeover']])
 const LASTS_MS = fc.oneof({ weight: 3, arbitrary: fc.integer({ min: 1, max: 200 }) }, { weight: 2, arbitrary: fc.integer({ min: 200, max: 3000 }) }, { weight: 1, arbitrary: fc.integer({ min: 3000, max: 15_000 }) })
 
 const STEP: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ afterMs: AFTER_MS, process: PROCESS, call: CALL }) },
+  { weight: 5, arbitrary: fc.record({ afterMs: AFTER_MS, process: PROCESS, call: CALL }) },
   { weight: 1, arbitrary: fc.record({ afterMs: AFTER_MS, process: PROCESS, trouble: TROUBLE, lastsMs: LASTS_MS }) },
 )
 
