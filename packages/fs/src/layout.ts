@@ -28,9 +28,9 @@ const LONGEST_PATH = 4095
 /** `~` and a hash. */
 const HASHED_LENGTH = 65
 const HASHED_NAME = /^~[0-9a-f]{64}$/
-/** What is added to the name of a file that may get its entry's name at any moment, if other processes allow it. */
+/** What ends the name of a file that may get its entry's name at any moment, if other processes allow it; the log in which they do stands before it. */
 const OFFERED = '.offered'
-const TEMPORARY_NAME = /^[0-9a-f]{12}-[0-9a-z]+(?:\.offered)?$/
+const TEMPORARY_NAME = /^[0-9a-f]{12}-[0-9a-z]+(?:\.[0-9a-f]{12}-[0-9a-z]+\.offered)?$/
 
 export interface Layout {
   readonly basePath: string
@@ -91,13 +91,14 @@ export function temporaryName(process: Buffer, count: number): string {
   return `${process.toString('hex')}-${count.toString(36)}`
 }
 
-/** Its name once other processes may allow it to get its entry's. */
-export function offeredName(name: string): string {
-  return `${name}${OFFERED}`
+/** Its name once other processes may allow it to get its entry's. @param log the id of the log in which they do: itself a temporary name */
+export function offeredName(name: string, log: string): string {
+  return `${name}.${log}${OFFERED}`
 }
 
-export function isOfferedName(name: string): boolean {
-  return isTemporaryName(name) && name.endsWith(OFFERED)
+/** @param log of this one it is none */
+export function isOfferedName(name: string, log: string): boolean {
+  return isTemporaryName(name) && name.endsWith(OFFERED) && !name.endsWith(`.${log}${OFFERED}`)
 }
 
 /** Whether a file in `tmp/` has a name of ours. */

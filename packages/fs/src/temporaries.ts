@@ -20,9 +20,9 @@ export class Temporaries {
     return path.join(this.#layout.tmp, temporaryName(this.#process, ++this.#count))
   }
 
-  /** From now on other processes know by its name that it may get an entry's. @returns the path that it has now */
-  async offer(temporary: string): Promise<string> {
-    const offered = offeredName(temporary)
+  /** From now on other processes know by its name that it may get an entry's. @param log in which that is asked for @returns the path that it has now */
+  async offer(temporary: string, log: string): Promise<string> {
+    const offered = offeredName(temporary, log)
     await rename(temporary, offered)
     return offered
   }
@@ -44,12 +44,12 @@ export class Temporaries {
     }
   }
 
-  /** Whatever was allowed before this call, no file gets its entry's name by it any more. @throws the file system's error */
-  async removeOffered(): Promise<void> {
+  /** Whatever was allowed before this call in another log than that one, no file gets its entry's name by it any more. @throws the file system's error */
+  async removeOffered(log: string): Promise<void> {
     const names = await fs.promises.readdir(this.#layout.tmp).catch((error: unknown) => {
       if (isMissing(error)) return [] as string[]
       throw error
     })
-    await this.remove(names.filter(isOfferedName))
+    await this.remove(names.filter((name) => isOfferedName(name, log)))
   }
 }

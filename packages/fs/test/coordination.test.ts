@@ -18,12 +18,12 @@ function subject(): CoordinationSubject {
     trim: async (left) => {
       // as who has slept while the file was sealed twice finds it
       const [name = ''] = readdirSync(agreed)
-      const number = Number(name.slice(4))
+      const number = Number(name.split('.')[1])
       const records = readFileSync(path.join(agreed, name), 'utf8').split('\n').map((line) => decodeRecord(Buffer.from(line))).filter((record) => record !== undefined)
       const messages = records.filter(([kind]) => kind === 'say')
       const [, , log = ''] = records[0] ?? []
       const write = (at: number, last: string, ...then: LogRecord[]): void =>
-        writeFileSync(path.join(agreed, `log.${at}`), Buffer.concat([['begin', '', log, last], ['lines', '', '[]'], ['ready', ''], ...then].map((record) => encodeRecord(record as LogRecord))))
+        writeFileSync(path.join(agreed, `log.${at}.${log}`), Buffer.concat([['begin', '', log, last], ['lines', '', '[]'], ['ready', ''], ...then].map((record) => encodeRecord(record as LogRecord))))
       write(number + 1, messages.at(-left - 1)?.[2] ?? '', ...messages.slice(-left), ['seal', '', String(number + 1)])
       write(number + 2, messages.at(-1)?.[2] ?? '')
       rmSync(path.join(agreed, name))

@@ -32,6 +32,7 @@ function openLog(maxBytes = 1024 * 1024): SharedLog {
 }
 
 const files = (): string[] => readdirSync(agreed).sort()
+const numbers = (): number[] => files().map((name) => Number(name.split('.')[1])).sort((one, other) => one - other)
 
 let said = 0
 const say = (log: SharedLog): Promise<unknown> => log.append('say', `id-${++said}`, 'text')
@@ -71,11 +72,11 @@ async function expectOne(...logs: SharedLog[]): Promise<void> {
 }
 
 async function rotate(log: SharedLog): Promise<void> {
-  const number = Math.max(...files().map((name) => Number(name.slice(4))))
+  const number = Math.max(...numbers())
   await log.append('seal', String(number))
   await until('another file follows', async () => {
     await log.refresh()
-    return files().includes(`log.${number + 1}`)
+    return numbers().includes(number + 1)
   })
 }
 
@@ -109,7 +110,7 @@ describe('one log', () => {
     still.goOn()
     await saying
     await expectOne(one, other, late)
-    expect(files()).toEqual(['log.3', 'log.4'])
+    expect(numbers()).toEqual([3, 4])
   })
 
   test('allows nothing before all is gone that one before it has allowed', async () => {
@@ -122,7 +123,7 @@ describe('one log', () => {
     // another one begins it meanwhile, offers a file and is allowed to name it; then the log is removed
     const other = openLog()
     await say(other)
-    const offered = path.join(basePath, 'thermocline', 'tmp', '0123456789ab-1.offered')
+    const offered = path.join(basePath, 'thermocline', 'tmp', '0123456789ab-1.ba9876543210-1.offered')
     writeFileSync(offered, 'old')
     await other.remove()
     still.goOn()
@@ -149,6 +150,56 @@ describe('one log', () => {
     expect(one.end!.log).not.toBe(last.log)
   })
 
+  test('is not believed when somebody has removed its newest file only', async () => {
+    begin()
+    const [one, other] = [openLog(), openLog()]
+    await expectOne(one, other)
+    await rotate(one)
+    await expectOne(one, other)
+    const last = one.end!
+    rmSync(path.join(agreed, files().at(-1)!))
+    await expectOne(one, other)
+    expect(one.end!.log).not.toBe(last.log)
+  })
+
+  test('is not harmed by who removes files of one before late', async () => {
+    begin()
+    const one = openLog()
+    await expectOne(one)
+    await rotate(one)
+    const unlink = fs.promises.unlink.bind(fs.promises)
+    let goOn!: () => void
+    const gate = new Promise<void>((resolve) => (goOn = resolve))
+    jest.spyOn(fs.promises, 'unlink').mockImplementation(async (file) => {
+      if (String(file).includes('log.2')) await gate
+      return unlink(file)
+    })
+    const late = openLog()
+    const removing = late.remove() // stands still when it has removed the first
+    await until('the first is removed', () => Promise.resolve(!numbers().includes(1)))
+    jest.restoreAllMocks()
+    await one.remove()
+    const other = openLog()
+    await expectOne(other)
+    await rotate(other)
+    goOn()
+    await removing.catch(() => undefined)
+    await expectOne(one, other)
+  })
+
+  test('that cannot be read to its end is told of', async () => {
+    begin()
+    const one = openLog()
+    await say(one)
+    const stat = fs.promises.stat.bind(fs.promises) as (...args: unknown[]) => Promise<fs.Stats>
+    const gone = Object.assign(new Error('ENOENT'), { code: 'ENOENT' })
+    jest.spyOn(fs.promises, 'stat').mockImplementation((...args: unknown[]) => (String(args[0]).includes('log.') ? Promise.reject(gone) : stat(...args)))
+    await expect(one.refresh()).rejects.toMatchObject({ code: 'failed' })
+    await expect(say(one)).rejects.toMatchObject({ code: 'failed' })
+    jest.restoreAllMocks()
+    await expectOne(one)
+  })
+
   test('stays one when a process stands still before it makes the next file', async () => {
     begin()
     const [late, one, other] = [openLog(), openLog(), openLog()]
@@ -161,7 +212,7 @@ describe('one log', () => {
     still.goOn()
     await saying
     await expectOne(one, other, late)
-    expect(files()).toEqual(['log.4', 'log.5'])
+    expect(numbers()).toEqual([4, 5])
   })
 
   test.each(['nobody', 'another one'])('stays one when the next file comes after the log was removed and %s has begun it anew', async (who) => {
@@ -191,10 +242,12 @@ describe('one log', () => {
     const first = readFileSync(path.join(agreed, 'log.1'))
     await rotate(log)
     await rotate(log)
-    expect(files()).toEqual(['log.2', 'log.3'])
+    expect(numbers()).toEqual([2, 3])
     await log.close()
-    const now = readFileSync(path.join(agreed, 'log.3'))
-    for (const [name, bytes] of [['log.9', first], ['log.5', now], ['log.4', Buffer.from('rubbish\n')], ['log.4', Buffer.alloc(0)]] as const) {
+    const [, newest = ''] = files()
+    const now = readFileSync(path.join(agreed, newest))
+    const id = newest.slice('log.3.'.length)
+    for (const [name, bytes] of [['log.9', first], [`log.5.${id}`, now], [`log.4.${id}`, Buffer.from('rubbish\n')], [`log.4.${id}`, Buffer.alloc(0)]] as const) {
       writeFileSync(path.join(agreed, name), bytes)
       await expectOne(openLog(), openLog())
       expect(files()).toEqual(['log.1'])
@@ -239,7 +292,7 @@ describe('one log', () => {
     const log = openLog(64 * 1024)
     for (let n = 0; n < 600; n++) void log.append('enter', `acme\0${'k'.repeat(200)}${n}`, 'token')
     await log.refresh()
-    await until('it was sealed once', async () => (await log.refresh(), files().at(-1) !== 'log.1'))
+    await until('it was sealed once', async () => (await log.refresh(), Math.max(...numbers()) > 1))
     const before = files()
     for (let n = 0; n < 20; n++) await say(log)
     expect(files()).toEqual(before)
@@ -490,6 +543,37 @@ describe('a directory', () => {
     jest.spyOn(fs.promises, 'unlink').mockRejectedValueOnce(Object.assign(new Error('EIO'), { code: 'EIO' }))
     await expect(one.backend.delete(scope, [key], { announces: told })).rejects.toMatchObject({ name: 'CacheError' })
     expect((await other.coordination.read(before.position, 0, {})).map(({ id }) => id)).toEqual([told.id])
+  })
+
+  test('a change whose process ended before its end is told of by others', async () => {
+    begin()
+    const [one, other] = [open(), open()]
+    await put(one, 'before', { announces: message() })
+    await other.coordination.end({})
+    const log = new SharedLog({ directory: agreed, root: path.dirname(agreed), modes: new Modes('private'), temporaries: new Temporaries(layoutOf(basePath)), close: closeInBackground, maxBytes: 1e6 })
+    afterwards(() => log.close())
+    await log.append('change', 'acme\0k', 'change', '', 'told', 'text') // and then it is killed
+    const before = (await other.coordination.end({}))!
+    const now = jest.spyOn(systemClock, 'monotonic')
+    await other.coordination.read(before.position, 0, {})
+    now.mockImplementation(() => performance.now() + LONGEST_CHANGE_MS)
+    await other.coordination.read(before.position, 0, {})
+    expect((await other.coordination.read(before.position, 0, {})).map(({ id }) => id)).toEqual(['told'])
+  })
+
+  test('a change of whose end nothing can be written is noticed by others', async () => {
+    begin()
+    const [one, other] = [open(), open()]
+    await put(one, 'before', { announces: message() })
+    const before = (await other.coordination.end({}))!
+    const append = fs.write.bind(fs) as (...args: unknown[]) => void
+    let written = 0
+    jest.spyOn(fs, 'write').mockImplementation((...args: unknown[]) => (written++ > 0 ? (args.at(-1) as (error: Error) => void)(Object.assign(new Error('EIO'), { code: 'EIO' })) : append(...args)))
+    expect(await put(one, 'set', { announces: message() })).toBe(true)
+    jest.restoreAllMocks()
+    await other.coordination.append(message(), {})
+    expect((await other.coordination.end({}))!.log).not.toBe(before.log)
+    expect(await got(other)).toBe('set')
   })
 
   test('a commit that is refused leaves no file', async () => {

@@ -281,6 +281,7 @@ export class Hearing {
   }
 
   async #sendBeat(told?: (isRead: boolean) => void): Promise<void> {
+    if (this.#isOver) return told?.(false)
     const { coordination, clock, speaker } = this.#options
     const message = speaker.say({ kind: 'beat' })
     const now = clock.monotonic()
@@ -293,6 +294,7 @@ export class Hearing {
       throw error
     }
     const beat = this.#beats.get(message.id)
+    if (this.#isOver) return this.#dropBeat(message.id, false)
     if (beat !== undefined) beat.cancel = clock.schedule(LOST_BEAT_MS, () => void this.#lookAnew(message.id).catch(() => undefined), { background: true })
   }
 
@@ -306,7 +308,7 @@ export class Hearing {
 
   /** A beat was appended and not read. Where nothing follows what was read, it is another log. */
   async #lookAnew(id: string): Promise<void> {
-    if (this.#isOver || this.#position === undefined) return
+    if (this.#isOver || this.#position === undefined) return this.#dropBeat(id, false)
     const [next] = await this.#options.coordination.read(this.#position, 0, this.#asking)
     if (next !== undefined || !this.#beats.has(id)) return // the reader is behind, and comes to it, or has
     this.#dropBeat(id, false)

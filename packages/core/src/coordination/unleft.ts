@@ -3,6 +3,8 @@ import type { LogMessage, TenantScope, ValidKey } from '@thermocline/backend'
 /** Beyond, the oldest are forgotten: whoever stands behind them waits for a lease. */
 const MOST = 10_000
 const AT_ONCE = 100
+/** A place that cannot be left so often is left to who stands behind it. */
+const MOST_ATTEMPTS = 20
 
 /** A place in a line that this process does not need any more. */
 export interface Place {
@@ -15,7 +17,7 @@ export interface Place {
 /** Places in lines that may stand there still, as the store could not be told that they are left. */
 export class Unleft {
   readonly #leave: (place: Place) => Promise<boolean>
-  readonly #owed = new Map<string, Place>()
+  readonly #owed = new Map<string, { readonly place: Place; attempts: number }>()
   #leaving = false
 
   /** @param leave resolves with whether the store was told */
@@ -28,7 +30,7 @@ export class Unleft {
   }
 
   owe(place: Place): void {
-    this.#owed.set(place.token, place)
+    this.#owed.set(place.token, { place, attempts: 0 })
     if (this.#owed.size <= MOST) return
     const [oldest = ''] = this.#owed.keys()
     this.#owed.delete(oldest)
@@ -41,9 +43,12 @@ export class Unleft {
     try {
       let isTold = true
       while (isTold && this.#owed.size > 0) {
-        const places = [...this.#owed.values()].slice(0, AT_ONCE)
-        const told = await Promise.all(places.map((place) => this.#leave(place)))
-        for (const [at, place] of places.entries()) if (told[at] === true) this.#owed.delete(place.token)
+        const owed = [...this.#owed.values()].slice(0, AT_ONCE)
+        const told = await Promise.all(owed.map(({ place }) => this.#leave(place)))
+        for (const [at, one] of owed.entries()) {
+          this.#owed.delete(one.place.token)
+          if (told[at] !== true && ++one.attempts < MOST_ATTEMPTS) this.#owed.set(one.place.token, one) // behind the others
+        }
         isTold = told.every(Boolean)
       }
     } finally {

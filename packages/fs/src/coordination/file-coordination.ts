@@ -6,6 +6,9 @@ import type { Store } from '../store.js'
 import { BEGINNING, isBefore } from './messages.js'
 import { closedError, type Appended, type SharedLog } from './shared-log.js'
 
+/** Of what is offered where there is no log. */
+const NO_LOG = '000000000000-0'
+
 /** What decides whether a written file gets its entry's name. */
 export interface NamingFence {
   /**
@@ -91,6 +94,7 @@ export class FileCoordination implements Coordination {
   async read(after: string, waitMs: number, { signal }: OperationOptions): Promise<readonly LoggedMessage[]> {
     if (this.#closed.signal.aborted) throw closedError()
     await this.#log.refresh()
+    for (const line of this.#log.lines.abandonedLines()) await this.#endAbandoned(line).catch(() => undefined) // so that others are told of it
     if (waitMs > 0 && this.#log.messagesAfter(after).length === 0) {
       await this.#nextMessage(waitMs, signal)
       if (this.#log.messagesAfter(after).length === 0) await this.#log.refresh() // whether the log is still there
@@ -147,24 +151,23 @@ export class FileCoordination implements Coordination {
       await this.#remove(begun.victims)
       changed = await step()
     } catch (error) {
-      await this.#append('abandon', line, change).catch(() => undefined) // else it is taken for abandoned in a while
+      await this.#append('abandon', line, change).catch(() => this.#log.remove().catch(() => undefined)) // else it is taken for abandoned in a while
       throw temporary !== '' && (await this.#store.temporaries.isRemoved(temporary)) ? stoodStill(key) : error
     }
     try {
       // where it is refused, it was taken for abandoned, or the log was lost: others hear of it all the same
       if (!(await this.#isGranted('changed', line, change))) await this.#empty(line, message)
-    } catch (error) {
-      if (!isOf(error, 'storage-full')) throw error
-      await this.#log.remove()
+    } catch {
+      await this.#log.remove() // they cannot be told: they find that the log was lost
     }
     return changed
   }
 
   /** Once there is a log, the file is shown to others; where it does not get its name it goes. */
   async #offer(temporary: string, ask: (offered: string) => Promise<boolean>): Promise<boolean> {
-    if (!this.#log.isReady) await this.#log.refresh().catch(() => undefined) // who asks is told
+    if (this.#log.ready === undefined) await this.#log.refresh().catch(() => undefined) // who asks is told
     const { temporaries } = this.#store
-    const offered = await temporaries.offer(temporary)
+    const offered = await temporaries.offer(temporary, this.#log.ready ?? NO_LOG)
     let isNamed = false
     try {
       isNamed = await ask(offered)
@@ -177,8 +180,16 @@ export class FileCoordination implements Coordination {
   /** A full disk has no room for a record, and a removal makes room. Instead of being told, others find that the log was lost. */
   async #removeWithoutRoom<T>(line: string, message: LogMessage, step: () => Promise<T>): Promise<T> {
     await this.#log.remove()
+    await this.#store.temporaries.removeOffered('').catch((error: unknown) => {
+      throw asFsError(error, 'coordinate', undefined)
+    })
     const changed = await step()
-    await this.#empty(line, message).catch(() => this.#log.remove()) // somebody may have begun another one before
+    try {
+      await this.#empty(line, message)
+      await step() // somebody may have begun another log before, and stored what is older
+    } catch {
+      await this.#log.remove()
+    }
     return changed
   }
 

@@ -25,6 +25,8 @@ interface Begun {
   /** What others are told at its end. */
   readonly message: LogMessage
   readonly seenAt: number
+  /** Of a commit: the line was emptied since, and its file removed. */
+  isVoid?: boolean
 }
 
 /** One key's line. */
@@ -95,6 +97,11 @@ export class Lines {
     const { changes = [], committing = [] } = this.#lines.get(line) ?? {}
     for (const [mark, { temporary, seenAt }] of [...changes, ...committing]) if (this.#now() - seenAt >= LONGEST_CHANGE_MS) return { mark, temporary }
     return undefined
+  }
+
+  /** Lines with such a change or commit. */
+  abandonedLines(): readonly string[] {
+    return [...this.#lines.keys()].filter((line) => this.abandoned(line) !== undefined)
   }
 
   /** Applies what stands in the log. @returns `undefined` for a kind that this release does not know */
@@ -205,7 +212,9 @@ export class Lines {
 
   #committed(line: string, token: string, isStored: boolean, wake: LogMessage): Outcome {
     const stored = this.#lines.get(line)
-    const wasGranted = stored?.committing.delete(token) === true
+    const granted = stored?.committing.get(token)
+    const wasGranted = granted !== undefined && granted.isVoid !== true
+    stored?.committing.delete(token)
     if (!isStored) return this.#leave(line, token, wake)
     if (stored === undefined || !wasGranted) return GRANTED // somebody has ended it since
     return this.#stored(line, stored, token, wake)
@@ -264,6 +273,7 @@ export class Lines {
       if (emptied === undefined) continue
       emptied.tokens.length = 0
       victims.push(...victimsOf(emptied))
+      for (const commit of emptied.committing.values()) commit.isVoid = true
       this.#forget(line)
     }
     return { isGranted: true, victims, message: message?.id === '' ? undefined : message }

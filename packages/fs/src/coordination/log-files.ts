@@ -10,7 +10,7 @@ import type { Temporaries } from '../temporaries.js'
 import { decodeRecord, encodeRecord, LineCutter, type LogRecord } from './records.js'
 
 /*
- * The files of a log: `log.1`, then `log.2` when the first is sealed, and so on. Whoever comes first makes the next one, by a hard link of a file that is
+ * The files of a log: `log.1`, then `log.2.<id of the log>` when the first is sealed, and so on. Whoever comes first makes the next one, by a hard link of a file that is
  * written whole; so no number is given twice. The file before the newest stays, for those who have not read it yet.
  *
  * Several processes look and link at once, and each may stand still between the two. So whoever has linked a file looks once more before anybody believes
@@ -19,14 +19,22 @@ import { decodeRecord, encodeRecord, LineCutter, type LogRecord } from './record
  * whoever reads it finds that its name is gone, and believes nothing that was agreed before.
  */
 
-const NAME = /^log\.([1-9]\d{0,14})$/
+const NAME = /^log\.([1-9]\d{0,14})(?:\.([0-9a-z-]+))?$/
 /** Files may come and go between two looks; what does not fit so often does not fit. */
 const LOOKS = 5
+/** Where a file could not be opened or made so often, it cannot. */
+const MOST_LOOKS = 100
 /** What is between two such looks, in milliseconds. */
 const BETWEEN_LOOKS_MS = 2
 /** Longer than the record with which a file begins. */
 const HEAD_BYTES = 1024
 const NO_OPTIONS = {}
+
+/** What a file's name says. */
+interface Named {
+  readonly number: number
+  readonly name: string
+}
 
 /** What a file of a log says of itself. */
 interface Head {
@@ -40,8 +48,8 @@ export interface LogFile extends Head {
   readonly fd: number
   /** Which file it is, whatever its name is by now. */
   readonly identity: Identity
-  /** Whether there was none after it. Else it is sealed, or came late and counts for nothing. */
-  readonly isNewest: boolean
+  /** The number of the newest one. Those before it are sealed, or came late and count for nothing. */
+  readonly newest: number
 }
 
 /** A file on the machine, for as long as it is open. */
@@ -105,14 +113,20 @@ export class LogFiles {
     )
   }
 
-  /** Removes the log: whoever reads it notices, and believes nothing that was agreed. @throws the file system's error */
+  /** Removes the log: whoever reads it notices, and believes nothing that was agreed. @throws the file system's error, and CacheError where there is always another file */
   async remove(): Promise<void> {
-    for (const number of await this.#numbers()) await this.#unlink(number)
+    for (let looks = 0; looks < MOST_LOOKS; looks++) {
+      const files = await this.#named()
+      if (files.length === 0) return
+      for (const { name } of files) await this.#unlink(name)
+    }
+    throw new CacheError('failed', 'the log of the processes cannot be removed: others begin it again and again', { operation: 'coordinate', backend: 'fs' })
   }
 
   /** @param choose one of the files that are there @param make makes one where none is chosen: then they are looked at once more */
   async #openOne(choose: (heads: readonly Head[]) => Head | undefined, make: (heads: readonly Head[]) => Promise<unknown>): Promise<LogFile> {
-    for (;;) {
+    for (let looks = 0; looks < MOST_LOOKS; looks++) {
+      if (looks > LOOKS) await pause()
       const heads = await this.#look()
       const chosen = choose(heads)
       if (chosen === undefined) {
@@ -121,8 +135,9 @@ export class LogFiles {
       }
       const opened = await this.#openHead(chosen)
       this.#stepped()
-      if (opened !== undefined) return { ...chosen, ...opened, isNewest: chosen === heads.at(-1) }
+      if (opened !== undefined) return { ...chosen, ...opened, newest: (heads.at(-1) as Head).number }
     }
+    throw new CacheError('failed', `the log of the processes could not be opened or made ${MOST_LOOKS} times`, { operation: 'coordinate', backend: 'fs' })
   }
 
   /** `undefined`: it is gone, or another file has its name. */
@@ -130,7 +145,7 @@ export class LogFiles {
     const { close } = this.#options
     let fd: number
     try {
-      fd = await openToAppend(this.#pathOf(number))
+      fd = await openToAppend(this.#pathOf({ number, log }))
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
@@ -147,9 +162,9 @@ export class LogFiles {
   }
 
   /** The size of a file of the log; `undefined`: it has its name no more. */
-  async sizeOf({ number, identity: { dev, ino } }: LogFile): Promise<number | undefined> {
+  async sizeOf({ number, log, identity: { dev, ino } }: LogFile): Promise<number | undefined> {
     try {
-      const stats = await fs.promises.stat(this.#pathOf(number), { bigint: true })
+      const stats = await fs.promises.stat(this.#pathOf({ number, log }), { bigint: true })
       return stats.dev === dev && stats.ino === ino ? Number(stats.size) : undefined
     } catch (error) {
       if (isMissing(error)) return undefined
@@ -160,14 +175,14 @@ export class LogFiles {
   /** The files of the one log there is, oldest first. */
   async #look(): Promise<readonly Head[]> {
     for (let looks = 1; ; looks++) {
-      const numbers = await this.#numbers()
-      const newest = numbers.at(-1)
+      const files = await this.#named()
+      const newest = files.at(-1)?.number
       if (newest === undefined) return []
-      const heads = await Promise.all(numbers.map((number) => this.#headOf(number)))
+      const heads = await Promise.all(files.map((file) => this.#headOf(file)))
       this.#stepped()
       const isOne = heads.every((head) => head !== undefined && head.log === heads[0]?.log)
-      if (isOne && (newest === 1 || numbers.includes(newest - 1))) {
-        for (const number of numbers) if (number < newest - 1) await this.#unlink(number).catch(() => undefined) // its maker was to
+      if (isOne && (newest === 1 || files.some(({ number }) => number === newest - 1))) {
+        for (const { number, name } of files) if (number < newest - 1) await this.#unlink(name).catch(() => undefined) // its maker was to
         return heads as Head[]
       }
       if (looks < LOOKS) await pause()
@@ -178,8 +193,8 @@ export class LogFiles {
   async #begin(): Promise<void> {
     const log = path.basename(this.#options.temporaries.next())
     if (!(await this.#link({ number: 1, log }, { last: '', lines: '[]' }))) return
-    const heads = await Promise.all((await this.#numbers()).map((number) => this.#headOf(number)))
-    if (heads.some((head) => head !== undefined && head.log !== log)) await this.#unlink(1) // there was one by then
+    const heads = await Promise.all((await this.#named()).map((file) => this.#headOf(file)))
+    if (heads.some((head) => head !== undefined && head.log !== log)) await this.#unlink(nameOf({ number: 1, log })) // there was one by then
   }
 
   /** Whether it was made here: another process may have been faster. */
@@ -188,55 +203,75 @@ export class LogFiles {
     await makeDirectory(directory, { root, modes })
     const draft = temporaries.next()
     await makeDirectory(path.dirname(draft), { root, modes })
+    const records: LogRecord[] = [['begin', '', log, last], ['lines', '', lines]]
+    if (number > 1) records.push(['ready', ''])
     try {
-      const records: LogRecord[] = [['begin', '', log, last], ['lines', '', lines]]
-      if (number > 1) records.push(['ready', ''])
-      const bytes = Buffer.concat(records.map(encodeRecord))
-      await withFiles(NO_OPTIONS, () => fs.promises.writeFile(draft, bytes, { mode: modes.file }))
+      await withFiles(NO_OPTIONS, () => fs.promises.writeFile(draft, Buffer.concat(records.map(encodeRecord)), { mode: modes.file }))
       this.#stepped()
       await modes.settleFile(draft)
-      await fs.promises.link(draft, this.#pathOf(number))
-      this.#stepped()
-      return true
+      return await this.#linkTo(draft, this.#pathOf({ number, log }))
     } catch (error) {
-      const code = codeOf(error) ?? ''
-      if (NO_HARD_LINKS.has(code)) throw new CacheError('misconfigured', 'processes cannot be coordinated over a file system without hard links', { operation: 'coordinate', backend: 'fs', cause: error })
-      if (code !== 'EEXIST' && code !== 'ENOENT') throw error // with ENOENT the directory or the draft was removed meanwhile
-      return false
+      if (isMissing(error)) return false // the directory was removed meanwhile
+      throw error
     } finally {
       await fs.promises.unlink(draft).catch(() => undefined)
     }
   }
 
-  /** `undefined`: it is gone, or no file of a log. */
-  async #headOf(number: number): Promise<Head | undefined> {
+  /** False: there is one, or somebody has removed the draft or the directory. */
+  async #linkTo(draft: string, file: string): Promise<boolean> {
     try {
-      return headIn(await withFiles(NO_OPTIONS, () => readFirst(this.#pathOf(number), HEAD_BYTES, NO_OPTIONS, this.#options.close)), number)
+      await fs.promises.link(draft, file)
+      this.#stepped()
+      return true
+    } catch (error) {
+      const code = codeOf(error) ?? ''
+      if (NO_HARD_LINKS.has(code)) throw new CacheError('misconfigured', 'processes cannot be coordinated over a file system without hard links', { operation: 'coordinate', backend: 'fs', cause: error })
+      if (code !== 'EEXIST' && code !== 'ENOENT') throw error
+      return false
+    }
+  }
+
+  /** `undefined`: it is gone, or no file of a log. */
+  async #headOf({ number, name }: Named): Promise<Head | undefined> {
+    try {
+      const head = headIn(await withFiles(NO_OPTIONS, () => readFirst(this.#at(name), HEAD_BYTES, NO_OPTIONS, this.#options.close)), number)
+      return head !== undefined && nameOf(head) === name ? head : undefined
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
     }
   }
 
-  async #numbers(): Promise<readonly number[]> {
+  /** Lowest number first. */
+  async #named(): Promise<readonly Named[]> {
     const names = await fs.promises.readdir(this.#options.directory).catch((error: unknown) => {
       if (isMissing(error)) return [] as string[]
       throw error
     })
-    return names.map((name) => Number(NAME.exec(name)?.[1])).filter((number) => !Number.isNaN(number)).sort((one, other) => one - other)
+    return names.map((name) => ({ name, number: Number(NAME.exec(name)?.[1]) })).filter(({ number }) => !Number.isNaN(number)).sort((one, other) => one.number - other.number)
   }
 
-  async #unlink(number: number): Promise<void> {
+  async #unlink(name: string): Promise<void> {
     try {
-      await fs.promises.unlink(this.#pathOf(number))
+      await fs.promises.unlink(this.#at(name))
     } catch (error) {
       if (!isMissing(error)) throw error
     }
   }
 
-  #pathOf(number: number): string {
-    return path.join(this.#options.directory, `log.${number}`)
+  #pathOf(head: Head): string {
+    return this.#at(nameOf(head))
   }
+
+  #at(name: string): string {
+    return path.join(this.#options.directory, name)
+  }
+}
+
+/** The first has the same name in every log, so that only one is begun. The others are not taken for those of another log by who removes that late. */
+function nameOf({ number, log }: Head): string {
+  return number === 1 ? 'log.1' : `log.${number}.${log}`
 }
 
 function headIn(bytes: Buffer, number: number): Head | undefined {
@@ -247,7 +282,7 @@ function headIn(bytes: Buffer, number: number): Head | undefined {
 
 function identityOf(fd: number): Promise<Identity> {
   return new Promise((resolve, reject) => {
-    fs.fstat(fd, { bigint: true }, (error, { dev, ino }) => (error === null ? resolve({ dev, ino }) : reject(error)))
+    fs.fstat(fd, { bigint: true }, (error, stats) => (error === null ? resolve({ dev: stats.dev, ino: stats.ino }) : reject(error)))
   })
 }
 

@@ -30,6 +30,8 @@ const PIECE = 64 * 1024
 const NEWLINE = Buffer.from('\n')
 /** A record that does not come back so often cannot be written. */
 const MOST_ATTEMPTS = 10
+/** Files that are read or begun one after the other without coming to an end of them. */
+const MOST_FILES = 50
 /** What this process writes it reads itself: a notice of that costs nothing more. */
 const NOTICED_MS = 1
 
@@ -85,6 +87,8 @@ export class SharedLog {
   /** Those who wait until all that stands there was read. */
   #readers: Waiting<void>[] = []
   #reading: Reading | undefined
+  /** The file that was read last and is gone. */
+  #lost: LogFile | undefined
   #running: Promise<void> | undefined
   readonly #listeners = new Set<() => void>()
   readonly #askers = new Set<() => void>()
@@ -117,9 +121,9 @@ export class SharedLog {
     })
   }
 
-  /** Whether there is a log by now: what is offered to others from now on is not taken for something of before. */
-  get isReady(): boolean {
-    return this.#reading?.isReady === true
+  /** The id of the log in which may be asked; `undefined`: there is none yet. */
+  get ready(): string | undefined {
+    return this.#reading?.isReady === true ? this.#reading.file.log : undefined
   }
 
   /** Resolves when everything was read that stood there when this was called. */
@@ -158,7 +162,7 @@ export class SharedLog {
     }
   }
 
-  /** Removes the log: whoever reads it notices, and believes nothing that was agreed. @throws CacheError when that fails */
+  /** Removes the log, also when this one is closed: whoever reads it notices, and believes nothing that was agreed. @throws CacheError when that fails */
   async remove(): Promise<void> {
     try {
       await this.#files.remove()
@@ -195,27 +199,32 @@ export class SharedLog {
   async #run(): Promise<void> {
     await Promise.resolve() // what is called in the same moment is written with it
     let isFreed = false
+    let files = 0
     while (this.#isAsked) {
       const readers = this.#readers.splice(0)
+      let isAtEnd = false
       try {
-        if (await this.#exchange()) for (const { resolve } of readers) resolve()
-        else this.#readers.unshift(...readers)
+        isAtEnd = await this.#exchange()
       } catch (thrown) {
-        this.#readers.unshift(...readers)
+        this.#readers.unshift(...readers.splice(0))
         if (!isFull(thrown) || isFreed) return this.#fail(isCacheError(thrown) ? thrown : asFsError(thrown, 'coordinate', undefined, true))
         // on a full disk the log begins anew: what is lost by that is believed by nobody
         isFreed = true
         await this.#files.remove().catch(() => undefined)
         this.#leaveFile()
       }
+      if (isAtEnd) for (const { resolve } of readers) resolve()
+      else this.#readers.unshift(...readers)
+      files = isAtEnd ? 0 : files + 1
+      if (files > MOST_FILES) return this.#fail(new CacheError('failed', `the log of the processes was lost or sealed ${MOST_FILES} times before its end was read`, { operation: 'coordinate', backend: 'fs' }))
     }
   }
 
   /** Writes what is to be written, and reads all that has come. False: there is more in another file. */
   async #exchange(): Promise<boolean> {
     this.#isToBeRead = false
-    const reading = (this.#reading ??= this.#begin(await this.#files.open(), false))
-    const written = reading.file.isNewest && reading.isReady ? await this.#write(reading.file) : []
+    const reading = (this.#reading ??= this.#begin(await this.#open(), false))
+    const written = isNewest(reading.file) && reading.isReady ? await this.#write(reading.file) : []
     const read = await this.#readOn(reading)
     const missing = written.filter((mark) => this.#waiting.has(mark))
     this.#unwritten.unshift(...missing)
@@ -223,16 +232,17 @@ export class SharedLog {
     if (isCut) await this.#files.remove() // somebody has cut it off: others may have read what is not there any more
     if (isCut || read === 'gone') {
       this.#leaveFile()
+      this.#lost = reading.file
       return false
     }
-    if (read === 'sealed' || !reading.file.isNewest) {
+    if (read === 'sealed' || !isNewest(reading.file)) {
       const next = await this.#files.openAfter(reading.file, read === 'sealed' ? { last: this.#messages.last, lines: this.lines.save() } : undefined)
       this.#leaveFile()
       this.#reading = this.#begin(next, next.log === reading.file.log)
       return false
     }
     if (!reading.isReady) {
-      await this.#options.temporaries.removeOffered()
+      await this.#options.temporaries.removeOffered(reading.file.log)
       this.#stepped()
       await appendTo(reading.file.fd, Buffer.concat([NEWLINE, encodeRecord(['ready', ''])]))
       return false
@@ -242,6 +252,16 @@ export class SharedLog {
       this.append('seal', String(reading.file.number)).catch(() => undefined)
     }
     return true
+  }
+
+  async #open(): Promise<LogFile> {
+    const file = await this.#files.open()
+    const lost = this.#lost
+    if (lost?.log !== file.log || file.newest > lost.number) return file
+    // somebody has removed the newest files only: what was agreed in them is lost, and nobody else would notice
+    this.#options.close(file.fd)
+    await this.#files.remove()
+    return this.#files.open()
   }
 
   /** Reads a file from its beginning. @param goesOn whether it follows the one that was read; else what is known counts for nothing */
@@ -352,6 +372,10 @@ export class SharedLog {
 
 export function closedError(): CacheError {
   return new CacheError('closed', 'coordination is closed', { operation: 'coordinate', backend: 'fs' })
+}
+
+function isNewest({ number, newest }: LogFile): boolean {
+  return number >= newest
 }
 
 /** All of it, or it fails: what was written in part does not count. */
