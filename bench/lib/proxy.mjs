@@ -38,6 +38,10 @@ export async function startProxy(port, targetPort) {
       swallows = false
       for (const pair of pairs) pair.go()
     },
+    /** What was held back is lost. */
+    reset() {
+      for (const pair of pairs) pair.end()
+    },
     close() {
       server.close()
       for (const pair of pairs) pair.end()

@@ -23,13 +23,13 @@ describeHistories('random histories of one manager keep the promises', [
     part: 1.5,
     missing: noRedis ?? noS3,
     restartsWith: 'disk',
-    create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await s3Layer(await s3(), false) }, BACK),
+    create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await s3Layer(await s3(), false) }, BACK, false),
   },
   {
     name: 'redis, disk and Cloud Storage, written back',
     part: 1.5,
     missing: noRedis,
     restartsWith: 'disk',
-    create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await gcsLayer() }, BACK),
+    create: async () => subjectOf({ redis: await redisLayer(), disk: await diskLayer(), cold: await gcsLayer() }, BACK, false),
   },
 ])

@@ -698,6 +698,36 @@ describe('what a second hostile reading found', () => {
     expect([one.peek('k'), await one.get('k', { tiers: { near: false } })]).toEqual(['v2', 'v2'])
   })
 
+  test('a value that waits to be written back is not given up for what has to be told again', async () => {
+    const basePath = await mkdtemp(path.join(os.tmpdir(), 'thermocline-written-back-'))
+    try {
+      const [hot, cold] = [store.backend(), new SharedStore().backend()]
+      backends.push(hot)
+      const manager = new Manager({ tiers: { hot: { backend: hot }, warm: { backend: new FileSystemBackend({ basePath }) }, cold: { backend: cold } }, policies: { default: { tiers: { cold: { write: 'back' } } } }, defaultTtl: '1d', clock, logger: false })
+      managers.push(manager)
+      const acme = manager.tenant('acme')
+      await clock.advance(1000)
+      await acme.set('k', 'v1')
+      await clock.advance(1000)
+      expect(await acme.get('k', { tiers: { hot: false, warm: false } })).toBe('v1')
+      const held = deferred<undefined>()
+      const [put, remove] = [cold.put.bind(cold), cold.delete.bind(cold)]
+      cold.put = async (...given) => (await held.promise, put(...given))
+      cold.delete = async (...given) => (await held.promise, remove(...given))
+      await acme.set('k', 'v2')
+      store.flush() // another server takes over, which has nothing
+      for (let n = 0; n < 100; n++) {
+        await clock.advance(100)
+        expect(await acme.get('k')).toBe('v2')
+      }
+      held.resolve(undefined)
+      await clock.advance(10_000)
+      expect(await acme.get('k', { tiers: { hot: false, warm: false } })).toBe('v2')
+    } finally {
+      await rm(basePath, { recursive: true, force: true, maxRetries: 5 })
+    }
+  })
+
   test('the shared tier cannot be written back', () => {
     const tiers = { warm: { backend: new FileSystemBackend({ basePath: path.join(os.tmpdir(), 'never-made') }) }, hot: { backend: store.backend() } }
     const said: string[] = []

@@ -271,7 +271,7 @@ export class Agreement implements AgreementHost, TierAgreement {
     await this.#apply(this.#options.engine.tenants.of(scope.tenant), Invalidation.ofKey(key, 'elsewhere'))
   }
 
-  async #apply(state: TenantState, invalidation: Invalidation, heard?: Heard): Promise<void> {
+  async #apply(state: TenantState, invalidation: Invalidation, heard?: Partial<Heard>): Promise<void> {
     const { engine } = this.#options
     try {
       await applyFromElsewhere(engine, state, invalidation, heard)
@@ -319,7 +319,8 @@ export class Agreement implements AgreementHost, TierAgreement {
     if (!this.#options.coordination.losesEntries) return
     for (const { scope, invalidation } of told) {
       void this.#tier?.queues.invalidate(scope, invalidation)
-      void this.#apply(this.#options.engine.tenants.of(scope.tenant), Invalidation.of(invalidation.data, 'elsewhere')) // nobody else has what was set
+      // nobody else has what was set; what waits to be written back may be just that
+      void this.#apply(this.#options.engine.tenants.of(scope.tenant), Invalidation.of(invalidation.data, 'elsewhere'), { isRepeated: true })
     }
   }
 
