@@ -140,13 +140,13 @@ export interface Link {
 class Wire implements Link {
   isCut = false
 
-  async request(operation: string): Promise<void> {
-    await Promise.resolve()
-    if (this.isCut) throw new CacheError('unavailable', 'the shared store cannot be reached', { operation, backend: 'shared' })
+  request(operation: string): Promise<void> {
+    return this.answer(operation)
   }
 
-  answer(): Promise<void> {
-    return Promise.resolve()
+  async answer(operation: string): Promise<void> {
+    await Promise.resolve()
+    if (this.isCut) throw new CacheError('unavailable', 'the shared store cannot be reached', { operation, backend: 'shared' })
   }
 }
 
@@ -312,7 +312,6 @@ export class SharedBackend implements CacheBackend, Coordinator, Coordination {
     await this.#link.request('read')
     const found = (): readonly LoggedMessage[] => this.#store.log.filter(({ position }) => this.isBefore(after, position))
     if (found().length === 0 && waitMs > 0) await this.#nextMessage(waitMs, signal)
-    if (this.#wire.isCut) await this.#wire.request('read')
     const messages = found()
     await this.#link.answer('read')
     return messages

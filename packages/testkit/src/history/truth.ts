@@ -49,7 +49,7 @@ export function untrueReads(one: KeyHistory, byVersion: ReadonlyMap<string, Orig
     const { answer } = read
     const origin = answer?.is === 'version' ? byVersion.get(answer.version) : undefined
     if (origin === undefined) continue
-    const by = one.invalidations.find((invalidation) => invalidation.outcome === 'resolved' && isFrombefore(origin, invalidation, settled) && !mayReturn(read, origin, invalidation, settled, agreed))
+    const by = one.invalidations.find((invalidation) => invalidation.outcome === 'resolved' && isFromBefore(origin, invalidation, settled) && !mayReturn(read, origin, invalidation, settled, agreed))
     if (by === undefined) continue
     violations.push({ rule: 'untrue', message: `${read.verb} returned ${origin.version}, from before a ${by.verb} of manager ${by.manager} that was applied`, tenant: one.tenant, key: one.key, records: [origin, by, read] })
   }
@@ -57,7 +57,7 @@ export function untrueReads(one: KeyHistory, byVersion: ReadonlyMap<string, Orig
 }
 
 /** Whether the value is older than what the invalidation leaves. */
-function isFrombefore(origin: Origin, invalidation: Invalidation, settled: readonly Settled[]): boolean {
+function isFromBefore(origin: Origin, invalidation: Invalidation, settled: readonly Settled[]): boolean {
   if (origin === invalidation) return false
   if (origin.kind === 'computed') return origin.calledAt < invalidation.calledAt
   if (origin.manager === invalidation.manager) return origin.calledAt < invalidation.calledAt

@@ -79,15 +79,16 @@ class SimulatedProcess implements TimedProcess {
   readonly client: Client
   readonly inUse: InUse
   endedMs = Number.POSITIVE_INFINITY
-  /** Calls that have no answer yet. */
-  readonly underWay = new Set<() => void>()
+  /** How many calls have no answer yet. */
+  underWay = 0
 
-  constructor(number: number, place: Place, time: SimulatedTime, history: History, chance: () => number, { stack }: Schedule, options: SimulationOptions) {
+  /** @param ownDisk what it finds there */
+  constructor(number: number, ownDisk: SharedStore, { time, store, history, chance, schedule: { stack }, options }: World) {
     this.number = number
     this.clock = time.clockOf(this)
     this.connection = new Connection(time, this, chance)
-    const disk = stack === 'memory and disk' ? place.disk.backend(new Connection(time, this, chance), { shared: false, durable: true }) : undefined
-    this.cache = options.open({ stack, shared: place.store.backend(this.connection), disk }, this.clock)
+    const disk = stack === 'memory and disk' ? ownDisk.backend(new Connection(time, this, chance), { shared: false, durable: true }) : undefined
+    this.cache = options.open({ stack, shared: store.backend(this.connection), disk }, this.clock)
     this.client = new Client(number, history)
     const ownTiers = options.ownTiers(stack)
     this.inUse = { cache: this.cache, number, ownTiers, tiers: [...ownTiers, 'shared'], hasApplied: () => this.#hasApplied(), isClosing: false, hasEnded: false }
@@ -105,20 +106,25 @@ class SimulatedProcess implements TimedProcess {
   }
 }
 
-/** Where a process runs: what it finds there, and the next one in its place. */
-interface Place {
+/** What all processes have together. */
+interface World {
+  readonly time: SimulatedTime
   readonly store: SharedStore
-  readonly disk: SharedStore
+  readonly history: History
+  readonly chance: () => number
+  readonly schedule: Schedule
+  readonly options: SimulationOptions
 }
 
-class Simulation {
+class Simulation implements World {
   readonly time = new SimulatedTime()
-  readonly history: History
-  readonly #schedule: Schedule
-  readonly #options: SimulationOptions
-  readonly #store: SharedStore
-  readonly #chance: () => number
-  readonly #places: Place[]
+  readonly history = new History(this.time.clockOf({ hasEnded: false, stoppedUntil: 0, aheadMs: 0 }))
+  readonly schedule: Schedule
+  readonly options: SimulationOptions
+  readonly store: SharedStore
+  readonly chance: () => number
+  /** One for each place where a process runs: the next one there finds it as it is. */
+  readonly #disks: readonly SharedStore[]
   readonly #processes: SimulatedProcess[] = []
   readonly #ended: SimulatedProcess[] = []
   readonly #wrong: { readonly fromMs: number; toMs: number }[] = []
@@ -127,25 +133,24 @@ class Simulation {
   #opened = 0
 
   constructor(schedule: Schedule, options: SimulationOptions) {
-    this.#schedule = schedule
-    this.#options = options
-    this.#store = options.store?.() ?? new SharedStore()
-    this.#chance = chances(schedule.seed)
-    this.history = new History(this.time.clockOf({ hasEnded: false, stoppedUntil: 0, aheadMs: 0 }))
-    this.#places = Array.from({ length: schedule.processes }, () => ({ store: this.#store, disk: new SharedStore() }))
-    for (const place of this.#places) this.#processes.push(this.#open(place))
+    this.schedule = schedule
+    this.options = options
+    this.store = options.store?.() ?? new SharedStore()
+    this.chance = chances(schedule.seed)
+    this.#disks = Array.from({ length: schedule.processes }, () => new SharedStore())
+    for (const disk of this.#disks) this.#processes.push(this.#open(disk))
   }
 
   async run(): Promise<void> {
     await this.time.run(100)
-    for (const step of this.#schedule.steps) {
+    for (const step of this.schedule.steps) {
       await this.time.run(step.afterMs)
       if ('call' in step) this.#call(step.process, step.call)
       else this.#trouble(step)
     }
     await this.time.run(SETTLES_WITHIN_MS, () => this.#isIdle && this.#wrong.every(({ toMs }) => toMs <= this.time.now))
     await this.#settle()
-    await this.time.run(this.#options.maxStalenessMs + (this.#losses.length > 0 ? SAID_AGAIN_MS : AFTERWARDS_MS))
+    await this.time.run(this.options.maxStalenessMs + (this.#losses.length > 0 ? SAID_AGAIN_MS : AFTERWARDS_MS))
     await this.#settle()
     for (const process of this.#processes.keys()) {
       for (const without of ['none', 'fastest'] as const) {
@@ -159,11 +164,11 @@ class Simulation {
   }
 
   violations(): Violation[] {
-    const { maxStalenessMs } = this.#options
+    const { maxStalenessMs } = this.options
     const killed = new Map(this.#ended.map(({ number, endedMs }) => [number, endedMs]))
     const isFair = (fromMs: number, toMs: number): boolean => !this.#wrong.some((one) => one.fromMs <= toMs && one.toMs + LINGERS_MS >= fromMs)
     const violations = checkHistory(this.history, { managers: 'several', agreed: { maxStalenessMs, heardWithinMs: HEARD_WITHIN_MS, losses: this.#losses, stops: this.#stops, killed, isFair } })
-    const jumps = this.#schedule.steps.some((step) => 'trouble' in step && step.trouble === 'clock')
+    const jumps = this.schedule.steps.some((step) => 'trouble' in step && step.trouble === 'clock')
     return violations.filter(({ rule, records: [record] }) => {
       if (rule === 'expired' || rule === 'prolonged') return !jumps // ends of life are the clocks' business
       return rule !== 'unanswered' || record === undefined || !('manager' in record) || !killed.has(record.manager)
@@ -171,11 +176,11 @@ class Simulation {
   }
 
   get #isIdle(): boolean {
-    return this.#processes.every(({ underWay }) => underWay.size === 0)
+    return this.#processes.every(({ underWay }) => underWay === 0)
   }
 
-  #open(place: Place): SimulatedProcess {
-    const process = new SimulatedProcess(this.#opened++, place, this.time, this.history, this.#chance, this.#schedule, this.#options)
+  #open(disk: SharedStore): SimulatedProcess {
+    const process = new SimulatedProcess(this.#opened++, disk, this)
     const { cache, number } = process
     const note = (text: string): void => {
       if (!process.hasEnded) this.history.note(`manager ${number}: ${text}`)
@@ -190,13 +195,9 @@ class Simulation {
 
   /** As soon as the process runs. */
   #call(at: number, call: PlannedCall): void {
-    const place = at % this.#processes.length
-    const process = this.#processes[place] as SimulatedProcess
-    const end = (): void => {
-      process.underWay.delete(end)
-    }
-    process.underWay.add(end)
-    this.time.schedule(0, () => void process.client.make(call, process.inUse).finally(end), process)
+    const process = this.#processes[at % this.#processes.length] as SimulatedProcess
+    process.underWay++
+    this.time.schedule(0, () => void process.client.make(call, process.inUse).finally(() => process.underWay--), process)
   }
 
   #trouble({ process: at, trouble, lastsMs }: Extract<Step, { trouble: Trouble }>): void {
@@ -226,7 +227,7 @@ class Simulation {
         this.time.schedule(lastsMs, over)
         return
       case 'takeover': {
-        const takeOver = this.#store.copy()
+        const takeOver = this.store.copy()
         const fromMs = this.time.now
         this.time.schedule(lastsMs, () => {
           takeOver()
@@ -243,16 +244,16 @@ class Simulation {
         connection.reset()
         break
       case 'clock':
-        process.aheadMs += (this.#chance() - 0.5) * JUMPS_MS
+        process.aheadMs += (this.chance() - 0.5) * JUMPS_MS
         break
       case 'evict':
-        this.#store.lines.clear()
+        this.store.lines.clear()
         break
       case 'trim':
-        this.#store.trim(Math.floor(this.#chance() * 4))
+        this.store.trim(Math.floor(this.chance() * 4))
         break
       case 'flush':
-        this.#store.flush()
+        this.store.flush()
         break
     }
     over()
@@ -264,7 +265,7 @@ class Simulation {
     process.inUse.hasEnded = true
     process.endedMs = this.time.now
     this.#ended.push(process)
-    this.#processes[place] = this.#open(this.#places[place] as Place)
+    this.#processes[place] = this.#open(this.#disks[place] as SharedStore)
   }
 
   async #settle(): Promise<void> {
