@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { StreamedEntry, type BackendHost, type FrameHeader } from '@thermocline/backend'
 import { openEntryStream } from './entry-stream.js'
 import { isMissing } from './errors.js'
-import type { CloseFile } from './file-io.js'
+import { unlinkIfThere, type CloseFile } from './file-io.js'
 import type { FileHosts } from './hosts.js'
 import type { Temporaries } from './temporaries.js'
 
@@ -48,7 +48,7 @@ export class Demotion {
     try {
       return await this.#openFor(moved, header)
     } finally {
-      await fs.promises.unlink(moved).catch(ignoreMissing)
+      await unlinkIfThere(moved)
     }
   }
 
@@ -67,8 +67,4 @@ export class Demotion {
     }
     return offers
   }
-}
-
-function ignoreMissing(error: unknown): void {
-  if (!isMissing(error)) throw error
 }

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { FRAME_MAGIC, type OperationOptions } from '@thermocline/backend'
 import { withFiles } from './disk.js'
-import { codeOf, isOutOfFiles } from './errors.js'
+import { codeOf, isMissing, isOutOfFiles } from './errors.js'
 
 /*
  * Whole-file reads and writes on the callback API: 1.1 to 1.4 times the promise API here, because one promise is made
@@ -193,6 +193,27 @@ export function rename(from: string, to: string): Promise<void> {
   return new Promise((resolve, reject) => {
     fs.rename(from, to, (error) => (error === null ? resolve() : reject(error)))
   })
+}
+
+/** Whether there was one. */
+export async function unlinkIfThere(path: string): Promise<boolean> {
+  try {
+    await fs.promises.unlink(path)
+    return true
+  } catch (error) {
+    if (!isMissing(error)) throw error
+    return false
+  }
+}
+
+/** The names in a directory; none when it does not exist. */
+export async function namesIfThere(directory: string): Promise<string[]> {
+  try {
+    return await withFiles(NO_OPTIONS, () => fs.promises.readdir(directory))
+  } catch (error) {
+    if (isMissing(error)) return []
+    throw error
+  }
 }
 
 /**

@@ -144,7 +144,7 @@ export class FileSystemBackend implements CacheBackend, JournalKeeper, RecordKee
     const { announces } = options
     const remove = (): Promise<number> => this.#delete(scope, keys, options)
     const told = announces === undefined || only === undefined ? undefined : this.#coordination
-    return this.#store.writes.run(options, told === undefined ? remove : () => told.waiting(options, () => told.change(scope, only as ValidKey, announces as LogMessage, '', remove)))
+    return this.#store.writes.run(options, told === undefined ? remove : () => told.removal(scope, only as ValidKey, announces as LogMessage, options, remove))
   }
 
   async #delete(scope: TenantScope, keys: readonly ValidKey[], options: OperationOptions): Promise<number> {

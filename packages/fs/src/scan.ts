@@ -1,9 +1,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import type { OperationOptions } from '@thermocline/backend'
-import { sharedDisk, withFiles } from './disk.js'
+import { sharedDisk } from './disk.js'
 import { timesOf, type FileTimes } from './entry-file.js'
 import { isMissing } from './errors.js'
+import { namesIfThere } from './file-io.js'
 import { isEntryName, type Layout } from './layout.js'
 
 /** One entry's file as a scan sees it, without opening it. */
@@ -26,14 +27,9 @@ export interface ScanVisitor {
 const STATS_AT_ONCE = 32
 const NO_OPTIONS: OperationOptions = {}
 
-/** The names in a directory; none when it does not exist. */
-export async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await sharedDisk().turns.during(NO_OPTIONS, () => withFiles(NO_OPTIONS, () => fs.promises.readdir(directory)), true)
-  } catch (error) {
-    if (isMissing(error)) return []
-    throw error
-  }
+/** The names in a directory, in a turn of the disk; none when it does not exist. */
+export function namesIn(directory: string): Promise<string[]> {
+  return sharedDisk().turns.during(NO_OPTIONS, () => namesIfThere(directory), true)
 }
 
 /** Stats files a few at a time; those that are gone meanwhile are left out. */

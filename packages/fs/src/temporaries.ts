@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { isMissing } from './errors.js'
-import { rename } from './file-io.js'
+import { namesIfThere, rename, unlinkIfThere } from './file-io.js'
 import { isOfferedName, isTemporaryName, offeredName, temporaryName, type Layout } from './layout.js'
 
 /** The files that are being written, before they get an entry's name. */
@@ -35,21 +35,13 @@ export class Temporaries {
   /** So these never get their entries' names. @throws the file system's error */
   async remove(names: Iterable<string>): Promise<void> {
     for (const name of names) {
-      if (!isTemporaryName(name)) continue
-      try {
-        await fs.promises.unlink(path.join(this.#layout.tmp, name))
-      } catch (error) {
-        if (!isMissing(error)) throw error
-      }
+      if (isTemporaryName(name)) await unlinkIfThere(path.join(this.#layout.tmp, name))
     }
   }
 
   /** Whatever was allowed before this call in another log than that one, no file gets its entry's name by it any more. @throws the file system's error */
   async removeOffered(log: string): Promise<void> {
-    const names = await fs.promises.readdir(this.#layout.tmp).catch((error: unknown) => {
-      if (isMissing(error)) return [] as string[]
-      throw error
-    })
+    const names = await namesIfThere(this.#layout.tmp)
     await this.remove(names.filter((name) => isOfferedName(name, log)))
   }
 }

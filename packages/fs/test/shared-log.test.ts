@@ -10,6 +10,7 @@ import { closeInBackground } from '../src/file-io.js'
 import { layoutOf } from '../src/layout.js'
 import { Temporaries } from '../src/temporaries.js'
 import { afterwards, temporaryDirectory } from '../../../test/support/afterwards.js'
+import { deferred } from '../../../test/support/processes.js'
 import { until } from '../../../test/support/servers/until.js'
 
 /*
@@ -37,23 +38,16 @@ const numbers = (): number[] => files().map((name) => Number(name.split('.')[1])
 let said = 0
 const say = (log: SharedLog): Promise<unknown> => log.append('say', `id-${++said}`, 'text')
 
-/** A step of the file system that stands still until it is let go. */
-function standStill(verb: 'link', isMeant: () => boolean): { readonly reached: Promise<void>; readonly goOn: () => void } {
-  let goOn!: () => void
-  let reach!: () => void
-  const gate = new Promise<void>((resolve) => (goOn = resolve))
-  const reached = new Promise<void>((resolve) => (reach = resolve))
-  const real = fs.promises[verb].bind(fs.promises)
-  let isDone = false
-  jest.spyOn(fs.promises, verb).mockImplementation(async (...args) => {
-    if (!isDone && isMeant()) {
-      isDone = true
-      reach()
-      await gate
-    }
+/** The next link of a file stands still until it is let go. */
+function beforeLink(): { readonly reached: Promise<unknown>; readonly goOn: () => void } {
+  const [reached, gate] = [deferred<undefined>(), deferred<undefined>()]
+  const real = fs.promises.link.bind(fs.promises)
+  jest.spyOn(fs.promises, 'link').mockImplementationOnce(async (...args) => {
+    reached.resolve(undefined)
+    await gate.promise
     return real(...args)
   })
-  return { reached, goOn }
+  return { reached: reached.promise, goOn: () => gate.resolve(undefined) }
 }
 
 /** All read one log, with the same messages one after the other. */
@@ -99,8 +93,7 @@ describe('one log', () => {
 
   test('stays one when a process stands still before it begins it', async () => {
     begin()
-    let isFirst = true
-    const still = standStill('link', () => isFirst && !(isFirst = false))
+    const still = beforeLink()
     const late = openLog()
     const saying = say(late)
     await still.reached
@@ -115,8 +108,7 @@ describe('one log', () => {
 
   test('allows nothing before all is gone that one before it has allowed', async () => {
     begin()
-    let isFirst = true
-    const still = standStill('link', () => isFirst && !(isFirst = false))
+    const still = beforeLink()
     const late = openLog()
     const saying = say(late)
     await still.reached
@@ -168,10 +160,9 @@ describe('one log', () => {
     await expectOne(one)
     await rotate(one)
     const unlink = fs.promises.unlink.bind(fs.promises)
-    let goOn!: () => void
-    const gate = new Promise<void>((resolve) => (goOn = resolve))
+    const gate = deferred<undefined>()
     jest.spyOn(fs.promises, 'unlink').mockImplementation(async (file) => {
-      if (String(file).includes('log.2')) await gate
+      if (String(file).includes('log.2')) await gate.promise
       return unlink(file)
     })
     const late = openLog()
@@ -182,7 +173,7 @@ describe('one log', () => {
     const other = openLog()
     await expectOne(other)
     await rotate(other)
-    goOn()
+    gate.resolve(undefined)
     await removing.catch(() => undefined)
     await expectOne(one, other)
   })
@@ -204,7 +195,7 @@ describe('one log', () => {
     begin()
     const [late, one, other] = [openLog(), openLog(), openLog()]
     await expectOne(late, one, other)
-    const still = standStill('link', () => true)
+    const still = beforeLink()
     await late.append('seal', '1')
     const saying = say(late)
     await still.reached
@@ -221,7 +212,7 @@ describe('one log', () => {
     await expectOne(late, one)
     const token = await late.append('enter', 'acme\0k', 'token')
     expect(token.isGranted).toBe(true)
-    const still = standStill('link', () => true)
+    const still = beforeLink()
     await late.append('seal', '1')
     const saying = say(late)
     await still.reached
@@ -441,20 +432,17 @@ describe('a directory', () => {
   }
 
   /** The next file that gets its name stands still before it does. */
-  function beforeName(): { readonly reached: Promise<void>; readonly goOn: () => void } {
-    let goOn!: () => void
-    let reach!: () => void
-    const gate = new Promise<void>((resolve) => (goOn = resolve))
-    const reached = new Promise<void>((resolve) => (reach = resolve))
+  function beforeName(): { readonly reached: Promise<unknown>; readonly goOn: () => void } {
+    const [reached, gate] = [deferred<undefined>(), deferred<undefined>()]
     const real = fs.rename.bind(fs)
     let isDone = false
     jest.spyOn(fs, 'rename').mockImplementation(((from: string, to: string, done: (error: NodeJS.ErrnoException | null) => void) => {
       if (isDone || !to.endsWith('.tc')) return real(from, to, done)
       isDone = true
-      reach()
-      void gate.then(() => real(from, to, done))
+      reached.resolve(undefined)
+      void gate.promise.then(() => real(from, to, done))
     }) as typeof fs.rename)
-    return { reached, goOn }
+    return { reached: reached.promise, goOn: () => gate.resolve(undefined) }
   }
 
   const temporaries = (): string[] => readdirSync(path.join(basePath, 'thermocline', 'tmp'))
@@ -497,25 +485,22 @@ describe('a directory', () => {
     begin()
     const [one, other] = [open(), open()]
     await put(one, 'before', { announces: message() })
-    let after!: () => void
-    const named = new Promise<void>((resolve) => (after = resolve))
-    let goOn!: () => void
-    const gate = new Promise<void>((resolve) => (goOn = resolve))
+    const [named, gate] = [deferred<undefined>(), deferred<undefined>()]
     const real = fs.rename.bind(fs)
     jest.spyOn(fs, 'rename').mockImplementation(((from: string, to: string, done: (error: NodeJS.ErrnoException | null) => void) => {
       real(from, to, (error) => {
         if (!to.endsWith('.tc')) return done(error)
-        after()
-        void gate.then(() => done(error))
+        named.resolve(undefined)
+        void gate.promise.then(() => done(error))
       })
     }) as typeof fs.rename)
     const told = message()
     const setting = put(one, 'set', { announces: told })
-    await named
+    await named.promise
     rmSync(agreed, { recursive: true, force: true })
     const outcomes: string[] = []
     const during = await lease(other, outcomes)
-    goOn()
+    gate.resolve(undefined)
     expect(await setting).toBe(true)
     expect((await other.coordination.end({}))!.id).toBe(told.id)
     expect(await put(other, 'computed', { lease: during })).toBe(false)

@@ -58,8 +58,8 @@ export class Agreement implements AgreementHost, TierAgreement {
     this.#options = options
     this.#recent = new RecentInvalidations(engine.clock)
     this.#untold = new Untold((scope, invalidation) => this.#tell(scope, invalidation))
-    this.#unleft = new Unleft((place) => this.#leave(place, 'open'))
-    this.#turns = new Turns({ coordination, leave: (place) => this.#leaveOrOwe(place), clock: engine.clock, ask: (operation, key, ask) => this.#ask(operation, key, ask) })
+    this.#unleft = new Unleft((place, isAnswering) => this.#leave(place, isAnswering ? 'open' : 'nothing'))
+    this.#turns = new Turns({ coordination, leave: (place) => void this.#unleft.leaveNow(place), clock: engine.clock, ask: (operation, key, ask) => this.#ask(operation, key, ask) })
     this.#hearing = new Hearing({
       coordination,
       clock: engine.clock,
@@ -250,18 +250,14 @@ export class Agreement implements AgreementHost, TierAgreement {
     let isAwaited = true
     const line = await this.#ask('enter', key, (options) => {
       const entered = coordination.enter(scope, key, token, options)
-      entered.then(() => isAwaited || this.#leaveOrOwe(place), () => this.#unleft.owe(place)) // nobody makes anything in a place that came too late
+      entered.then(() => (isAwaited ? undefined : this.#unleft.leaveNow(place)), () => this.#unleft.owe(place)) // nobody makes anything in a place that came too late
       return entered
     })
     isAwaited = false
-    return line && new LinePlace(token, wake, line, () => void this.#withdraw(scope, key), () => this.#leaveOrOwe(place))
+    return line && new LinePlace(token, wake, line, () => void this.#withdraw(scope, key), () => void this.#unleft.leaveNow(place))
   }
 
-  #leaveOrOwe(place: Place): void {
-    void this.#leave(place).then((isLeft) => isLeft || this.#unleft.owe(place))
-  }
-
-  async #leave({ scope, key, token, wake }: Place, despite: Despite = 'nothing'): Promise<boolean> {
+  async #leave({ scope, key, token, wake }: Place, despite: Despite): Promise<boolean> {
     const { coordination } = this.#options
     return (await this.#ask('leave', key, async (options) => (await coordination.leave(scope, key, token, wake, options), true), despite)) === true
   }

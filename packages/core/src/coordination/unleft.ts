@@ -16,17 +16,22 @@ export interface Place {
 
 /** Places in lines that may stand there still, as the store could not be told that they are left. */
 export class Unleft {
-  readonly #leave: (place: Place) => Promise<boolean>
+  readonly #leave: (place: Place, isAnswering: boolean) => Promise<boolean>
   readonly #owed = new Map<string, { readonly place: Place; attempts: number }>()
   #leaving = false
 
-  /** @param leave resolves with whether the store was told */
-  constructor(leave: (place: Place) => Promise<boolean>) {
+  /** @param leave resolves with whether the store was told; `isAnswering`: it has just answered */
+  constructor(leave: (place: Place, isAnswering: boolean) => Promise<boolean>) {
     this.#leave = leave
   }
 
   get size(): number {
     return this.#owed.size
+  }
+
+  /** Leaves it now; what the store cannot be told is owed. */
+  async leaveNow(place: Place): Promise<void> {
+    if (!(await this.#leave(place, false))) this.owe(place)
   }
 
   owe(place: Place): void {
@@ -44,7 +49,7 @@ export class Unleft {
       let isTold = true
       while (isTold && this.#owed.size > 0) {
         const owed = [...this.#owed.values()].slice(0, AT_ONCE)
-        const told = await Promise.all(owed.map(({ place }) => this.#leave(place)))
+        const told = await Promise.all(owed.map(({ place }) => this.#leave(place, true)))
         for (const [at, one] of owed.entries()) {
           this.#owed.delete(one.place.token)
           if (told[at] !== true && ++one.attempts < MOST_ATTEMPTS) this.#owed.set(one.place.token, one) // behind the others

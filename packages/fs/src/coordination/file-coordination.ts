@@ -124,10 +124,15 @@ export class FileCoordination implements Coordination {
   fenceOf(scope: TenantScope, key: ValidKey, options: PutOptions): NamingFence | undefined {
     const line = lineId(scope, key)
     const { lease, announces } = options
-    const offering = (temporary: string, ask: (offered: string) => Promise<boolean>): Promise<boolean> => this.waiting(options, () => this.#offer(temporary, ask))
+    const offering = (temporary: string, ask: (offered: string) => Promise<boolean>): Promise<boolean> => this.#waiting(options, () => this.#offer(temporary, ask))
     if (lease !== undefined) return { around: (temporary, name) => offering(temporary, (offered) => this.#commit(line, lease, path.basename(offered), () => name(offered))), kept: () => this.#kept(line, lease) }
     if (announces === undefined) return undefined
-    return { around: (temporary, name) => offering(temporary, (offered) => this.change(scope, key, announces, path.basename(offered), () => name(offered))), kept: () => Promise.resolve() }
+    return { around: (temporary, name) => offering(temporary, (offered) => this.#change(scope, key, announces, path.basename(offered), () => name(offered))), kept: () => Promise.resolve() }
+  }
+
+  /** Carries out a removal of which others are told: nothing that was begun before it is stored afterwards. */
+  removal<T>(scope: TenantScope, key: ValidKey, message: LogMessage, options: OperationOptions, step: () => Promise<T>): Promise<T> {
+    return this.#waiting(options, () => this.#change(scope, key, message, '', step))
   }
 
   /**
@@ -135,7 +140,7 @@ export class FileCoordination implements Coordination {
    *
    * @param temporary the name of the file that is to get the entry's; empty: it is a removal
    */
-  async change<T>(scope: TenantScope, key: ValidKey, message: LogMessage, temporary: string, step: () => Promise<T>): Promise<T> {
+  async #change<T>(scope: TenantScope, key: ValidKey, message: LogMessage, temporary: string, step: () => Promise<T>): Promise<T> {
     const line = lineId(scope, key)
     const change = `${message.id}-${++this.#changes}`
     let begun: Appended
@@ -257,11 +262,11 @@ export class FileCoordination implements Coordination {
 
   /** As everything that is asked of the disk: what it costs to wait for others of ours is not the disk's. */
   #asked<T>(options: OperationOptions, work: () => Promise<T>): Promise<T> {
-    return this.#store.writes.run(options, () => this.waiting(options, work))
+    return this.#store.writes.run(options, () => this.#waiting(options, work))
   }
 
   /** Each step of the log is progress for who waits for it. */
-  async waiting<T>(options: OperationOptions, work: () => Promise<T>): Promise<T> {
+  async #waiting<T>(options: OperationOptions, work: () => Promise<T>): Promise<T> {
     if (options.progress === undefined) return work()
     const step = (): void => options.progress?.() // one for each asker
     const stop = this.#log.onStep(step)

@@ -38,8 +38,13 @@ class KeyLine {
   readonly changes = new Map<string, Begun>()
   changedAt = 0
 
+  /** Whether a change or a commit has not ended. */
+  get isBegun(): boolean {
+    return this.committing.size + this.changes.size > 0
+  }
+
   get isEmpty(): boolean {
-    return this.tokens.length + this.committing.size + this.changes.size === 0
+    return this.tokens.length === 0 && !this.isBegun
   }
 
   placeOf(token: string): number {
@@ -94,14 +99,17 @@ export class Lines {
 
   /** A change or a commit of the key that its process has not ended for too long; its file is not to get the entry's name any more. */
   abandoned(line: string): { readonly mark: string; readonly temporary: string } | undefined {
-    const { changes = [], committing = [] } = this.#lines.get(line) ?? {}
-    for (const [mark, { temporary, seenAt }] of [...changes, ...committing]) if (this.#now() - seenAt >= LONGEST_CHANGE_MS) return { mark, temporary }
+    const found = this.#lines.get(line)
+    if (found?.isBegun !== true) return undefined // nearly always
+    for (const [mark, { temporary, seenAt }] of [...found.changes, ...found.committing]) if (this.#now() - seenAt >= LONGEST_CHANGE_MS) return { mark, temporary }
     return undefined
   }
 
   /** Lines with such a change or commit. */
   abandonedLines(): readonly string[] {
-    return [...this.#lines.keys()].filter((line) => this.abandoned(line) !== undefined)
+    const lines: string[] = []
+    for (const line of this.#lines.keys()) if (this.abandoned(line) !== undefined) lines.push(line)
+    return lines
   }
 
   /** Applies what stands in the log. @returns `undefined` for a kind that this release does not know */
@@ -143,9 +151,9 @@ export class Lines {
   save(): string {
     const now = this.#now()
     const saved: SavedLine[] = []
-    for (const [line, { tokens, committing, changes, changedAt }] of this.#lines) {
+    for (const [line, { tokens, committing, changes, changedAt, isBegun }] of this.#lines) {
       const ageMs = Math.round(now - changedAt)
-      if (ageMs <= LINE_LIFE_MS || committing.size + changes.size > 0) saved.push([line, ageMs, tokens.map(({ token, times }) => [token, times]), savedOf(committing), savedOf(changes)])
+      if (ageMs <= LINE_LIFE_MS || isBegun) saved.push([line, ageMs, tokens.map(({ token, times }) => [token, times]), savedOf(committing), savedOf(changes)])
     }
     return JSON.stringify(saved)
   }
@@ -205,7 +213,7 @@ export class Lines {
 
   #commit(line: string, token: string, temporary: string, wake: LogMessage): Outcome {
     const committing = this.#lines.get(line)
-    if (committing === undefined || committing.changes.size + committing.committing.size > 0 || committing.placeOf(token) < 0) return this.#refuse(line, token, wake)
+    if (committing === undefined || committing.isBegun || committing.placeOf(token) < 0) return this.#refuse(line, token, wake)
     this.#touched(line).committing.set(token, { temporary, message: wake, seenAt: this.#now() })
     return GRANTED
   }

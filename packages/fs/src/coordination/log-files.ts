@@ -4,7 +4,7 @@ import { CacheError, systemClock } from '@thermocline/backend'
 import type { Modes } from '../access.js'
 import { withFiles } from '../disk.js'
 import { codeOf, isMissing, NO_HARD_LINKS } from '../errors.js'
-import { openToAppend, readAt, readFirst, type CloseFile } from '../file-io.js'
+import { namesIfThere, openToAppend, readAt, readFirst, unlinkIfThere, type CloseFile } from '../file-io.js'
 import { makeDirectory } from '../make-directory.js'
 import type { Temporaries } from '../temporaries.js'
 import { decodeRecord, encodeRecord, LineCutter, type LogRecord } from './records.js'
@@ -118,7 +118,7 @@ export class LogFiles {
     for (let looks = 0; looks < MOST_LOOKS; looks++) {
       const files = await this.#named()
       if (files.length === 0) return
-      for (const { name } of files) await this.#unlink(name)
+      for (const { name } of files) await unlinkIfThere(this.#at(name))
     }
     throw new CacheError('failed', 'the log of the processes cannot be removed: others begin it again and again', { operation: 'coordinate', backend: 'fs' })
   }
@@ -182,7 +182,7 @@ export class LogFiles {
       this.#stepped()
       const isOne = heads.every((head) => head !== undefined && head.log === heads[0]?.log)
       if (isOne && (newest === 1 || files.some(({ number }) => number === newest - 1))) {
-        for (const { number, name } of files) if (number < newest - 1) await this.#unlink(name).catch(() => undefined) // its maker was to
+        for (const { number, name } of files) if (number < newest - 1) await unlinkIfThere(this.#at(name)).catch(() => undefined) // its maker was to
         return heads as Head[]
       }
       if (looks < LOOKS) await pause()
@@ -194,7 +194,7 @@ export class LogFiles {
     const log = path.basename(this.#options.temporaries.next())
     if (!(await this.#link({ number: 1, log }, { last: '', lines: '[]' }))) return
     const heads = await Promise.all((await this.#named()).map((file) => this.#headOf(file)))
-    if (heads.some((head) => head !== undefined && head.log !== log)) await this.#unlink(nameOf({ number: 1, log })) // there was one by then
+    if (heads.some((head) => head !== undefined && head.log !== log)) await unlinkIfThere(this.#pathOf({ number: 1, log })) // there was one by then
   }
 
   /** Whether it was made here: another process may have been faster. */
@@ -245,19 +245,8 @@ export class LogFiles {
 
   /** Lowest number first. */
   async #named(): Promise<readonly Named[]> {
-    const names = await fs.promises.readdir(this.#options.directory).catch((error: unknown) => {
-      if (isMissing(error)) return [] as string[]
-      throw error
-    })
+    const names = await namesIfThere(this.#options.directory)
     return names.map((name) => ({ name, number: Number(NAME.exec(name)?.[1]) })).filter(({ number }) => !Number.isNaN(number)).sort((one, other) => one.number - other.number)
-  }
-
-  async #unlink(name: string): Promise<void> {
-    try {
-      await fs.promises.unlink(this.#at(name))
-    } catch (error) {
-      if (!isMissing(error)) throw error
-    }
   }
 
   #pathOf(head: Head): string {

@@ -4,7 +4,7 @@ import type { Clock } from '@thermocline/backend'
 import type { Modes } from '../access.js'
 import { withFiles } from '../disk.js'
 import { isMissing } from '../errors.js'
-import { fsyncDirectory, rename } from '../file-io.js'
+import { fsyncDirectory, namesIfThere, rename } from '../file-io.js'
 import { makeDirectory } from '../make-directory.js'
 import { HEARTBEAT_MS, newId, ownerName, releasedName, SILENT_MS } from './owner.js'
 
@@ -114,10 +114,7 @@ export class OwnDirectories {
 
   /** Where a file of a directory that was lost lies now; `undefined`: nowhere. Rejects with the file system's error. */
   async whereIs(directory: OwnDirectory, name: string): Promise<string | undefined> {
-    const names = await withFiles({}, () => fs.promises.readdir(this.#root)).catch((error: unknown) => {
-      if (isMissing(error)) return []
-      throw error
-    })
+    const names = await namesIfThere(this.#root)
     const taken = names.find((each) => each.endsWith(`.${directory.id}`))
     return taken === undefined ? undefined : path.join(this.#root, taken, name)
   }
